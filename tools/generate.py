@@ -1,0 +1,76 @@
+"""Everything that is derived from protos/, from one image of the contract: `make proto`.
+
+gen/python   messages and typed stubs, on the path of every service
+gen/stubs    types of google.* for mypy
+gen/gateway  the descriptor set that the gateway transcodes with
+gen/openapi  the document of the REST API
+
+All of it is committed; `python -m tools.drift` tells whether it still is what protos/ say.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import proto_deps
+from tools.paths import BUF, GEN, IMAGE, PROTOS, ROOT, VENV_BIN
+
+
+def run(*command: str | Path) -> None:
+    """Runs a tool of the virtual environment in the repository; exits with its output when it fails."""
+    environment = {**os.environ, "PATH": f"{VENV_BIN}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
+
+
+def protoc(image: Path, *arguments: str) -> None:
+    """Runs protoc on an image, so that it parses no file itself."""
+    run(sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={image}", *arguments)
+
+
+def emptied(folder: Path) -> Path:
+    """The folder, there and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def build_image() -> None:
+    """Compiles protos/ into the one image that every generator reads."""
+    proto_deps.fill()
+    run(BUF, "build", "protos", "-o", IMAGE)
+
+
+def gateway(out: Path) -> None:
+    """Writes the descriptor set of the whole workspace.
+
+    It must hold google.rpc's error details although no proto of ours imports them: with a detail type that it does
+    not know, the gateway empties the whole error body.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run(BUF, "build", "-o", out / "gateway.binpb", "--as-file-descriptor-set", "--exclude-source-info")
+
+
+def python(out: Path, stubs: Path, descriptor_set: Path) -> None:
+    """Writes messages, service stubs and their types."""
+    emptied(out)
+    emptied(stubs)
+    own = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    services = [name for name in own if name.endswith("_service.proto")]
+    protoc(IMAGE, f"--python_out={out}", f"--mypy_out=quiet:{out}", *own, proto_deps.VALIDATE)
+    protoc(IMAGE, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet,only_async:{out}", *services)
+    protoc(descriptor_set, f"--mypy_out=quiet:{stubs}", *proto_deps.GOOGLE)
+
+
+def generate(out: Path) -> None:
+    """Writes everything under a folder shaped like gen/."""
+    build_image()
+    gateway(out / "gateway")
+    python(out / "python", out / "stubs", out / "gateway" / "gateway.binpb")
+
+
+if __name__ == "__main__":
+    generate(GEN)
