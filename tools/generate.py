@@ -18,10 +18,10 @@ from tools import proto_deps
 from tools.paths import BUF, GEN, IMAGE, PROTOS, ROOT, VENV_BIN
 
 
-def run(*command: str | Path) -> None:
-    """Runs a tool of the virtual environment in the repository; exits with its output when it fails."""
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Runs a tool of the virtual environment; exits with its output when it fails."""
     environment = {**os.environ, "PATH": f"{VENV_BIN}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
