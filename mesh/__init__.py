@@ -1,0 +1,1 @@
+"""What every service runs on; knows no service."""

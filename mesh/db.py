@@ -1,0 +1,171 @@
+"""The database: a pool of autocommit connections that notices when Postgres went away and recovers by itself.
+
+One statement needs no transaction: it commits by itself. More than one statement runs in a visible `transaction()`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from mesh.errors import Overloaded, PartUnavailable
+
+log = logging.getLogger(__name__)
+
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
+Answer = TypeVar("Answer")
+
+_RACES = 8
+"""Lost races after which a decision is given up: eight writers in turn on one row."""
+_PROBE_SECONDS = 0.1
+_CHECKOUT_SECONDS = 2.0
+
+
+class LostRace(Exception):  # noqa: N818 (not an error: the decision is made again)
+    """Another write came between reading and writing."""
+
+
+class Database:
+    """One service's way to its schema."""
+
+    def __init__(self, url: str, *, connections: int = 8, statement_timeout_ms: int = 5000) -> None:
+        """url: of the runtime role. connections: upper bound for this process."""
+        self._url = url
+        self._connections = connections
+        self._options = f"-c statement_timeout={statement_timeout_ms}"
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def available(self) -> bool:
+        """Whether a pool stands on a database that answered."""
+        return self._pool is not None
+
+    def start(self) -> None:
+        """Begins to reach for the database, for as long as it takes; `available` tells when it answers."""
+        self._closed = False
+        self._recover()
+
+    async def opened(self) -> None:
+        """Waits until the database answers."""
+        if self._recovery is not None:
+            await asyncio.shield(self._recovery)
+
+    async def close(self) -> None:
+        """Gives all connections back; idempotent."""
+        self._closed = True
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._recovery = None
+        await self._discard()
+
+    def connection(self) -> "_Checkout":
+        """A connection in autocommit: every statement commits by itself. Raises PartUnavailable, Overloaded."""
+        return _Checkout(self)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside one transaction; never hold it over a call to another system."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def retry_on_conflict(self, decide: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        """Runs read, decide, write again when another write came first (LostRace); raises Overloaded after eight.
+
+        Each statement of `decide` commits by itself: the write names the version that was read, and says so by LostRace
+        when it is no longer there.
+        """
+        for _ in range(_RACES):
+            try:
+                async with self.connection() as connection:
+                    return await decide(connection)
+            except LostRace:
+                continue
+        raise Overloaded(retry_after=0.1)
+
+    def pool(self) -> AsyncConnectionPool[Connection]:
+        """The pool that stands now; raises PartUnavailable while the database is away."""
+        if self._pool is None:
+            raise PartUnavailable("database")
+        return self._pool
+
+    def noticed(self, pool: AsyncConnectionPool[Connection], error: BaseException | None, *, broken: bool) -> None:
+        """Replaces the pool, once, when a statement ended because the server went away."""
+        gone = broken or (isinstance(error, psycopg.OperationalError) and _went_away(error))
+        if gone and pool is self._pool and not self._closed:
+            log.warning("database went away: %s", error)
+            self._recover()
+
+    def _recover(self) -> None:
+        stale, self._pool = self._pool, None
+        if self._recovery is None or self._recovery.done():
+            self._recovery = asyncio.get_running_loop().create_task(self._reconnect(stale), name="database recovery")
+
+    async def _reconnect(self, stale: AsyncConnectionPool[Connection] | None) -> None:
+        """Probes until Postgres answers, then opens a fresh pool: the pool's own reconnection waits far too long."""
+        if stale is not None:
+            await stale.close(timeout=0)
+        while not self._closed:
+            pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+                self._url,
+                kwargs={"autocommit": True, "options": self._options, "connect_timeout": 2},
+                min_size=self._connections,
+                max_size=self._connections,
+                max_waiting=1000,
+                reconnect_timeout=1,
+                open=False,
+            )
+            try:
+                probe = await psycopg.AsyncConnection.connect(self._url, connect_timeout=2)
+                await probe.close()
+                await pool.open(wait=True, timeout=5)
+            except (psycopg.Error, PoolTimeout, OSError):
+                await pool.close(timeout=0)
+                await asyncio.sleep(_PROBE_SECONDS)
+                continue
+            self._pool = pool
+            log.info("database answers")
+            return
+
+    async def _discard(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close(timeout=2)
+
+
+class _Checkout:
+    """`async with` over one connection; a class, because a generator costs more than the bookkeeping of a statement."""
+
+    __slots__ = ("_connection", "_database", "_pool")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> Connection:
+        self._pool = self._database.pool()
+        try:
+            self._connection = await self._pool.getconn(_CHECKOUT_SECONDS)
+        except PoolClosed:
+            raise PartUnavailable("database") from None
+        except PoolTimeout:
+            raise Overloaded(retry_after=0.5) from None
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        broken = self._connection.broken
+        await self._pool.putconn(self._connection)
+        self._database.noticed(self._pool, error, broken=broken)
+
+
+def _went_away(error: psycopg.OperationalError) -> bool:
+    """Whether the server, and not the statement, is the matter: no SQLSTATE, class 08 or 57P (shutdown)."""
+    state = error.sqlstate
+    return state is None or state.startswith(("08", "57P"))

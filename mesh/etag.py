@@ -1,0 +1,14 @@
+"""Etags: the version of a row, in a form that clients do not calculate with."""
+
+from mesh.errors import VersionConflict
+
+
+def etag(version: int) -> str:
+    """The etag of a version, such as `"v7"` without the quotes."""
+    return f"v{version}"
+
+
+def require(wanted: str | None, version: int) -> None:
+    """Raises VersionConflict, with the current etag, when the caller based the change on another version."""
+    if wanted is not None and wanted != etag(version):
+        raise VersionConflict(etag=etag(version))

@@ -1,0 +1,144 @@
+"""Ended sessions: pushed through Redis to every replica, kept in memory, and refused within two seconds.
+
+A replica that has lost Redis cannot know what was ended: after a second it says so instead of trusting old tokens.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+KEY = "auth:revoked"
+CHANNEL = "auth:revocations"
+_PING_SECONDS = 0.4
+_TRUSTED_SECONDS = 1.2
+_RETRY_SECONDS = 0.1
+
+Ended = Callable[[], None]
+
+
+def session_member(session_id: str) -> str:
+    """How one ended session is written."""
+    return f"sid:{session_id}"
+
+
+def user_member(user_id: str, before: int) -> str:
+    """How the end of all of a user's sessions is written. before: tokens issued earlier than this second are refused."""
+    return f"user:{user_id}:{before}"
+
+
+async def push(redis: "Redis", member: str, forget_at: float) -> None:
+    """Tells every replica. forget_at: when no token of it can live any more, seconds since the epoch."""
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.zremrangebyscore(KEY, "-inf", time.time())
+        pipe.zadd(KEY, {member: forget_at})
+        pipe.publish(CHANNEL, f"{forget_at} {member}")
+        await pipe.execute()
+
+
+class Revocations:
+    """The ended sessions, as this replica knows them."""
+
+    def __init__(self, redis: "Redis") -> None:
+        """redis: decodes its answers to text."""
+        self._redis = redis
+        self._sessions: dict[str, float] = {}
+        self._users: dict[str, tuple[int, float]] = {}
+        self._heard = float("-inf")
+        self._waiting: dict[str, set[Ended]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether Redis was heard so lately that no ended session can be missing."""
+        return time.monotonic() - self._heard < _TRUSTED_SECONDS
+
+    def ended(self, user_id: str, session_id: str, issued: int) -> bool:
+        """Whether a token of this session, issued at this second, is refused."""
+        if session_id in self._sessions:
+            return True
+        before = self._users.get(user_id)
+        return before is not None and issued < before[0]
+
+    def watch(self, user_id: str, session_id: str, ended: Ended) -> Callable[[], None]:
+        """Calls `ended` when the session, or all of the user's, end; returns what stops the watching."""
+        names = (session_member(session_id), f"user:{user_id}")
+        for name in names:
+            self._waiting.setdefault(name, set()).add(ended)
+
+        def stop() -> None:
+            for name in names:
+                if name in self._waiting:
+                    self._waiting[name].discard(ended)
+                    if not self._waiting[name]:
+                        del self._waiting[name]
+
+        return stop
+
+    def start(self) -> None:
+        """Begins to follow, for as long as it takes."""
+        self._task = asyncio.get_running_loop().create_task(self._follow(), name="revocations")
+
+    async def close(self) -> None:
+        """Stops following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("revocations: lost Redis: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        """Subscribes first and reads the set then, so that nothing falls between."""
+        async with self._redis.pubsub() as pubsub:
+            await pubsub.subscribe(CHANNEL)
+            loaded = False
+            asked = 0.0
+            while True:
+                message = await pubsub.get_message(timeout=_PING_SECONDS / 4)
+                if message is not None:
+                    if message["type"] == "subscribe" and not loaded:
+                        await self._load()
+                        loaded = True
+                    elif message["type"] == "message":
+                        until, _, member = message["data"].partition(" ")
+                        self._learn(member, float(until))
+                    if loaded:
+                        self._heard = time.monotonic()
+                if loaded and time.monotonic() - asked > _PING_SECONDS:
+                    asked = time.monotonic()
+                    await pubsub.ping()
+                if asked and asked - self._heard > _TRUSTED_SECONDS * 2:
+                    raise TimeoutError("no answer to PING")
+
+    async def _load(self) -> None:
+        now = time.time()
+        self._sessions = {name: until for name, until in self._sessions.items() if until > now}
+        self._users = {name: entry for name, entry in self._users.items() if entry[1] > now}
+        for member, until in await self._redis.zrangebyscore(KEY, now, "+inf", withscores=True):
+            self._learn(member, until)
+
+    def _learn(self, member: str, until: float) -> None:
+        kind, _, rest = member.partition(":")
+        if kind == "sid":
+            self._sessions[rest] = until
+            name = member
+        else:
+            user_id, _, before = rest.rpartition(":")
+            self._users[user_id] = (max(int(before), self._users.get(user_id, (0, 0.0))[0]), until)
+            name = f"user:{user_id}"
+        if len(self._sessions) > 10_000:
+            now = time.time()
+            self._sessions = {session: end for session, end in self._sessions.items() if end > now}
+        for ended in tuple(self._waiting.get(name, ())):
+            ended()

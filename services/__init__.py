@@ -1,0 +1,1 @@
+"""The services of Focusmesh; they never import one another."""
