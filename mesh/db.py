@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from mesh import migrate
 from mesh.errors import Overloaded, PartUnavailable
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,10 @@ class LostRace(Exception):  # noqa: N818 (not an error: the decision is made aga
 class Database:
     """One service's way to its schema."""
 
-    def __init__(self, url: str, *, connections: int = 8, statement_timeout_ms: int = 5000) -> None:
-        """url: of the runtime role. connections: upper bound for this process."""
+    def __init__(self, url: str, *, revision: str, connections: int = 8, statement_timeout_ms: int = 5000) -> None:
+        """url: of the runtime role. revision: the head; behind it nothing is served. connections: of this process."""
         self._url = url
+        self._revision = revision
         self._connections = connections
         self._options = f"-c statement_timeout={statement_timeout_ms}"
         self._pool: AsyncConnectionPool[Connection] | None = None
@@ -43,19 +45,14 @@ class Database:
         self._closed = False
 
     @property
-    def available(self) -> bool:
-        """Whether a pool stands on a database that answered."""
+    def ready(self) -> bool:
+        """Whether a pool stands on a database that answered, migrated to the head revision."""
         return self._pool is not None
 
     def start(self) -> None:
-        """Begins to reach for the database, for as long as it takes; `available` tells when it answers."""
+        """Begins to reach for the database, for as long as it takes; `ready` tells when it answers."""
         self._closed = False
         self._recover()
-
-    async def opened(self) -> None:
-        """Waits until the database answers."""
-        if self._recovery is not None:
-            await asyncio.shield(self._recovery)
 
     async def close(self) -> None:
         """Gives all connections back; idempotent."""
@@ -111,27 +108,39 @@ class Database:
         """Probes until Postgres answers, then opens a fresh pool: the pool's own reconnection waits far too long."""
         if stale is not None:
             await stale.close(timeout=0)
+        said = ""
         while not self._closed:
-            pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-                self._url,
-                kwargs={"autocommit": True, "options": self._options, "connect_timeout": 2},
-                min_size=self._connections,
-                max_size=self._connections,
-                max_waiting=1000,
-                reconnect_timeout=1,
-                open=False,
-            )
-            try:
-                probe = await psycopg.AsyncConnection.connect(self._url, connect_timeout=2)
-                await probe.close()
-                await pool.open(wait=True, timeout=5)
-            except (psycopg.Error, PoolTimeout, OSError):
-                await pool.close(timeout=0)
-                await asyncio.sleep(_PROBE_SECONDS)
-                continue
-            self._pool = pool
-            log.info("database answers")
-            return
+            why = await self._why_not()
+            if not why:
+                log.info("database answers")
+                return
+            if why != said:
+                log.warning("database not ready: %s", why)
+                said = why
+            await asyncio.sleep(_PROBE_SECONDS)
+
+    async def _why_not(self) -> str:
+        """Opens the pool, or tells why the database is not ready."""
+        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            self._url,
+            kwargs={"autocommit": True, "options": self._options, "connect_timeout": 2},
+            min_size=self._connections,
+            max_size=self._connections,
+            max_waiting=1000,
+            reconnect_timeout=1,
+            open=False,
+        )
+        try:
+            async with await Connection.connect(self._url, connect_timeout=2) as probe:
+                found = await migrate.revision_of(probe)
+            if found < self._revision:
+                return f"its schema is at revision {found or 'none'}, behind {self._revision}; run the migrations"
+            await pool.open(wait=True, timeout=5)
+        except (psycopg.Error, PoolTimeout, OSError) as error:
+            await pool.close(timeout=0)
+            return str(error)
+        self._pool = pool
+        return ""
 
     async def _discard(self) -> None:
         pool, self._pool = self._pool, None

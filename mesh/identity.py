@@ -98,7 +98,7 @@ class Tokens:
 
     def check_revoked(self, identity: Identity) -> None:
         """Raises TokenRevoked; PartUnavailable while it cannot be known."""
-        if not self.revocations.known:
+        if not self.revocations.ready:
             raise PartUnavailable("revocations")
         if self.revocations.ended(identity.user_id, identity.session_id, identity.issued):
             raise TokenRevoked

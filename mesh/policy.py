@@ -9,7 +9,7 @@ from mesh.errors import InternalOnly, ScopeMissing
 from mesh.identity import Identity
 
 
-class PolicyMissing(Exception):
+class PolicyMissingError(Exception):
     """An RPC without a policy: its service must not start."""
 
 
@@ -36,11 +36,11 @@ class Policy:
 
 
 def policy_of(method: MethodDescriptor) -> Policy:
-    """Reads the policy option of a method; raises PolicyMissing."""
+    """Reads the policy option of a method; raises PolicyMissingError."""
     options = method.GetOptions()
     rule = options.Extensions[policy_pb2.rule]
     if rule.access == policy_pb2.ACCESS_UNSPECIFIED or rule.rate == policy_pb2.RATE_CLASS_UNSPECIFIED:
-        raise PolicyMissing(
+        raise PolicyMissingError(
             f"{method.full_name} has no policy: declare (focusmesh.policy.v1.rule) with an access and a rate"
         )
     return Policy(rule.access, rule.scope)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -28,7 +29,7 @@ def session_member(session_id: str) -> str:
 
 
 def user_member(user_id: str, before: int) -> str:
-    """How the end of all of a user's sessions is written. before: tokens issued earlier than this second are refused."""
+    """How the end of all of a user's sessions is written. before: tokens issued before this second are refused."""
     return f"user:{user_id}:{before}"
 
 
@@ -54,7 +55,7 @@ class Revocations:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def known(self) -> bool:
+    def ready(self) -> bool:
         """Whether Redis was heard so lately that no ended session can be missing."""
         return time.monotonic() - self._heard < _TRUSTED_SECONDS
 
@@ -125,8 +126,9 @@ class Revocations:
         now = time.time()
         self._sessions = {name: until for name, until in self._sessions.items() if until > now}
         self._users = {name: entry for name, entry in self._users.items() if entry[1] > now}
-        for member, until in await self._redis.zrangebyscore(KEY, now, "+inf", withscores=True):
-            self._learn(member, until)
+        found: Any = await self._redis.zrangebyscore(KEY, now, "+inf", withscores=True)
+        for member, until in found:
+            self._learn(str(member), float(until))
 
     def _learn(self, member: str, until: float) -> None:
         kind, _, rest = member.partition(":")

@@ -1,4 +1,4 @@
-"""Settings from the environment: a frozen dataclass whose field `kafka_bootstrap` is read from FOCUSMESH_KAFKA_BOOTSTRAP.
+"""Settings from the environment: the field `kafka_bootstrap` of a dataclass is read from FOCUSMESH_KAFKA_BOOTSTRAP.
 
 A field without a default is required. Every missing or malformed variable is named in one message, so that an operator
 mends them in one go.

@@ -1,0 +1,115 @@
+"""Start, serve, drain, stop: the only place that knows the order.
+
+A service may start before its parts: it listens at once, says NOT_SERVING, and turns SERVING when everything it needs
+is there; when a part goes away it says so, and recovers by itself.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import uvloop
+
+from mesh import telemetry
+from mesh.db import Database
+from mesh.guard import Guard
+from mesh.identity import Tokens
+from mesh.server import NOT_SERVING, SERVING, Server
+from mesh.settings import ServiceSettings, load
+
+log = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 0.1
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+class Part(Protocol):
+    """Something that lives as long as the service: a pool, a consumer, a loop."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service can serve as far as this part goes."""
+
+    def start(self) -> None:
+        """Begins; never waits for another process."""
+
+    async def close(self) -> None:
+        """Ends what it began; idempotent."""
+
+
+Registration = tuple[Callable[[Any, Any], None], object]
+"""A generated `add_…Servicer_to_server` and the servicer for it."""
+
+
+@dataclass
+class App:
+    """A service, wired."""
+
+    name: str
+    settings: ServiceSettings
+    tokens: Tokens
+    servicers: Sequence[Registration]
+    parts: Sequence[Part]
+    """In the order of starting; closed in reverse."""
+    database: Database | None = None
+    """The one of `parts` that holds the remembered answers of idempotent calls."""
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
+        server = Server(self.settings)
+        guard = Guard(server.grpc, self.tokens, self.database)
+        for add, servicer in self.servicers:
+            add(servicer, guard)
+        await server.start(guard.services)
+        for part in self.parts:
+            part.start()
+        watching = asyncio.create_task(self._watch(server), name="readiness")
+        log.info("listening on %s", self.settings.listen)
+        await stop.wait()
+        watching.cancel()
+        await self._drain(server)
+
+    async def _watch(self, server: Server) -> None:
+        """Says SERVING exactly while every part is ready."""
+        serving = False
+        while True:
+            ready = all(part.ready for part in self.parts)
+            if ready != serving:
+                serving = ready
+                await server.say(SERVING if ready else NOT_SERVING)
+                missing = [type(part).__name__ for part in self.parts if not part.ready]
+                log.info("SERVING" if ready else "NOT_SERVING: %s", *([] if ready else [", ".join(missing)]))
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _drain(self, server: Server) -> None:
+        """Serves on until the gateway has noticed, then lets running calls end, then closes the parts."""
+        await server.say(NOT_SERVING)
+        await asyncio.sleep(self.settings.drain_seconds)
+        await server.stop(self.settings.stop_grace_seconds)
+        for part in reversed(self.parts):
+            try:
+                await part.close()
+            except Exception:  # every other part must still be closed
+                log.exception("closing %s", type(part).__name__)
+        log.info("stopped")
+
+
+def main(service: str, kind: type[Settings], build: Callable[[Settings], App]) -> None:
+    """The entry point of a service: reads its settings, builds it, serves until SIGTERM or SIGINT."""
+    settings = load(kind, os.environ)
+    flush = telemetry.configure(
+        service, replica=settings.replica, ratio=settings.trace_ratio, log_level=settings.log_level
+    )
+    uvloop.run(_until_signalled(build, settings))
+    flush()
+
+
+async def _until_signalled(build: Callable[[Settings], App], settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await build(settings).serve(stop)

@@ -1,0 +1,222 @@
+"""The guard: what every RPC passes, composed once per method when its servicer is registered.
+
+    trace -> identity -> policy -> validation -> handler -> refusal -> metrics
+
+A servicer is registered through a `Guard` in place of the server. A method without a policy stops the start.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any, TypeAlias, cast
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default as default_pool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.trace import SpanKind
+
+from mesh import idempotency, refusals, validation
+from mesh.db import Database
+from mesh.identity import NOBODY, Identity, Tokens
+from mesh.outbox import Effect, Event
+from mesh.policy import policy_of
+from mesh.telemetry import CallTrace, call_recorder
+
+log = logging.getLogger(__name__)
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+"""What the generated stubs call the second argument of a handler; `caller` tells what it is."""
+Headers: TypeAlias = Mapping[str, str | bytes]
+
+
+class Call:
+    """One call, as its handler sees it."""
+
+    __slots__ = ("context", "entered", "headers", "identity", "method", "request", "traceparent")
+
+    def __init__(self, method: str, headers: Headers, context: Context, request: Any) -> None:
+        self.method = method
+        self.headers = headers
+        self.identity: Identity = NOBODY
+        self.traceparent = ""
+        self.request = request
+        self.context = context
+        self.entered = False
+
+    @property
+    def user_id(self) -> str:
+        """The caller; empty in public RPCs."""
+        return self.identity.user_id
+
+    def effect(self, answer: Message, *events: Event) -> Effect:
+        """What commits with the call's write: its events, and its answer when the caller gave a request_id."""
+        return Effect(events, idempotency.reply(self.user_id, self.method, self.request, answer), self.traceparent)
+
+    def peer_address(self) -> str:
+        """The caller's address: the one the gateway saw, or the connection's own."""
+        forwarded = self.headers.get("x-envoy-external-address") or self.headers.get("x-forwarded-for")
+        if isinstance(forwarded, str) and forwarded:
+            return forwarded.rpartition(",")[2].strip()
+        return self.context.peer()
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline; None without one."""
+        return self.context.time_remaining()
+
+
+def caller(context: Context) -> Call:
+    """The call behind a handler's context. The guard passes a Call where the generated stubs say context."""
+    return cast(Call, context)
+
+
+class Guard:
+    """Stands in for the server while a generated `add_…Servicer_to_server` runs, and registers guarded handlers."""
+
+    def __init__(self, server: grpc.aio.Server, tokens: Tokens, database: Database | None) -> None:
+        """database: where remembered answers are; None for a service without tables."""
+        self._server, self._tokens, self._database = server, tokens, database
+        self.services: list[str] = []
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Nothing: the registered handlers below serve the same methods."""
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        """Guards every method of a service; raises PolicyMissingError."""
+        methods = default_pool().FindServiceByName(service).methods_by_name
+        guarded = {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
+        self._server.add_registered_method_handlers(service, guarded)
+        self.services.append(service)
+
+    def _wrap(
+        self, method: MethodDescriptor, handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        streams_in, streams_out = handler.request_streaming, handler.response_streaming
+        behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        guarded = _guarded(method, behaviour, streams_in, streams_out, self._tokens, self._database)
+        make: Any = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[streams_in, streams_out]
+        wrapped: grpc.RpcMethodHandler[Any, Any] = make(
+            guarded, handler.request_deserializer, handler.response_serializer
+        )
+        return wrapped
+
+
+def domain_of(method: MethodDescriptor) -> str:
+    """The error domain of a method's service: `focusmesh.todo.v1` is `todo.focusmesh`."""
+    return f"{method.containing_service.file.package.split('.')[1]}.focusmesh"
+
+
+def _guarded(
+    method: MethodDescriptor,
+    behaviour: Callable[..., Any],
+    streams_in: bool,
+    streams_out: bool,
+    tokens: Tokens,
+    database: Database | None,
+) -> Callable[[Any, Context], Awaitable[Any]]:
+    policy = policy_of(method)
+    answer = _answering(behaviour, streams_out)
+    check = _each_checked if streams_in else _checked
+    replay = _replaying(method, database)
+    domain = domain_of(method)
+    name = f"{method.containing_service.full_name}/{method.name}"
+    record = call_recorder(method.containing_service.full_name, method.name)
+    attributes = {
+        "rpc.system": "grpc",
+        "rpc.service": method.containing_service.full_name,
+        "rpc.method": method.name,
+    }
+
+    async def guarded(request: Any, context: Context) -> Any:
+        started = perf_counter()
+        headers: Headers = dict(context.invocation_metadata() or ())
+        call = Call(name, headers, context, request)
+        traced = CallTrace(name, str(headers.get("traceparent", "")), SpanKind.SERVER, attributes)
+        call.traceparent = traced.traceparent
+        status, unexpected = "OK", None
+        try:
+            if not policy.public:
+                call.identity = tokens.remembered(headers) or await tokens.verify(headers)
+                policy.permit(call.identity)
+            checked = check(request)
+            call.entered = True
+            return await answer(checked, call)
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        except grpc.aio.AbortError:
+            status = "ABORTED_BY_HANDLER"
+            raise
+        except Exception as error:  # noqa: BLE001 (nothing else may leave: grpc.aio would send its text)
+            try:
+                replayed = await replay(call, error)
+            except Exception as again:  # noqa: BLE001 (as above)
+                error, replayed = again, None
+            if replayed is not None:
+                return replayed
+            refusal = refusals.refusal_of(error)
+            status = refusals.code_of(refusal).name
+            unexpected = error if error is not refusal else None
+            await refusals.abort(context, refusal, domain)
+        finally:
+            traced.end(status, unexpected)
+            record(status, perf_counter() - started)
+
+    return guarded
+
+
+def _checked(request: Message) -> Message:
+    validation.check(request)
+    return request
+
+
+async def _each_checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        validation.check(request)
+        yield request
+
+
+def _answering(behaviour: Callable[..., Any], streams_out: bool) -> Callable[[Any, Call], Awaitable[Any]]:
+    if not streams_out:
+        return cast(Callable[[Any, Call], Awaitable[Any]], behaviour)
+
+    async def answer(request: Any, call: Call) -> None:
+        replies = behaviour(request, call)
+        try:
+            async for reply in replies:
+                await call.context.write(reply)
+        finally:
+            await replies.aclose()
+
+    return answer
+
+
+def _replaying(
+    method: MethodDescriptor, database: Database | None
+) -> Callable[[Call, Exception], Awaitable[Message | None]]:
+    """What answers a failed call from memory, for methods whose request has a request_id."""
+    answer_type = GetMessageClass(method.output_type)
+    if database is None or "request_id" not in method.input_type.fields_by_name:
+
+        async def never(_call: Call, _error: Exception) -> None:
+            return None
+
+        return never
+
+    async def replay(call: Call, error: Exception) -> Message | None:
+        if not (call.entered and call.request.request_id and idempotency.may_be_replay(error)):
+            return None
+        stored = await idempotency.remembered(database, call.user_id, call.method, call.request)
+        return None if stored is None else answer_type.FromString(stored)
+
+    return replay

@@ -1,0 +1,175 @@
+"""Telemetry: traces, metrics and logs. Sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set; logs are JSON lines.
+
+The SDK is asked for a span only when it will be recorded: a span that is dropped later costs as much as the policy,
+validation and identity of a call together.
+"""
+
+import logging
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextvars import Token
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, set_span_in_context
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds; the buckets of every latency histogram."""
+_EMPTY = Context()
+_TRACEPARENT_LENGTH = 55
+
+tracer = trace.get_tracer("focusmesh")
+meter = metrics.get_meter("focusmesh")
+_ratio = 0.0
+
+Recorder = Callable[[str, float], None]
+"""Takes the status name and the seconds of one call."""
+
+
+def configure(service: str, *, replica: int, ratio: float, log_level: str) -> Callable[[], None]:
+    """Sets up the process once; returns what flushes and stops it.
+
+    ratio: share of the traces to record that no caller decided about.
+    """
+    global _ratio  # noqa: PLW0603 (one process, one sampling decision)
+    _configure_logs(service, replica, log_level)
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return lambda: None
+    _ratio = ratio
+    resource = Resource.create(
+        {"service.name": service, "service.namespace": "focusmesh", "service.instance.id": str(replica)}
+    )
+    traces = TracerProvider(resource=resource, sampler=ALWAYS_ON)
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(traces)
+    meters = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource)
+    metrics.set_meter_provider(meters)
+
+    def stop() -> None:
+        traces.shutdown()
+        meters.shutdown()
+
+    return stop
+
+
+def new_traceparent(recorded: bool = False) -> str:
+    """The start of a trace; W3C Trace Context."""
+    trace_id, span_id = random.getrandbits(128) | 1, random.getrandbits(64) | 1
+    return f"00-{trace_id:032x}-{span_id:016x}-{'01' if recorded else '00'}"
+
+
+def parent_context(traceparent: str) -> Context:
+    """The context that a traceparent names; empty when it is malformed. The SDK's propagator takes twice as long."""
+    if len(traceparent) != _TRACEPARENT_LENGTH or not traceparent.startswith("00-"):
+        return _EMPTY
+    try:
+        span = SpanContext(
+            int(traceparent[3:35], 16), int(traceparent[36:52], 16), True, TraceFlags(int(traceparent[53:], 16))
+        )
+    except ValueError:
+        return _EMPTY
+    return set_span_in_context(NonRecordingSpan(span), _EMPTY) if span.is_valid else _EMPTY
+
+
+class CallTrace:
+    """The trace of one call or message: attached while it runs, recorded when its caller or chance says so."""
+
+    __slots__ = ("_attached", "span", "traceparent")
+
+    def __init__(self, name: str, traceparent: str, kind: SpanKind, attributes: Mapping[str, str]) -> None:
+        """traceparent: of the caller; empty when it sent none."""
+        self.span: Span | None = None
+        if not traceparent:
+            recorded = _ratio > 0 and random.random() < _ratio  # noqa: S311 (not a secret)
+            context = _EMPTY
+        else:
+            recorded = _ratio > 0 and traceparent[-1] in "13579bdf"
+            context = parent_context(traceparent)
+        if recorded:
+            self.span = tracer.start_span(name, context, kind, attributes)
+            context = set_span_in_context(self.span, context)
+            found = self.span.get_span_context()
+            self.traceparent = f"00-{found.trace_id:032x}-{found.span_id:016x}-01"
+        else:
+            self.traceparent = traceparent or new_traceparent()
+        self._attached: Token[Context] | None = attach(context) if context is not _EMPTY else None
+
+    def end(self, status: str, error: BaseException | None = None) -> None:
+        """Ends it; with the error only when nobody expected it."""
+        if self.span is not None:
+            self.span.set_attribute("rpc.response.status_code", status)
+            if error is not None:
+                self.span.record_exception(error)
+                self.span.set_status(trace.StatusCode.ERROR)
+            self.span.end()
+        if self._attached is not None:
+            detach(self._attached)
+
+
+_call_duration = meter.create_histogram(
+    "rpc.server.call.duration", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
+)
+
+
+def call_recorder(service: str, method: str) -> Recorder:
+    """Records the duration of the calls of one method; the histogram's count is the number of calls."""
+    known: dict[str, dict[str, str]] = {}
+
+    def record(status: str, seconds: float) -> None:
+        attributes = known.get(status)
+        if attributes is None:
+            attributes = known[status] = {
+                "rpc.system": "grpc",
+                "rpc.service": service,
+                "rpc.method": method,
+                "rpc.response.status_code": status,
+            }
+        _call_duration.record(seconds, attributes)
+
+    return record
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line, with the trace that it belongs to."""
+
+    def __init__(self, service: str, replica: int) -> None:
+        super().__init__()
+        self._fixed = {"service": service, "replica": replica}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname,
+            **self._fixed,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace_id"] = f"{span.trace_id:032x}"
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line["error"] = "".join(traceback.format_exception(*record.exc_info))
+        return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode()
+
+
+def _configure_logs(service: str, replica: int, level: str) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_JsonLines(service, replica))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # The pool logs every checkout at INFO.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
