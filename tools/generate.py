@@ -5,6 +5,8 @@ gen/stubs    types of google.* for mypy
 gen/gateway  the descriptor set that the gateway transcodes with
 gen/openapi  the document of the REST API
 
+docs/rpcs.md the index of RPCs
+
 All of it is committed; `python -m tools.drift` tells whether it still is what protos/ say.
 """
 
@@ -14,13 +16,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import proto_deps
-from tools.paths import BUF, GEN, IMAGE, PROTOS, ROOT, VENV_BIN
+from tools import go_tools, openapi_seal, proto_deps
+from tools.paths import BUF, BUILD, GEN, IMAGE, PROTOS, ROOT, RPC_INDEX, VENV_BIN
+
+OPENAPI_PLUGIN = go_tools.BIN / "protoc-gen-connect-openapi"
+RAW_OPENAPI = BUILD / "openapi" / "openapi.yaml"
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
     """Runs a tool of the virtual environment; exits with its output when it fails."""
-    environment = {**os.environ, "PATH": f"{VENV_BIN}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{VENV_BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{GEN / 'python'}",
+    }
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
@@ -65,12 +74,37 @@ def python(out: Path, stubs: Path, descriptor_set: Path) -> None:
     protoc(descriptor_set, f"--mypy_out=quiet:{stubs}", *proto_deps.GOOGLE)
 
 
-def generate(out: Path) -> None:
-    """Writes everything under a folder shaped like gen/."""
+def openapi_plugin() -> bool:
+    """Whether the OpenAPI plugin is there; builds it when Go is."""
+    if not OPENAPI_PLUGIN.exists() and shutil.which("go"):
+        go_tools.install("github.com/sudorandom/protoc-gen-connect-openapi")
+    return OPENAPI_PLUGIN.exists()
+
+
+def openapi(out: Path) -> None:
+    """Writes the OpenAPI document; needs the plugin."""
+    emptied(RAW_OPENAPI.parent)
+    run(BUF, "generate", IMAGE, "--template", "buf.gen.yaml")
+    run(sys.executable, "-m", "tools.openapi_finish", RAW_OPENAPI, out / "openapi.yaml")
+
+
+def generate(out: Path, index: Path) -> None:
+    """Writes everything under a folder shaped like gen/, and the index of RPCs."""
     build_image()
     gateway(out / "gateway")
     python(out / "python", out / "stubs", out / "gateway" / "gateway.binpb")
+    run(sys.executable, "-m", "tools.rpc_index", index)
+    if openapi_plugin():
+        openapi(out / "openapi")
+
+
+def main() -> None:
+    """Regenerates what is committed; fails when the OpenAPI document is stale and cannot be made here."""
+    generate(GEN, RPC_INDEX)
+    complaint = openapi_seal.complaint()
+    if complaint:
+        sys.exit(f"proto: {complaint}; making it needs Go 1.26: install it and run `make proto` again")
 
 
 if __name__ == "__main__":
-    generate(GEN)
+    main()

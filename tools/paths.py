@@ -9,7 +9,7 @@ GEN = ROOT / "gen"
 PROTOS = ROOT / "protos"
 PROTO_DEPS = BUILD / "proto-deps"
 IMAGE = BUILD / "image.binpb"
-PLUGINS = BUILD / "bin"
+RPC_INDEX = ROOT / "docs" / "rpcs.md"
 # Beside the interpreter, not its target: a virtual environment's python is a link out of it.
 VENV_BIN = Path(sys.executable).parent
 BUF = VENV_BIN / "buf"

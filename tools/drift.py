@@ -1,0 +1,57 @@
+"""Fails when what is committed under gen/ or in docs/rpcs.md is not what protos/ and the code give.
+
+Without Go the OpenAPI document cannot be made again; then its seal decides, which is checked in any case.
+"""
+
+import sys
+from pathlib import Path
+
+from tools import generate, openapi_seal
+from tools.paths import BUILD, GEN, ROOT, RPC_INDEX
+
+FRESH = BUILD / "drift"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The content of every file of a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def differences(committed: Path, fresh: Path) -> list[str]:
+    """What is missing, left over or different in the committed folder."""
+    old, new = files(committed), files(fresh)
+    name = committed.relative_to(ROOT) if committed.is_relative_to(ROOT) else committed
+    return [
+        f"{name}/{path}: " + ("not committed" if path not in old else "left over" if path not in new else "different")
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+
+
+def found() -> list[str]:
+    """Everything that drifted."""
+    fresh = generate.emptied(FRESH)
+    generate.generate(fresh / "gen", fresh / "rpcs.md")
+    made = ("python", "stubs", "gateway", *(("openapi",) if generate.OPENAPI_PLUGIN.exists() else ()))
+    drifted = [line for part in made for line in differences(GEN / part, fresh / "gen" / part)]
+    if not RPC_INDEX.exists() or RPC_INDEX.read_bytes() != (fresh / "rpcs.md").read_bytes():
+        drifted.append("docs/rpcs.md: different")
+    complaint = openapi_seal.complaint()
+    return drifted + ([complaint] if complaint else [])
+
+
+def main() -> None:
+    """Prints what drifted and how to mend it."""
+    drifted = found()
+    if drifted:
+        sys.exit("\n".join(["drift:", *drifted, "run `make proto`, look at the differences and commit them"]))
+    how = "made again and compared" if generate.OPENAPI_PLUGIN.exists() else "compared by its seal, for want of Go"
+    print(f"drift: none; the OpenAPI document was {how}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""The error answers of the REST document: typed details, and per operation the reasons it can be refused with."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tools import refusal_catalogue
+from tools.contract import SHARED_REASONS, Contract, Rpc
+
+TYPE_URL = "type.googleapis.com/google.rpc."
+Schema = dict[str, Any]
+
+TITLES = {
+    400: "The request is wrong, or the state does not allow it.",
+    401: "The caller did not prove who they are.",
+    403: "The caller may not do this.",
+    404: "There is no such thing, or it is not the caller's.",
+    409: "Another change came first, or the thing is there already.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    429: "Too many calls.",
+    500: "Something went wrong inside.",
+    503: "The service is not available right now.",
+    504: "The call took longer than its deadline.",
+}
+# Answers that an operation adds no reason to, under their names in the document.
+NAMES = {
+    400: "InvalidRequest",
+    401: "Unauthenticated",
+    403: "PermissionDenied",
+    413: "BodyTooLarge",
+    415: "BodyNotJson",
+    429: "TooManyCalls",
+    500: "Internal",
+    503: "Unavailable",
+    504: "DeadlineExceeded",
+}
+HEADERS = {
+    401: {"www-authenticate": {"description": "The scheme: `Bearer`.", "schema": {"type": "string"}}},
+    429: {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}},
+}
+ALWAYS = ("INVALID_REQUEST", "OVERLOADED", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+WITH_TOKEN = ("TOKEN_MISSING", "TOKEN_INVALID", "TOKEN_REVOKED")
+
+
+def typed(name: str, description: str, required: Iterable[str], /, **properties: Schema) -> Schema:
+    """A detail as it looks in JSON: a message of google.rpc with its type beside its fields."""
+    return {
+        "type": "object",
+        "title": name,
+        "description": description,
+        "properties": {"@type": {"const": TYPE_URL + name}, **properties},
+        "required": ["@type", *required],
+    }
+
+
+def text(description: str) -> Schema:
+    """A string."""
+    return {"type": "string", "description": description}
+
+
+def items(**properties: Schema) -> Schema:
+    """A list of objects."""
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
+
+
+DETAILS = {
+    "ErrorInfo": typed(
+        "ErrorInfo",
+        "Why, for machines. Comes with every error.",
+        ("reason", "domain"),
+        reason=text("Stable name of the reason, such as `TASK_NOT_FOUND`."),
+        domain=text("Who gives the reason: a service, such as `todo.focusmesh`, or `focusmesh`."),
+        metadata={
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "Every variable of the message.",
+        },
+    ),
+    "BadRequest": typed(
+        "BadRequest",
+        "Which fields break which rules.",
+        ("fieldViolations",),
+        fieldViolations=items(
+            field=text("Path of the field."), description=text("What is wrong."), reason=text("The rule.")
+        ),
+    ),
+    "PreconditionFailure": typed(
+        "PreconditionFailure",
+        "What would have to be different.",
+        ("violations",),
+        violations=items(type=text("Kind."), subject=text("Of what."), description=text("What is wrong.")),
+    ),
+    "RetryInfo": typed(
+        "RetryInfo",
+        "When to try again.",
+        ("retryDelay",),
+        retryDelay={"$ref": "#/components/schemas/google.protobuf.Duration"},
+    ),
+    "ResourceInfo": typed(
+        "ResourceInfo",
+        "Which thing it is about.",
+        (),
+        resourceType=text("Kind."),
+        resourceName=text("Id."),
+        owner=text("Owner."),
+        description=text("What is wrong with it."),
+    ),
+}
+STATUS: Schema = {
+    "type": "object",
+    "title": "Status",
+    "description": "Every error has this shape, whoever refused the call.",
+    "properties": {
+        "code": {"type": "integer", "format": "int32", "description": "Code of gRPC, such as 5 for NOT_FOUND."},
+        "message": text("What went wrong, in English, for developers."),
+        "details": {
+            "type": "array",
+            "description": "What went wrong, for machines. Pass over types that you do not know.",
+            "items": {
+                "anyOf": [
+                    *({"$ref": f"#/components/schemas/google.rpc.{name}"} for name in DETAILS),
+                    {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
+                ]
+            },
+        },
+    },
+    "required": ["code", "message"],
+}
+
+
+def schemas() -> dict[str, Schema]:
+    """Named schemas that the error answers refer to."""
+    return {"google.rpc.Status": STATUS, **{f"google.rpc.{name}": detail for name, detail in DETAILS.items()}}
+
+
+def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
+    """One error answer; domains: reasons and their meaning by domain."""
+    schema: Schema = {"$ref": "#/components/schemas/google.rpc.Status"}
+    lines = [TITLES[status], ""]
+    choices = []
+    for domain, reasons in sorted(domains.items()):
+        lines += [f"- `{reason}`: {meaning}" for reason, meaning in sorted(reasons.items())]
+        choices.append({"properties": {"domain": {"const": domain}, "reason": {"enum": sorted(reasons)}}})
+    if choices:
+        wanted = {"allOf": [{"$ref": "#/components/schemas/google.rpc.ErrorInfo"}, {"anyOf": choices}]}
+        schema = {"allOf": [schema, {"required": ["details"], "properties": {"details": {"contains": wanted}}}]}
+    answer: Schema = {"description": "\n".join(lines).strip(), "content": {"application/json": {"schema": schema}}}
+    return answer | ({"headers": HEADERS[status]} if status in HEADERS else {})
+
+
+def reasons_of(rpc: Rpc) -> list[str]:
+    """Every reason that a call of an RPC may be refused with: its own and those of the way to it."""
+    found = [*ALWAYS, *(rpc.errors or ())]
+    if rpc.access != "PUBLIC":
+        found += WITH_TOKEN
+    if rpc.scope:
+        found.append("SCOPE_MISSING")
+    return found
+
+
+class Errors:
+    """Error answers by RPC."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.statuses = refusal_catalogue.statuses()
+        self.shared: dict[str, Schema] = {}
+
+    def meaning(self, rpc: Rpc, reason: str) -> str:
+        """What the contract says about a reason."""
+        own = self.contract.reasons.get(rpc.package, {})
+        return own.get(reason) or self.contract.reasons[SHARED_REASONS].get(reason, "")
+
+    def answers(self, rpc: Rpc) -> dict[str, Schema]:
+        """The error answers of an operation, by HTTP status."""
+        by_status: dict[int, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+        for reason in reasons_of(rpc):
+            domain = self.contract.domain(rpc, reason)
+            for status in self.statuses.get((domain, reason), ()):
+                if rpc.access == "PUBLIC" and status == 403:  # only a token can be meant for somebody else
+                    continue
+                by_status[status][domain][reason] = self.meaning(rpc, reason)
+        if rpc.body:
+            by_status[413], by_status[415] = {}, {}
+        return {str(status): self.answer(rpc, status, domains) for status, domains in sorted(by_status.items())}
+
+    def answer(self, rpc: Rpc, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
+        """One error answer; those that every operation has are written once and referred to."""
+        whole = error(status, domains)
+        own = any(reason in (rpc.errors or ()) for reasons in domains.values() for reason in reasons)
+        if own or self.shared.setdefault(NAMES[status], whole) != whole:
+            return whole
+        return {"$ref": f"#/components/responses/{NAMES[status]}"}
