@@ -1,0 +1,220 @@
+"""The relay: carries committed events from the outbox to Kafka, at least once, in order per key.
+
+Every replica runs one. A shard is published by whoever holds its advisory lock, in one transaction: read, produce, wait
+for the acknowledgements, delete, commit. A relay that dies or hangs loses the lock with its transaction, which Postgres
+ends after ten seconds at the latest. Rows are found by being there, never by a position: sequence numbers become
+visible out of order, and a relay that remembers the highest one skips those that commit late.
+"""
+
+import asyncio
+import logging
+import time
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import ClassVar, NamedTuple
+
+import psycopg
+from confluent_kafka import KafkaError
+
+from mesh.db import Connection
+from mesh.loops import Loop
+from mesh.outbox import SHARDS
+from mesh.producer import Outgoing, Producer, Undelivered
+from mesh.telemetry import BOUNDS, meter
+
+log = logging.getLogger(__name__)
+
+_LEASE_MS = 10_000
+_MEASURE_SECONDS = 5.0
+_LAST_PASSES_SECONDS = 3.0
+_FIRST_BLOCK_SECONDS = 30.0
+_LONGEST_BLOCK_SECONDS = 600.0
+
+_waiting_rows = meter.create_gauge("focusmesh.outbox.rows", unit="{event}")
+_oldest_row = meter.create_gauge("focusmesh.outbox.oldest", unit="s")
+_blocked_keys = meter.create_gauge("focusmesh.outbox.blocked_keys", unit="{key}")
+_published = meter.create_counter("focusmesh.outbox.published", unit="{event}")
+_publish_latency = meter.create_histogram(
+    "focusmesh.outbox.publish_latency", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
+)
+
+_FILLED = f"""
+    SELECT shard FROM generate_series(0, {SHARDS - 1}) AS shard
+    WHERE EXISTS (SELECT FROM outbox WHERE outbox.shard = shard.shard)"""
+_LOCK = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+_TAKE = """
+    SELECT seq, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
+    FROM outbox WHERE shard = %s AND key <> ALL(%s::text[]) ORDER BY seq LIMIT %s"""
+_DELETE = "DELETE FROM outbox WHERE seq = ANY(%s)"
+_MEASURE = """
+    SELECT shard, count(*), extract(epoch FROM now() - min(created_at))::float8 FROM outbox GROUP BY shard"""
+
+
+class _Row(NamedTuple):
+    seq: int
+    topics: list[str]
+    key: str
+    value: bytes
+    traceparent: str
+    committed: float
+
+    def messages(self) -> list[Outgoing]:
+        headers = [("content-type", "application/cloudevents+json")]
+        if self.traceparent:
+            headers.append(("traceparent", self.traceparent))
+        return [Outgoing(topic, self.key, self.value, headers) for topic in self.topics]
+
+
+class _Block(NamedTuple):
+    """A key whose next event the broker will not take."""
+
+    until: float
+    seconds: float
+
+
+class Relay(Loop):
+    """Publishes one service's outbox."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (Undelivered, psycopg.OperationalError, OSError)
+    longest_backoff: ClassVar[float] = 1.0
+
+    def __init__(
+        self, database_url: str, producer: Producer, *, service: str, batch: int = 500, lanes: int = 4
+    ) -> None:
+        """batch: rows per transaction. lanes: shards published side by side, each over a connection of its own."""
+        super().__init__("relay")
+        self._url = database_url
+        self._producer = producer
+        self._service = service
+        self._lock = zlib.crc32(f"relay {service}".encode()) - 2**31
+        self._batch = batch
+        self._lanes = asyncio.Semaphore(lanes)
+        self._idle: list[Connection] = []
+        self._limits = [batch] * SHARDS
+        self._blocked: dict[str, _Block] = {}
+        self._measured = 0.0
+
+    async def run_once(self) -> int:
+        """Publishes a batch of every shard that has rows; returns how many events."""
+        async with self._lane() as connection:
+            shards = [shard for (shard,) in await (await connection.execute(_FILLED)).fetchall()]
+            if time.monotonic() - self._measured > _MEASURE_SECONDS:
+                await self._measure(connection)
+        results = await asyncio.gather(*map(self._publish, shards), return_exceptions=True)
+        published = 0
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            published += result
+        return published
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Stops, publishes what the last calls left, and closes its connections."""
+        running = self._task is not None
+        await super().close(grace)
+        if running:
+            await self._last_passes()
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _last_passes(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_PASSES_SECONDS):
+                while await self.run_once():
+                    pass
+        except (Undelivered, psycopg.OperationalError, OSError) as error:  # OSError: also the time-out
+            log.warning("relay stops with events left for the next one: %s", error)
+
+    async def _publish(self, shard: int) -> int:
+        async with self._lane() as connection, connection.transaction():
+            locked = await (await connection.execute(_LOCK, (self._lock, shard))).fetchone()
+            if locked != (True,):
+                return 0
+            taken = await connection.execute(
+                _TAKE, (shard, self._keys_to_pass_over(), self._limits[shard]), binary=True
+            )
+            rows = [_Row(*row) for row in await taken.fetchall()]
+            if not rows:
+                return 0
+            errors = await self._send(rows)
+            delivered = [row.seq for row, error in zip(rows, errors, strict=True) if error is None]
+            if delivered:
+                await connection.execute(_DELETE, (delivered,))
+        self._learn(shard, rows, errors)
+        _published.add(len(delivered), {"service": self._service})
+        _publish_latency.record(max(0.0, time.time() - rows[0].committed), {"service": self._service})
+        return len(delivered)
+
+    async def _send(self, rows: Sequence[_Row]) -> list[KafkaError | None]:
+        """Why a row was refused by one of its topics, or None when all have it."""
+        messages: list[Outgoing] = []
+        owners: list[int] = []
+        for index, row in enumerate(rows):
+            for message in row.messages():
+                messages.append(message)
+                owners.append(index)
+        errors: list[KafkaError | None] = [None] * len(rows)
+        for owner, error in zip(owners, await self._producer.publish(messages), strict=True):
+            errors[owner] = errors[owner] or error
+        return errors
+
+    def _learn(self, shard: int, rows: Sequence[_Row], errors: Sequence[KafkaError | None]) -> None:
+        """After a refusal the shard goes on row by row: exactly one event is found guilty, and blocks its key."""
+        refused = next(((row, error) for row, error in zip(rows, errors, strict=True) if error is not None), None)
+        if refused is None:
+            self._limits[shard] = min(self._batch, self._limits[shard] * 4)
+            for key in {row.key for row in rows} & self._blocked.keys():
+                log.info("key %s is published again", key)
+                del self._blocked[key]
+        elif self._limits[shard] > 1:
+            self._limits[shard] = 1
+        elif not refused[1].fatal():
+            self._block(*refused)
+
+    def _block(self, row: _Row, error: KafkaError) -> None:
+        before = self._blocked.get(row.key)
+        seconds = min(_LONGEST_BLOCK_SECONDS, before.seconds * 2) if before else _FIRST_BLOCK_SECONDS
+        self._blocked[row.key] = _Block(time.monotonic() + seconds, seconds)
+        log.error(
+            "Kafka refuses event %d: its key waits for %d s, others go on. %s",
+            row.seq,
+            seconds,
+            error.str(),
+            extra={"fields": {"key": row.key, "topics": row.topics}},
+        )
+
+    def _keys_to_pass_over(self) -> list[str]:
+        now = time.monotonic()
+        return [key for key, block in self._blocked.items() if block.until > now]
+
+    async def _measure(self, connection: Connection) -> None:
+        rows = await (await connection.execute(_MEASURE)).fetchall()
+        counts = {shard: count for shard, count, _ in rows}
+        for shard in range(SHARDS):
+            _waiting_rows.set(counts.get(shard, 0), {"service": self._service, "shard": shard})
+        _oldest_row.set(max((age for _, _, age in rows), default=0.0), {"service": self._service})
+        _blocked_keys.set(len(self._blocked), {"service": self._service})
+        self._measured = time.monotonic()
+
+    @asynccontextmanager
+    async def _lane(self) -> AsyncIterator[Connection]:
+        """One of the relay's own connections; a broken one is replaced at its next use."""
+        async with self._lanes:
+            connection = self._idle.pop() if self._idle else await self._connect()
+            try:
+                yield connection
+            finally:
+                if connection.closed or connection.broken:
+                    await connection.close()
+                else:
+                    self._idle.append(connection)
+
+    async def _connect(self) -> Connection:
+        return await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=2,
+            application_name=f"{self._service} relay",
+            options=f"-c idle_in_transaction_session_timeout={_LEASE_MS}",
+        )
