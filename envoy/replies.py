@@ -1,0 +1,146 @@
+"""Errors that the gateway makes itself, in the shape of those of services: `google.rpc.Status` with an ErrorInfo.
+
+REST callers get JSON, native gRPC gets plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
+those of 502, 503 and 504 tell of addresses inside.
+"""
+
+from typing import Any, NamedTuple
+
+from google.rpc import code_pb2
+
+DOMAIN = "gateway.focusmesh"
+_TYPE = "type.googleapis.com"
+Json = dict[str, Any]
+
+_ENVOYS_TEXT = "%LOCAL_REPLY_BODY%"
+_UNAVAILABLE_TEXT = "The service is not available right now. Try again in a moment."
+
+
+class Reply(NamedTuple):
+    """What is answered in place of an HTTP status that Envoy made."""
+
+    status: int
+    code: str
+    """Name of the `google.rpc.Code`."""
+    reason: str
+    text: str = _ENVOYS_TEXT
+    token_failure: str = ""
+    """Only when this is what Envoy says about the token; "" for any."""
+    becomes: int = 0
+    """The HTTP status to answer instead; 0 for the same."""
+
+    @property
+    def number(self) -> int:
+        """The code as a number."""
+        return code_pb2.Code.Value(self.code)
+
+
+REPLIES = (
+    Reply(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
+    # Without keys nobody can tell whether a token is good, so its bearer must not be sent away.
+    Reply(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, "Jwks remote fetch is failed", 503),
+    Reply(
+        401,
+        "UNAUTHENTICATED",
+        "TOKEN_MISSING",
+        "This call needs an access token: send it as `authorization: Bearer TOKEN`.",
+        "Jwt is missing",
+    ),
+    Reply(
+        401,
+        "UNAUTHENTICATED",
+        "TOKEN_INVALID",
+        "The access token is not valid, or has expired. Get a new one with Refresh or Login.",
+    ),
+    Reply(403, "PERMISSION_DENIED", "TOKEN_INVALID", "The access token is meant for another API."),
+    Reply(404, "NOT_FOUND", "ROUTE_NOT_FOUND", "There is no such path, or no such verb behind the colon."),
+    Reply(405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "This path has other methods; the header `allow` names them."),
+    Reply(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive."),
+    Reply(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", "The body of the request is too large."),
+    Reply(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", "Send the body as `content-type: application/json`."),
+    Reply(426, "FAILED_PRECONDITION", "UPGRADE_REQUIRED", "This path is a WebSocket: send `upgrade: websocket`."),
+    Reply(429, "RESOURCE_EXHAUSTED", "RATE_LIMITED", "Too many calls. Try again after the time in `retry-after`."),
+    Reply(431, "RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE", "The headers of the request are too large."),
+    Reply(500, "INTERNAL", "INTERNAL", "Something went wrong."),
+    Reply(502, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, becomes=503),
+    Reply(503, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT),
+    Reply(504, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The call took longer than its deadline."),
+)
+"""In the order in which they are tried."""
+
+
+def mappers() -> list[Json]:
+    """Envoy's local reply mappers; the first whose filter fits is used."""
+    return [mapper for reply in REPLIES for mapper in (_for_grpc(reply), _for_rest(reply))]
+
+
+def _for_grpc(reply: Reply) -> Json:
+    # A path that is known only to other paths and verbs is, by gRPC, an RPC that nobody implements.
+    number = code_pb2.UNIMPLEMENTED if reply.status == 404 else reply.number
+    text = "There is no such RPC." if reply.status == 404 else reply.text
+    return {
+        "filter": _all(_status_is(reply.status), *_token_failure_is(reply.token_failure), *_is_grpc()),
+        "headers_to_add": [_header("grpc-status", str(number)), *_retry_after(reply)],
+        "body_format_override": {"text_format_source": {"inline_string": text}},
+    }
+
+
+def _for_rest(reply: Reply) -> Json:
+    return {
+        "filter": _all(_status_is(reply.status), *_token_failure_is(reply.token_failure)),
+        **({"status_code": reply.becomes} if reply.becomes else {}),
+        "headers_to_add": _retry_after(reply),
+        "body_format_override": {"content_type": "application/json", "json_format": _status(reply)},
+    }
+
+
+def _status(reply: Reply) -> Json:
+    details: list[Json] = [
+        {
+            "@type": f"{_TYPE}/google.rpc.ErrorInfo",
+            "reason": reply.reason,
+            "domain": DOMAIN,
+            "metadata": {"request_id": "%REQ(X-REQUEST-ID)%"},
+        }
+    ]
+    if reply.code == "UNAVAILABLE":
+        details.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
+    return {"code": reply.number, "message": reply.text, "details": details}
+
+
+def _retry_after(reply: Reply) -> list[Json]:
+    return [_header("retry-after", "1")] if reply.code == "UNAVAILABLE" else []
+
+
+def _header(key: str, value: str) -> Json:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _all(*filters: Json) -> Json:
+    return filters[0] if len(filters) == 1 else {"and_filter": {"filters": list(filters)}}
+
+
+def _status_is(status: int) -> Json:
+    value = {"default_value": status, "runtime_key": f"gateway.status_{status}"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _token_failure_is(message: str) -> list[Json]:
+    if not message:
+        return []
+    path = [{"key": "failure"}, {"key": "message"}]
+    matcher = {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": path,
+        "value": {"string_match": {"exact": message}},
+    }
+    return [{"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}]
+
+
+def _is_grpc() -> list[Json]:
+    """Native gRPC or gRPC-Web: after transcoding a REST request has this content type too, and its first path."""
+    transcoded = {"name": "x-envoy-original-path", "present_match": True, "invert_match": True}
+    return [
+        {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}},
+        {"header_filter": {"header": transcoded}},
+    ]

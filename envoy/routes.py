@@ -1,0 +1,237 @@
+"""Routes, derived from the contract. Evaluated in this order:
+
+1. preflights, which the CORS filter answers;
+2. the WebSocket;
+3. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
+4. any other gRPC path: UNIMPLEMENTED, so that internal RPCs, health and reflection stay inside;
+5. one per REST binding, with verb and content type: the transcoder turns it into a call and the router looks again;
+6. a REST path with another verb: 405; then with another content type: 415;
+7. anything else: 404.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from envoy.contract import Binding, ContractError, Method, collisions
+
+WEBSOCKET_PATH = "/v1/realtime"
+WEBSOCKET_CLUSTER = "realtime_ws"
+NO_CLUSTER = "none"
+"""Has no endpoints: a REST call is sent to it only until the transcoder has said which RPC it is."""
+UNKNOWN_CLUSTER = "unknown-path"
+"""Exists nowhere: a route to it answers 404, and unlike a direct answer carries CORS headers."""
+KEY_METHOD = "/focusmesh.auth.v1.KeyService/GetJwks"
+
+Json = dict[str, Any]
+
+_TYPE = "type.googleapis.com"
+_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_DISABLED = {"@type": f"{_TYPE}/envoy.config.route.v3.FilterConfig", "disabled": True}
+_NOT_TRANSCODED = {"envoy.filters.http.grpc_json_transcoder": _DISABLED}
+_ANY_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
+
+SAFE_RETRIES: Json = {
+    "retry_on": "connect-failure,refused-stream",
+    "num_retries": 2,
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": f"{_TYPE}/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }
+    ],
+    "host_selection_retry_max_attempts": 5,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+}
+IDEMPOTENT_RETRIES: Json = {**SAFE_RETRIES, "retry_on": "connect-failure,refused-stream,unavailable,reset"}
+
+
+def routes(methods: list[Method], stream_idle_seconds: int) -> list[Json]:
+    """Every route of the entry; raises ContractError when two RPCs want the same request."""
+    if clashes := list(collisions(methods)):
+        raise ContractError("; ".join(clashes))
+    exposed = [method for method in methods if method.exposed]
+    bound = [(method, method.binding) for method in exposed if method.binding]
+    return [
+        _preflight(),
+        _websocket(stream_idle_seconds),
+        _websocket_without_upgrade(),
+        *(rpc_route(method, stream_idle_seconds) for method in exposed),
+        _unknown_rpc(),
+        *(_rest(method, binding) for method, binding in bound),
+        *_other_verbs([binding for _, binding in bound]),
+        *(_other_content_type(binding) for _, binding in bound if binding.has_body),
+        _unknown_path(),
+    ]
+
+
+def key_routes(methods: list[Method]) -> list[Json]:
+    """The one RPC that the gateway calls for itself: the keys of tokens, by REST and after transcoding."""
+    method = next((method for method in methods if method.full_name == KEY_METHOD), None)
+    if method is None or method.binding is None:
+        raise ContractError(f"{KEY_METHOD} must exist and have an HTTP binding")
+    return [
+        rpc_route(method, 0),
+        {"match": {"path": method.binding.template}, "route": {"cluster": NO_CLUSTER}},
+    ]
+
+
+def transcoded(methods: list[Method]) -> list[str]:
+    """Proto services with at least one REST binding."""
+    return sorted({method.service for method in methods if method.exposed and method.binding})
+
+
+def token_rules(methods: list[Method]) -> list[Json]:
+    """Who needs a token: everybody, but for RPCs that are public. Tokens are read before transcoding, so a public RPC
+    is named twice, by gRPC and by REST.
+    """
+    rules: list[Json] = []
+    for method in methods:
+        if method.public:
+            rules.append({"match": {"path": method.full_name}})
+            if method.binding:
+                rules.append({"match": _match(method.binding, [_verb(method.binding.verb)])})
+    websocket = {"requirements": [{"provider_name": "header"}, {"provider_name": "subprotocol"}]}
+    rules.append({"match": {"path": WEBSOCKET_PATH}, "requires": {"requires_any": websocket}})
+    rules.append({"match": {"prefix": "/"}, "requires": {"provider_name": "header"}})
+    return rules
+
+
+def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
+    """The route of one RPC by its gRPC name; deadline, retries and cluster are said here and nowhere else."""
+    limit = f"{method.deadline_seconds}s"
+    action: Json = {
+        "cluster": method.cluster,
+        # Off: `max_stream_duration` also tells services of REST callers how long they have.
+        "timeout": "0s",
+        "max_stream_duration": {"max_stream_duration": limit, "grpc_timeout_header_max": limit},
+    }
+    if method.idempotent:
+        action["retry_policy"] = IDEMPOTENT_RETRIES
+    if method.streaming:
+        action["idle_timeout"] = f"{stream_idle_seconds}s"
+    return {
+        "name": method.full_name.lstrip("/"),
+        "match": {"path": method.full_name, "headers": [_GRPC]},
+        "metadata": _rate(method.rate),
+        "route": action,
+        **({"typed_per_filter_config": _ANY_SIZE} if method.client_streaming else {}),
+    }
+
+
+def _preflight() -> Json:
+    asks = [_verb("OPTIONS"), {"name": "access-control-request-method", "present_match": True}]
+    return {"name": "preflight", "match": {"prefix": "/", "headers": asks}, **_nowhere()}
+
+
+def _websocket(idle_seconds: int) -> Json:
+    upgrade = {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}
+    return {
+        "name": "websocket",
+        "match": {"path": WEBSOCKET_PATH, "headers": [_verb("GET"), upgrade]},
+        "metadata": _rate("stream"),
+        "route": {
+            "cluster": WEBSOCKET_CLUSTER,
+            "timeout": "0s",
+            "idle_timeout": f"{idle_seconds}s",
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+        },
+        "typed_per_filter_config": {**_NOT_TRANSCODED, **_ANY_SIZE},
+    }
+
+
+def _websocket_without_upgrade() -> Json:
+    return {
+        "name": "websocket without upgrade",
+        "match": {"path": WEBSOCKET_PATH},
+        "direct_response": {"status": 426},
+        "response_headers_to_add": [{"header": {"key": "upgrade", "value": "websocket"}}],
+        "typed_per_filter_config": _NOT_TRANSCODED,
+    }
+
+
+def _unknown_rpc() -> Json:
+    return {
+        "name": "unknown-rpc",
+        "match": {"prefix": "/", "headers": [_GRPC]},
+        "direct_response": {"status": 404},
+        "typed_per_filter_config": _NOT_TRANSCODED,
+    }
+
+
+def _rest(method: Method, binding: Binding) -> Json:
+    headers = [_verb(binding.verb)]
+    if binding.has_body:
+        headers.append(_json_or_none())
+    return {
+        "name": f"{binding.verb} {binding.template}",
+        "match": _match(binding, headers),
+        "metadata": _rate(method.rate),
+        "route": {"cluster": NO_CLUSTER},
+    }
+
+
+def _other_verbs(bindings: list[Binding]) -> list[Json]:
+    """405 for paths whose verbs are known; a test sees that no verb of another path is hidden."""
+    verbs: defaultdict[str, set[str]] = defaultdict(set)
+    example = {}
+    for binding in bindings:
+        verbs[binding.pattern].add(binding.verb)
+        example[binding.pattern] = binding
+    return [
+        {
+            "name": f"other verb {example[pattern].template}",
+            "match": _match(example[pattern], [{**_verbs(allowed), "invert_match": True}]),
+            "direct_response": {"status": 405},
+            "response_headers_to_add": [
+                {"header": {"key": "allow", "value": ", ".join(sorted(allowed))}, "append_action": "ADD_IF_ABSENT"}
+            ],
+            "typed_per_filter_config": _NOT_TRANSCODED,
+        }
+        for pattern, allowed in verbs.items()
+    ]
+
+
+def _other_content_type(binding: Binding) -> Json:
+    return {
+        "name": f"other content type {binding.verb} {binding.template}",
+        "match": _match(binding, [_verb(binding.verb)]),
+        "direct_response": {"status": 415},
+        "typed_per_filter_config": _NOT_TRANSCODED,
+    }
+
+
+def _unknown_path() -> Json:
+    return {"name": "unknown-path", "match": {"prefix": "/"}, **_nowhere()}
+
+
+def _nowhere() -> Json:
+    return {
+        "route": {"cluster": UNKNOWN_CLUSTER, "cluster_not_found_response_code": "NOT_FOUND"},
+        "typed_per_filter_config": _NOT_TRANSCODED,
+    }
+
+
+def _match(binding: Binding, headers: list[Json]) -> Json:
+    path: Json = {"path": binding.template} if binding.is_literal else {"safe_regex": {"regex": binding.pattern}}
+    return {**path, "headers": headers}
+
+
+def _verb(verb: str) -> Json:
+    return {"name": ":method", "string_match": {"exact": verb}}
+
+
+def _verbs(verbs: set[str]) -> Json:
+    return {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(sorted(verbs))}}}
+
+
+def _json_or_none() -> Json:
+    """JSON, or no content type at all: curl users and bodiless POSTs are welcome."""
+    return {
+        "name": "content-type",
+        "string_match": {"safe_regex": {"regex": r"(?i)(application/json\s*(;.*)?)?"}},
+        "treat_missing_header_as_empty": True,
+    }
+
+
+def _rate(rate: str) -> Json:
+    return {"filter_metadata": {"focusmesh": {"rate": rate}}}

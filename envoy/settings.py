@@ -1,0 +1,177 @@
+"""What can be set about the gateway. The defaults are for production; a benchmark raises the allowances."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+_BUCKET = re.compile(r"(\d+) then (\d+)/(s|min)")
+_RATE = "FOCUSMESH_GATEWAY_RATE_"
+
+Address = tuple[str, int]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be understood."""
+
+
+class Bucket(NamedTuple):
+    """An allowance: so many at once, and then so many each period."""
+
+    burst: int
+    refill: int
+    per_seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads `60 then 30/s` or `10 then 20/min`; raises SettingsError."""
+        found = _BUCKET.fullmatch(text.strip())
+        if not found or not int(found[1]) or not int(found[2]):
+            raise SettingsError(f"{text!r} is no allowance; write `60 then 30/s` or `10 then 20/min`")
+        return cls(int(found[1]), int(found[2]), 1 if found[3] == "s" else 60)
+
+
+class Allowances(NamedTuple):
+    """Calls that are let through. Each gateway counts for itself."""
+
+    address: Bucket = Bucket(400, 200, 1)
+    """Everything from one address (IPv6: one /64), before tokens are looked at."""
+    credential: Bucket = Bucket(20, 30, 60)
+    """Register, Login and the like from one address."""
+    read: Bucket = Bucket(100, 50, 1)
+    """Reads of one user."""
+    write: Bucket = Bucket(60, 30, 1)
+    """Writes of one user."""
+    stream: Bucket = Bucket(10, 30, 60)
+    """Streams that one user opens."""
+
+
+@dataclass(frozen=True)
+class UpstreamTls:
+    """The gateway's certificate and the authority of the services, for mTLS between pods."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """One gateway."""
+
+    listen: Address = ("127.0.0.1", 18080)
+    """REST, gRPC, gRPC-Web and WebSocket."""
+    metrics: Address = ("127.0.0.1", 18081)
+    """`/stats/prometheus` and `/ready`; not for strangers."""
+    keys: Address = ("127.0.0.1", 18082)
+    """Where the gateway asks itself for the keys of tokens; loopback always."""
+    admin_socket: Path = Path(".run/gateway.sock")
+    """Unix socket of the administration, mode 0600; its path may have at most 100 characters."""
+    issuer: str = "https://auth.focusmesh"
+    audience: str = "focusmesh"
+    key_cache_seconds: int = 300
+    """How long keys are kept before they are asked for again: publish a new key this long before it signs."""
+    allowances: Allowances = field(default_factory=Allowances)
+    allowed_origins: tuple[str, ...] = ("http://localhost:3000",)
+    """Origins whose pages may call; exact."""
+    largest_request_bytes: int = 1 << 20
+    """Equal to what services accept."""
+    largest_response_bytes: int = 8 << 20
+    """Of a REST answer."""
+    stream_idle_seconds: int = 120
+    """A stream without a frame for so long is cut; longer than two heartbeats."""
+    heap_bytes: int = 512 << 20
+    """Above 95 % of it new requests are refused."""
+    most_connections: int = 5000
+    access_log: str = "/dev/stdout"
+    otlp: Address | None = None
+    """OTLP over gRPC; None: no spans, and `traceparent` passes through."""
+    trace_percent: float = 10.0
+    """Traces that begin here; one that a caller sampled is always continued."""
+    upstream_tls: UpstreamTls | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:
+        """The settings with everything that the environment names; `given` overrides it. Raises SettingsError.
+
+        FOCUSMESH_GATEWAY_RATE_READ (and ADDRESS, CREDENTIAL, WRITE, STREAM) such as `60 then 30/s`;
+        FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS, _HEAP_BYTES, _TRACE_PERCENT; FOCUSMESH_GATEWAY_UPSTREAM_TLS, the paths
+        `certificate,key,authority`; FOCUSMESH_ISSUER, FOCUSMESH_AUDIENCE, FOCUSMESH_ALLOWED_ORIGINS (comma list);
+        OTEL_EXPORTER_OTLP_ENDPOINT; FOCUSMESH_TRACE_RATIO, used where no percentage is given.
+        """
+        found: dict[str, Any] = {}
+        for variable, (name, read) in _VARIABLES.items():
+            if environment.get(variable):
+                found[name] = read(environment[variable])
+        return cls(**{"allowances": _allowances(environment), **found, **given})
+
+
+def _allowances(environment: Mapping[str, str]) -> Allowances:
+    names = {f"{_RATE}{name.upper()}": name for name in Allowances._fields}
+    given = {name: value for name, value in environment.items() if name.startswith(_RATE)}
+    if unknown := given.keys() - names.keys():
+        raise SettingsError(f"no such allowance: {', '.join(sorted(unknown))}")
+    return Allowances(**{names[name]: Bucket.parse(value) for name, value in given.items()})
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise SettingsError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is not a number") from None
+
+
+def _ratio(text: str) -> float:
+    return 100 * _percent(text)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _otlp(endpoint: str) -> Address:
+    """Host and port of `http://host:4317`."""
+    url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+    if not url.hostname:
+        raise SettingsError(f"{endpoint!r} is no endpoint")
+    return url.hostname, url.port or 4317
+
+
+def _tls(files: str) -> UpstreamTls:
+    parts = [Path(part) for part in _list(files)]
+    if len(parts) != 3:
+        raise SettingsError("upstream TLS needs three files: certificate,key,authority")
+    return UpstreamTls(*parts)
+
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "FOCUSMESH_ISSUER": ("issuer", str),
+    "FOCUSMESH_AUDIENCE": ("audience", str),
+    "FOCUSMESH_ALLOWED_ORIGINS": ("allowed_origins", _list),
+    "FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS": ("key_cache_seconds", _whole),
+    "FOCUSMESH_GATEWAY_HEAP_BYTES": ("heap_bytes", _whole),
+    "FOCUSMESH_GATEWAY_UPSTREAM_TLS": ("upstream_tls", _tls),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp", _otlp),
+    "FOCUSMESH_TRACE_RATIO": ("trace_percent", _ratio),
+    "FOCUSMESH_GATEWAY_TRACE_PERCENT": ("trace_percent", _percent),
+}
+"""Variable to field; of two variables for one field the later counts."""
+
+
+def is_ip(host: str) -> bool:
+    """Whether it is an address, and not a name that must be resolved."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

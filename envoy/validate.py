@@ -1,0 +1,48 @@
+"""Asks Envoy whether it would take the configurations of one machine and of the cluster: `python -m envoy.validate`."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from envoy import generate
+from envoy.clusters import Endpoints
+from envoy.process import binary
+from envoy.settings import GatewaySettings
+
+_SECONDS = 60
+
+
+class Refused(Exception):  # noqa: N818 (what Envoy does)
+    """Envoy would not start with the configuration."""
+
+
+def validate(endpoints: Endpoints, settings: GatewaySettings) -> None:
+    """Raises Refused with what Envoy says; opens no port."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "gateway.json"
+        generate.write(config, endpoints, settings)
+        asked = [str(binary()), "--mode", "validate", "--config-path", str(config), "--log-level", "error"]
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
+    if answer.returncode:
+        raise Refused(_first_words(answer.stderr or answer.stdout))
+
+
+def _first_words(complaint: str) -> str:
+    """What is wrong, without the whole configuration that Envoy prints behind it."""
+    return complaint.strip().partition("): {\n")[0][:1000]
+
+
+def main() -> int:
+    """Checks both places; returns the exit status."""
+    for place, (endpoints, settings) in (("machine", generate.machine(18000)), ("cluster", generate.cluster())):
+        try:
+            validate(endpoints, settings)
+        except Refused as error:
+            sys.stderr.write(f"The gateway's configuration for the {place} is refused:\n{error}\n")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
