@@ -1,0 +1,1 @@
+"""audit: the append-only log of what happened to a user's things."""

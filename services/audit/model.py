@@ -1,0 +1,47 @@
+"""What the audit log is made of."""
+
+from typing import Any, NamedTuple
+
+
+class Entry(NamedTuple):
+    """Something that happened and is to be recorded."""
+
+    id: str
+    """Id of the record it becomes."""
+    user_id: str
+    event_id: str
+    event_type: str
+    task_id: str
+    payload: dict[str, Any]
+    """The event's whole `data`."""
+    source_service: str
+
+
+class Record(NamedTuple):
+    """An entry at its place in the user's chain."""
+
+    id: str
+    user_id: str
+    event_id: str
+    event_type: str
+    task_id: str
+    payload: dict[str, Any]
+    source_service: str
+    recorded_at: int
+    """Microseconds since the epoch."""
+    chain_position: int
+    """The first is 1."""
+    previous_hash: str
+    """SHA-256 in hexadecimal; empty for the first."""
+    hash: str
+
+
+class Link(NamedTuple):
+    """A place in a chain, and the hash that the next record must carry on from."""
+
+    position: int
+    hash: str
+
+
+START = Link(0, "")
+"""Before the first record."""

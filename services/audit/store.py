@@ -1,0 +1,174 @@
+"""SQL of the audit log. Ids leave as text, instants as microseconds, hashes as hexadecimal."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+from psycopg.rows import args_row
+
+from mesh.db import Connection
+from services.audit.model import START, Link, Record
+
+_RECORD = """
+    id::text, user_id::text, event_id::text, event_type, task_id::text, payload, source_service,
+    (extract(epoch FROM recorded_at) * 1000000)::bigint, chain_position,
+    encode(previous_hash, 'hex'), encode(hash, 'hex')"""
+
+
+async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, Link]:
+    """Where these users' chains end; nobody else can append to them before the transaction ends.
+
+    Rows are locked in the order of the ids, so that two batches never wait for each other.
+    """
+    cursor = await tx.execute(
+        """
+        INSERT INTO chain_heads AS head (user_id, position, hash)
+        SELECT user_id, 0, ''::bytea FROM unnest(%(user_ids)s::uuid[]) AS wanted (user_id) ORDER BY user_id
+        ON CONFLICT (user_id) DO UPDATE SET position = head.position
+        RETURNING user_id::text, position, encode(hash, 'hex')""",
+        {"user_ids": list(user_ids)},
+    )
+    return {user_id: Link(position, digest) for user_id, position, digest in await cursor.fetchall()}
+
+
+async def recorded_events(tx: Connection, event_ids: Sequence[str]) -> set[str]:
+    """Those of the events that are in the log."""
+    cursor = await tx.execute(
+        "SELECT event_id::text FROM audit_records WHERE event_id = ANY(%(event_ids)s::uuid[])",
+        {"event_ids": list(event_ids)},
+    )
+    return {event_id for (event_id,) in await cursor.fetchall()}
+
+
+async def append_records(tx: Connection, records: Sequence[Record], heads: Mapping[str, Link]) -> None:
+    """Writes records, and where their chains end now."""
+    await tx.execute(
+        """
+        WITH appended AS (
+            INSERT INTO audit_records (id, user_id, event_id, event_type, task_id, payload, source_service, recorded_at,
+                chain_position, previous_hash, hash)
+            SELECT id, user_id, event_id, event_type, task_id, payload, source_service,
+                'epoch'::timestamptz + recorded_at * interval '1 microsecond',
+                chain_position, decode(previous_hash, 'hex'), decode(hash, 'hex')
+            FROM unnest(%(id)s::uuid[], %(user_id)s::uuid[], %(event_id)s::uuid[], %(event_type)s::text[],
+                %(task_id)s::uuid[], %(payload)s::jsonb[], %(source_service)s::text[], %(recorded_at)s::bigint[],
+                %(chain_position)s::integer[], %(previous_hash)s::text[], %(hash)s::text[])
+                AS record (id, user_id, event_id, event_type, task_id, payload, source_service, recorded_at,
+                    chain_position, previous_hash, hash))
+        UPDATE chain_heads AS head SET position = ending.position, hash = decode(ending.hash, 'hex')
+        FROM unnest(%(head_user)s::uuid[], %(head_position)s::integer[], %(head_hash)s::text[])
+            AS ending (user_id, position, hash)
+        WHERE head.user_id = ending.user_id""",
+        _columns(records)
+        | {
+            "head_user": list(heads),
+            "head_position": [link.position for link in heads.values()],
+            "head_hash": [link.hash for link in heads.values()],
+        },
+    )
+
+
+async def list_records(
+    connection: Connection,
+    user_id: str,
+    *,
+    before_position: int | None,
+    task_id: str | None,
+    event_types: Sequence[str],
+    recorded_from: int | None,
+    recorded_before: int | None,
+    limit: int,
+) -> list[Record]:
+    """A user's records, newest first; filters that are None or empty let everything through."""
+    conditions = ["user_id = %(user_id)s"]
+    if before_position is not None:
+        conditions.append("chain_position < %(before_position)s")
+    if task_id is not None:
+        conditions.append("task_id = %(task_id)s")
+    if event_types:
+        conditions.append("event_type = ANY(%(event_types)s)")
+    if recorded_from is not None:
+        conditions.append("recorded_at >= 'epoch'::timestamptz + %(recorded_from)s * interval '1 microsecond'")
+    if recorded_before is not None:
+        conditions.append("recorded_at < 'epoch'::timestamptz + %(recorded_before)s * interval '1 microsecond'")
+    return await _records(
+        connection,
+        f"SELECT {_RECORD} FROM audit_records WHERE {' AND '.join(conditions)}"
+        " ORDER BY chain_position DESC LIMIT %(limit)s",
+        {
+            "user_id": user_id,
+            "before_position": before_position,
+            "task_id": task_id,
+            "event_types": list(event_types),
+            "recorded_from": recorded_from,
+            "recorded_before": recorded_before,
+            "limit": limit,
+        },
+    )
+
+
+async def get_record(connection: Connection, user_id: str, record_id: str) -> Record | None:
+    """One record; None when there is none or it is somebody else's."""
+    found = await _records(
+        connection,
+        f"SELECT {_RECORD} FROM audit_records WHERE user_id = %(user_id)s AND id = %(id)s",
+        {"user_id": user_id, "id": record_id},
+    )
+    return found[0] if found else None
+
+
+async def freeze(tx: Connection) -> None:
+    """Makes a transaction see one moment only; the first statement of it."""
+    await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+async def get_head(tx: Connection, user_id: str) -> Link:
+    """Where a user's chain ends; the start when it is empty."""
+    return (
+        await _link(
+            tx,
+            "SELECT position, encode(hash, 'hex') FROM chain_heads WHERE user_id = %(user_id)s",
+            {"user_id": user_id},
+        )
+        or START
+    )
+
+
+async def get_link(tx: Connection, user_id: str, position: int) -> Link | None:
+    """A place in a user's chain, as the record there has it; None when no record is there."""
+    if position == START.position:
+        return START
+    return await _link(
+        tx,
+        "SELECT chain_position, encode(hash, 'hex') FROM audit_records"
+        " WHERE user_id = %(user_id)s AND chain_position = %(position)s",
+        {"user_id": user_id, "position": position},
+    )
+
+
+async def list_chain(tx: Connection, user_id: str, *, after: int, limit: int) -> list[Record]:
+    """The records that follow a place in a user's chain, in order."""
+    return await _records(
+        tx,
+        f"SELECT {_RECORD} FROM audit_records WHERE user_id = %(user_id)s AND chain_position > %(after)s"
+        " ORDER BY chain_position LIMIT %(limit)s",
+        {"user_id": user_id, "after": after, "limit": limit},
+    )
+
+
+async def _records(connection: Connection, sql: str, values: Mapping[str, Any]) -> list[Record]:
+    async with connection.cursor(row_factory=args_row(Record)) as cursor:
+        await cursor.execute(sql, values)
+        return await cursor.fetchall()
+
+
+async def _link(tx: Connection, sql: str, values: Mapping[str, Any]) -> Link | None:
+    async with tx.cursor(row_factory=args_row(Link)) as cursor:
+        await cursor.execute(sql, values)
+        return await cursor.fetchone()
+
+
+def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
+    columns = dict(zip(Record._fields, map(list, zip(*records, strict=True)), strict=True))
+    columns["payload"] = [orjson.dumps(record.payload).decode() for record in records]
+    return columns
