@@ -1,0 +1,149 @@
+"""What every RPC of ours must say beyond what `buf lint` asks: policy, idempotency, refusals, routes, bounds.
+
+Each rule gives complaints; `python -m tools.contract_rules` prints them all.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+
+from tools import contract
+from tools.contract import SHARED_REASONS, Contract, Message, Rpc
+
+VERBS_WITH_BODY = {"POST": "*", "PATCH": "*", "GET": "", "DELETE": ""}
+VARIABLE = re.compile(r"\{\w+\}")
+Field = FieldDescriptorProto
+# A string rule that bounds the length by itself.
+BOUNDING = ("max_len", "len", "max_bytes", "len_bytes", "const", "uuid", "ip", "ipv4", "ipv6")
+
+
+def segments(path: str) -> list[str]:
+    """The parts of a path; a `:verb` at the end is no part of them."""
+    return path.split(":")[0].strip("/").split("/")
+
+
+def collide(one: str, other: str) -> bool:
+    """Whether two paths, equal so far, have a literal beside a variable, or variables of two names."""
+    for left, right in zip(segments(one), segments(other), strict=False):
+        if left != right:
+            return bool(VARIABLE.fullmatch(left) or VARIABLE.fullmatch(right))
+    return False
+
+
+def route_collisions(described: Contract) -> Iterator[str]:
+    """No two routes that one request could mean."""
+    routed = [rpc for rpc in described.rpcs if rpc.path]
+    for one, other in combinations(routed, 2):
+        if (one.verb, one.path) == (other.verb, other.path):
+            yield f"{one.full_name} and {other.full_name} have the same route {one.verb} {one.path}"
+        elif collide(one.path, other.path):
+            yield f"{one.path} ({one.name}) collides with {other.path} ({other.name})"
+
+
+def policies(described: Contract) -> Iterator[str]:
+    """Every RPC says who may call it and how calls are counted."""
+    for rpc in described.rpcs:
+        if not rpc.has_policy or rpc.access == "UNSPECIFIED" or rpc.rate == "UNSPECIFIED":
+            yield f"{rpc.full_name} has no whole policy option"
+        if rpc.access in ("USER", "ADMIN") and not rpc.scope:
+            yield f"{rpc.full_name} needs a scope"
+
+
+def idempotency(described: Contract) -> Iterator[str]:
+    """Every RPC says whether it can be repeated."""
+    for rpc in described.rpcs:
+        if not rpc.idempotency:
+            yield f"{rpc.full_name} has no idempotency_level"
+        fields = [field.name for field in described.messages[rpc.request].descriptor.field]
+        if rpc.rate == "WRITE" and "request_id" not in fields:
+            yield f"{rpc.full_name} writes and takes no request_id"
+
+
+def refusals(described: Contract) -> Iterator[str]:
+    """Every RPC lists its refusals, and they exist."""
+    for rpc in described.rpcs:
+        if rpc.errors is None:
+            yield f"{rpc.full_name}: its comment has no `Errors: A, B.` (or `Errors: none of its own.`)"
+        known = {**described.reasons[SHARED_REASONS], **described.reasons.get(rpc.package, {})}
+        for reason in rpc.errors or ():
+            if reason not in known:
+                yield f"{rpc.full_name}: its comment names {reason}, which no ErrorReason has"
+
+
+def routes(described: Contract) -> Iterator[str]:
+    """Routes follow the conventions; only internal RPCs and streams go without."""
+    for rpc in described.rpcs:
+        if rpc.access == "INTERNAL" and rpc.path:
+            yield f"{rpc.full_name} is internal and has a route"
+        if rpc.access != "INTERNAL" and not rpc.path and not rpc.streaming:
+            yield f"{rpc.full_name} has no route"
+        if rpc.path and VERBS_WITH_BODY.get(rpc.verb) != rpc.body:
+            yield f"{rpc.full_name}: {rpc.verb} with body {rpc.body!r}"
+
+
+def bounded(field: Field) -> bool:
+    """Whether a field of a request has an upper bound or is of a kind that needs none."""
+    rules = contract.field_rules(field)
+    if field.label == Field.LABEL_REPEATED:
+        return rules.repeated.HasField("max_items") or rules.map.HasField("max_pairs")
+    if field.type in (Field.TYPE_STRING, Field.TYPE_BYTES):
+        limits = rules.string if field.type == Field.TYPE_STRING else rules.bytes
+        return any(rule.name in BOUNDING for rule, _ in limits.ListFields())
+    return field.type != Field.TYPE_ENUM or rules.enum.defined_only
+
+
+def inputs(described: Contract) -> Iterator[Message]:
+    """Every message of ours that a caller may send."""
+    fresh = {rpc.request for rpc in described.rpcs}
+    seen: set[str] = set()
+    while fresh:
+        seen |= fresh
+        for name in sorted(fresh):
+            yield described.messages[name]
+        used = {field.type_name.lstrip(".") for name in fresh for field in described.messages[name].descriptor.field}
+        fresh = (used & described.messages.keys()) - seen
+
+
+def bounds(described: Contract) -> Iterator[str]:
+    """Every string, list and enum of a request is bounded."""
+    for message in inputs(described):
+        for field in message.descriptor.field:
+            if not bounded(field):
+                yield f"{message.name}.{field.name} has no upper bound"
+
+
+def json_types(described: Contract) -> Iterator[str]:
+    """No field becomes a string in JSON or changes its name on the way."""
+    wide = {Field.TYPE_INT64, Field.TYPE_UINT64, Field.TYPE_SINT64, Field.TYPE_FIXED64, Field.TYPE_SFIXED64}
+    for message in described.messages.values():
+        for field in message.descriptor.field:
+            if field.type in wide | {Field.TYPE_BYTES}:
+                yield f"{message.name}.{field.name} is int64 or bytes, which JSON shows as a string"
+            if re.search(r"_\d", field.name):
+                yield f"{message.name}.{field.name} has an underscore before a digit"
+
+
+RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
+    policies,
+    idempotency,
+    refusals,
+    routes,
+    route_collisions,
+    bounds,
+    json_types,
+)
+
+
+def complaints(described: Contract) -> list[str]:
+    """Everything that any rule complains about."""
+    return [complaint for rule in RULES for complaint in rule(described)]
+
+
+if __name__ == "__main__":
+    found = complaints(contract.load())
+    if found:
+        sys.exit("\n".join(found))
+    print("contract: every RPC says what it must")
