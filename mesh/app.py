@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -18,6 +18,7 @@ from mesh import telemetry
 from mesh.db import Database
 from mesh.guard import Guard
 from mesh.identity import Tokens
+from mesh.parts import Part
 from mesh.server import NOT_SERVING, SERVING, Server
 from mesh.settings import ServiceSettings, load
 
@@ -25,20 +26,6 @@ log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.1
 Settings = TypeVar("Settings", bound=ServiceSettings)
-
-
-class Part(Protocol):
-    """Something that lives as long as the service: a pool, a consumer, a loop."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether the service can serve as far as this part goes."""
-
-    def start(self) -> None:
-        """Begins; never waits for another process."""
-
-    async def close(self) -> None:
-        """Ends what it began; idempotent."""
 
 
 Registration = tuple[Callable[[Any, Any], None], object]

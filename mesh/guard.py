@@ -12,14 +12,15 @@ from time import perf_counter
 from typing import Any, TypeAlias, cast
 
 import grpc
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.descriptor_pool import Default as default_pool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from opentelemetry.trace import SpanKind
 
 from mesh import idempotency, refusals, validation
 from mesh.db import Database
+from mesh.errors import Internal
 from mesh.identity import NOBODY, Identity, Tokens
 from mesh.outbox import Effect, Event
 from mesh.policy import policy_of
@@ -29,13 +30,14 @@ log = logging.getLogger(__name__)
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 """What the generated stubs call the second argument of a handler; `caller` tells what it is."""
+_Answering: TypeAlias = "Callable[[Any, Call], Awaitable[Any]]"
 Headers: TypeAlias = Mapping[str, str | bytes]
 
 
 class Call:
     """One call, as its handler sees it."""
 
-    __slots__ = ("context", "entered", "headers", "identity", "method", "request", "traceparent")
+    __slots__ = ("context", "headers", "identity", "method", "request", "traceparent")
 
     def __init__(self, method: str, headers: Headers, context: Context, request: Any) -> None:
         self.method = method
@@ -44,7 +46,6 @@ class Call:
         self.traceparent = ""
         self.request = request
         self.context = context
-        self.entered = False
 
     @property
     def user_id(self) -> str:
@@ -87,7 +88,7 @@ class Guard:
         self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
         """Guards every method of a service; raises PolicyMissingError."""
-        methods = default_pool().FindServiceByName(service).methods_by_name
+        methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
         guarded = {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
         self._server.add_registered_method_handlers(service, guarded)
@@ -98,7 +99,13 @@ class Guard:
     ) -> grpc.RpcMethodHandler[Any, Any]:
         streams_in, streams_out = handler.request_streaming, handler.response_streaming
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        guarded = _guarded(method, behaviour, streams_in, streams_out, self._tokens, self._database)
+        guarded = _Guarded(
+            method,
+            _answering(behaviour, streams_out),
+            _each_checked if streams_in else _checked,
+            self._tokens,
+            self._database,
+        )
         make: Any = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -106,7 +113,7 @@ class Guard:
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[streams_in, streams_out]
         wrapped: grpc.RpcMethodHandler[Any, Any] = make(
-            guarded, handler.request_deserializer, handler.response_serializer
+            guarded.run, handler.request_deserializer, handler.response_serializer
         )
         return wrapped
 
@@ -116,63 +123,61 @@ def domain_of(method: MethodDescriptor) -> str:
     return f"{method.containing_service.file.package.split('.')[1]}.focusmesh"
 
 
-def _guarded(
-    method: MethodDescriptor,
-    behaviour: Callable[..., Any],
-    streams_in: bool,
-    streams_out: bool,
-    tokens: Tokens,
-    database: Database | None,
-) -> Callable[[Any, Context], Awaitable[Any]]:
-    policy = policy_of(method)
-    answer = _answering(behaviour, streams_out)
-    check = _each_checked if streams_in else _checked
-    replay = _replaying(method, database)
-    domain = domain_of(method)
-    name = f"{method.containing_service.full_name}/{method.name}"
-    record = call_recorder(method.containing_service.full_name, method.name)
-    attributes = {
-        "rpc.system": "grpc",
-        "rpc.service": method.containing_service.full_name,
-        "rpc.method": method.name,
-    }
+class _Guarded:
+    """One method behind its guard; everything that does not change from call to call is made once."""
 
-    async def guarded(request: Any, context: Context) -> Any:
+    def __init__(
+        self,
+        method: MethodDescriptor,
+        answer: "_Answering",
+        check: Callable[[Any], Any],
+        tokens: Tokens,
+        database: Database | None,
+    ) -> None:
+        service = method.containing_service.full_name
+        self._policy = policy_of(method)
+        self._answer, self._check, self._tokens = answer, check, tokens
+        self._replay = _replaying(method, database)
+        self._domain = domain_of(method)
+        self._name = f"{service}/{method.name}"
+        self._record = call_recorder(service, method.name)
+        self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
+
+    async def run(self, request: Any, context: Context) -> Any:
+        """What gRPC calls."""
         started = perf_counter()
         headers: Headers = dict(context.invocation_metadata() or ())
-        call = Call(name, headers, context, request)
-        traced = CallTrace(name, str(headers.get("traceparent", "")), SpanKind.SERVER, attributes)
+        call = Call(self._name, headers, context, request)
+        traced = CallTrace(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
         call.traceparent = traced.traceparent
         status, unexpected = "OK", None
         try:
-            if not policy.public:
-                call.identity = tokens.remembered(headers) or await tokens.verify(headers)
-                policy.permit(call.identity)
-            checked = check(request)
-            call.entered = True
-            return await answer(checked, call)
+            return await self._pass(call)
         except asyncio.CancelledError:
             status = "CANCELLED"
             raise
-        except grpc.aio.AbortError:
-            status = "ABORTED_BY_HANDLER"
-            raise
         except Exception as error:  # noqa: BLE001 (nothing else may leave: grpc.aio would send its text)
-            try:
-                replayed = await replay(call, error)
-            except Exception as again:  # noqa: BLE001 (as above)
-                error, replayed = again, None
-            if replayed is not None:
-                return replayed
             refusal = refusals.refusal_of(error)
             status = refusals.code_of(refusal).name
-            unexpected = error if error is not refusal else None
-            await refusals.abort(context, refusal, domain)
+            unexpected = error if isinstance(refusal, Internal) else None
+            await refusals.abort(context, refusal, self._domain)
         finally:
             traced.end(status, unexpected)
-            record(status, perf_counter() - started)
+            self._record(status, perf_counter() - started)
 
-    return guarded
+    async def _pass(self, call: Call) -> Any:
+        """Identity, policy, validation, handler; a call that fails may have been answered before."""
+        if not self._policy.public:
+            call.identity = self._tokens.remembered(call.headers) or await self._tokens.verify(call.headers)
+            self._policy.permit(call.identity)
+        request = self._check(call.request)
+        try:
+            return await self._answer(request, call)
+        except Exception as error:
+            stored = await self._replay(call, error)
+            if stored is None:
+                raise
+            return stored
 
 
 def _checked(request: Message) -> Message:
@@ -186,7 +191,7 @@ async def _each_checked(requests: AsyncIterator[Message]) -> AsyncIterator[Messa
         yield request
 
 
-def _answering(behaviour: Callable[..., Any], streams_out: bool) -> Callable[[Any, Call], Awaitable[Any]]:
+def _answering(behaviour: Callable[..., Any], streams_out: bool) -> "_Answering":
     if not streams_out:
         return cast(Callable[[Any, Call], Awaitable[Any]], behaviour)
 
@@ -214,7 +219,7 @@ def _replaying(
         return never
 
     async def replay(call: Call, error: Exception) -> Message | None:
-        if not (call.entered and call.request.request_id and idempotency.may_be_replay(error)):
+        if not call.request.request_id or not idempotency.may_be_replay(error):
             return None
         stored = await idempotency.remembered(database, call.user_id, call.method, call.request)
         return None if stored is None else answer_type.FromString(stored)

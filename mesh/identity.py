@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from focusmesh.auth.v1 import key_service_pb2, key_service_pb2_grpc
 
 from mesh.errors import AudienceWrong, PartUnavailable, TokenInvalid, TokenMissing, TokenRevoked
+from mesh.parts import Part
 from mesh.revocations import Revocations
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,8 @@ class Identity(NamedTuple):
 NOBODY = Identity("", "", frozenset(), 0, 0)
 
 
-class KeySource(Protocol):
-    """Where public keys come from."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether there are keys to verify with."""
+class KeySource(Part, Protocol):
+    """Where public keys come from; ready when there are keys to verify with."""
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The key with this id, or None."""

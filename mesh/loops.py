@@ -22,13 +22,15 @@ def backoff(failures: int, *, least: float = 0.2, most: float = 30.0) -> float:
 class Loop(ABC):
     """One job that is done again and again until the process stops.
 
-    It runs again at once while there is work, after `wake()`, and otherwise after 50 ms, growing to 1 s. An error of a
-    pass is logged and followed by a longer wait; it never ends the loop.
+    It runs again at once while there is work, after `wake()`, and otherwise after 50 ms, growing to `longest_wait`. An
+    error of a pass is logged and followed by a longer wait; it never ends the loop.
     """
 
     expected: ClassVar[tuple[type[Exception], ...]] = ()
     """Errors of parts that come and go: logged in one line, once per outage."""
     longest_backoff: ClassVar[float] = 30.0
+    longest_wait: ClassVar[float] = LONGEST_WAIT
+    """Seconds between two passes when there is nothing to do."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,7 +88,7 @@ class Loop(ABC):
                 await asyncio.sleep(0)
             else:
                 woken = await _first_of(self._woken, wait)
-                wait = SHORTEST_WAIT if woken else min(wait * 2, LONGEST_WAIT)
+                wait = SHORTEST_WAIT if woken else min(wait * 2, self.longest_wait)
 
     def _tell(self, error: Exception, failures: int) -> None:
         if not isinstance(error, self.expected):

@@ -1,0 +1,58 @@
+"""The parts that nearly every service stands on, wired once: database, revocations, tokens, outbox and relay."""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from mesh import outbox
+from mesh.app import App, Registration
+from mesh.db import Database
+from mesh.identity import KeySource, PublishedKeys, Tokens
+from mesh.migrate import head
+from mesh.pagination import Pages
+from mesh.parts import Part
+from mesh.producer import Producer
+from mesh.relay import Relay
+from mesh.retention import Retention
+from mesh.revocations import Revocations
+from mesh.settings import ServiceSettings
+
+
+class Platform:
+    """What a service's `build` takes its parts from."""
+
+    def __init__(self, service: str, settings: ServiceSettings, keys: KeySource | None = None) -> None:
+        """keys: of the service that signs tokens; the others fetch what it publishes."""
+        self.service, self.settings = service, settings
+        self.redis = Redis.from_url(
+            settings.redis_url,
+            decode_responses=True,
+            socket_connect_timeout=1,
+            socket_timeout=2,
+            health_check_interval=5,
+        )
+        self.revocations = Revocations(self.redis)
+        self.keys = keys or PublishedKeys(settings.jwks_target)
+        self.tokens = Tokens(self.keys, self.revocations, issuer=settings.issuer, audience=settings.audience)
+        self.pages = Pages(settings.page_token_key)
+        self.producer = Producer(settings.kafka_bootstrap, name=service, options=settings.kafka_options)
+
+    def database(self) -> Database:
+        """The service's schema."""
+        return Database(
+            self.settings.database_url,
+            revision=head(self.service),
+            connections=self.settings.database_connections,
+            statement_timeout_ms=self.settings.statement_timeout_ms,
+        )
+
+    def app(
+        self, servicers: Sequence[Registration], *, database: Database | None = None, parts: Sequence[Part] = ()
+    ) -> App:
+        """The service. database: with it come the relay of its outbox and the retention of its tables."""
+        common: list[Part] = [self.revocations, self.keys]
+        if database is not None:
+            relay = Relay(self.settings.database_url, self.producer, service=self.service)
+            outbox.on_append(relay.wake)
+            common += [database, self.producer, relay, Retention(database)]
+        return App(self.service, self.settings, self.tokens, servicers, [*common, *parts], database)

@@ -1,0 +1,57 @@
+"""What the todo service publishes: the specification's TaskEvent, to `task-events` and `task-updates`."""
+
+from typing import Any
+
+from mesh.clock import to_datetime
+from mesh.ids import new_id
+from mesh.outbox import Event
+from services.todo.model import Task
+
+TOPICS = ("task-events", "task-updates")
+
+
+def task_created(task: Task) -> Event:
+    """A task was created."""
+    return _event("task-created", task)
+
+
+def task_updated(task: Task) -> Event:
+    """A task was changed, started, reopened or undeleted."""
+    return _event("task-updated", task)
+
+
+def task_completed(task: Task) -> Event:
+    """A task was completed."""
+    return _event("task-completed", task)
+
+
+def task_deleted(task: Task) -> Event:
+    """A task was deleted."""
+    return _event("task-deleted", task)
+
+
+def _event(kind: str, task: Task) -> Event:
+    return Event(
+        id=new_id(),
+        type=kind,
+        source="todo",
+        topics=TOPICS,
+        user_id=task.user_id,
+        subject=task.id,
+        subject_name="task_id",
+        version=task.version,
+        time=task.updated_at,
+        payload=_snapshot(task),
+    )
+
+
+def _snapshot(task: Task) -> dict[str, Any]:
+    return {
+        "title": task.title,
+        "description": task.description,
+        "status": task.status,
+        "due_date": None if task.due_date is None else to_datetime(task.due_date),
+        "reminder_time": None if task.reminder_time is None else to_datetime(task.reminder_time),
+        "is_recurring": task.is_recurring,
+        "recurrence_schedule": task.recurrence_schedule,
+    }

@@ -1,0 +1,131 @@
+"""The RPCs of TaskService, one method each."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, TypeVar
+
+from focusmesh.todo.v1 import task_service_pb2 as pb
+from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
+
+from mesh.clock import Clock
+from mesh.db import Connection, Database
+from mesh.fieldmask import named
+from mesh.guard import Context, caller
+from mesh.ids import new_id
+from mesh.outbox import Event
+from mesh.pagination import Pages
+from services.todo import events, rules, store, wire
+from services.todo.model import Task
+
+_Verb: TypeAlias = (
+    pb.StartTaskRequest | pb.CompleteTaskRequest | pb.ReopenTaskRequest | pb.DeleteTaskRequest | pb.UndeleteTaskRequest
+)
+_Answer = TypeVar(
+    "_Answer",
+    pb.StartTaskResponse,
+    pb.CompleteTaskResponse,
+    pb.ReopenTaskResponse,
+    pb.DeleteTaskResponse,
+    pb.UndeleteTaskResponse,
+)
+
+
+class _Rule(Protocol):
+    """A decision of `rules`."""
+
+    def __call__(self, task: Task, *, now: int, etag: str | None) -> Task: ...
+
+
+class TaskHandlers(rpc.TaskServiceServicer):
+    """Tasks of the caller."""
+
+    def __init__(self, db: Database, pages: Pages, clock: Clock) -> None:
+        """clock: microseconds since the epoch."""
+        self.db, self.pages, self.clock = db, pages, clock
+
+    async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:
+        call = caller(context)
+        task = wire.new_task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
+        reply = pb.CreateTaskResponse(task=wire.task_to_pb(task))
+        async with self.db.connection() as connection:
+            await store.insert_task(connection, task, call.effect(reply, events.task_created(task)))
+        return reply
+
+    async def BatchCreateTasks(
+        self, request: pb.BatchCreateTasksRequest, context: Context
+    ) -> pb.BatchCreateTasksResponse:
+        call, now = caller(context), self.clock()
+        # A microsecond apart: lists by creation show the order of the request.
+        tasks = [
+            wire.new_task_from_pb(new, task_id=new_id(), user_id=call.user_id, now=now + place)
+            for place, new in enumerate(request.tasks)
+        ]
+        reply = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
+        effect = call.effect(reply, *(events.task_created(task) for task in tasks))
+        async with self.db.connection() as connection:
+            await store.insert_tasks(connection, tasks, effect)
+        return reply
+
+    async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
+        async with self.db.connection() as connection:
+            task = await store.get_task(connection, caller(context).user_id, request.task_id)
+        return pb.GetTaskResponse(task=wire.task_to_pb(task))
+
+    async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
+        user_id = caller(context).user_id
+        chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
+        async with self.db.connection() as connection:
+            tasks = await store.list_tasks(connection, user_id, chosen, page)
+        reply = pb.ListTasksResponse()
+        for task in tasks[: page.size]:
+            wire.fill_pb(reply.tasks.add(), task)
+        if len(tasks) > page.size:
+            reply.next_page_token = self.pages.next_token(page, store.page_key(chosen.order, tasks[page.size - 1]))
+        return reply
+
+    async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
+        call, now = caller(context), self.clock()
+        changes = wire.changes_from_pb(request, named(request, wire.UPDATABLE))
+
+        async def decide(connection: Connection) -> pb.UpdateTaskResponse:
+            task = await store.get_task(connection, call.user_id, request.task_id)
+            changed = rules.update(task, changes, now=now, etag=_etag(request))
+            reply = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
+            if changed is not task:
+                await store.save_task(connection, changed, call.effect(reply, events.task_updated(changed)))
+            return reply
+
+        return await self.db.retry_on_conflict(decide)
+
+    async def StartTask(self, request: pb.StartTaskRequest, context: Context) -> pb.StartTaskResponse:
+        return await self._change(request, context, rules.start, events.task_updated, pb.StartTaskResponse)
+
+    async def CompleteTask(self, request: pb.CompleteTaskRequest, context: Context) -> pb.CompleteTaskResponse:
+        return await self._change(request, context, rules.complete, events.task_completed, pb.CompleteTaskResponse)
+
+    async def ReopenTask(self, request: pb.ReopenTaskRequest, context: Context) -> pb.ReopenTaskResponse:
+        return await self._change(request, context, rules.reopen, events.task_updated, pb.ReopenTaskResponse)
+
+    async def DeleteTask(self, request: pb.DeleteTaskRequest, context: Context) -> pb.DeleteTaskResponse:
+        return await self._change(request, context, rules.delete, events.task_deleted, pb.DeleteTaskResponse)
+
+    async def UndeleteTask(self, request: pb.UndeleteTaskRequest, context: Context) -> pb.UndeleteTaskResponse:
+        return await self._change(request, context, rules.undelete, events.task_updated, pb.UndeleteTaskResponse)
+
+    async def _change(
+        self, request: _Verb, context: Context, rule: _Rule, event: Callable[[Task], Event], answer: type[_Answer]
+    ) -> _Answer:
+        """Reads the task, lets the rule decide, and writes its next version with the event."""
+        call, now = caller(context), self.clock()
+
+        async def decide(connection: Connection) -> _Answer:
+            task = await store.get_task(connection, call.user_id, request.task_id)
+            changed = rule(task, now=now, etag=_etag(request))
+            reply = answer(task=wire.task_to_pb(changed))
+            await store.save_task(connection, changed, call.effect(reply, event(changed)))
+            return reply
+
+        return await self.db.retry_on_conflict(decide)
+
+
+def _etag(request: "_Verb | pb.UpdateTaskRequest") -> str | None:
+    return request.etag if request.HasField("etag") else None

@@ -1,0 +1,25 @@
+"""The todo service: `python -m services.todo.main`."""
+
+from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
+
+from mesh import clock
+from mesh.app import App, main
+from mesh.platform import Platform
+from services.todo.handlers import TaskHandlers
+from services.todo.jobs import PurgeTasks
+from services.todo.settings import Settings
+
+
+def build(settings: Settings) -> App:
+    """The service, wired."""
+    platform = Platform("todo", settings)
+    db = platform.database()
+    return platform.app(
+        [(add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))],
+        database=db,
+        parts=[PurgeTasks(db)],
+    )
+
+
+if __name__ == "__main__":
+    main("todo", Settings, build)

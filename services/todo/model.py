@@ -1,0 +1,60 @@
+"""What a task is. Instants are integer microseconds since the epoch, UTC."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """Where a task is in its life; the values are those of the column `status` and of events."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETE = "complete"
+
+
+class Schedule(StrEnum):
+    """How often a recurring task comes back."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class Task(NamedTuple):
+    """One task; the fields are in the order of `store.COLUMNS`."""
+
+    id: str
+    user_id: str
+    title: str
+    description: str | None
+    status: str
+    due_date: int | None
+    reminder_time: int | None
+    is_recurring: bool
+    recurrence_schedule: str | None
+    created_at: int
+    updated_at: int
+    completed_at: int | None
+    deleted_at: int | None
+    purge_at: int | None
+    version: int
+
+
+class Order(StrEnum):
+    """Orders of a list."""
+
+    CREATED_DESC = "created_desc"
+    CREATED_ASC = "created_asc"
+    DUE_ASC = "due_asc"
+    UPDATED_DESC = "updated_desc"
+
+
+class Filter(NamedTuple):
+    """Which tasks a list shows; None and empty mean no limit."""
+
+    states: tuple[str, ...] = ()
+    due_from: int | None = None
+    due_before: int | None = None
+    is_recurring: bool | None = None
+    show_deleted: bool = False
+    order: Order = Order.CREATED_DESC

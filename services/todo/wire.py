@@ -1,0 +1,114 @@
+"""Tasks to and from their messages; nothing else converts."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from focusmesh.todo.v1 import task_pb2, task_service_pb2
+from google.protobuf.message import Message
+
+from mesh import clock
+from mesh.etag import etag
+from services.todo.model import Filter, Order, Schedule, State, Task
+
+UPDATABLE = ("title", "description", "due_time", "reminder_time", "is_recurring", "recurrence_schedule")
+
+_STATE_TO_PB = {
+    State.PENDING.value: task_pb2.TASK_STATE_PENDING,
+    State.IN_PROGRESS.value: task_pb2.TASK_STATE_IN_PROGRESS,
+    State.COMPLETE.value: task_pb2.TASK_STATE_COMPLETE,
+}
+_STATE_FROM_PB = {number: state for state, number in _STATE_TO_PB.items()}
+_SCHEDULE_TO_PB = {
+    None: task_pb2.RECURRENCE_SCHEDULE_UNSPECIFIED,
+    Schedule.DAILY.value: task_pb2.RECURRENCE_SCHEDULE_DAILY,
+    Schedule.WEEKLY.value: task_pb2.RECURRENCE_SCHEDULE_WEEKLY,
+    Schedule.MONTHLY.value: task_pb2.RECURRENCE_SCHEDULE_MONTHLY,
+}
+_SCHEDULE_FROM_PB = {number: schedule for schedule, number in _SCHEDULE_TO_PB.items()}
+_ORDER_FROM_PB = {
+    task_service_pb2.TASK_ORDER_UNSPECIFIED: Order.CREATED_DESC,
+    task_service_pb2.TASK_ORDER_CREATE_TIME_DESC: Order.CREATED_DESC,
+    task_service_pb2.TASK_ORDER_CREATE_TIME_ASC: Order.CREATED_ASC,
+    task_service_pb2.TASK_ORDER_DUE_TIME_ASC: Order.DUE_ASC,
+    task_service_pb2.TASK_ORDER_UPDATE_TIME_DESC: Order.UPDATED_DESC,
+}
+
+
+def fill_pb(message: task_pb2.Task, task: Task) -> None:
+    """Fills a message in place: lists are made without a second object for each task."""
+    message.id, message.title, message.is_recurring = task.id, task.title, task.is_recurring
+    message.state, message.etag = _STATE_TO_PB[task.status], etag(task.version)
+    if task.description is not None:
+        message.description = task.description
+    if task.recurrence_schedule is not None:
+        message.recurrence_schedule = _SCHEDULE_TO_PB[task.recurrence_schedule]
+    clock.put(message.create_time, task.created_at)
+    clock.put(message.update_time, task.updated_at)
+    if task.due_date is not None:
+        clock.put(message.due_time, task.due_date)
+    if task.reminder_time is not None:
+        clock.put(message.reminder_time, task.reminder_time)
+    if task.completed_at is not None:
+        clock.put(message.complete_time, task.completed_at)
+    if task.deleted_at is not None:
+        clock.put(message.delete_time, task.deleted_at)
+        clock.put(message.purge_time, task.purge_at)
+
+
+def task_to_pb(task: Task) -> task_pb2.Task:
+    """The message of a task."""
+    message = task_pb2.Task()
+    fill_pb(message, task)
+    return message
+
+
+def new_task_from_pb(
+    request: task_service_pb2.CreateTaskRequest | task_service_pb2.NewTask, *, task_id: str, user_id: str, now: int
+) -> Task:
+    """The pending task that a request asks for."""
+    return Task(
+        id=task_id,
+        user_id=user_id,
+        title=request.title,
+        description=request.description if request.HasField("description") else None,
+        status=State.PENDING.value,
+        due_date=_instant(request, "due_time"),
+        reminder_time=_instant(request, "reminder_time"),
+        is_recurring=request.is_recurring,
+        recurrence_schedule=_SCHEDULE_FROM_PB[request.recurrence_schedule],
+        created_at=now,
+        updated_at=now,
+        completed_at=None,
+        deleted_at=None,
+        purge_at=None,
+        version=1,
+    )
+
+
+def changes_from_pb(request: task_service_pb2.UpdateTaskRequest, paths: Iterable[str]) -> dict[str, Any]:
+    """The new values of the named fields, by the names of the model; unset means cleared."""
+    values: dict[str, tuple[str, Any]] = {
+        "title": ("title", request.title),
+        "description": ("description", request.description if request.HasField("description") else None),
+        "due_time": ("due_date", _instant(request, "due_time")),
+        "reminder_time": ("reminder_time", _instant(request, "reminder_time")),
+        "is_recurring": ("is_recurring", request.is_recurring),
+        "recurrence_schedule": ("recurrence_schedule", _SCHEDULE_FROM_PB[request.recurrence_schedule]),
+    }
+    return dict(values[path] for path in paths)
+
+
+def filter_from_pb(request: task_service_pb2.ListTasksRequest) -> Filter:
+    """The filters of a list request."""
+    return Filter(
+        states=tuple(_STATE_FROM_PB[state] for state in request.states),
+        due_from=_instant(request, "due_from"),
+        due_before=_instant(request, "due_before"),
+        is_recurring=request.is_recurring if request.HasField("is_recurring") else None,
+        show_deleted=request.show_deleted,
+        order=_ORDER_FROM_PB[request.order],
+    )
+
+
+def _instant(request: Message, field: str) -> int | None:
+    return clock.of(getattr(request, field)) if request.HasField(field) else None
