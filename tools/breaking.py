@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 
 from tools import generate, proto_deps
-from tools.paths import BUF, BUILD, ROOT
+from tools.paths import BUF, BUILD, PROTO_DEPS, ROOT
 
 TRAILER = "Breaking-Contract"
 
@@ -47,7 +47,7 @@ def image_of(commit: str) -> Path | None:
     folder = generate.emptied(BUILD / "against")
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
-    shutil.copytree(proto_deps.PROTO_DEPS, folder / ".build" / "proto-deps")
+    shutil.copytree(PROTO_DEPS, folder / ".build" / "proto-deps")
     shutil.copyfile(ROOT / "buf.yaml", folder / "buf.yaml")
     image = BUILD / "against.binpb"
     generate.run(BUF, "build", "protos", "-o", image, cwd=folder)
@@ -62,12 +62,12 @@ def main() -> None:
     if image is None:
         print("breaking: no earlier contract to compare with")
         return
-    generate.run(BUF, "breaking", "protos", "--against", image)
+    try:
+        generate.run(BUF, "breaking", "protos", "--against", image)
+    except SystemExit as failure:
+        sys.exit(f"{failure.code}\nA wanted break needs the line `{TRAILER}: why` in the message of its commit.")
     print(f"breaking: compatible with {commit[:12] if commit else ''}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SystemExit as failure:
-        sys.exit(f"{failure.code}\nA wanted break needs the line `{TRAILER}: why` in the message of its commit.")
+    main()

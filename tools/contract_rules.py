@@ -11,7 +11,7 @@ from itertools import combinations
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from tools import contract
-from tools.contract import SHARED_REASONS, Contract, Message, Rpc
+from tools.contract import SHARED_REASONS, Contract, Message
 
 VERBS_WITH_BODY = {"POST": "*", "PATCH": "*", "GET": "", "DELETE": ""}
 VARIABLE = re.compile(r"\{\w+\}")
@@ -22,7 +22,7 @@ BOUNDING = ("max_len", "len", "max_bytes", "len_bytes", "const", "uuid", "ip", "
 
 def segments(path: str) -> list[str]:
     """The parts of a path; a `:verb` at the end is no part of them."""
-    return path.split(":")[0].strip("/").split("/")
+    return path.split(":", maxsplit=1)[0].strip("/").split("/")
 
 
 def collide(one: str, other: str) -> bool:

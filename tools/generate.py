@@ -48,9 +48,11 @@ def emptied(folder: Path) -> Path:
 
 
 def build_image() -> None:
-    """Compiles protos/ into the one image that every generator reads."""
+    """Compiles protos/ into the one image that every generator reads; whoever reads it meanwhile sees a whole one."""
     proto_deps.fill()
-    run(BUF, "build", "protos", "-o", IMAGE)
+    fresh = IMAGE.with_name(f"image.{os.getpid()}.binpb")
+    run(BUF, "build", "protos", "-o", fresh)
+    fresh.replace(IMAGE)
 
 
 def gateway(out: Path) -> None:

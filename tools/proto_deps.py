@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import google.api.http_pb2
-from jgo.maven import MavenContext
 
+from stack import jars
 from tools.paths import BUILD, PROTO_DEPS, ROOT
 
 GOOGLE = (
@@ -24,18 +24,8 @@ GOOGLE = (
     "google/rpc/status.proto",
 )
 VALIDATE = "buf/validate/validate.proto"
-VALIDATE_JAR = "build.buf:protovalidate"
 JARS_LOCK = ROOT / "tools" / "jars.lock"
 STAMP = PROTO_DEPS / ".stamp"
-
-
-def locked_jar(name: str) -> tuple[str, str]:
-    """Version and SHA-256 of `group:artifact` in the lock."""
-    for line in JARS_LOCK.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            coordinates, digest = line.split()
-            return coordinates.rsplit(":", 1)[1], digest
-    raise LookupError(f"{JARS_LOCK} does not pin {name}")
 
 
 def sha256(path: Path) -> str:
@@ -43,21 +33,15 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def jar(name: str) -> Path:
-    """The locked jar, downloaded once; exits when its content is not the locked one."""
-    version, digest = locked_jar(name)
-    group, artifact = name.split(":")
-    kept = BUILD / "jars" / f"{artifact}-{version}.jar"
-    if not kept.exists():
-        print(f"proto-deps: fetching {name}:{version}")
-        context = MavenContext(repo_cache=BUILD / "maven", timeout=60)
-        fetched = context.project(group, artifact).at_version(version).artifact().resolve()
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(fetched, kept)
-    if sha256(kept) != digest:
-        kept.unlink()
-        sys.exit(f"proto-deps: {kept.name} is not the jar that {JARS_LOCK.relative_to(ROOT)} pins; removed, run again")
-    return kept
+def jar() -> Path:
+    """The jar with the rules' contract, downloaded once; exits when its content is not the locked one."""
+    (locked,) = jars.locked(JARS_LOCK)
+    folder = BUILD / "proto-jars"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return jars.fetch(locked, folder)
+    except ValueError as failure:
+        sys.exit(f"proto-deps: {failure}; run it again")
 
 
 def stamp() -> str:
@@ -75,7 +59,7 @@ def fill() -> None:
         (PROTO_DEPS / name).parent.mkdir(parents=True, exist_ok=True)
     for name in GOOGLE:
         shutil.copyfile(site / name, PROTO_DEPS / name)
-    with zipfile.ZipFile(jar(VALIDATE_JAR)) as archive:
+    with zipfile.ZipFile(jar()) as archive:
         (PROTO_DEPS / VALIDATE).write_bytes(archive.read(VALIDATE))
     STAMP.write_text(stamp())
 
