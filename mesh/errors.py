@@ -141,6 +141,9 @@ class PageTokenInvalid(InvalidArgument):
     message = "The page_token does not belong to this list, or its filters or order changed. Begin without one."
     domain = "focusmesh"
 
+    def __init__(self) -> None:
+        super().__init__(fields=[FieldViolation("page_token", "must be the next_page_token of the same list")])
+
 
 class FieldNotInMask(InvalidArgument):
     """A field that is set and not named in the mask: probably a mistake."""
@@ -148,6 +151,10 @@ class FieldNotInMask(InvalidArgument):
     reason = "FIELD_NOT_IN_MASK"
     message = "The field {field} is set and not named in update_mask. Name it, or leave it out."
     domain = "focusmesh"
+
+    def __init__(self, field: str) -> None:
+        """field: the one that is set."""
+        super().__init__(field=field, fields=[FieldViolation(field, "must be named in update_mask")])
 
 
 class VersionConflict(Conflict):

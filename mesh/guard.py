@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 """What the generated stubs call the second argument of a handler; `caller` tells what it is."""
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Answering: TypeAlias = "Callable[[Any, Call], Awaitable[Any]]"
 Headers: TypeAlias = Mapping[str, str | bytes]
 
@@ -84,9 +85,7 @@ class Guard:
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Nothing: the registered handlers below serve the same methods."""
 
-    def add_registered_method_handlers(
-        self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
-    ) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, _Handler]) -> None:
         """Guards every method of a service; raises PolicyMissingError."""
         methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
         guarded = {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
@@ -94,9 +93,7 @@ class Guard:
         self._server.add_registered_method_handlers(service, guarded)
         self.services.append(service)
 
-    def _wrap(
-        self, method: MethodDescriptor, handler: grpc.RpcMethodHandler[Any, Any]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrap(self, method: MethodDescriptor, handler: _Handler) -> _Handler:
         streams_in, streams_out = handler.request_streaming, handler.response_streaming
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         guarded = _Guarded(
@@ -112,9 +109,7 @@ class Guard:
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[streams_in, streams_out]
-        wrapped: grpc.RpcMethodHandler[Any, Any] = make(
-            guarded.run, handler.request_deserializer, handler.response_serializer
-        )
+        wrapped: _Handler = make(guarded.run, handler.request_deserializer, handler.response_serializer)
         return wrapped
 
 
