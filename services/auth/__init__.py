@@ -1,0 +1,1 @@
+"""auth: accounts, sign-in sessions and settings of users."""

@@ -1,0 +1,5 @@
+"""Alembic enters here; `mesh/migrate.py` does the work."""
+
+from mesh import migrate
+
+migrate.run()

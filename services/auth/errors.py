@@ -1,0 +1,62 @@
+"""Every refusal of auth; reasons are values of `focusmesh.auth.v1.ErrorReason`.
+
+No message repeats an e-mail address or a token: messages are logged.
+"""
+
+from mesh.errors import AlreadyExists, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated
+
+
+class EmailTaken(AlreadyExists):
+    """Another account has the e-mail address, in whatever case."""
+
+    reason = "EMAIL_TAKEN"
+    message = "There is an account with this e-mail address already. Sign in, or choose another address."
+
+
+class PasswordTooCommon(InvalidArgument):
+    """A password that is tried first by whoever guesses."""
+
+    reason = "PASSWORD_TOO_COMMON"
+    message = "This password is one of the most common ones. Choose another."
+
+
+class CredentialsWrong(Unauthenticated):
+    """Unknown address, wrong password or closed account; which of them is not said."""
+
+    reason = "CREDENTIALS_WRONG"
+    message = "The e-mail address or the password is wrong."
+
+
+class TooManyAttempts(ResourceExhausted):
+    """Failed attempts on one account or from one network; always carries `retry_after`."""
+
+    reason = "TOO_MANY_ATTEMPTS"
+    message = "Too many failed attempts. Wait, then try again."
+
+
+class RefreshTokenInvalid(Unauthenticated):
+    """A refresh token that was never issued, has expired, or whose session ended."""
+
+    reason = "REFRESH_TOKEN_INVALID"
+    message = "The refresh token is not valid any more. Sign in again."
+
+
+class RefreshTokenReused(Unauthenticated):
+    """A refresh token that was exchanged before: its session has been ended."""
+
+    reason = "REFRESH_TOKEN_REUSED"
+    message = "The refresh token was used before, so its session was ended. Sign in again."
+
+
+class TimeZoneUnknown(InvalidArgument):
+    """A name that is not in the IANA time zone database."""
+
+    reason = "TIME_ZONE_UNKNOWN"
+    message = "There is no time zone {time_zone}. Use an IANA name such as Europe/Berlin."
+
+
+class UserInactive(PermissionDenied):
+    """The caller's account was deactivated or deleted after the token was made."""
+
+    reason = "USER_INACTIVE"
+    message = "This account is deactivated or deleted."

@@ -1,0 +1,32 @@
+"""What auth tells the other services of: a user as they need to know them, never the e-mail address."""
+
+from mesh.ids import new_id
+from mesh.outbox import Event
+from services.auth.model import User
+
+TOPICS = ("user-events",)
+
+
+def user_registered(user: User) -> Event:
+    """There is a new account."""
+    return _event("user-registered", user)
+
+
+def user_updated(user: User) -> Event:
+    """A user's name, zone or day start is another."""
+    return _event("user-updated", user)
+
+
+def _event(kind: str, user: User) -> Event:
+    return Event(
+        id=new_id(),
+        type=kind,
+        source="auth",
+        topics=TOPICS,
+        user_id=user.id,
+        subject=user.id,
+        subject_name="user_id",
+        version=user.version,
+        time=user.updated_at,
+        payload={"name": user.name, "time_zone": user.time_zone, "day_start_minutes": user.day_start_minutes},
+    )

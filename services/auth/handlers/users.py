@@ -1,0 +1,83 @@
+"""The RPCs of UserService, one method each."""
+
+from focusmesh.auth.v1 import user_service_pb2 as pb
+from focusmesh.auth.v1 import user_service_pb2_grpc as rpc
+
+from mesh import outbox
+from mesh.clock import Clock
+from mesh.db import Connection, Database
+from mesh.fieldmask import named
+from mesh.guard import Context, caller
+from mesh.ids import new_id
+from services.auth import events, store, wire
+from services.auth.errors import UserInactive
+from services.auth.handlers.passwords import PasswordWorker
+from services.auth.rules import passwords, users
+
+
+class UserHandlers(rpc.UserServiceServicer):
+    """Accounts; a caller sees only their own."""
+
+    def __init__(self, db: Database, worker: PasswordWorker, clock: Clock) -> None:
+        """clock: microseconds since the epoch."""
+        self.db, self.worker, self.clock = db, worker, clock
+
+    async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
+        call = caller(context)
+        user = users.register(
+            new_id(), request.email, request.name, request.time_zone, request.day_start_minutes, now=self.clock()
+        )
+        passwords.require_uncommon(request.password)
+        password_hash = await self.worker.hash(request.password)
+        reply = pb.RegisterResponse(user=wire.user_to_pb(user))
+        async with self.db.transaction() as tx:
+            await store.insert_user(tx, user, password_hash, call.effect(reply, events.user_registered(user)))
+            await store.insert_settings(tx, user.id, user.created_at)
+        outbox.wake()
+        return reply
+
+    async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.GetMeResponse:  # noqa: ARG002 (empty)
+        async with self.db.connection() as connection:
+            user = users.require_active(await store.get_user(connection, caller(context).user_id))
+        return pb.GetMeResponse(user=wire.user_to_pb(user))
+
+    async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.UpdateMeResponse:
+        call, now = caller(context), self.clock()
+        changes = wire.user_changes_from_pb(request, named(request, wire.USER_UPDATABLE))
+
+        async def decide(connection: Connection) -> pb.UpdateMeResponse:
+            user = users.require_active(await store.get_user(connection, call.user_id))
+            changed = users.update_user(user, changes, now=now, etag=_etag(request))
+            reply = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
+            if changed is not user:
+                await store.save_user(connection, changed, call.effect(reply, events.user_updated(changed)))
+            return reply
+
+        return await self.db.retry_on_conflict(decide)
+
+    async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:  # noqa: ARG002 (empty)
+        async with self.db.connection() as connection:
+            settings = await store.get_settings(connection, caller(context).user_id)
+        if settings is None:
+            raise UserInactive
+        return pb.GetSettingsResponse(settings=wire.settings_to_pb(settings))
+
+    async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Context) -> pb.UpdateSettingsResponse:
+        call, now = caller(context), self.clock()
+        changes = wire.settings_changes_from_pb(request, named(request, wire.SETTINGS_UPDATABLE))
+
+        async def decide(connection: Connection) -> pb.UpdateSettingsResponse:
+            settings = await store.get_settings(connection, call.user_id)
+            if settings is None:
+                raise UserInactive
+            changed = users.update_settings(settings, changes, now=now, etag=_etag(request))
+            reply = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
+            if changed is not settings:
+                await store.save_settings(connection, call.user_id, changed, call.effect(reply))
+            return reply
+
+        return await self.db.retry_on_conflict(decide)
+
+
+def _etag(request: pb.UpdateMeRequest | pb.UpdateSettingsRequest) -> str | None:
+    return request.etag if request.HasField("etag") else None

@@ -1,0 +1,83 @@
+"""The loops of the auth service."""
+
+from typing import ClassVar
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from mesh import revocations
+from mesh.clock import DAY, SECOND, Clock
+from mesh.db import Database
+from mesh.errors import PartUnavailable
+from mesh.loops import Loop
+from services.auth import store
+from services.auth.rules import sessions
+
+_BATCH = 500
+
+
+class ReseedRevocations(Loop):
+    """Gives Redis the ended sessions that it lost, while their access tokens may live.
+
+    Redis is asked every second who it is: another process in its place may have lost what the last one knew. Accounts
+    that an operator closed in the database become known the same way, within a minute.
+    """
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (PartUnavailable, RedisConnectionError, RedisTimeoutError)
+    longest_backoff: ClassVar[float] = 1.0
+    longest_interval: ClassVar[int] = 60 * SECOND
+    """Between two comparisons with a Redis that did not restart."""
+
+    def __init__(self, db: Database, redis: "Redis", clock: Clock) -> None:
+        """clock: microseconds since the epoch."""
+        super().__init__("reseed revocations")
+        self.db, self.redis, self.clock = db, redis, clock
+        self._compared_with = ""
+        self._compared_at = 0
+
+    async def run_once(self) -> int:
+        """Compares when it is time to; returns how many revocations were missing."""
+        process = str((await self.redis.info("server"))["run_id"])
+        now = self.clock()
+        if process == self._compared_with and now - self._compared_at < self.longest_interval:
+            return 0
+        ended = await self._ended(now)
+        missing = await self._missing(list(ended))
+        for member in missing:
+            await revocations.push(self.redis, member, ended[member])
+        self._compared_with, self._compared_at = process, now
+        return len(missing)
+
+    async def _ended(self, now: int) -> dict[str, float]:
+        """What must be known, and until when."""
+        since = now - sessions.REFUSED_FOR
+        async with self.db.connection() as connection:
+            ended = await store.sessions_ended_since(connection, since)
+            closed = await store.users_closed_since(connection, since)
+        return {revocations.session_member(session): sessions.forget_at(at) for session, at in ended} | {
+            revocations.user_member(user, at // SECOND + 1): sessions.forget_at(at) for user, at in closed
+        }
+
+    async def _missing(self, members: list[str]) -> list[str]:
+        if not members:
+            return []
+        scores = await self.redis.zmscore(revocations.KEY, members)
+        return [member for member, score in zip(members, scores, strict=True) if score is None]
+
+
+class PurgeSessions(Loop):
+    """Removes sessions that ended or expired long ago."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (PartUnavailable,)
+    longest_wait: ClassVar[float] = 60.0
+
+    def __init__(self, db: Database, clock: Clock, retention_days: int) -> None:
+        """retention_days: how long they are kept after their end."""
+        super().__init__("purge sessions")
+        self.db, self.clock, self.retention = db, clock, retention_days * DAY
+
+    async def run_once(self) -> int:
+        """Removes one batch; returns its size."""
+        async with self.db.connection() as connection:
+            return await store.purge_sessions(connection, self.clock() - self.retention, _BATCH)

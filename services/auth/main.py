@@ -1,0 +1,55 @@
+"""The auth service: `python -m services.auth.main`."""
+
+from pathlib import Path
+
+from focusmesh.auth.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
+from focusmesh.auth.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from focusmesh.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
+
+from mesh import clock
+from mesh.app import App, main
+from mesh.platform import Platform
+from services.auth.handlers import KeyHandlers, OwnKeys, PasswordWorker, SessionHandlers, UserHandlers
+from services.auth.jobs import PurgeSessions, ReseedRevocations
+from services.auth.rules.tokens import RefreshTokens, Signer, private_key, public_key
+from services.auth.settings import Settings
+
+
+def build(settings: Settings) -> App:
+    """The service, wired; raises OSError or ValueError when a key cannot be read."""
+    signer = _signer(settings)
+    platform = Platform("auth", settings, OwnKeys(signer))
+    db, redis = platform.database(), platform.redis
+    worker = PasswordWorker(threads=settings.password_threads, queue=settings.password_queue)
+    refresh_tokens = RefreshTokens(settings.refresh_hash_key)
+    return platform.app(
+        [
+            (add_UserServiceServicer_to_server, UserHandlers(db, worker, clock.now)),
+            (
+                add_SessionServiceServicer_to_server,
+                SessionHandlers(db, redis, worker, signer, refresh_tokens, clock.now),
+            ),
+            (add_KeyServiceServicer_to_server, KeyHandlers(signer)),
+        ],
+        database=db,
+        parts=[
+            worker,
+            ReseedRevocations(db, redis, clock.now),
+            PurgeSessions(db, clock.now, settings.session_retention_days),
+        ],
+    )
+
+
+def _signer(settings: Settings) -> Signer:
+    published = [Path(name.strip()) for name in settings.published_key_files.split(",") if name.strip()]
+    return Signer(
+        private_key(Path(settings.signing_key_file).read_bytes()),
+        [public_key(path.read_bytes()) for path in published],
+        issuer=settings.issuer,
+        audience=settings.audience,
+        access_seconds=settings.access_token_seconds,
+    )
+
+
+if __name__ == "__main__":
+    main("auth", Settings, build)

@@ -1,0 +1,1 @@
+"""Pure decisions of auth; keys and time are arguments."""

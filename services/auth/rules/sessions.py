@@ -1,0 +1,55 @@
+"""Sessions: what becomes of a refresh token that is not the newest one, and where a login comes from."""
+
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from mesh.clock import SECOND
+from services.auth.errors import RefreshTokenInvalid, RefreshTokenReused
+from services.auth.model import GRACE, Session
+from services.auth.rules.tokens import LONGEST_ACCESS_SECONDS
+
+REFUSED_FOR = (LONGEST_ACCESS_SECONDS + 60) * SECOND
+"""How long an ended session's access tokens are refused: the longest life of one, and a minute for those that were made
+while the session was being ended."""
+
+UNKNOWN_NETWORK = "unknown"
+"""Callers whose address cannot be read share one allowance."""
+_IPV4_PREFIX = 24
+_IPV6_PREFIX = 64
+
+
+def require_previous(session: Session | None, generation: int, *, now: int) -> Session:
+    """The session, when the token before its newest one may still be answered with the newest.
+
+    Asked of a token that could not be exchanged. Raises RefreshTokenInvalid when its session ended or is not there,
+    RefreshTokenReused when it was exchanged too long ago: then its user and somebody else both hold it.
+    """
+    if session is None or session.revoked_at is not None or session.expires_at <= now or not session.user_active:
+        raise RefreshTokenInvalid
+    if generation >= session.generation:
+        raise RefreshTokenInvalid
+    if generation < session.generation - 1 or now - session.issued_at > GRACE:
+        raise RefreshTokenReused
+    return session
+
+
+def forget_at(ended: int) -> float:
+    """When a session that ended at this moment need not be refused any more, in seconds since the epoch."""
+    return (ended + REFUSED_FOR) / SECOND
+
+
+def network_of(address: str) -> str:
+    """The prefix that attempts are counted by, /24 of IPv4 and /64 of IPv6: one household or attacker holds it whole.
+
+    address: a bare address, or a gRPC peer such as `ipv4:192.0.2.7:51000` or `ipv6:[2001:db8::1]:51000`.
+    """
+    kind, _, rest = address.partition(":")
+    if kind in {"ipv4", "ipv6"}:
+        address = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return UNKNOWN_NETWORK
+    if found.version == 6 and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    size = _IPV4_PREFIX if isinstance(found, IPv4Address) else _IPV6_PREFIX
+    return str(ip_network((found, size), strict=False))

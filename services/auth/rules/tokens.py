@@ -1,0 +1,167 @@
+"""Tokens: how access tokens are signed and refresh tokens derived.
+
+A refresh token is derived from the service's secret, its session and its place in the session's chain. So the newest
+one can be made again for a client that lost the answer, although only a keyed hash is stored, and a forged one is
+refused without a question to the database.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from mesh.clock import SECOND
+
+LONGEST_ACCESS_SECONDS = 600
+USER_SCOPES = (
+    "profile:read",
+    "profile:write",
+    "tasks:read",
+    "tasks:write",
+    "audit:read",
+    "realtime:read",
+)
+"""What a signed-in user may do with their own things."""
+
+_PREFIX = "fmr_"
+"""Lets scanners of leaked secrets recognise a refresh token."""
+_GENERATION_BYTES = 4
+_CODE_BYTES = 32
+
+
+class AccessToken(NamedTuple):
+    """A signed access token; `expires` in microseconds since the epoch."""
+
+    text: str
+    expires: int
+
+
+class PublicKey(NamedTuple):
+    """A published key: its id and its coordinate, base64url."""
+
+    kid: str
+    x: str
+
+
+class RefreshToken(NamedTuple):
+    """What an authentic refresh token says."""
+
+    session_id: str
+    generation: int
+
+
+class Signer:
+    """Signs access tokens with the active key, and knows every key that is published."""
+
+    def __init__(
+        self,
+        active: Ed25519PrivateKey,
+        published: Sequence[Ed25519PublicKey] = (),
+        *,
+        issuer: str,
+        audience: str,
+        access_seconds: int = LONGEST_ACCESS_SECONDS,
+    ) -> None:
+        """published: keys that will sign next, or have signed tokens that still live. Raises ValueError."""
+        if not 0 < access_seconds <= LONGEST_ACCESS_SECONDS:
+            raise ValueError(f"access tokens live 1 to {LONGEST_ACCESS_SECONDS} s, not {access_seconds}")
+        self._active, self._issuer, self._audience = active, issuer, audience
+        self.access_seconds = access_seconds
+        keys = {kid_of(key): key for key in (active.public_key(), *published)}
+        self.verifying = keys
+        """Key id to key, the active one first."""
+        self._headers = {"kid": next(iter(keys)), "typ": "at+jwt"}
+
+    def published(self) -> list[PublicKey]:
+        """Every key that others may verify with; the one that signs now comes first."""
+        return [PublicKey(kid, _coordinate(key)) for kid, key in self.verifying.items()]
+
+    def access_token(self, user_id: str, session_id: str, token_id: str, *, now: int) -> AccessToken:
+        """A token that begins now. Claims hold whole seconds, so its end is rounded down."""
+        issued = now // SECOND
+        expires = issued + self.access_seconds
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": user_id,
+            "sid": session_id,
+            "scope": " ".join(USER_SCOPES),
+            "iat": issued,
+            "exp": expires,
+            "jti": token_id,
+        }
+        return AccessToken(jwt.encode(claims, self._active, "EdDSA", self._headers), expires * SECOND)
+
+
+class RefreshTokens:
+    """Derives, reads and hashes refresh tokens with one secret, from which a key for each purpose is made."""
+
+    def __init__(self, secret: str) -> None:
+        """secret: shared by all replicas; a new one ends every session."""
+        self._deriving = hmac.digest(secret.encode(), b"refresh token", "sha256")
+        self._hashing = hmac.digest(secret.encode(), b"stored hash", "sha256")
+
+    def derive(self, session_id: str, generation: int) -> str:
+        """The token at this place of a session's chain; always the same."""
+        name = uuid.UUID(session_id).bytes + generation.to_bytes(_GENERATION_BYTES, "big")
+        code = hmac.digest(self._deriving, name, "sha256")
+        return _PREFIX + base64.urlsafe_b64encode(name + code).decode()
+
+    def read(self, token: str) -> RefreshToken | None:
+        """What the token says; None when it was not made with this secret."""
+        try:
+            raw = base64.b64decode(token.removeprefix(_PREFIX).encode(), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        if len(raw) != 16 + _GENERATION_BYTES + _CODE_BYTES:
+            return None
+        found = RefreshToken(str(uuid.UUID(bytes=raw[:16])), int.from_bytes(raw[16 : 16 + _GENERATION_BYTES], "big"))
+        if not hmac.compare_digest(token.encode(), self.derive(*found).encode()):
+            return None
+        return found
+
+    def hash(self, token: str) -> str:
+        """The keyed hash that is stored in place of the token, hexadecimal."""
+        return hmac.digest(self._hashing, token.encode(), "sha256").hex()
+
+    def pseudonym(self, text: str) -> str:
+        """A keyed hash that stands for an e-mail address where the address itself must not be read."""
+        return hmac.digest(self._hashing, b"pseudonym " + text.encode(), "sha256").hex()[:32]
+
+
+def kid_of(key: Ed25519PublicKey) -> str:
+    """The key's id: its thumbprint (RFC 7638), so that two keys never share one and nobody has to choose it."""
+    members = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": _coordinate(key)}, separators=(",", ":"))
+    return _base64url(hashlib.sha256(members.encode()).digest())
+
+
+def private_key(pem: bytes) -> Ed25519PrivateKey:
+    """An unencrypted PKCS #8 Ed25519 key; raises ValueError."""
+    key = load_pem_private_key(pem, password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("the signing key is not an Ed25519 key")
+    return key
+
+
+def public_key(pem: bytes) -> Ed25519PublicKey:
+    """An Ed25519 public key; raises ValueError."""
+    key = load_pem_public_key(pem)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("a published key is not an Ed25519 key")
+    return key
+
+
+def _coordinate(key: Ed25519PublicKey) -> str:
+    return _base64url(key.public_bytes_raw())
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

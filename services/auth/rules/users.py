@@ -1,0 +1,63 @@
+"""Accounts and settings: what may be stored, and what a change makes of them."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from mesh.errors import FieldViolation
+from mesh.etag import require
+from services.auth.errors import TimeZoneUnknown, UserInactive
+from services.auth.model import DEFAULT_TIME_ZONE, Settings, User
+
+TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
+"""Every IANA name, from the package and not from the machine: all replicas know the same."""
+
+
+def require_active(user: User | None) -> User:
+    """The user; raises UserInactive when the account was deactivated or deleted since the token was made."""
+    if user is None or not user.active:
+        raise UserInactive
+    return user
+
+
+def time_zone(name: str) -> str:
+    """The IANA name, exactly as given; raises TimeZoneUnknown."""
+    if name not in TIME_ZONES:
+        raise TimeZoneUnknown(
+            time_zone=name, fields=[FieldViolation("time_zone", "must be a name of the IANA time zone database")]
+        )
+    return name
+
+
+def register(user_id: str, email: str, name: str, zone: str, day_start_minutes: int, *, now: int) -> User:
+    """A new account; raises TimeZoneUnknown. An empty name is none."""
+    return User(
+        id=user_id,
+        email=email,
+        name=name or None,
+        time_zone=time_zone(zone or DEFAULT_TIME_ZONE),
+        day_start_minutes=day_start_minutes,
+        active=True,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str | None) -> User:
+    """The account with these fields changed; the same one when nothing differs.
+
+    changes: new values by the names of the model. Raises VersionConflict and TimeZoneUnknown.
+    """
+    require(etag, user.version)
+    if "time_zone" in changes:
+        time_zone(changes["time_zone"])
+    changed = user._replace(**changes)
+    return user if changed == user else changed._replace(version=user.version + 1, updated_at=now)
+
+
+def update_settings(settings: Settings, changes: Mapping[str, Any], *, now: int, etag: str | None) -> Settings:
+    """The settings with these changed; the same ones when nothing differs. Raises VersionConflict."""
+    require(etag, settings.version)
+    changed = settings._replace(**changes)
+    return settings if changed == settings else changed._replace(version=settings.version + 1, updated_at=now)

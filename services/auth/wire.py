@@ -1,0 +1,88 @@
+"""Auth's own forms to and from the contract's; nothing else converts."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from focusmesh.auth.v1 import key_service_pb2, session_pb2, user_pb2, user_service_pb2
+
+from mesh import clock
+from mesh.etag import etag
+from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Settings, Theme, User
+from services.auth.rules.tokens import AccessToken, PublicKey
+
+USER_UPDATABLE = ("name", "time_zone", "day_start_minutes")
+SETTINGS_UPDATABLE = (
+    "default_pomodoro_minutes",
+    "default_short_break_minutes",
+    "default_long_break_minutes",
+    "long_break_interval",
+    "theme",
+)
+
+_THEMES_TO_PB = {
+    Theme.LIGHT: user_pb2.THEME_LIGHT,
+    Theme.DARK: user_pb2.THEME_DARK,
+    Theme.SYSTEM: user_pb2.THEME_SYSTEM,
+}
+_THEMES_FROM_PB = {number: theme for theme, number in _THEMES_TO_PB.items()}
+
+
+def user_to_pb(user: User) -> user_pb2.User:
+    """The account."""
+    message = user_pb2.User(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        time_zone=user.time_zone,
+        day_start_minutes=user.day_start_minutes,
+        etag=etag(user.version),
+    )
+    clock.put(message.create_time, user.created_at)
+    clock.put(message.update_time, user.updated_at)
+    return message
+
+
+def settings_to_pb(settings: Settings) -> user_pb2.UserSettings:
+    """The settings."""
+    message = user_pb2.UserSettings(
+        default_pomodoro_minutes=settings.default_pomodoro_minutes,
+        default_short_break_minutes=settings.default_short_break_minutes,
+        default_long_break_minutes=settings.default_long_break_minutes,
+        long_break_interval=settings.long_break_interval,
+        theme=_THEMES_TO_PB[settings.theme],
+        etag=etag(settings.version),
+    )
+    clock.put(message.update_time, settings.updated_at)
+    return message
+
+
+def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest, paths: Iterable[str]) -> dict[str, Any]:
+    """The new values of the named fields; unset means cleared."""
+    values = {
+        "name": request.name or None,
+        "time_zone": request.time_zone or DEFAULT_TIME_ZONE,
+        "day_start_minutes": request.day_start_minutes if request.HasField("day_start_minutes") else DEFAULT_DAY_START,
+    }
+    return {path: values[path] for path in paths}
+
+
+def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest, paths: Iterable[str]) -> dict[str, Any]:
+    """The new values of the named settings; unset means back to the first value."""
+    first = Settings()
+    changes = {path: getattr(request if request.HasField(path) else first, path) for path in paths}  # type: ignore[arg-type]  # the contract limits the paths
+    if request.HasField("theme") and "theme" in changes:
+        changes["theme"] = _THEMES_FROM_PB[request.theme]
+    return changes
+
+
+def tokens_to_pb(access: AccessToken, refresh_token: str, refresh_expires: int) -> session_pb2.Tokens:
+    """A session's tokens."""
+    message = session_pb2.Tokens(access_token=access.text, refresh_token=refresh_token)
+    clock.put(message.access_token_expire_time, access.expires)
+    clock.put(message.refresh_token_expire_time, refresh_expires)
+    return message
+
+
+def key_to_pb(key: PublicKey) -> key_service_pb2.JsonWebKey:
+    """A public key as a JSON Web Key."""
+    return key_service_pb2.JsonWebKey(kty="OKP", crv="Ed25519", kid=key.kid, use="sig", alg="EdDSA", x=key.x)
