@@ -6,7 +6,7 @@ One reading serves the OpenAPI document, the RPC index, the golden table and the
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from buf.validate import validate_pb2
@@ -22,6 +22,7 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 
+from tools import generate
 from tools.paths import IMAGE
 
 OWN = "focusmesh/"
@@ -236,3 +237,10 @@ def field_rules(field: FieldDescriptorProto) -> validate_pb2.FieldRules:
 def load(image: Path = IMAGE) -> Contract:
     """Reads an image with source information."""
     return Contract(FileDescriptorSet.FromString(image.read_bytes()))
+
+
+@cache
+def current() -> Contract:
+    """The contract as protos/ say now."""
+    generate.build_image()
+    return load()

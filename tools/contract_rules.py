@@ -143,7 +143,7 @@ def complaints(described: Contract) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = complaints(contract.load())
+    found = complaints(contract.current())
     if found:
         sys.exit("\n".join(found))
     print("contract: every RPC says what it must")

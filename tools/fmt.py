@@ -11,7 +11,6 @@ def main() -> None:
     generate.run(BUF, "format", "protos", "--write")
     generate.run(VENV_BIN / "ruff", "check", "--fix-only", "--quiet", ROOT)
     generate.run(VENV_BIN / "ruff", "format", "--quiet", ROOT)
-    generate.build_image()
     generate.run(sys.executable, "-m", "tools.rpc_index", RPC_INDEX)
 
 

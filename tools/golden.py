@@ -73,4 +73,4 @@ def table(described: Contract) -> str:
 
 if __name__ == "__main__":
     TABLE.parent.mkdir(parents=True, exist_ok=True)
-    TABLE.write_text(table(contract.load()))
+    TABLE.write_text(table(contract.current()))

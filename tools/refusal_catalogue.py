@@ -43,11 +43,14 @@ def declared(module_name: str) -> list[type[Refusal]]:
 
 
 def catalogue() -> dict[str, list[type[Refusal]]]:
-    """Every refusal by its domain."""
-    found: dict[str, list[type[Refusal]]] = {SHARED_DOMAIN: declared("mesh.errors")}
+    """Every refusal by the domain that it is sent with."""
+    found: dict[str, list[type[Refusal]]] = defaultdict(list)
+    for refusal in declared("mesh.errors"):
+        found[SHARED_DOMAIN].append(refusal)
     for service in service_names():
-        found[f"{service}.{SHARED_DOMAIN}"] = declared(f"services.{service}.errors")
-    return found
+        for refusal in declared(f"services.{service}.errors"):
+            found[refusal.domain or f"{service}.{SHARED_DOMAIN}"].append(refusal)
+    return dict(found)
 
 
 def http_status(refusal: type[Refusal]) -> int:

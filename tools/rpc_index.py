@@ -71,4 +71,4 @@ def index(described: Contract) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(index(contract.load()))
+    Path(sys.argv[1]).write_text(index(contract.current()))

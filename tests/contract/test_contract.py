@@ -1,0 +1,62 @@
+"""What the contract promises beyond what `buf` checks."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from google.protobuf import descriptor_pb2
+from protovalidate._gen.buf.validate import validate_pb
+
+from envoy.contract import DESCRIPTOR_SET
+from tools import contract, contract_rules, golden, rpc_index
+from tools.contract import Contract, Rpc
+from tools.paths import IMAGE, ROOT
+
+VALIDATE = "buf/validate/validate.proto"
+DETAILS = ("ErrorInfo", "BadRequest", "PreconditionFailure", "RetryInfo", "ResourceInfo", "QuotaFailure", "Help")
+
+
+def files(path: object) -> dict[str, descriptor_pb2.FileDescriptorProto]:
+    """The files of a descriptor set by name."""
+    found = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())  # type: ignore[attr-defined]
+    return {file.name: file for file in found.file}
+
+
+@pytest.mark.parametrize("rule", contract_rules.RULES, ids=lambda rule: rule.__name__)
+def test_the_contract_keeps_the_rule(rule: Callable[[Contract], Iterator[str]]) -> None:
+    assert list(rule(contract.current())) == []
+
+
+def test_routes_policies_and_rules_are_those_of_the_golden_table() -> None:
+    wanted = golden.TABLE.read_text().splitlines()
+    found = golden.table(contract.current()).splitlines()
+    changed = [f"- {line}" for line in wanted if line not in found] + [
+        f"+ {line}" for line in found if line not in wanted
+    ]
+    assert found == wanted, "\n".join(["accept with `make proto ACCEPT=1`:", *changed])
+
+
+def test_the_rules_that_services_check_are_the_rules_that_are_published() -> None:
+    """The text comes from one package and the validator from another: a mismatch of versions shows here."""
+    contract.current()
+    published = files(IMAGE)[VALIDATE]
+    checked = descriptor_pb2.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
+    for file in (published, checked):
+        file.ClearField("options")
+        file.ClearField("source_code_info")
+        file.ClearField("syntax")
+    published.DiscardUnknownFields()
+    checked.DiscardUnknownFields()
+    assert published == checked
+
+
+def test_the_gateway_knows_every_detail_type_that_an_error_may_carry() -> None:
+    """With one unknown type it empties the whole error body."""
+    details = files(DESCRIPTOR_SET)["google/rpc/error_details.proto"]
+    assert set(DETAILS) <= {message.name for message in details.message_type}
+
+
+@pytest.mark.parametrize("rpc", contract.current().rpcs, ids=lambda rpc: rpc.full_name)
+def test_an_rpc_has_one_handler_of_its_name(rpc: Rpc) -> None:
+    found = [path for name, path, _ in rpc_index.handlers(rpc.owner) if name == rpc.name]
+    assert len(found) == 1
+    assert (ROOT / found[0]).exists()

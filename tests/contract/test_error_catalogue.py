@@ -1,0 +1,66 @@
+"""Every refusal in code has a published reason, and every published reason can be met."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from mesh.errors import Refusal
+from tools import contract, refusal_catalogue
+from tools.contract import SHARED_REASONS
+from tools.paths import ROOT
+from tools.refusal_catalogue import SHARED_DOMAIN
+
+CATALOGUE = refusal_catalogue.catalogue()
+REFUSALS = [refusal for refusals in CATALOGUE.values() for refusal in refusals]
+
+
+def package_of(domain: str) -> str:
+    """The package whose ErrorReason has the reasons of a domain."""
+    service = domain.removesuffix(f".{SHARED_DOMAIN}")
+    return SHARED_REASONS if domain == SHARED_DOMAIN else f"{SHARED_DOMAIN}.{service}.v1"
+
+
+@cache
+def names_used(folder: Path) -> frozenset[str]:
+    """Every name that the code of a folder uses, but for what its errors.py defines."""
+    found: set[str] = set()
+    for path in folder.rglob("*.py"):
+        if path.name != "errors.py":
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Name):
+                    found.add(node.id)
+                elif isinstance(node, ast.Attribute):
+                    found.add(node.attr)
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.__module__}.{refusal.__name__}")
+def test_a_refusal_is_raised_somewhere(refusal: type[Refusal]) -> None:
+    home = ROOT.joinpath(*refusal.__module__.split(".")[:-1])
+    folders = [home] if home.name != "mesh" else [home, ROOT / "services"]
+    assert any(refusal.__name__ in names_used(folder) for folder in folders)
+
+
+@pytest.mark.parametrize("domain", CATALOGUE)
+def test_the_published_reasons_are_those_of_the_refusals(domain: str) -> None:
+    published = contract.current().reasons[package_of(domain)].keys()
+    assert published == {refusal.reason for refusal in CATALOGUE[domain]}
+
+
+def test_every_service_with_reasons_has_refusals() -> None:
+    owners = {package_of(domain) for domain in CATALOGUE}
+    assert contract.current().reasons.keys() == owners
+
+
+@pytest.mark.parametrize("package", contract.current().reasons.keys() - {SHARED_REASONS})
+def test_a_reason_is_listed_by_an_rpc_or_met_on_the_websocket_alone(package: str) -> None:
+    listed = {reason for rpc in contract.current().rpcs if rpc.package == package for reason in rpc.errors or ()}
+    meanings = contract.current().reasons[package]
+    assert [reason for reason, text in meanings.items() if reason not in listed and "WebSocket" not in text] == []
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.__module__}.{refusal.__name__}")
+def test_a_refusal_is_of_a_kind_that_has_a_status(refusal: type[Refusal]) -> None:
+    assert refusal_catalogue.http_status(refusal) in range(400, 600)

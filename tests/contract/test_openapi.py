@@ -1,0 +1,210 @@
+"""The committed OpenAPI document: valid, complete, and true of real requests and answers."""
+
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+from focusmesh.auth.v1 import session_pb2, session_service_pb2, user_service_pb2
+from focusmesh.todo.v1 import task_pb2, task_service_pb2
+from google.protobuf import any_pb2, json_format
+from google.protobuf.message import Message
+from google.rpc import (
+    error_details_pb2,
+    status_pb2,
+)
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import validate
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from mesh import refusals
+from mesh.errors import FieldViolation, InvalidRequest, Overloaded, ScopeMissing, TokenMissing
+from services.todo.errors import TaskNotFound
+from tools import contract, openapi_finish, openapi_seal
+from tools.contract import Rpc
+
+TASK_ID = "0198c0de-0000-7000-8000-000000000001"
+ROUTED = [rpc for rpc in contract.current().rpcs if rpc.path]
+Json = dict[str, Any]
+
+
+@cache
+def document() -> Json:
+    """The committed document."""
+    found: Json = yaml.safe_load(openapi_seal.DOCUMENT.read_text())
+    return found
+
+
+@cache
+def operations() -> dict[str, Json]:
+    """Every operation by the RPC it stands for."""
+    return {operation["x-rpc"]: operation for path in document()["paths"].values() for operation in path.values()}
+
+
+def problems(schema: Json, instance: object) -> list[str]:
+    """What a schema of the document holds against an instance."""
+    whole = Resource.from_contents(document(), default_specification=DRAFT202012)
+    registry: Registry[Any] = Registry().with_resource("urn:openapi", whole)
+    absolute = yaml.safe_load(yaml.safe_dump(schema).replace("'#/", "'urn:openapi#/"))
+    checker = Draft202012Validator(absolute, registry=registry, format_checker=FormatChecker())
+    return [error.message for error in checker.iter_errors(instance)]
+
+
+def request_schema(rpc: str) -> Json:
+    """The schema of an operation's body."""
+    schema: Json = operations()[rpc]["requestBody"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def answer_schema(rpc: str, status: int) -> Json:
+    """The schema of an operation's answer."""
+    answer = operations()[rpc]["responses"][str(status)]
+    if "$ref" in answer:
+        answer = document()["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]
+    schema: Json = answer["content"]["application/json"]["schema"]
+    return schema
+
+
+def as_rest(message: Message) -> Json:
+    """A message as the gateway shows it: camelCase, with zero values."""
+    return json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def a_task(**changes: Any) -> task_pb2.Task:
+    """A whole task."""
+    task = task_pb2.Task(
+        id=TASK_ID, title="Buy groceries", state=task_pb2.TASK_STATE_PENDING, etag="v1", description="Milk", **changes
+    )
+    task.create_time.FromJsonString("2026-01-31T08:30:00Z")
+    task.update_time.FromJsonString("2026-01-31T08:30:00.123456Z")
+    return task
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(document())
+
+
+def test_the_document_is_sealed_by_the_contract_of_this_tree() -> None:
+    assert openapi_seal.complaint() is None
+
+
+@pytest.mark.parametrize("rpc", ROUTED, ids=lambda rpc: rpc.full_name)
+def test_an_operation_says_who_may_call_it_and_how_it_is_refused(rpc: Rpc) -> None:
+    operation = operations()[rpc.full_name]
+    assert operation["security"] == ([] if rpc.access == "PUBLIC" else [{"bearer": [rpc.scope]}])
+    assert {"400", "429", "500", "503", "504"} <= operation["responses"].keys()
+    assert ("401" in operation["responses"]) or rpc.access == "PUBLIC"
+    described = yaml.safe_dump({"answers": operation["responses"], "shared": document()["components"]["responses"]})
+    assert [reason for reason in rpc.errors or () if reason not in described] == []
+
+
+def test_rpcs_without_a_route_are_left_out() -> None:
+    assert operations().keys() == {rpc.full_name for rpc in ROUTED}
+    assert "Subscribe" not in openapi_seal.DOCUMENT.read_text()
+
+
+def test_the_document_has_no_trace_of_the_plugins_mistakes() -> None:
+    text = openapi_seal.DOCUMENT.read_text()
+    for trace in ("A Timestamp represents", "`FieldMask` represents", "_lte_exclusive", "TASK_STATE_UNSPECIFIED"):
+        assert trace not in text
+
+
+@pytest.mark.parametrize(
+    "task",
+    [a_task(), a_task(is_recurring=True, recurrence_schedule=task_pb2.RECURRENCE_SCHEDULE_DAILY)],
+    ids=["once", "recurring"],
+)
+def test_answers_as_the_gateway_gives_them_are_valid(task: task_pb2.Task) -> None:
+    rpc = "focusmesh.todo.v1.TaskService/"
+    one = as_rest(task_service_pb2.GetTaskResponse(task=task))
+    many = as_rest(task_service_pb2.ListTasksResponse(tasks=[task], next_page_token="t"))
+    assert problems(answer_schema(rpc + "GetTask", 200), one) == []
+    assert problems(answer_schema(rpc + "ListTasks", 200), many) == []
+
+
+def test_tokens_and_accounts_are_valid() -> None:
+    tokens = session_pb2.Tokens(access_token="a", refresh_token="r")
+    tokens.access_token_expire_time.FromJsonString("2026-01-31T08:30:00Z")
+    login = as_rest(session_service_pb2.LoginResponse(tokens=tokens))
+    account = user_service_pb2.RegisterResponse()
+    account.user.email = "ada@example.org"
+    assert problems(answer_schema("focusmesh.auth.v1.SessionService/Login", 200), login) == []
+    assert problems(answer_schema("focusmesh.auth.v1.UserService/Register", 200), as_rest(account)) == []
+
+
+@pytest.mark.parametrize(
+    ("rpc", "body", "valid"),
+    [
+        ("CreateTask", {"title": "Buy groceries", "dueTime": "2026-01-31T08:30:00Z"}, True),
+        (
+            "CreateTask",
+            {"title": "Buy groceries", "isRecurring": True, "recurrenceSchedule": "RECURRENCE_SCHEDULE_DAILY"},
+            True,
+        ),
+        ("CreateTask", {"title": ""}, False),
+        ("CreateTask", {"title": "x" * 256}, False),
+        ("CreateTask", {"title": "x", "titel": "y"}, False),
+        ("CreateTask", {"title": "x", "requestId": "no uuid"}, False),
+        ("CreateTask", {"title": "x", "recurrenceSchedule": "NEVER"}, False),
+        ("CreateTask", {}, False),
+        ("UpdateTask", {"updateMask": "title,dueTime", "title": "y"}, True),
+        ("UpdateTask", {"updateMask": "state"}, False),
+        ("UpdateTask", {"title": "y"}, False),
+        ("BatchCreateTasks", {"tasks": [{"title": "a"}, {"title": "b"}]}, True),
+        ("BatchCreateTasks", {"tasks": []}, False),
+    ],
+)
+def test_a_body_is_valid_when_the_contract_takes_it(rpc: str, body: Json, valid: bool) -> None:
+    found = problems(request_schema(f"focusmesh.todo.v1.TaskService/{rpc}"), body)
+    assert (found == []) is valid, found
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (InvalidRequest(summary="title", fields=[FieldViolation("title", "too long", "string.max_len")]), 400),
+        (TokenMissing(), 401),
+        (ScopeMissing(scope="tasks:write"), 403),
+        (TaskNotFound(task_id=TASK_ID), 404),
+        (Overloaded(retry_after=1.5), 429),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
+)
+def test_refusals_as_the_gateway_shows_them_are_valid(refusal: Any, status: int) -> None:
+    shown = as_rest(refusals.status_of(refusal, "todo.focusmesh"))
+    schema = answer_schema("focusmesh.todo.v1.TaskService/UpdateTask", status)
+    assert problems(schema, shown) == []
+    assert problems(schema, {**shown, "details": []}) != []
+
+
+def test_a_refusal_of_another_kind_is_not_valid() -> None:
+    stranger = status_pb2.Status(code=5, message="no")
+    stranger.details.append(any_pb2.Any())
+    stranger.details[0].Pack(error_details_pb2.ErrorInfo(reason="NO_SUCH_REASON", domain="todo.focusmesh"))
+    assert problems(answer_schema("focusmesh.todo.v1.TaskService/UpdateTask", 404), as_rest(stranger)) != []
+
+
+def test_a_oneof_takes_each_of_its_fields() -> None:
+    frame = {
+        "type": "object",
+        "allOf": [
+            {"properties": {"cursor": {"type": "string"}}},
+            {"oneOf": [{"properties": {n: {"type": "object"}}, "required": [n]} for n in ("change", "heartbeat")]},
+        ],
+        "additionalProperties": False,
+    }
+    repaired = deepcopy(frame)
+    openapi_finish.open_oneof(repaired)
+    instance = {"cursor": "1", "change": {}}
+    assert not Draft202012Validator(frame).is_valid(instance)
+    assert Draft202012Validator(repaired).is_valid(instance)
+    assert not Draft202012Validator(repaired).is_valid({**instance, "stranger": 1})
+
+
+def test_a_document_edited_by_hand_breaks_its_seal() -> None:
+    edited = deepcopy(document())
+    edited["info"]["title"] = "Another"
+    assert openapi_seal.content_digest(edited) != edited[openapi_seal.SEAL]["content"]
+    assert openapi_seal.content_digest(document()) == document()[openapi_seal.SEAL]["content"]
