@@ -1,0 +1,31 @@
+"""Update masks and etags."""
+
+import pytest
+from focusmesh.todo.v1 import task_service_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from mesh import etag
+from mesh.errors import FieldNotInMask, VersionConflict
+from mesh.fieldmask import named
+
+FIELDS = ("title", "description")
+
+
+def test_named_fields_are_those_of_the_mask_set_or_not() -> None:
+    request = pb.UpdateTaskRequest(update_mask=FieldMask(paths=["title", "description"]), title="x")
+    assert named(request, FIELDS) == {"title", "description"}
+
+
+def test_a_field_that_is_set_and_not_named_is_refused_by_name() -> None:
+    request = pb.UpdateTaskRequest(update_mask=FieldMask(paths=["title"]), title="x", description="")
+    with pytest.raises(FieldNotInMask) as refused:
+        named(request, FIELDS)
+    assert refused.value.metadata == {"field": "description"}
+    assert [violation.field for violation in refused.value.fields] == ["description"]
+
+
+def test_an_etag_holds_for_its_version_only() -> None:
+    etag.require(None, 3)
+    etag.require(etag.etag(3), 3)
+    with pytest.raises(VersionConflict):
+        etag.require(etag.etag(2), 3)

@@ -1,0 +1,39 @@
+"""Rules of the contract, named by field."""
+
+import pytest
+from focusmesh.todo.v1 import task_service_pb2 as pb
+
+from mesh import validation
+from mesh.errors import InvalidRequest
+
+
+@pytest.mark.parametrize(
+    ("request_message", "fields"),
+    [
+        (pb.CreateTaskRequest(title=""), {"title"}),
+        (pb.CreateTaskRequest(title="x" * 256), {"title"}),
+        (pb.CreateTaskRequest(title="x", request_id="no uuid"), {"request_id"}),
+        (pb.CreateTaskRequest(title="x", is_recurring=True), {"recurrence_schedule"}),
+        (pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x"), pb.NewTask(title=" ")]), {"tasks[1].title"}),
+        (
+            pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x", is_recurring=True)]),
+            {"tasks[0].recurrence_schedule"},
+        ),
+        (pb.ListTasksRequest(due_from={"seconds": 2}, due_before={"seconds": 1}), {"due_before"}),
+    ],
+)
+def test_a_broken_rule_names_its_field(request_message: pb.CreateTaskRequest, fields: set[str]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        validation.check(request_message)
+    assert {violation.field for violation in refused.value.fields} == fields
+    assert all(field in str(refused.value) for field in fields)
+
+
+def test_a_request_that_keeps_every_rule_passes() -> None:
+    validation.check(pb.CreateTaskRequest(title="x" * 255, description="y" * 10_000))
+
+
+def test_a_hundred_broken_fields_make_a_short_error() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        validation.check(pb.BatchCreateTasksRequest(tasks=[pb.NewTask()] * 100))
+    assert len(refused.value.fields) == 20
