@@ -1,0 +1,144 @@
+"""Each rule of the contract catches the mistake it is there for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from buf.validate import validate_pb2
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
+
+from tools import contract_rules
+from tools.contract import SHARED_REASONS, Contract, Message, Rpc, error_reasons
+
+Field = FieldDescriptorProto
+SOUND = Rpc(
+    package="focusmesh.shop.v1",
+    service="ItemService",
+    name="GetItem",
+    file="focusmesh/shop/v1/item_service.proto",
+    line=1,
+    comment="Reads an item.",
+    request="focusmesh.shop.v1.GetItemRequest",
+    response="focusmesh.shop.v1.GetItemResponse",
+    streaming=False,
+    verb="GET",
+    path="/v1/items/{item_id}",
+    body="",
+    access="USER",
+    scope="items:read",
+    rate="READ",
+    deadline_seconds=5,
+    has_policy=True,
+    idempotency="NO_SIDE_EFFECTS",
+    errors=("ITEM_NOT_FOUND", "TOKEN_INVALID"),
+)
+
+
+def a_message(*fields: Field) -> Message:
+    """The request of the RPC."""
+    return Message(SOUND.request, SOUND.package, "", DescriptorProto(name="GetItemRequest", field=fields), {})
+
+
+def a_contract(*rpcs: Rpc, request: Message | None = None) -> Contract:
+    """A contract with these RPCs, or with the sound one."""
+    described = Contract(FileDescriptorSet())
+    described.rpcs = list(rpcs or (SOUND,))
+    described.messages = {SOUND.request: request or a_message()}
+    described.reasons = {SHARED_REASONS: {"TOKEN_INVALID": ""}, SOUND.package: {"ITEM_NOT_FOUND": ""}}
+    return described
+
+
+def test_a_sound_contract_has_no_complaint() -> None:
+    assert contract_rules.complaints(a_contract()) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "mistake"),
+    [
+        (contract_rules.policies, replace(SOUND, has_policy=False)),
+        (contract_rules.policies, replace(SOUND, access="UNSPECIFIED")),
+        (contract_rules.policies, replace(SOUND, rate="UNSPECIFIED")),
+        (contract_rules.policies, replace(SOUND, scope="")),
+        (contract_rules.idempotency, replace(SOUND, idempotency="")),
+        (contract_rules.idempotency, replace(SOUND, rate="WRITE")),
+        (contract_rules.refusals, replace(SOUND, errors=None)),
+        (contract_rules.refusals, replace(SOUND, errors=("ITEM_EATEN",))),
+        (contract_rules.routes, replace(SOUND, access="INTERNAL")),
+        (contract_rules.routes, replace(SOUND, verb="", path="")),
+        (contract_rules.routes, replace(SOUND, verb="PUT")),
+        (contract_rules.routes, replace(SOUND, verb="DELETE", body="*")),
+        (contract_rules.routes, replace(SOUND, verb="POST", body="item")),
+    ],
+)
+def test_a_mistake_in_an_rpc_is_found(rule: Callable[[Contract], Iterator[str]], mistake: Rpc) -> None:
+    assert len(list(rule(a_contract(mistake)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "collides"),
+    [
+        ("/v1/items/{item_id}", True),
+        ("/v1/items/newest", True),
+        ("/v1/items/newest:refresh", True),
+        ("/v1/items/{id}/parts", True),
+        ("/v1/{kind}/{item_id}", True),
+        ("/v1/items", False),
+        ("/v1/items:batchCreate", False),
+        ("/v1/items/{item_id}:buy", False),
+        ("/v1/items/{item_id}/parts/{part_id}", False),
+        ("/v1/shops/newest", False),
+    ],
+)
+def test_a_literal_never_stands_beside_a_variable(path: str, collides: bool) -> None:
+    found = list(contract_rules.route_collisions(a_contract(SOUND, replace(SOUND, name="Other", path=path))))
+    assert bool(found) is collides
+
+
+def test_the_same_path_with_another_verb_is_no_collision() -> None:
+    other = replace(SOUND, name="DeleteItem", verb="DELETE")
+    assert list(contract_rules.route_collisions(a_contract(SOUND, other))) == []
+
+
+def a_field(kind: "Field.Type.ValueType", *, repeated: bool = False, name: str = "item_id") -> Field:
+    """A field without rules."""
+    return Field(name=name, number=1, type=kind, label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        a_field(Field.TYPE_STRING),
+        a_field(Field.TYPE_INT32, repeated=True),
+        a_field(Field.TYPE_ENUM),
+    ],
+    ids=["string", "list", "enum"],
+)
+def test_an_unbounded_input_is_found(field: Field) -> None:
+    assert len(list(contract_rules.bounds(a_contract(request=a_message(field))))) == 1
+
+
+def test_a_bounded_input_is_fine() -> None:
+    field = a_field(Field.TYPE_STRING)
+    field.options.Extensions[validate_pb2.field].string.max_len = 10
+    assert list(contract_rules.bounds(a_contract(request=a_message(field)))) == []
+
+
+@pytest.mark.parametrize(
+    "field",
+    [a_field(Field.TYPE_INT64), a_field(Field.TYPE_BYTES), a_field(Field.TYPE_INT32, name="line_2")],
+    ids=["int64", "bytes", "digit after underscore"],
+)
+def test_a_field_that_json_would_change_is_found(field: Field) -> None:
+    assert len(list(contract_rules.json_types(a_contract(request=a_message(field))))) == 1
+
+
+@pytest.mark.parametrize(
+    ("comment", "reasons"),
+    [
+        ("Reads it.\n\nNeeds scope `a:b`. Errors: NOT_THERE, GONE,\n TOO_LATE.", ("NOT_THERE", "GONE", "TOO_LATE")),
+        ("Reads it. Errors: none of its own.", ()),
+        ("Reads it.", None),
+    ],
+)
+def test_refusals_are_read_from_the_comment(comment: str, reasons: tuple[str, ...] | None) -> None:
+    assert error_reasons(comment) == reasons
