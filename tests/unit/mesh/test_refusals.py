@@ -42,9 +42,8 @@ def test_a_refusal_of_the_platform_keeps_the_platforms_domain() -> None:
 
 
 def test_every_broken_field_is_named() -> None:
-    refusal = errors.InvalidRequest(
-        fields=[FieldViolation("tasks[1].title", "too long", "string.max_len")], summary="s"
-    )
+    broken = FieldViolation("tasks[1].title", "too long", "string.max_len")
+    refusal = errors.InvalidRequest(fields=[broken], summary="s")
     (violation,) = detail(refusals.status_of(refusal, ""), details.BadRequest).field_violations
     assert (violation.field, violation.description, violation.reason) == tuple(broken)
 
