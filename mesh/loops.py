@@ -9,9 +9,6 @@ from typing import ClassVar
 
 log = logging.getLogger(__name__)
 
-SHORTEST_WAIT = 0.05
-LONGEST_WAIT = 1.0
-
 
 def backoff(failures: int, *, least: float = 0.2, most: float = 30.0) -> float:
     """Seconds to wait after so many failures in a row: doubling, bounded, spread so that replicas are not in step."""
@@ -28,9 +25,10 @@ class Loop(ABC):
 
     expected: ClassVar[tuple[type[Exception], ...]] = ()
     """Errors of parts that come and go: logged in one line, once per outage."""
+    shortest_wait: ClassVar[float] = 0.05
+    longest_wait: ClassVar[float] = 1.0
+    """Seconds between two passes while there is nothing to do, first and in the end."""
     longest_backoff: ClassVar[float] = 30.0
-    longest_wait: ClassVar[float] = LONGEST_WAIT
-    """Seconds between two passes when there is nothing to do."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -70,7 +68,7 @@ class Loop(ABC):
             await task
 
     async def _run(self) -> None:
-        wait, failures = SHORTEST_WAIT, 0
+        wait, failures = self.shortest_wait, 0
         while not self._stopping.is_set():
             self._woken.clear()
             try:
@@ -84,11 +82,11 @@ class Loop(ABC):
                 log.info("loop %s works again", self.name)
                 failures = 0
             if done:
-                wait = SHORTEST_WAIT
+                wait = self.shortest_wait
                 await asyncio.sleep(0)
             else:
                 woken = await _first_of(self._woken, wait)
-                wait = SHORTEST_WAIT if woken else min(wait * 2, self.longest_wait)
+                wait = self.shortest_wait if woken else min(wait * 2, self.longest_wait)
 
     def _tell(self, error: Exception, failures: int) -> None:
         if not isinstance(error, self.expected):

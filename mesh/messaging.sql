@@ -44,7 +44,7 @@ CREATE TABLE head (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Keys with a dead letter: their later messages follow it, in order, until an operator replays them.
--- (partition, message_offset) is the message that began it; every letter carries it as its park.
+-- (partition, message_offset) is the message that began it.
 CREATE TABLE parked (
     topic          text NOT NULL,
     key            text NOT NULL,

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
@@ -170,7 +170,7 @@ class _Batch:
             try:
                 self._produce_one(client, index, message)
             except KafkaException as failure:
-                refused[message.key] = failure.args[0]
+                refused[message.key] = cast(KafkaError, failure.args[0])
                 self.acknowledge(index, refused[message.key])
             except TimeoutError:
                 return

@@ -1,0 +1,324 @@
+"""The consumer: brings events of other services to an effect, at least once, in order per key.
+
+One thread owns librdkafka's consumer: it polls, pauses, commits and closes. Each partition has a task on the event
+loop; partitions run side by side, each in order. The offset is committed after the effect, so what a crash interrupts
+comes again; the effect drops what it knows (`mesh/inbox.py`).
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Protocol
+
+import confluent_kafka
+from confluent_kafka import KafkaException, TopicPartition
+
+from mesh import dead_letters
+from mesh.delivery import Delivery, Effect, Parking, Replays
+from mesh.envelope import Message
+from mesh.loops import backoff
+from mesh.producer import Producer, client_settings
+from mesh.telemetry import meter
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.05
+_BATCH = 500
+_PAUSE_ABOVE = 2000
+_RESUME_BELOW = 500
+_COMMIT_SECONDS = 0.2
+_LEAVE_SECONDS = 5.0
+_MEASURE_SECONDS = 5.0
+_CLOSE_SECONDS = 20.0
+
+_lag = meter.create_gauge("focusmesh.consumer.lag", unit="{message}")
+_lag_seconds = meter.create_gauge("focusmesh.consumer.lag_seconds", unit="s")
+
+_SETTINGS = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    # The newer `consumer` protocol gives the partitions of a killed member away only after 45 s.
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 6000,
+    "heartbeat.interval.ms": 1500,
+    "fetch.error.backoff.ms": 100,
+    "queued.max.messages.kbytes": 16384,
+    "topic.metadata.refresh.interval.ms": 10_000,
+}
+
+_Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class _Deliverer(Protocol):
+    """What happens to the messages of a partition."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits before it tries again."""
+
+    async def deliver(self, messages: Sequence[Message]) -> None:
+        """Returns when all are dealt with."""
+
+
+class Consumer:
+    """One member of a consumer group."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        group: str,
+        topics: Sequence[str],
+        effect: Effect,
+        producer: Producer,
+        parking: Parking | None = None,
+        options: str = "",
+        instance: str = "",
+    ) -> None:
+        """group: name of the service. producer: for dead letters. parking: keeps parked keys, as a rule an Inbox.
+
+        instance: unique and lasting name of this replica, where it has one: restarted at once it keeps its partitions.
+        """
+        self._client_settings = client_settings(bootstrap, options, f"{group} consumer")
+        self._group = group
+        self._topics = list(topics)
+        self._dead_letter_topics = {dead_letters.topic_of(topic, group): topic for topic in topics}
+        self._effect = effect
+        self._producer = producer
+        self._parking = parking
+        self._instance = instance
+        self._partitions: dict[_Place, _Partition] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._next_commit = self._next_measure = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Always: no call waits for what is consumed."""
+        return True
+
+    def start(self) -> None:
+        """Starts the thread; it connects in the background."""
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._run, name=f"{self._group} consumer", daemon=True)
+            self._thread.start()
+
+    async def close(self) -> None:
+        """Lets batches in work end, commits, leaves the group; idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._stopping.set()
+            await asyncio.to_thread(thread.join, _CLOSE_SECONDS)
+
+    # Everything below runs in the thread.
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self._consume()
+            except Exception:  # the thread outlives every error of its client
+                failures += 1
+                log.exception("consumer of %s starts again", self._group)
+                self._stopping.wait(backoff(failures))
+
+    def _consume(self) -> None:
+        settings = self._client_settings | _SETTINGS | {"group.id": self._group}
+        if self._instance:
+            settings["group.instance.id"] = self._instance
+        client = confluent_kafka.Consumer(settings)
+        try:
+            client.subscribe(
+                [*self._topics, *self._dead_letter_topics],
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._lost,
+            )
+            while not self._stopping.is_set():
+                self._step(client)
+        finally:
+            client.close()
+            self._lost(client, [TopicPartition(*place) for place in self._partitions])
+
+    def _step(self, client: confluent_kafka.Consumer) -> None:
+        """Waits for a message, then takes along what is there already: no message waits for a batch to fill."""
+        first = client.poll(_POLL_SECONDS)
+        if first is not None:
+            self._hand_over([first, *client.consume(_BATCH - 1, 0)])
+        self._pause_and_resume(client)
+        now = time.monotonic()
+        if now >= self._next_commit:
+            self._commit(client, self._partitions.values(), wait=False)
+            self._next_commit = now + _COMMIT_SECONDS
+        if now >= self._next_measure:
+            self._measure(client)
+            self._next_measure = now + _MEASURE_SECONDS
+
+    def _hand_over(self, records: Iterable[confluent_kafka.Message]) -> None:
+        messages: list[Message] = []
+        for record in records:
+            error = record.error()
+            if error is None:
+                messages.append(dead_letters.message_from(record))
+            elif error.fatal():
+                raise KafkaException(error)
+            else:
+                self._client_settings["error_cb"](error)
+        messages.sort(key=lambda message: message[:3])
+        for place, found in groupby(messages, key=lambda message: (message.topic, message.partition)):
+            partition = self._partitions.get(place)
+            if partition is not None:
+                self._loop.call_soon_threadsafe(partition.put, list(found))
+
+    def _pause_and_resume(self, client: confluent_kafka.Consumer) -> None:
+        for place, partition in self._partitions.items():
+            if not partition.paused and (partition.queued > _PAUSE_ABOVE or partition.deliverer.waiting):
+                client.pause([TopicPartition(*place)])
+                partition.paused = True
+            elif partition.paused and partition.queued < _RESUME_BELOW and not partition.deliverer.waiting:
+                client.resume([TopicPartition(*place)])
+                partition.paused = False
+
+    def _commit(self, client: confluent_kafka.Consumer, partitions: "Iterable[_Partition]", *, wait: bool) -> None:
+        offsets = []
+        for partition in partitions:
+            if partition.position is not None and partition.position != partition.committed:
+                offsets.append(TopicPartition(*partition.place, partition.position))
+                partition.committed = partition.position
+        if not offsets:
+            return
+        try:
+            if wait:
+                client.commit(offsets=offsets, asynchronous=False)
+            else:
+                client.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            log.warning("offsets not committed, their messages come again: %s", error)
+
+    def _measure(self, client: confluent_kafka.Consumer) -> None:
+        now = time.time()
+        for (topic, number), partition in self._partitions.items():
+            labels: dict[str, str | int] = {"topic": topic, "partition": number, "group": self._group}
+            _, end = client.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            position = partition.position
+            _lag.set(max(0, end - position) if position is not None else partition.queued, labels)
+            oldest = partition.oldest
+            _lag_seconds.set(max(0.0, now - oldest / 1000) if oldest is not None else 0.0, labels)
+
+    def _assigned(self, _: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
+        for place in places:
+            partition = _Partition((place.topic, place.partition), self._deliverer(place.topic))
+            self._partitions[partition.place] = partition
+            self._loop.call_soon_threadsafe(partition.start)
+
+    def _deliverer(self, topic: str) -> _Deliverer:
+        origin = self._dead_letter_topics.get(topic)
+        if origin is None:
+            return Delivery(
+                topic, group=self._group, effect=self._effect, parking=self._parking, publisher=self._producer
+            )
+        return Replays(
+            origin,
+            effect=self._effect,
+            parking=self._parking,
+            publisher=self._producer,
+            read_partition=lambda topic, number: dead_letters.read_partition(self._client_settings, topic, number),
+        )
+
+    def _revoked(self, client: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
+        """Nothing of these partitions is in work any more when it returns, and what was done is committed."""
+        left = self._forget(places)
+        leaving = asyncio.run_coroutine_threadsafe(_leave(left, _LEAVE_SECONDS), self._loop)
+        leaving.result(_LEAVE_SECONDS * 2)
+        self._commit(client, left, wait=True)
+
+    def _lost(self, _: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
+        """Another member has them already: nothing may be committed."""
+        left = self._forget(places)
+        if left:
+            asyncio.run_coroutine_threadsafe(_leave(left, 0), self._loop)
+
+    def _forget(self, places: Sequence[TopicPartition]) -> "list[_Partition]":
+        found = [self._partitions.pop((place.topic, place.partition), None) for place in places]
+        return [partition for partition in found if partition is not None]
+
+
+class _Partition:
+    """The messages of one partition on their way. `put` to `leave` belong to the event loop; the thread only reads."""
+
+    def __init__(self, place: _Place, deliverer: _Deliverer) -> None:
+        self.place = place
+        self.deliverer = deliverer
+        self.position: int | None = None
+        """The offset to go on from, once anything was delivered."""
+        self.committed: int | None = None
+        self.paused = False
+        self._messages: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._leaving = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def queued(self) -> int:
+        """How many messages are not dealt with."""
+        return len(self._messages)
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest of them was taken by the broker, milliseconds since the epoch."""
+        try:
+            return self._messages[0].time
+        except IndexError:
+            return None
+
+    def start(self) -> None:
+        """Begins to deliver, unless it was left before it could begin."""
+        if not self._leaving:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"deliver {self.place}")
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Queues messages."""
+        self._messages.extend(messages)
+        self._arrived.set()
+
+    async def leave(self, seconds: float) -> None:
+        """Ends after the batch in work, at once when it only waits; gives up after `seconds`."""
+        self._leaving = True
+        self._arrived.set()
+        if self._task is not None:
+            if not self.deliverer.waiting:
+                await asyncio.wait([self._task], timeout=seconds)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._leaving:
+            if not self._messages:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            batch = [self._messages[index] for index in range(min(_BATCH, len(self._messages)))]
+            try:
+                await self.deliverer.deliver(batch)
+            except Exception:  # nothing may be passed over: the batch is tried again
+                failures += 1
+                log.exception("delivery from %s/%d failed", *self.place)
+                await asyncio.sleep(backoff(failures))
+                continue
+            failures = 0
+            for _ in batch:
+                self._messages.popleft()
+            self.position = batch[-1].offset + 1
+
+
+async def _leave(partitions: "Sequence[_Partition]", seconds: float) -> None:
+    await asyncio.gather(*(partition.leave(seconds) for partition in partitions))

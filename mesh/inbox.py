@@ -1,0 +1,178 @@
+"""The inbox: applies every event exactly once, in one transaction with its effect, and remembers parked keys.
+
+A batch is one transaction: new event ids are inserted, versions of foreign aggregates move forward, handlers do the
+rest. What Kafka delivers again finds its id there and is dropped.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mesh import clock
+from mesh.db import Connection, Database
+from mesh.envelope import ConsumedEvent, Message
+from mesh.telemetry import BOUNDS, meter
+
+log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[Connection, ConsumedEvent], Awaitable[None]]
+BatchHandler: TypeAlias = Callable[[Connection, Sequence[ConsumedEvent]], Awaitable[None]]
+
+_duplicates = meter.create_counter("focusmesh.inbox.duplicates", unit="{event}")
+_stale = meter.create_counter("focusmesh.inbox.stale", unit="{event}")
+_commit_to_effect = meter.create_histogram(
+    "focusmesh.inbox.commit_to_effect", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
+)
+
+_ADMIT = """
+    WITH arrived AS (
+        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::bigint[], %s::boolean[])
+            AS event (source, event_id, subject, version, drop_stale)
+    ), fresh AS (
+        INSERT INTO inbox (source, event_id) SELECT DISTINCT source, event_id FROM arrived ORDER BY 1, 2
+        ON CONFLICT DO NOTHING RETURNING source, event_id
+    ), moved AS (
+        INSERT INTO head AS known (source, subject, version)
+        SELECT source, subject, max(version) FROM arrived JOIN fresh USING (source, event_id)
+        WHERE drop_stale GROUP BY source, subject ORDER BY source, subject
+        ON CONFLICT (source, subject) DO UPDATE SET version = greatest(known.version, excluded.version)
+        RETURNING source, subject, coalesce(old.version, 0) AS before
+    )
+    SELECT DISTINCT fresh.source, fresh.event_id::text, coalesce(moved.before, 0)
+    FROM fresh JOIN arrived USING (source, event_id) LEFT JOIN moved USING (source, subject)"""
+_PARK = """
+    INSERT INTO parked (topic, key, partition, message_offset, reason) VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (topic, key) DO NOTHING"""
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """What a service does with the events of one topic. Types that it does not name pass by."""
+
+    topic: str
+    on: Mapping[str, Handler] = field(default_factory=dict)
+    """Event type to what is done with one event."""
+    batch: BatchHandler | None = None
+    """Instead of `on`: takes the events of every type, as many as came at once, in order."""
+    drop_stale: bool = True
+    """Whether an event that is older than the newest applied one of its aggregate is dropped. Not where each counts."""
+
+    def wants(self, event: ConsumedEvent) -> bool:
+        """Whether the event has an effect here."""
+        return self.batch is not None or event.type in self.on
+
+    async def apply(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        """Has the effect of the events, in order."""
+        if self.batch is not None:
+            await self.batch(tx, events)
+            return
+        for event in events:
+            await _traced(self.on[event.type], tx, event)
+
+
+class Inbox:
+    """The Postgres side of a consumer."""
+
+    def __init__(self, database: Database, subscriptions: Sequence[Subscription]) -> None:
+        self._database = database
+        self._subscriptions = {subscription.topic: subscription for subscription in subscriptions}
+
+    @property
+    def topics(self) -> list[str]:
+        """What to consume."""
+        return list(self._subscriptions)
+
+    async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+        """Has the effects of new events of one topic, all or none of them."""
+        async with self._database.transaction() as tx:
+            await self._apply(tx, events)
+        now = clock.now()
+        for event in events:
+            _commit_to_effect.record(max(0, now - event.time) / 1e6, {"topic": event.topic})
+
+    async def parked_keys(self, topic: str) -> set[str]:
+        """Keys of a topic whose messages go to the dead letters."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute("SELECT key FROM parked WHERE topic = %s", (topic,))
+            return {key for (key,) in await cursor.fetchall()}
+
+    async def park(self, message: Message, reason: str) -> None:
+        """Parks the key of a message that cannot be applied."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _PARK, (message.topic, message.key_text, message.partition, message.offset, reason.replace("\0", ""))
+            )
+
+    @asynccontextmanager
+    async def while_parked(self, topic: str, key: str) -> AsyncIterator[bool]:
+        """Whether the key is parked, and stays so within the block: a replay waits for the end of it.
+
+        The one transaction besides the relay's that is held while Kafka answers: rare, and bounded by its deadline.
+        """
+        async with self._database.transaction() as tx:
+            cursor = await tx.execute("SELECT FROM parked WHERE topic = %s AND key = %s FOR SHARE", (topic, key))
+            yield await cursor.fetchone() is not None
+
+    async def replay(
+        self, topic: str, key: str, letters: Callable[[], Awaitable[Sequence[ConsumedEvent]]]
+    ) -> Sequence[ConsumedEvent]:
+        """Applies a key's dead letters and unparks it, in one transaction. letters: read once no more can come."""
+        async with self._database.transaction() as tx:
+            await tx.execute("SELECT FROM parked WHERE topic = %s AND key = %s FOR UPDATE", (topic, key))
+            events = await letters()
+            await self._apply(tx, events)
+            await tx.execute("DELETE FROM parked WHERE topic = %s AND key = %s", (topic, key))
+        return events
+
+    async def _apply(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        wanted = [event for event in events if self._subscriptions[event.topic].wants(event)]
+        if not wanted:
+            return
+        admitted = await self._admit(tx, wanted)
+        if admitted:
+            await self._subscriptions[admitted[0].topic].apply(tx, admitted)
+
+    async def _admit(self, tx: Connection, events: Sequence[ConsumedEvent]) -> list[ConsumedEvent]:
+        """Those events that are neither known nor stale; from now on they are known."""
+        cursor = await tx.execute(
+            _ADMIT,
+            (
+                [event.source for event in events],
+                [event.id for event in events],
+                [event.subject for event in events],
+                [event.version for event in events],
+                [self._subscriptions[event.topic].drop_stale for event in events],
+            ),
+        )
+        fresh = {(source, event_id): before for source, event_id, before in await cursor.fetchall()}
+        heads: dict[tuple[str, str], int] = {}
+        admitted: list[ConsumedEvent] = []
+        stale = 0
+        for event in events:
+            before = fresh.pop((event.source, event.id), None)
+            if before is None:
+                continue
+            aggregate = (event.source, event.subject)
+            if event.version < heads.setdefault(aggregate, before):
+                stale += 1
+                continue
+            heads[aggregate] = event.version
+            admitted.append(event)
+        topic = {"topic": events[0].topic}
+        if stale:
+            _stale.add(stale, topic)
+        if duplicates := len(events) - len(admitted) - stale:
+            _duplicates.add(duplicates, topic)
+        return admitted
+
+
+async def _traced(handler: Handler, tx: Connection, event: ConsumedEvent) -> None:
+    trace = event.trace()
+    try:
+        await handler(tx, event._replace(traceparent=trace.traceparent))
+    except Exception as error:
+        trace.end("INTERNAL", error)
+        raise
+    trace.end("OK")
