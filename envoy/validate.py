@@ -9,6 +9,7 @@ from envoy import generate
 from envoy.clusters import Endpoints
 from envoy.process import binary
 from envoy.settings import GatewaySettings
+from stack.layout import main_ports, main_state
 
 _SECONDS = 60
 
@@ -35,7 +36,8 @@ def _first_words(complaint: str) -> str:
 
 def main() -> int:
     """Checks both places; returns the exit status."""
-    for place, (endpoints, settings) in (("machine", generate.machine(18000)), ("cluster", generate.cluster())):
+    machine = generate.machine(main_ports(), main_state())
+    for place, (endpoints, settings) in (("machine", machine), ("cluster", generate.cluster())):
         try:
             validate(endpoints, settings)
         except Refused as error:
