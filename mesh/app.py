@@ -44,6 +44,8 @@ class App:
     """In the order of starting; closed in reverse."""
     database: Database | None = None
     """The one of `parts` that holds the remembered answers of idempotent calls."""
+    end_streams: Callable[[], None] | None = None
+    """Called once the service was served on and before it stops: ends calls that would never end by themselves."""
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
@@ -76,6 +78,8 @@ class App:
         """Serves on until the gateway has noticed, then lets running calls end, then closes the parts."""
         await server.say(NOT_SERVING)
         await asyncio.sleep(self.settings.drain_seconds)
+        if self.end_streams is not None:
+            self.end_streams()
         await server.stop(self.settings.stop_grace_seconds)
         for part in reversed(self.parts):
             try:
