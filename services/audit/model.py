@@ -36,6 +36,15 @@ class Record(NamedTuple):
     hash: str
 
 
+class Filter(NamedTuple):
+    """Which records are asked for; None and empty let everything through. Instants are microseconds."""
+
+    task_id: str | None
+    event_types: tuple[str, ...]
+    recorded_from: int | None
+    recorded_before: int | None
+
+
 class Link(NamedTuple):
     """A place in a chain, and the hash that the next record must carry on from."""
 

@@ -7,12 +7,21 @@ import orjson
 from psycopg.rows import args_row
 
 from mesh.db import Connection
-from services.audit.model import START, Link, Record
+from mesh.pagination import Key, Page
+from services.audit.errors import AuditRecordNotFound
+from services.audit.model import START, Filter, Link, Record
 
 _RECORD = """
     id::text, user_id::text, event_id::text, event_type, task_id::text, payload, source_service,
     (extract(epoch FROM recorded_at) * 1000000)::bigint, chain_position,
     encode(previous_hash, 'hex'), encode(hash, 'hex')"""
+_INSTANT = "'epoch'::timestamptz + {0} * interval '1 microsecond'"
+_CONDITIONS = {
+    "task_id": "task_id = %(task_id)s",
+    "event_types": "event_type = ANY(%(event_types)s)",
+    "recorded_from": f"recorded_at >= {_INSTANT.format('%(recorded_from)s')}",
+    "recorded_before": f"recorded_at < {_INSTANT.format('%(recorded_before)s')}",
+}
 
 
 async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, Link]:
@@ -29,15 +38,6 @@ async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, Lin
         {"user_ids": list(user_ids)},
     )
     return {user_id: Link(position, digest) for user_id, position, digest in await cursor.fetchall()}
-
-
-async def recorded_events(tx: Connection, event_ids: Sequence[str]) -> set[str]:
-    """Those of the events that are in the log."""
-    cursor = await tx.execute(
-        "SELECT event_id::text FROM audit_records WHERE event_id = ANY(%(event_ids)s::uuid[])",
-        {"event_ids": list(event_ids)},
-    )
-    return {event_id for (event_id,) in await cursor.fetchall()}
 
 
 async def append_records(tx: Connection, records: Sequence[Record], heads: Mapping[str, Link]) -> None:
@@ -68,53 +68,38 @@ async def append_records(tx: Connection, records: Sequence[Record], heads: Mappi
     )
 
 
-async def list_records(
-    connection: Connection,
-    user_id: str,
-    *,
-    before_position: int | None,
-    task_id: str | None,
-    event_types: Sequence[str],
-    recorded_from: int | None,
-    recorded_before: int | None,
-    limit: int,
-) -> list[Record]:
-    """A user's records, newest first; filters that are None or empty let everything through."""
-    conditions = ["user_id = %(user_id)s"]
-    if before_position is not None:
-        conditions.append("chain_position < %(before_position)s")
-    if task_id is not None:
-        conditions.append("task_id = %(task_id)s")
-    if event_types:
-        conditions.append("event_type = ANY(%(event_types)s)")
-    if recorded_from is not None:
-        conditions.append("recorded_at >= 'epoch'::timestamptz + %(recorded_from)s * interval '1 microsecond'")
-    if recorded_before is not None:
-        conditions.append("recorded_at < 'epoch'::timestamptz + %(recorded_before)s * interval '1 microsecond'")
+async def list_records(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Record]:
+    """A user's records, newest first; one more than the page holds, so that the caller knows whether it is the last."""
+    values = {name: value for name, value in chosen._asdict().items() if value not in (None, ())}
+    conditions = [_CONDITIONS[name] for name in values]
+    if "event_types" in values:
+        values["event_types"] = list(chosen.event_types)
+    if page.after is not None:
+        (values["after"],) = page.after
+        conditions.append("chain_position < %(after)s")
     return await _records(
         connection,
-        f"SELECT {_RECORD} FROM audit_records WHERE {' AND '.join(conditions)}"
+        f"SELECT {_RECORD} FROM audit_records WHERE {' AND '.join(['user_id = %(user_id)s', *conditions])}"
         " ORDER BY chain_position DESC LIMIT %(limit)s",
-        {
-            "user_id": user_id,
-            "before_position": before_position,
-            "task_id": task_id,
-            "event_types": list(event_types),
-            "recorded_from": recorded_from,
-            "recorded_before": recorded_before,
-            "limit": limit,
-        },
+        values | {"user_id": user_id, "limit": page.limit()},
     )
 
 
-async def get_record(connection: Connection, user_id: str, record_id: str) -> Record | None:
-    """One record; None when there is none or it is somebody else's."""
+def page_key(record: Record) -> Key:
+    """The sort key of a record."""
+    return [record.chain_position]
+
+
+async def get_record(connection: Connection, user_id: str, record_id: str) -> Record:
+    """One record; raises AuditRecordNotFound, also when it is somebody else's."""
     found = await _records(
         connection,
         f"SELECT {_RECORD} FROM audit_records WHERE user_id = %(user_id)s AND id = %(id)s",
         {"user_id": user_id, "id": record_id},
     )
-    return found[0] if found else None
+    if not found:
+        raise AuditRecordNotFound(audit_record_id=record_id)
+    return found[0]
 
 
 async def freeze(tx: Connection) -> None:

@@ -1,23 +1,29 @@
-"""Audit records as the contract has them."""
+"""Audit records to their messages; nothing else converts."""
 
-from focusmesh.audit.v1 import audit_record_pb2
+from focusmesh.audit.v1 import audit_record_pb2, audit_service_pb2
 
 from mesh import clock
-from services.audit.model import Record
+from services.audit.model import Filter, Record
 
 
-def record_to_pb(record: Record) -> audit_record_pb2.AuditRecord:
-    """The record for its owner."""
-    message = audit_record_pb2.AuditRecord(
-        id=record.id,
-        event_id=record.event_id,
-        event_type=record.event_type,
-        task_id=record.task_id,
-        source_service=record.source_service,
-        chain_position=record.chain_position,
-        previous_hash=record.previous_hash,
-        hash=record.hash,
+def fill_pb(message: audit_record_pb2.AuditRecord, record: Record) -> None:
+    """Fills a message in place: lists are made without a second object for each record."""
+    message.id, message.event_id, message.task_id = record.id, record.event_id, record.task_id
+    message.event_type, message.source_service = record.event_type, record.source_service
+    message.chain_position, message.previous_hash, message.hash = (
+        record.chain_position,
+        record.previous_hash,
+        record.hash,
     )
     message.payload.update(record.payload)
     clock.put(message.record_time, record.recorded_at)
-    return message
+
+
+def filter_from_pb(request: audit_service_pb2.ListAuditRecordsRequest) -> Filter:
+    """The filters of a list request."""
+    return Filter(
+        task_id=request.task_id if request.HasField("task_id") else None,
+        event_types=tuple(request.event_types),
+        recorded_from=clock.of(request.recorded_from) if request.HasField("recorded_from") else None,
+        recorded_before=clock.of(request.recorded_before) if request.HasField("recorded_before") else None,
+    )

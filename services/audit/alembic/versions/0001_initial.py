@@ -55,4 +55,9 @@ def upgrade() -> None:
     """Creates the schema."""
     op.execute(messaging_tables())
     op.execute(TABLES)
-    op.execute(APPEND_ONLY.replace("%", "%%"))
+    op.execute(APPEND_ONLY)
+
+
+def downgrade() -> None:
+    """Never: a log that can be taken back is none."""
+    raise NotImplementedError("Going back would lose the log: restore a backup instead.")

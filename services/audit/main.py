@@ -1,0 +1,37 @@
+"""The audit service: `python -m services.audit.main`."""
+
+from focusmesh.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
+
+from mesh import clock
+from mesh.app import App, main
+from mesh.consumer import Consumer
+from mesh.inbox import Inbox
+from mesh.platform import Platform
+from services.audit.consumers import Recorder
+from services.audit.handlers import AuditHandlers
+from services.audit.settings import Settings
+
+
+def build(settings: Settings) -> App:
+    """The service, wired."""
+    platform = Platform("audit", settings)
+    db = platform.database()
+    inbox = Inbox(db, Recorder(clock.now).subscriptions())
+    consumer = Consumer(
+        settings.kafka_bootstrap,
+        group="audit",
+        topics=inbox.topics,
+        effect=inbox,
+        producer=platform.producer,
+        parking=inbox,
+        options=settings.kafka_options,
+    )
+    return platform.app(
+        [(add_AuditServiceServicer_to_server, AuditHandlers(db, platform.pages))],
+        database=db,
+        parts=[consumer],
+    )
+
+
+if __name__ == "__main__":
+    main("audit", Settings, build)

@@ -1,0 +1,1 @@
+"""realtime: what happens to a user's things, on every open connection as it happens."""

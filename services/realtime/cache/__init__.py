@@ -1,0 +1,1 @@
+"""Redis: the streams of users, and what this replica reads of them."""

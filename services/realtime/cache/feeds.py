@@ -1,0 +1,250 @@
+"""Fan-out: this replica reads the streams of its connected users, over one connection, and hands every entry to each
+listener of its user.
+
+Redis keeps the entries, so nothing is kept here but what waits for a connection, and of that not much.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from mesh.errors import Overloaded, Refusal
+from mesh.telemetry import meter
+from services.realtime.cache.streams import PREFIX, Streams, Tail, stream_key
+from services.realtime.errors import SlowConsumer, TooManyStreams
+from services.realtime.model import Entry, Gap, Position
+from services.realtime.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 1
+"""How long one read waits: also how old the position of a quiet stream may be."""
+_RETRY_SECONDS = 0.1
+_MISSING = (RedisError, OSError, TimeoutError)
+
+_open_streams = meter.create_up_down_counter("focusmesh.realtime.streams", description="Open streams")
+_ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", description="Streams ended, by reason")
+
+
+class Listener:
+    """What waits for one connection. It holds little: when more comes it falls behind, and its connection reads the
+    stream itself until it has caught up. A connection that takes nothing meanwhile is cut."""
+
+    def __init__(self, limit: int, *, patience: float) -> None:
+        """limit: entries that may wait. patience: seconds that a frame may take while the listener is behind."""
+        self._limit, self._patience = limit, patience
+        self._waiting: deque[Entry | Gap] = deque()
+        self._arrived = asyncio.Event()
+        self._handing_since: float | None = None
+        self.behind = False
+        """Whether entries were not kept: read the stream, after `resume`."""
+        self.end: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
+        """Done when the stream has to end, with what the client is told."""
+
+    def offer(self, item: Entry | Gap) -> None:
+        """Puts an item behind the others."""
+        if self.behind or self.end.done():
+            return
+        if len(self._waiting) < self._limit:
+            self._waiting.append(item)
+            self._arrived.set()
+        else:
+            self.fall_behind()
+
+    def fall_behind(self) -> None:
+        """Keeps nothing until `resume`."""
+        self.behind = True
+        self._waiting.clear()
+        self._arrived.set()
+
+    def resume(self) -> None:
+        """Keeps what is offered from now on; what came before must be read from the stream."""
+        self.behind = False
+
+    def finish(self, refusal: Refusal) -> None:
+        """Ends the stream; what still waits is dropped, since the client comes back with its cursor."""
+        if not self.end.done():
+            self.end.set_result(refusal)
+            _ended_streams.add(1, {"reason": refusal.reason})
+            self._waiting.clear()
+            self._arrived.set()
+
+    @contextmanager
+    def handing(self) -> Iterator[None]:
+        """Around giving one frame to the connection."""
+        self._handing_since = time.monotonic()
+        yield
+        self._handing_since = None
+
+    def require_pace(self) -> None:
+        """Ends the stream when its connection takes nothing."""
+        since = self._handing_since
+        if self.behind and since is not None and time.monotonic() - since > self._patience:
+            self.finish(SlowConsumer())
+
+    async def next(self, seconds: float) -> Entry | Gap | None:
+        """The next item; None when none came in time or the listener is behind. Raises what the stream ends with."""
+        if not (self._waiting or self.behind or self.end.done()):
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return None
+        if self.end.done():
+            raise self.end.result()
+        return self._waiting.popleft() if self._waiting else None
+
+
+class Feed:
+    """One user's stream, as far as it was read."""
+
+    def __init__(self) -> None:
+        self.position: Position | None = None
+        """Everything up to here was offered, and nothing is to come at or before it. None until it is known."""
+        self.listeners: set[Listener] = set()
+
+    def offer(self, item: Entry | Gap) -> None:
+        """Hands an item to every listener."""
+        self.position = item.position
+        for listener in tuple(self.listeners):
+            listener.offer(item)
+
+
+class Feeds:
+    """The streams of the users that are connected to this replica."""
+
+    def __init__(self, streams: Streams, redis: "Redis", tail: "Redis", settings: Settings) -> None:
+        """tail: a client that never tries again by itself, and waits longer than WAIT_SECONDS."""
+        self._streams, self._redis, self._tail_client = streams, redis, tail
+        self._settings = settings
+        self._feeds: dict[str, Feed] = {}
+        self._count = 0
+        self._wake_key = f"{PREFIX}wake:{uuid.uuid4()}"
+        self._refusing: Refusal | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ready = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether Redis answers."""
+        return self._ready
+
+    def start(self) -> None:
+        """Begins to read, for as long as it takes."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="feeds")
+
+    async def close(self) -> None:
+        """Stops reading and gives the connections back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._tail_client.aclose()
+        await self._redis.aclose()
+
+    def end_all(self, refusal: Refusal) -> None:
+        """Ends every stream, and every one that is opened from now on."""
+        self._refusing = refusal
+        for feed in self._feeds.values():
+            for listener in tuple(feed.listeners):
+                listener.finish(refusal)
+
+    async def attach(self, user_id: str, listener: Listener) -> Callable[[], None]:
+        """Offers the listener everything that is added to the user's stream from now on; returns what detaches it.
+
+        Raises TooManyStreams, Overloaded, or what Redis raises while it is away.
+        """
+        if self._refusing is not None:
+            raise self._refusing
+        if self._count >= self._settings.max_streams:
+            raise Overloaded(retry_after=1.0)
+        feed = self._feeds.setdefault(user_id, Feed())
+        if len(feed.listeners) >= self._settings.streams_per_user:
+            raise TooManyStreams(limit=self._settings.streams_per_user)
+        feed.listeners.add(listener)
+        self._count += 1
+        _open_streams.add(1)
+
+        def detach() -> None:
+            if listener in feed.listeners:
+                feed.listeners.discard(listener)
+                self._count -= 1
+                _open_streams.add(-1)
+                if not feed.listeners and self._feeds.get(user_id) is feed:
+                    del self._feeds[user_id]
+
+        try:
+            if feed.position is None:
+                await self._begin(user_id, feed)
+        except BaseException:
+            detach()
+            raise
+        return detach
+
+    def position(self, user_id: str) -> Position | None:
+        """How far the user's stream was read and offered."""
+        feed = self._feeds.get(user_id)
+        return feed.position if feed else None
+
+    async def _begin(self, user_id: str, feed: Feed) -> None:
+        page = await self._streams.read_after(user_id, None)
+        if feed.position is None:
+            feed.position = page.tail
+            await self._redis.xadd(self._wake_key, {"w": b""}, maxlen=1)
+            await self._redis.expire(self._wake_key, 3600)
+
+    async def _run(self) -> None:
+        """Reads; after every loss of the connection asks first what was missed."""
+        while True:
+            try:
+                await self._redis.ping()
+                await self._catch_up()
+                self._ready = True
+                log.info("reads the streams of connected users")
+                await self._follow(Tail(self._tail_client, wake_key=self._wake_key))
+            except _MISSING as error:
+                if self._ready:
+                    log.warning("lost Redis, streams pause: %s", error)
+                self._ready = False
+                await self._tail_client.connection_pool.disconnect(inuse_connections=True)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow(self, tail: Tail) -> None:
+        read_at: int | None = None
+        while True:
+            feeds = {stream_key(user_id): feed for user_id, feed in self._feeds.items() if feed.position is not None}
+            positions = {key: feed.position for key, feed in feeds.items() if feed.position is not None}
+            moment, arrived = await tail.next(positions, wait_ms=WAIT_SECONDS * 1000)
+            if read_at is not None and moment - read_at > self._settings.retention_seconds * 1000:
+                log.warning("read nothing for %d ms: asks what was missed", moment - read_at)
+                await self._catch_up()
+                read_at = None
+                continue
+            read_at = moment
+            for key, feed in feeds.items():
+                for entry in arrived.get(key, ()):
+                    feed.offer(entry)
+                if feed.position is not None and key not in arrived:
+                    feed.position = max(feed.position, Position(moment - 1, 0))
+                for listener in feed.listeners:
+                    listener.require_pace()
+
+    async def _catch_up(self) -> None:
+        """Brings every stream up to now; where entries may be gone, says so to its listeners."""
+        for user_id, feed in tuple(self._feeds.items()):
+            while feed.position is not None:
+                page = await self._streams.read_after(user_id, feed.position)
+                if page.lost:
+                    feed.offer(Gap(page.tail))
+                for entry in page.entries:
+                    feed.offer(entry)
+                if not page.entries:
+                    break

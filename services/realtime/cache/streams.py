@@ -1,0 +1,146 @@
+"""One Redis stream per user. Scripts keep what several replicas do to it whole.
+
+`realtime:stream:<user>`   the changes of the last minutes; expires when nothing comes any more
+`realtime:head:<thing>`    the latest version of a thing that was added, and the events that had it
+`realtime:birth`           hash: the run of Redis that the streams come from, and since when they are whole
+`realtime:wake:<replica>`  interrupts a replica's waiting
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from services.realtime.model import Entry, Page, Position
+
+PREFIX = "realtime:"
+_BIRTH = f"{PREFIX}birth"
+_REMEMBERED = 2
+"""Retentions for which a thing's latest version is remembered: a message that comes again comes within seconds of the
+restart that brought it back, and memory is what a Redis has least of."""
+
+_PUBLISH = """
+local version, event, retention = ARGV[1], ARGV[2], ARGV[4]
+local known = redis.call('GET', KEYS[2])
+local events = event
+if known then
+    local latest = string.sub(known, 1, 20)
+    if version < latest then return 0 end
+    if version == latest then
+        if string.find(known, event, 21, true) then return 0 end
+        events = string.sub(known, 22) .. ' ' .. event
+    end
+end
+local time = redis.call('TIME')
+local oldest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - retention)
+redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'c', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], retention)
+redis.call('SET', KEYS[2], version .. ' ' .. events, 'PX', ARGV[5])
+return 1
+"""
+"""Adds a change once, and never behind a later version of the same thing. Versions have 20 digits, so that they compare
+as text."""
+
+_READ = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local birth = redis.call('HMGET', KEYS[2], 'run', 'since')
+if birth[1] ~= run then
+    local kept = string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1', 1, true)
+    if not birth[2] or not kept then birth[2] = string.format('%.0f', now) end
+    redis.call('HSET', KEYS[2], 'run', run, 'since', birth[2])
+end
+local tail = string.format('%.0f-0', now - 1)
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if newest and tonumber(string.match(newest[1], '^%d+')) >= now - 1 then tail = newest[1] end
+if ARGV[1] == '' then return {0, tail, {}} end
+local from = tonumber(string.match(ARGV[1], '^%d+'))
+local ahead = math.max(now, tonumber(string.match(tail, '^%d+')))
+if from < now - ARGV[2] or from < tonumber(birth[2]) or from > ahead then return {1, tail, {}} end
+return {0, tail, redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[3])}
+"""
+"""What follows a cursor, when nothing of it can be gone: it is younger than the retention and than the loss of Redis's
+memory. A Redis that keeps an append-only file remembers over a restart; any other run begins anew."""
+
+
+class Publication(NamedTuple):
+    """A change to add to its owner's stream."""
+
+    user_id: str
+    thing: str
+    """The aggregate, with the service that owns it."""
+    version: int
+    event_id: str
+    change: bytes
+
+
+class Streams:
+    """The streams of all users."""
+
+    def __init__(self, redis: "Redis", *, retention_seconds: int) -> None:
+        """redis: leaves its answers as bytes."""
+        self._redis = redis
+        self._retention_ms = retention_seconds * 1000
+        self._publish = redis.register_script(_PUBLISH)
+        self._read = redis.register_script(_READ)
+
+    async def publish(self, publications: Sequence[Publication]) -> int:
+        """Adds changes to their streams, in order; returns how many were new. When it fails, do all again."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for one in publications:
+                await self._publish(
+                    keys=[stream_key(one.user_id), f"{PREFIX}head:{one.thing}"],
+                    args=[
+                        f"{one.version:020d}",
+                        one.event_id,
+                        one.change,
+                        self._retention_ms,
+                        self._retention_ms * _REMEMBERED,
+                    ],
+                    client=pipe,
+                )
+            return sum(await pipe.execute())
+
+    async def read_after(self, user_id: str, after: Position | None, *, limit: int = 256) -> Page:
+        """What follows a position; with None only where the stream is now."""
+        cursor = "" if after is None else str(after)
+        lost, tail, entries = await self._read(
+            keys=[stream_key(user_id), _BIRTH], args=[cursor, self._retention_ms, limit]
+        )
+        return Page(bool(lost), Position.read(tail.decode()), [_entry(place, change) for place, (_, change) in entries])
+
+
+class Tail:
+    """One connection that waits for whatever comes next in many streams."""
+
+    def __init__(self, redis: "Redis", *, wake_key: str) -> None:
+        """redis: a client of its own, which waits long and never reconnects by itself: what was missed while it was
+        away must be asked for. wake_key: a stream that interrupts the waiting."""
+        self._redis = redis
+        self._wake_key = wake_key
+        self._woken: bytes | str = "0-0"
+
+    async def next(self, positions: Mapping[str, Position], *, wait_ms: int) -> tuple[int, dict[str, list[Entry]]]:
+        """New entries by stream key, and a moment of Redis's clock, in milliseconds: what comes later is not older."""
+        names: dict[Any, Any] = {self._wake_key: self._woken, **{key: str(place) for key, place in positions.items()}}
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.xread(names, count=500, block=wait_ms)
+            (seconds, microseconds), found = await pipe.execute()
+        arrived: dict[str, list[Entry]] = {}
+        for name, entries in found or ():
+            if name.decode() == self._wake_key:
+                self._woken = entries[-1][0]
+            else:
+                arrived[name.decode()] = [_entry(place, fields[b"c"]) for place, fields in entries]
+        return seconds * 1000 + microseconds // 1000, arrived
+
+
+def stream_key(user_id: str) -> str:
+    """Key of a user's stream."""
+    return f"{PREFIX}stream:{user_id}"
+
+
+def _entry(place: bytes, change: bytes) -> Entry:
+    return Entry(Position.read(place.decode()), change)

@@ -1,0 +1,36 @@
+"""What the realtime service consumes: every change of a task, into its owner's stream."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from mesh.envelope import ConsumedEvent
+from services.realtime import wire
+from services.realtime.cache.streams import Publication, Streams
+
+
+class Broadcast:
+    """Puts events into the streams of the users they belong to. A stream is what drops an event that comes twice."""
+
+    topics: ClassVar[tuple[str, ...]] = ("task-updates",)
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+        """Adds a batch; may be called with the same events again."""
+        traces = [event.trace() for event in events]
+        try:
+            await self._streams.publish([_publication(event) for event in events])
+        finally:
+            for trace in reversed(traces):
+                trace.end("OK")
+
+
+def _publication(event: ConsumedEvent) -> Publication:
+    return Publication(
+        user_id=event.user_id,
+        thing=f"{event.source}:{event.subject}",
+        version=event.version,
+        event_id=event.id,
+        change=wire.change_to_bytes(event),
+    )

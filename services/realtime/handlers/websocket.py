@@ -1,0 +1,224 @@
+"""The WebSocket `/v1/realtime`: the frames of Subscribe as JSON text.
+
+A client sends nothing but, if it likes, `{"cursor": "…"}` before the first change arrives; the same as `?cursor=…` in
+the address. The token comes in the `authorization` header, or from browsers in the subprotocol `bearer.TOKEN` beside
+`focusmesh.v1`; never in the address, which is logged everywhere.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+from google.protobuf.json_format import MessageToDict
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from mesh import errors, refusals
+from mesh.errors import Refusal
+from mesh.identity import NOBODY, Identity, Tokens
+from mesh.policy import Policy
+from services.realtime import wire
+from services.realtime.errors import CursorInvalid, Leaving, OriginRefused
+from services.realtime.handlers.subscriptions import Subscription, Subscriptions
+from services.realtime.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/realtime"
+SUBPROTOCOL = Subprotocol("focusmesh.v1")
+_BEARER = "bearer."
+_DOMAIN = "realtime.focusmesh"
+_LARGEST_MESSAGE = 1024
+_CLOSE_SECONDS = 1.0
+
+_CLOSE_CODES: tuple[tuple[type[Refusal], int], ...] = (
+    (errors.Unauthenticated, 4401),
+    (errors.InvalidArgument, 1008),
+    (errors.PermissionDenied, 1008),
+    (errors.ResourceExhausted, 1013),
+    (errors.Unavailable, 1012),
+    (Refusal, 1011),
+)
+"""RFC 6455 and the registry: 1008 do not come back like this, 1012 and 1013 come back, 1011 our fault; 4401 sign in."""
+
+_HTTP_STATUS: tuple[tuple[type[Refusal], HTTPStatus], ...] = (
+    (errors.Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (errors.PermissionDenied, HTTPStatus.FORBIDDEN),
+    (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.ResourceExhausted, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Refusal, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+
+
+class Socket(ServerConnection):
+    """One connection, and who is at the other end."""
+
+    identity: Identity = NOBODY
+    cursor: str = ""
+
+
+class WebSocketServer:
+    """Serves the WebSocket on a port of its own."""
+
+    def __init__(self, subscriptions: Subscriptions, tokens: Tokens, policy: Policy, settings: Settings) -> None:
+        """policy: of Subscribe."""
+        self._subscriptions, self._tokens, self._policy = subscriptions, tokens, policy
+        self._host, _, self._port = settings.websocket_listen.rpartition(":")
+        allowed = settings.allowed_origins.split(",")
+        self._origins = frozenset(origin.strip() for origin in allowed if origin.strip())
+        self._server: Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._task = asyncio.get_running_loop().create_task(self._listen(), name="websocket server")
+
+    async def close(self) -> None:
+        """Accepts no more and closes what is open."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._server is not None:
+            self._server.close(code=1012, reason=Leaving.reason)
+            await self._server.wait_closed()
+            self._server = None
+
+    async def _listen(self) -> None:
+        self._server = await serve(
+            self._serve,
+            self._host,
+            int(self._port),
+            create_connection=Socket,
+            process_request=self._admit,
+            select_subprotocol=_select_subprotocol,
+            compression=None,
+            server_header=None,
+            max_size=_LARGEST_MESSAGE,
+            max_queue=4,
+            open_timeout=5,
+            close_timeout=_CLOSE_SECONDS,
+            ping_interval=20,
+            ping_timeout=20,
+        )
+        log.info("websocket listens on %s:%s", self._host, self._port)
+
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Lets a handshake through, or answers it with an error in the shape of the REST interface."""
+        socket = cast(Socket, connection)
+        address = urlsplit(request.path)
+        if address.path != PATH:
+            return _answer(HTTPStatus.NOT_FOUND, {"code": 5, "message": f"There is nothing here but {PATH}."})
+        try:
+            origin = request.headers.get("Origin")
+            if origin is not None and origin not in self._origins:
+                raise OriginRefused
+            socket.identity = await self._tokens.verify(_credentials(request.headers))
+            self._policy.permit(socket.identity)
+        except Exception as error:  # noqa: BLE001 (nothing else may leave)
+            refusal = refusals.refusal_of(error)
+            status = next(status for kind, status in _HTTP_STATUS if isinstance(refusal, kind))
+            return _answer(status, MessageToDict(refusals.status_of(refusal, _DOMAIN)))
+        socket.cursor = parse_qs(address.query).get("cursor", [""])[0]
+        return None
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        """Streams until one side ends it; closes with the reason."""
+        socket = cast(Socket, connection)
+        try:
+            await self._stream(socket)
+        except ConnectionClosed:
+            return
+        except Exception as error:  # noqa: BLE001 (as above)
+            refusal = refusals.refusal_of(error)
+            code = next(code for kind, code in _CLOSE_CODES if isinstance(refusal, kind))
+            await socket.close(code, refusal.reason)
+
+    async def _stream(self, socket: Socket) -> None:
+        """Sends frames, first from the cursor of the address; starts again when the client says another one."""
+        asked: asyncio.Task[str] = asyncio.create_task(_cursor(socket))
+        try:
+            cursor: str | None = socket.cursor
+            while cursor is not None:
+                async with self._subscriptions.open(socket.identity, cursor) as subscription:
+                    cursor = await _Sender(socket, subscription).run(asked)
+                asked = asyncio.create_task(_cursor(socket))
+        finally:
+            asked.cancel()
+
+
+class _Sender:
+    """Sends the frames of one subscription."""
+
+    def __init__(self, socket: Socket, subscription: Subscription) -> None:
+        self._socket, self._subscription = socket, subscription
+        self._changes_sent = False
+
+    async def run(self, asked: "asyncio.Task[str]") -> str:
+        """Sends until the stream ends, which raises, or the client asks for another cursor, which is returned."""
+        sending = asyncio.create_task(self._send())
+        try:
+            await asyncio.wait((sending, asked, self._subscription.end), return_when=asyncio.FIRST_COMPLETED)
+            if self._subscription.end.done():
+                raise self._subscription.end.result()
+            if sending.done():
+                sending.result()
+            cursor = asked.result()
+            if self._changes_sent:
+                raise CursorInvalid
+            return cursor
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self) -> None:
+        async with aclosing(self._subscription.frames()) as frames:
+            async for frame in frames:
+                self._changes_sent |= frame.HasField("change")
+                await self._socket.send(wire.frame_to_json(frame))
+
+
+async def _cursor(socket: Socket) -> str:
+    """The cursor that the client sends; raises CursorInvalid for anything else."""
+    message = await socket.recv()
+    try:
+        asked = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        raise CursorInvalid from None
+    if not isinstance(asked, dict) or not isinstance(asked.get("cursor"), str) or not asked["cursor"]:
+        raise CursorInvalid
+    return str(asked["cursor"])
+
+
+def _credentials(headers: Headers) -> dict[str, str | bytes]:
+    """The token where gRPC has it."""
+    for offered in ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(","):
+        if offered.strip().startswith(_BEARER):
+            return {"authorization": f"Bearer {offered.strip().removeprefix(_BEARER)}"}
+    sent = headers.get_all("Authorization")
+    return {"authorization": sent[0]} if sent else {}
+
+
+def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Never the token."""
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+
+def _answer(status: HTTPStatus, body: object) -> Response:
+    encoded = orjson.dumps(body)
+    headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(encoded)), "Connection": "close"})
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(status.value, status.phrase, headers, encoded)

@@ -1,0 +1,53 @@
+"""The realtime service: `python -m services.realtime.main`."""
+
+from focusmesh.realtime.v1 import realtime_service_pb2
+from focusmesh.realtime.v1.realtime_service_pb2_grpc import add_RealtimeServiceServicer_to_server
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from mesh import clock
+from mesh.app import App, main
+from mesh.consumer import Consumer
+from mesh.platform import Platform
+from mesh.policy import policy_of
+from services.realtime.cache.feeds import WAIT_SECONDS, Feeds
+from services.realtime.cache.streams import Streams
+from services.realtime.consumers import Broadcast
+from services.realtime.errors import Leaving
+from services.realtime.handlers.realtime import RealtimeHandlers
+from services.realtime.handlers.subscriptions import Subscriptions
+from services.realtime.handlers.websocket import WebSocketServer
+from services.realtime.settings import Settings
+
+
+def build(settings: Settings) -> App:
+    """The service, wired."""
+    platform = Platform("realtime", settings)
+    redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 1))
+    tail = Redis.from_url(
+        settings.redis_url, socket_connect_timeout=1, socket_timeout=2 + WAIT_SECONDS, retry=Retry(NoBackoff(), 0)
+    )
+    streams = Streams(redis, retention_seconds=settings.retention_seconds)
+    feeds = Feeds(streams, redis, tail, settings)
+    consumer = Consumer(
+        settings.kafka_bootstrap,
+        group="realtime",
+        topics=Broadcast.topics,
+        effect=Broadcast(streams),
+        producer=platform.producer,
+        options=settings.kafka_options,
+    )
+    subscriptions = Subscriptions(feeds, streams, platform.revocations, clock.now, settings)
+    subscribe = realtime_service_pb2.DESCRIPTOR.services_by_name["RealtimeService"].methods_by_name["Subscribe"]
+    websocket = WebSocketServer(subscriptions, platform.tokens, policy_of(subscribe), settings)
+    app = platform.app(
+        [(add_RealtimeServiceServicer_to_server, RealtimeHandlers(subscriptions))],
+        parts=[platform.producer, feeds, consumer, websocket],
+    )
+    app.end_streams = lambda: feeds.end_all(Leaving())
+    return app
+
+
+if __name__ == "__main__":
+    main("realtime", Settings, build)

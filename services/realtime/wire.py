@@ -1,0 +1,49 @@
+"""Changes and frames as the contract has them."""
+
+import orjson
+from focusmesh.realtime.v1.realtime_event_pb2 import Change, Heartbeat, Opened, RealtimeEvent, Resync
+from google.protobuf.json_format import MessageToDict
+
+from mesh import clock
+from mesh.envelope import ConsumedEvent
+from services.realtime.model import Entry, Position
+
+
+def change_to_bytes(event: ConsumedEvent) -> bytes:
+    """The change that an event tells, as the streams keep it."""
+    change = Change(event_id=event.id, event_type=event.type, subject_id=event.subject, version=event.version)
+    clock.put(change.occur_time, event.time)
+    change.payload.update(event.data["payload"])
+    return change.SerializeToString()
+
+
+def change_frame(entry: Entry) -> RealtimeEvent:
+    """The frame of a change."""
+    frame = RealtimeEvent(cursor=str(entry.position))
+    frame.change.ParseFromString(entry.change)
+    return frame
+
+
+def opened_frame(position: Position, *, now: int, heartbeat_seconds: int, closes: int) -> RealtimeEvent:
+    """The first frame. now, closes: microseconds since the epoch."""
+    opened = Opened(heartbeat_seconds=heartbeat_seconds)
+    clock.put(opened.server_time, now)
+    clock.put(opened.close_time, closes)
+    return RealtimeEvent(cursor=str(position), opened=opened)
+
+
+def heartbeat_frame(position: Position, *, now: int) -> RealtimeEvent:
+    """A sign of life."""
+    heartbeat = Heartbeat()
+    clock.put(heartbeat.server_time, now)
+    return RealtimeEvent(cursor=str(position), heartbeat=heartbeat)
+
+
+def resync_frame(position: Position, *, retention_seconds: int) -> RealtimeEvent:
+    """Tells that something was missed."""
+    return RealtimeEvent(cursor=str(position), resync=Resync(retention_seconds=retention_seconds))
+
+
+def frame_to_json(frame: RealtimeEvent) -> str:
+    """The frame as the WebSocket sends it: the JSON form of the message, every field present."""
+    return orjson.dumps(MessageToDict(frame, always_print_fields_with_no_presence=True)).decode()
