@@ -45,9 +45,10 @@ return 0
 """
 
 _GIVE_BACK = """
-redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 1 and redis.call('HINCRBY', KEYS[2], 'failures', -1) <= 0 then
-  redis.call('DEL', KEYS[2])
+for _, key in ipairs(KEYS) do
+  if redis.call('EXISTS', key) == 1 and redis.call('HINCRBY', key, 'failures', -1) <= 0 then
+    redis.call('DEL', key)
+  end
 end
 """
 
@@ -57,6 +58,7 @@ class Attempts:
 
     def __init__(self, redis: "Redis") -> None:
         """redis: shared by all replicas."""
+        self._redis = redis
         self._take = redis.register_script(_TAKE)
         self._give_back = redis.register_script(_GIVE_BACK)
 
@@ -69,11 +71,17 @@ class Attempts:
         return float(wait) / 1000
 
     async def give_back(self, account: str, network: str) -> None:
-        """The attempt was right: the account is clean, and the network has one failure less.
+        """It was no attempt: nothing was checked. A delay that it brought stays."""
+        await self._give_back(keys=_keys(account, network))
+
+    async def forgive(self, account: str, network: str) -> None:
+        """The password was right: the account is clean, and the network has one failure less.
 
         The network's delay stays, or whoever has one account could guess at others without delay.
         """
-        await self._give_back(keys=_keys(account, network))
+        account_key, network_key = _keys(account, network)
+        await self._give_back(keys=[network_key])
+        await self._redis.delete(account_key)
 
 
 def _keys(account: str, network: str) -> list[str]:

@@ -13,6 +13,8 @@ from services.auth.model import Credentials, Session, Settings, Theme, User
 
 _ACTIVE = "users.is_active AND users.deleted_at IS NULL"
 _MICROSECONDS = "(extract(epoch FROM {0}) * 1000000)::bigint"
+_SESSION = f"""refresh_tokens.id::text, user_id::text, {_ACTIVE}, generation, {_MICROSECONDS.format("issued_at")},
+    {_MICROSECONDS.format("expires_at")}, {_MICROSECONDS.format("revoked_at")}"""
 
 
 async def insert_user(tx: Connection, user: User, password_hash: str, effect: Effect) -> None:
@@ -119,21 +121,20 @@ async def save_settings(connection: Connection, user_id: str, settings: Settings
     )
 
 
-async def insert_session(
-    connection: Connection, session_id: str, user_id: str, token_hash: str, *, now: int, expires: int
-) -> bool:
+async def insert_session(connection: Connection, session: Session, token_hash: str) -> bool:
     """Begins a session with its first refresh token; False when the account was closed meanwhile."""
     cursor = await connection.execute(
         f"""
-        INSERT INTO refresh_tokens (id, user_id, token_hash, issued_at, expires_at)
-        SELECT %(session_id)s::uuid, id, %(token_hash)s, %(now)s, %(expires)s FROM users
+        INSERT INTO refresh_tokens (id, user_id, token_hash, issued_at, expires_at, generation)
+        SELECT %(session_id)s::uuid, id, %(token_hash)s, %(issued_at)s, %(expires_at)s, %(generation)s FROM users
         WHERE id = %(user_id)s AND {_ACTIVE}""",
         {
-            "session_id": session_id,
-            "user_id": user_id,
+            "session_id": session.id,
+            "user_id": session.user_id,
             "token_hash": token_hash,
-            "now": to_datetime(now),
-            "expires": to_datetime(expires),
+            "issued_at": to_datetime(session.issued_at),
+            "expires_at": to_datetime(session.expires_at),
+            "generation": session.generation,
         },
     )
     return cursor.rowcount == 1
@@ -141,19 +142,20 @@ async def insert_session(
 
 async def exchange_token(
     connection: Connection, session_id: str, old_hash: str, new_hash: str, *, now: int, expires: int
-) -> str | None:
-    """Makes the next token of a session the newest one, if `old_hash` still is; the user's id, or None.
+) -> Session | None:
+    """Makes the next token of a session its newest one, if `old_hash` still is; the session after it, or None.
 
-    Of any number of callers with one token, one gets the user: the others wait for its row and then find another hash.
+    Of any number of callers with one token, one gets it: the others wait for the row and then find another hash.
     """
-    cursor = await connection.execute(
+    cursor = connection.cursor(row_factory=args_row(Session))
+    await cursor.execute(
         f"""
         UPDATE refresh_tokens SET token_hash = %(new_hash)s, generation = generation + 1, issued_at = %(now)s,
             expires_at = %(expires)s, last_used_at = %(now)s
         FROM users
         WHERE refresh_tokens.id = %(session_id)s AND token_hash = %(old_hash)s AND revoked_at IS NULL
             AND expires_at > %(now)s AND users.id = user_id AND {_ACTIVE}
-        RETURNING user_id::text""",
+        RETURNING {_SESSION}""",
         {
             "session_id": session_id,
             "old_hash": old_hash,
@@ -162,19 +164,15 @@ async def exchange_token(
             "expires": to_datetime(expires),
         },
     )
-    row = await cursor.fetchone()
-    return None if row is None else str(row[0])
+    return await cursor.fetchone()
 
 
 async def get_session(connection: Connection, session_id: str) -> Session | None:
     """One session, ended ones too."""
     cursor = connection.cursor(row_factory=args_row(Session))
     await cursor.execute(
-        f"""
-        SELECT refresh_tokens.id::text, user_id::text, {_ACTIVE}, generation,
-            {_MICROSECONDS.format("issued_at")}, {_MICROSECONDS.format("expires_at")},
-            {_MICROSECONDS.format("revoked_at")}
-        FROM refresh_tokens JOIN users ON users.id = user_id WHERE refresh_tokens.id = %(session_id)s""",
+        f"SELECT {_SESSION} FROM refresh_tokens JOIN users ON users.id = user_id"
+        " WHERE refresh_tokens.id = %(session_id)s",
         {"session_id": session_id},
     )
     return await cursor.fetchone()

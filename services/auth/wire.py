@@ -59,7 +59,7 @@ def settings_to_pb(settings: Settings) -> user_pb2.UserSettings:
 def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest, paths: Iterable[str]) -> dict[str, Any]:
     """The new values of the named fields; unset means cleared."""
     values = {
-        "name": request.name or None,
+        "name": request.name,
         "time_zone": request.time_zone or DEFAULT_TIME_ZONE,
         "day_start_minutes": request.day_start_minutes if request.HasField("day_start_minutes") else DEFAULT_DAY_START,
     }

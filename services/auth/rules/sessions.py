@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from mesh.clock import SECOND
 from services.auth.errors import RefreshTokenInvalid, RefreshTokenReused
-from services.auth.model import GRACE, Session
+from services.auth.model import GRACE, SESSION_LIFE, Session
 from services.auth.rules.tokens import LONGEST_ACCESS_SECONDS
 
 REFUSED_FOR = (LONGEST_ACCESS_SECONDS + 60) * SECOND
@@ -15,6 +15,19 @@ UNKNOWN_NETWORK = "unknown"
 """Callers whose address cannot be read share one allowance."""
 _IPV4_PREFIX = 24
 _IPV6_PREFIX = 64
+
+
+def begin(session_id: str, user_id: str, *, now: int) -> Session:
+    """A new session, at the first token of its chain."""
+    return Session(
+        id=session_id,
+        user_id=user_id,
+        user_active=True,
+        generation=1,
+        issued_at=now,
+        expires_at=now + SESSION_LIFE,
+        revoked_at=None,
+    )
 
 
 def require_previous(session: Session | None, generation: int, *, now: int) -> Session:

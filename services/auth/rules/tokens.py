@@ -113,12 +113,13 @@ class RefreshTokens:
         """The token at this place of a session's chain; always the same."""
         name = uuid.UUID(session_id).bytes + generation.to_bytes(_GENERATION_BYTES, "big")
         code = hmac.digest(self._deriving, name, "sha256")
-        return _PREFIX + base64.urlsafe_b64encode(name + code).decode()
+        return _PREFIX + _base64url(name + code)
 
     def read(self, token: str) -> RefreshToken | None:
         """What the token says; None when it was not made with this secret."""
         try:
-            raw = base64.b64decode(token.removeprefix(_PREFIX).encode(), altchars=b"-_", validate=True)
+            text = token.removeprefix(_PREFIX)
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
         if len(raw) != 16 + _GENERATION_BYTES + _CODE_BYTES:

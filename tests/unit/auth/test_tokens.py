@@ -1,0 +1,139 @@
+"""Tokens: what is signed, derived and published."""
+
+import base64
+import hashlib
+import hmac
+import json
+from uuid import UUID
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.clock import SECOND
+from services.auth.rules.tokens import RefreshTokens, Signer, kid_of, private_key, public_key
+
+NOW = 1_800_000_000 * SECOND + 999_999
+TOKENS = RefreshTokens("a secret of this test")
+
+sessions = st.uuids().map(str)
+generations = st.integers(1, 2**32 - 1)
+
+
+@pytest.fixture
+def key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+@pytest.fixture
+def signer(key: Ed25519PrivateKey) -> Signer:
+    return Signer(key, issuer="https://auth.focusmesh", audience="focusmesh")
+
+
+def test_an_access_token_says_who_may_do_what_until_when(signer: Signer, key: Ed25519PrivateKey) -> None:
+    token = signer.access_token("user", "session", "token", now=NOW)
+    claims = jwt.decode(
+        token.text,
+        key.public_key(),
+        algorithms=["EdDSA"],
+        audience="focusmesh",
+        options={"verify_exp": False, "verify_iat": False},
+    )
+    assert claims == {
+        "iss": "https://auth.focusmesh",
+        "aud": "focusmesh",
+        "sub": "user",
+        "sid": "session",
+        "scope": "profile:read profile:write tasks:read tasks:write audit:read realtime:read",
+        "iat": 1_800_000_000,
+        "exp": 1_800_000_600,
+        "jti": "token",
+    }
+    assert token.expires == claims["exp"] * SECOND
+
+
+def test_an_access_token_names_its_type_and_key(signer: Signer, key: Ed25519PrivateKey) -> None:
+    header = jwt.get_unverified_header(signer.access_token("user", "session", "token", now=NOW).text)
+    assert header == {"alg": "EdDSA", "typ": "at+jwt", "kid": kid_of(key.public_key())}
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 601])
+def test_an_access_token_never_lives_longer_than_ten_minutes(key: Ed25519PrivateKey, seconds: int) -> None:
+    with pytest.raises(ValueError, match="1 to 600 s"):
+        Signer(key, issuer="i", audience="a", access_seconds=seconds)
+
+
+def test_the_id_of_a_key_is_the_thumbprint_of_the_standard_s_own_example() -> None:
+    coordinate = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"  # RFC 8037, appendix A
+    raw = base64.urlsafe_b64decode(coordinate + "=")
+    assert kid_of(Ed25519PublicKey.from_public_bytes(raw)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def test_the_signing_key_is_published_first_and_once(key: Ed25519PrivateKey) -> None:
+    following = Ed25519PrivateKey.generate().public_key()
+    signer = Signer(key, [following, key.public_key()], issuer="i", audience="a")
+    assert [published.kid for published in signer.published()] == [kid_of(key.public_key()), kid_of(following)]
+    assert len(signer.published()[0].x) == 43
+
+
+def test_keys_are_read_from_pem_and_only_ed25519_is_taken(key: Ed25519PrivateKey) -> None:
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert kid_of(private_key(key.private_bytes(*plain)).public_key()) == kid_of(key.public_key())
+    assert kid_of(public_key(key.public_key().public_bytes(*public))) == kid_of(key.public_key())
+    other = generate_private_key(SECP256R1())
+    with pytest.raises(ValueError, match="not an Ed25519 key"):
+        private_key(other.private_bytes(*plain))
+    with pytest.raises(ValueError, match="not an Ed25519 key"):
+        public_key(other.public_key().public_bytes(*public))
+
+
+@given(sessions, generations)
+def test_a_refresh_token_is_always_the_same_and_says_its_place(session_id: str, generation: int) -> None:
+    token = TOKENS.derive(session_id, generation)
+    assert token == RefreshTokens("a secret of this test").derive(session_id, generation)
+    assert TOKENS.read(token) == (session_id, generation)
+    assert len(token) <= 512
+
+
+@given(sessions, generations, st.integers(0, 73), st.integers(1, 127))
+def test_a_refresh_token_with_any_character_changed_is_nobody_s(
+    session_id: str, generation: int, place: int, shift: int
+) -> None:
+    token = TOKENS.derive(session_id, generation)
+    place %= len(token)
+    forged = token[:place] + chr((ord(token[place]) + shift) % 128) + token[place + 1 :]
+    assert TOKENS.read(forged) is None
+
+
+@given(st.text(max_size=512))
+def test_any_other_text_is_no_refresh_token(text: str) -> None:
+    assert TOKENS.read(text) is None
+
+
+@given(sessions, generations)
+def test_another_secret_makes_and_takes_other_refresh_tokens(session_id: str, generation: int) -> None:
+    other = RefreshTokens("another secret")
+    token = TOKENS.derive(session_id, generation)
+    assert other.read(token) is None
+    assert other.hash(token) != TOKENS.hash(token)
+
+
+def test_what_is_stored_of_a_refresh_token_is_a_hash_that_needs_the_secret() -> None:
+    token = TOKENS.derive(str(UUID(int=1)), 1)
+    stored = TOKENS.hash(token)
+    assert len(stored) == 64
+    assert stored not in {
+        hashlib.sha256(token.encode()).hexdigest(),
+        hmac.digest(b"a secret of this test", token.encode(), "sha256").hex(),
+    }
+
+
+def test_a_pseudonym_is_stable_and_hides_the_address() -> None:
+    name = TOKENS.pseudonym("ann@example.com")
+    assert name == TOKENS.pseudonym("ann@example.com") != TOKENS.pseudonym("bea@example.com")
+    assert "ann" not in json.dumps(name)
