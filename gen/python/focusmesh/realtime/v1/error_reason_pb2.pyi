@@ -30,6 +30,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The client reads too slowly; subscribe again from the last cursor."""
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 3
     """The user has too many open streams on this replica. Metadata: `limit`."""
+    ERROR_REASON_ORIGIN_REFUSED: _ErrorReason.ValueType  # 4
+    """Browser pages of this origin may not open the WebSocket."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `realtime.focusmesh`; the WebSocket sends them as the reason of its
@@ -44,4 +46,6 @@ ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 2
 """The client reads too slowly; subscribe again from the last cursor."""
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 3
 """The user has too many open streams on this replica. Metadata: `limit`."""
+ERROR_REASON_ORIGIN_REFUSED: ErrorReason.ValueType  # 4
+"""Browser pages of this origin may not open the WebSocket."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
