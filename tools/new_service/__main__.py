@@ -1,0 +1,119 @@
+"""Begins a service: `make new-service NAME=x`, with ENTITY=y when one of its things is not called x without its s.
+
+Copies the smallest working shape (template/): a contract with one RPC, every room of a service, the first migration,
+a README and tests; enters the service into services.toml and its scope into what a signed-in user may do.
+"""
+
+import keyword
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+from tools.paths import ROOT
+
+TEMPLATE = Path(__file__).with_name("template")
+SUFFIX = ".tmpl"
+PORT_STEP = 10
+SCOPES = Path("services") / "auth" / "rules" / "tokens.py"
+LAST_SCOPE = re.compile(r'(USER_SCOPES = \(\n(?: +"[a-z:]+",\n)*)')
+# Would shadow a module of the standard library, or is taken by the contract itself.
+TAKEN = {"policy", "type"}
+
+
+class Refused(Exception):  # noqa: N818 (an answer, not a fault)
+    """The service cannot begin like this; the text says why."""
+
+
+def names(name: str, entity: str) -> dict[str, str]:
+    """What the placeholders of the template stand for; raises Refused for names that cannot be."""
+    for word in (name, entity):
+        if not re.fullmatch(r"[a-z][a-z]{2,20}", word) or keyword.iskeyword(word) or word in TAKEN:
+            raise Refused(f"{word!r} will not do: 3 to 21 small letters, not a word of Python or of the contract")
+    return {
+        "name": name,
+        "entity": entity,
+        "entities": f"{entity}s",
+        "Entity": entity.title(),
+        "Entities": f"{entity.title()}s",
+        "ENTITY": entity.upper(),
+    }
+
+
+def filled(text: str, words: dict[str, str]) -> str:
+    """A text with its placeholders filled in."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: words[found[1]], text)
+
+
+def target(template: Path, words: dict[str, str]) -> Path:
+    """Where a file of the template goes, from the root."""
+    inside = str(template.relative_to(TEMPLATE)).removesuffix(SUFFIX)
+    return Path(inside.replace("NAME", words["name"]).replace("ENTITY", words["entity"]))
+
+
+def next_port(registry: str) -> int:
+    """A port offset after those of all services."""
+    tables = tomllib.loads(registry)
+    return max(int(table["port"]) for table in tables.values() if "port" in table) + PORT_STEP
+
+
+def with_service(registry: str, name: str) -> str:
+    """services.toml with the new service before the topics."""
+    entry = (
+        f'[{name}]\nport = {next_port(registry)}\nschema = "{name}"\npublishes = []\nconsumes = []\nreplicas = 1\n\n'
+    )
+    topics = re.search(r"^(?:#.*\n)*\[topics\]", registry, re.MULTILINE)
+    place = topics.start() if topics else len(registry)
+    return registry[:place] + entry + registry[place:]
+
+
+def copy(root: Path, words: dict[str, str]) -> list[Path]:
+    """Writes the files of the new service; raises Refused when one of them is there."""
+    files = {target(path, words): path for path in sorted(TEMPLATE.rglob(f"*{SUFFIX}"))}
+    there = [str(path) for path in files if (root / path).exists()]
+    if there or (root / "services" / words["name"]).exists():
+        raise Refused(f"there is a service {words['name']} already: {', '.join(there)}")
+    for path, template in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(filled(template.read_text(), words))
+    return list(files)
+
+
+def with_scope(tokens: str, scope: str) -> str:
+    """The list of a signed-in user's scopes with one more; raises Refused when it is not found."""
+    found = LAST_SCOPE.search(tokens)
+    if not found:
+        raise Refused(f"{SCOPES} has no list USER_SCOPES to enter {scope} into")
+    return tokens[: found.end()] + f'    "{scope}",\n' + tokens[found.end() :]
+
+
+def begin(root: Path, name: str, entity: str) -> list[Path]:
+    """Makes the service and enters it where services are listed; raises Refused before anything is written."""
+    words = names(name, entity)
+    registry, tokens = root / "services.toml", root / SCOPES
+    entered = with_service(registry.read_text(), name)
+    granted = with_scope(tokens.read_text(), f"{words['entities']}:write")
+    written = copy(root, words)
+    registry.write_text(entered)
+    tokens.write_text(granted)
+    return written
+
+
+def main(arguments: list[str]) -> None:
+    """Makes the service and says how to go on."""
+    if not arguments:
+        sys.exit("new-service: say its name: make new-service NAME=notes")
+    name = arguments[0]
+    entity = arguments[1] if len(arguments) > 1 else name.removesuffix("s")
+    try:
+        written = begin(ROOT, name, entity)
+    except Refused as refusal:
+        sys.exit(f"new-service: {refusal}")
+    for path in written:
+        print(f"  {path}")
+    print(f"also changed: services.toml, {SCOPES}")
+    print(f"next: make proto ACCEPT=1 && make fmt && make lint && make test T=unit/{name} && make up")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
