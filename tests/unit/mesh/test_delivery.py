@@ -1,0 +1,174 @@
+"""Delivery: what is tried again, what is given up, and what goes on meanwhile."""
+
+import json
+from collections.abc import Sequence
+
+import psycopg
+import pytest
+from confluent_kafka import KafkaError
+from psycopg import errors as postgres
+
+from mesh import delivery, outbox
+from mesh.dead_letters import REASON
+from mesh.delivery import TRIES, Delivery, may_pass
+from mesh.envelope import ConsumedEvent, Message
+from mesh.errors import PartUnavailable
+from mesh.ids import new_id
+from mesh.outbox import Event
+from mesh.producer import Outgoing, Undelivered
+
+
+class Effects:
+    """A service that writes down what it applied and fails as it is told."""
+
+    def __init__(self) -> None:
+        self.applied: list[str] = []
+        self.calls = 0
+        self.poison: set[str] = set()
+        self.outage: list[Exception] = []
+
+    async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+        self.calls += 1
+        if self.outage:
+            raise self.outage.pop(0)
+        for event in events:
+            if event.subject in self.poison:
+                raise ValueError(f"{event.subject} is poison")
+        self.applied += [event.subject for event in events]
+
+
+class Outbound:
+    """Where dead letters go."""
+
+    def __init__(self) -> None:
+        self.letters: list[Outgoing] = []
+
+    async def publish(self, messages: Sequence[Outgoing]) -> list[KafkaError | None]:
+        self.letters += messages
+        return [None] * len(messages)
+
+    def reasons(self) -> list[str]:
+        return [str(dict(letter.headers)[REASON]) for letter in self.letters]
+
+
+@pytest.fixture
+def effects() -> Effects:
+    return Effects()
+
+
+@pytest.fixture
+def outbound() -> Outbound:
+    return Outbound()
+
+
+@pytest.fixture
+def partition(effects: Effects, outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> Delivery:
+    monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0)
+    return Delivery("task-events", group="audit", effect=effects, parking=None, publisher=outbound)
+
+
+def messages(*subjects: str) -> list[Message]:
+    return [_message(offset, subject) for offset, subject in enumerate(subjects)]
+
+
+def _message(offset: int, subject: str) -> Message:
+    event = Event(new_id(), "task-created", "todo", ("task-events",), "ann", subject, "task_id", 1, 0, {})
+    return Message("task-events", 0, offset, b"ann", outbox.envelope(event, ""), (), 0)
+
+
+async def test_a_batch_is_applied_at_once(partition: Delivery, effects: Effects) -> None:
+    await partition.deliver(messages("a", "b", "c"))
+    assert (effects.applied, effects.calls) == (["a", "b", "c"], 1)
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [
+        psycopg.OperationalError("gone"),
+        postgres.SerializationFailure("raced"),
+        postgres.DeadlockDetected("raced"),
+        postgres.QueryCanceled("deadline"),
+        PartUnavailable("database"),
+        Undelivered("Kafka is away"),
+        ConnectionResetError(),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_may_pass_is_tried_for_as_long_as_it_takes(
+    partition: Delivery, effects: Effects, outbound: Outbound, outage: Exception
+) -> None:
+    effects.outage = [outage] * (TRIES * 3)
+    await partition.deliver(messages("a", "b"))
+    assert (effects.applied, outbound.letters) == (["a", "b"], [])
+
+
+async def test_one_poisoned_message_costs_no_other_its_effect(
+    partition: Delivery, effects: Effects, outbound: Outbound
+) -> None:
+    effects.poison = {"s37"}
+    subjects = [f"s{number}" for number in range(100)]
+    await partition.deliver(messages(*subjects))
+    assert effects.applied == [subject for subject in subjects if subject != "s37"]
+    assert outbound.reasons() == ["ValueError: s37 is poison"]
+    assert effects.calls < 30, "a poisoned batch is halved, not taken apart"
+
+
+async def test_a_message_is_given_up_after_five_tries(
+    partition: Delivery, effects: Effects, outbound: Outbound
+) -> None:
+    effects.poison = {"a"}
+    await partition.deliver(messages("a"))
+    assert (effects.calls, len(outbound.letters)) == (TRIES, 1)
+
+
+async def test_a_dead_letter_keeps_its_key_and_its_bytes(
+    partition: Delivery, effects: Effects, outbound: Outbound
+) -> None:
+    effects.poison = {"a"}
+    [message] = messages("a")
+    await partition.deliver([message])
+    [letter] = outbound.letters
+    assert (letter.topic, letter.key, letter.value) == ("task-events.audit.dlq", message.key, message.value)
+
+
+async def test_an_outage_among_the_tries_does_not_count(
+    partition: Delivery, effects: Effects, outbound: Outbound
+) -> None:
+    effects.poison = {"a"}
+    effects.outage = [psycopg.OperationalError("gone")] * 20
+    await partition.deliver(messages("a"))
+    assert (effects.calls, len(outbound.letters)) == (20 + TRIES, 1)
+
+
+@pytest.mark.parametrize("value", [b"not json", json.dumps({"specversion": "1.0"}).encode(), None])
+async def test_an_unreadable_message_is_a_dead_letter_and_the_others_go_on(
+    partition: Delivery, effects: Effects, outbound: Outbound, value: bytes | None
+) -> None:
+    first, broken, last = messages("a", "b", "c")
+    await partition.deliver([first, broken._replace(value=value), last])
+    assert effects.applied == ["a", "c"]
+    assert outbound.reasons()[0].startswith("Malformed")
+
+
+async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0)
+
+    class Refusing(Outbound):
+        async def publish(self, messages: Sequence[Outgoing]) -> list[KafkaError | None]:
+            await super().publish(messages)
+            return [KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if len(self.letters) < 3 else None]
+
+    outbound = Refusing()
+    partition = Delivery("task-events", group="audit", effect=effects, parking=None, publisher=outbound)
+    effects.poison = {"a"}
+    await partition.deliver(messages("a"))
+    assert len(outbound.letters) == 3
+
+
+def test_a_value_beyond_the_limits_of_postgres_does_not_pass_by_waiting() -> None:
+    assert not may_pass(postgres.ProgramLimitExceeded("index row size 2800 exceeds maximum"))
+    assert not may_pass(postgres.CheckViolation("no"))
+    assert may_pass(postgres.AdminShutdown("restart"))

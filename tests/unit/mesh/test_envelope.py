@@ -1,0 +1,106 @@
+"""Envelopes: what the outbox writes is what a consumer reads, and what is not one is refused."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from mesh import clock, outbox
+from mesh.envelope import Malformed, Message, read
+from mesh.outbox import Event
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+# The example of todo-data-model.md.
+BUY_GROCERIES = {
+    "title": "Buy groceries",
+    "description": "Milk, bread, eggs",
+    "status": "pending",
+    "due_date": "2026-02-09T18:00:00Z",
+    "reminder_time": "2026-02-09T12:00:00Z",
+    "is_recurring": False,
+    "recurrence_schedule": None,
+}
+EVENT = Event(
+    id="550e8400-e29b-41d4-a716-446655440000",
+    type="task-created",
+    source="todo",
+    topics=("task-events", "task-updates"),
+    user_id=str(uuid.UUID(int=7)),
+    subject="550e8400-e29b-41d4-a716-446655440001",
+    subject_name="task_id",
+    version=1,
+    time=1_770_544_800 * clock.SECOND,
+    payload=BUY_GROCERIES,
+)
+
+
+def message(value: bytes | None, **headers: str) -> Message:
+    found = tuple((name, text.encode()) for name, text in headers.items())
+    return Message("task-events", 0, 0, EVENT.user_id.encode(), value, found, 0)
+
+
+def altered(**changes: Any) -> bytes:
+    return json.dumps(json.loads(outbox.envelope(EVENT, TRACEPARENT)) | changes).encode()
+
+
+def test_the_data_is_exactly_the_example_of_the_specification() -> None:
+    assert json.loads(outbox.envelope(EVENT, TRACEPARENT))["data"] == {
+        "event_id": "550e8400-e29b-41d4-a716-446655440000",
+        "event_type": "task-created",
+        "task_id": "550e8400-e29b-41d4-a716-446655440001",
+        "timestamp": "2026-02-08T10:00:00Z",
+        "schema_version": "1.0",
+        "payload": BUY_GROCERIES,
+    }
+
+
+def test_a_consumer_reads_what_the_outbox_wrote() -> None:
+    value = outbox.envelope(EVENT, TRACEPARENT)
+    event = read(message(value))
+    assert (event.id, event.type, event.source, event.subject) == (EVENT.id, EVENT.type, "todo", EVENT.subject)
+    assert (event.user_id, event.version, event.time) == (EVENT.user_id, EVENT.version, EVENT.time)
+    assert (event.traceparent, event.topic, event.value) == (TRACEPARENT, "task-events", value)
+    assert event.data["payload"] == BUY_GROCERIES
+
+
+def test_a_foreign_publisher_may_send_its_trace_as_a_header() -> None:
+    envelope = json.loads(outbox.envelope(EVENT, ""))
+    envelope.pop("traceparent", None)
+    assert read(message(json.dumps(envelope).encode(), traceparent=TRACEPARENT)).traceparent == TRACEPARENT
+
+
+def test_a_newer_minor_version_of_the_schema_is_read() -> None:
+    data = json.loads(outbox.envelope(EVENT, ""))["data"] | {"schema_version": "1.7", "more": True}
+    assert read(message(altered(data=data))).data["more"] is True
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        altered(id="not-a-uuid"),
+        altered(type=""),
+        altered(type=7),
+        altered(subject=None),
+        altered(partitionkey=None),
+        altered(sequence="first"),
+        altered(time="yesterday"),
+        altered(data=None),
+        altered(data={}),
+        altered(data={"schema_version": "2.0"}),
+        altered(data={"schema_version": "11.0"}),
+    ],
+)
+def test_what_is_not_an_envelope_is_malformed(value: bytes | None) -> None:
+    with pytest.raises(Malformed):
+        read(message(value))
+
+
+def test_a_key_that_is_not_text_can_still_be_shown() -> None:
+    assert message(b"")._replace(key=b"\xff\0a").key_text == "\\xff\\x00a"
