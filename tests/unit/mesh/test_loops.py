@@ -132,7 +132,7 @@ async def test_closing_gives_up_on_a_pass_that_hangs() -> None:
         await loop.close(grace=0.01)
 
 
-@pytest.mark.parametrize("before", [lambda loop: None, lambda loop: loop.start()], ids=["never started", "started"])
+@pytest.mark.parametrize("before", [lambda _: None, lambda loop: loop.start()], ids=["never started", "started"])
 async def test_closing_twice_changes_nothing(before: Callable[[Loop], Awaitable[None] | None]) -> None:
     loop = Patient()
     before(loop)
