@@ -1,6 +1,6 @@
 """Errors that the gateway makes itself, in the shape of those of services: `google.rpc.Status` with an ErrorInfo.
 
-REST callers get JSON, native gRPC gets plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
+REST callers get JSON, gRPC callers plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
 those of 502, 503 and 504 tell of addresses inside.
 """
 
@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 _ENVOYS_TEXT = "%LOCAL_REPLY_BODY%"
 _UNAVAILABLE_TEXT = "The service is not available right now. Try again in a moment."
+# By gRPC there is neither JSON to complain about nor a path.
+_GRPC_TEXTS = {400: "The request is malformed.", 404: "There is no such RPC."}
 
 
 class When(Enum):
@@ -88,11 +90,12 @@ def mappers() -> list[Json]:
 def _for_grpc(reply: Reply) -> Json:
     # A path that is known only to other paths and verbs is, by gRPC, an RPC that nobody implements.
     number = code_pb2.UNIMPLEMENTED if reply.status == 404 else reply.number
-    text = "There is no such RPC." if reply.status == 404 else reply.text
+    text = _GRPC_TEXTS.get(reply.status, reply.text)
     return {
         "filter": _all(_status_is(reply.status), *_CONDITIONS[reply.when], *_is_grpc()),
-        "headers_to_add": [_header("grpc-status", str(number)), *_retry_after(reply)],
-        "body_format_override": {"text_format_source": {"inline_string": text}},
+        "headers_to_add": [_header("grpc-status", str(number)), _header("grpc-message", text), *_retry_after(reply)],
+        # With a body, gRPC-Web would get a status made of the HTTP status, which knows too few.
+        "body_format_override": {"text_format_source": {"inline_string": ""}},
     }
 
 

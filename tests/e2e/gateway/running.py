@@ -1,0 +1,113 @@
+"""The real gateway as a process, for tests: started, awaited, stopped."""
+
+import contextlib
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from envoy import generate
+from envoy.process import command
+from envoy.settings import GatewaySettings
+
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 15.0
+_POLL_SECONDS = 0.02
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that the system hands out by itself."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 (no secret)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            if port not in found:
+                found.append(port)
+    return found
+
+
+def eventually(holds: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
+    """Waits until something holds; fails, saying what, when it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(_POLL_SECONDS)
+
+
+class Running:
+    """One gateway process."""
+
+    def __init__(self, folder: Path, endpoints: dict[str, list[tuple[str, int]]], **given: Any) -> None:
+        """given: settings of the gateway; ports are chosen here."""
+        self.port, self.metrics_port, keys = free_ports(3)
+        self.folder = folder
+        self.settings = GatewaySettings(
+            **{
+                "listen": (LOOPBACK, self.port),
+                "metrics": (LOOPBACK, self.metrics_port),
+                "keys": (LOOPBACK, keys),
+                "admin_socket": folder / "admin.sock",
+                "access_log": str(folder / "access.log"),
+                **given,
+            }
+        )
+        self.config = folder / "gateway.json"
+        generate.write(self.config, endpoints, self.settings)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where REST and gRPC-Web go."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """Where gRPC goes."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Its administration."""
+        return self.settings.admin_socket
+
+    def start(self) -> None:
+        """Starts it and waits until it takes connections."""
+        log = (self.folder / "envoy.log").open("wb")
+        with log:
+            self._process = subprocess.Popen(command(self.config), stdout=log, stderr=subprocess.STDOUT)
+        eventually(self._takes_calls, f"the gateway starts; see {self.folder / 'envoy.log'}")
+
+    def stop(self) -> None:
+        """Ends it at once."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def access_log(self) -> str:
+        """What it has logged of calls."""
+        path = self.folder / "access.log"
+        return path.read_text() if path.exists() else ""
+
+    def _takes_calls(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "envoy.log").read_text()[-2000:]
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+        return False
+
+
+@contextlib.contextmanager
+def running(gateway: Running) -> Iterator[Running]:
+    """A gateway while it lasts."""
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        gateway.stop()

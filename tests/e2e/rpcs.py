@@ -1,0 +1,39 @@
+"""Every RPC of the contract with its message classes: what generated tests are generated from."""
+
+import importlib
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from envoy import contract
+from envoy.contract import Method
+
+
+def _load() -> list[Method]:
+    content = contract.DESCRIPTOR_SET.read_bytes()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
+        if file.package.startswith("focusmesh.") and file.service:
+            importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
+    return contract.read(content)
+
+
+METHODS = _load()
+EXPOSED = [method for method in METHODS if method.exposed]
+INTERNAL = [method for method in METHODS if not method.exposed]
+BY_NAME = {method.name: method for method in METHODS}
+
+
+def descriptor(method: Method) -> MethodDescriptor:
+    """The RPC as protobuf knows it."""
+    return descriptor_pool.Default().FindServiceByName(method.service).FindMethodByName(method.name)
+
+
+def request_class(method: Method) -> type[Message]:
+    """The class of its request."""
+    return message_factory.GetMessageClass(descriptor(method).input_type)
+
+
+def response_class(method: Method) -> type[Message]:
+    """The class of its answer, or of one message of it."""
+    return message_factory.GetMessageClass(descriptor(method).output_type)

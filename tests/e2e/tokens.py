@@ -1,0 +1,63 @@
+"""Tokens for tests, good and bad, signed with keys of their own."""
+
+import base64
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+ISSUER = "https://auth.focusmesh"
+AUDIENCE = "focusmesh"
+SCOPES = "profile:read profile:write tasks:read tasks:write audit:read realtime:read"
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A key that signs tokens."""
+
+    kid: str = "test-key"
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    @property
+    def public_bytes(self) -> bytes:
+        """The public key, raw."""
+        return self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    def token(self, **changes: Any) -> str:
+        """A good token of a new user, with these claims changed; None leaves a claim out."""
+        return jwt.encode(claims(**changes), self.key, "EdDSA", {"kid": self.kid, "typ": "at+jwt"})
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """The claims of a good token, changed; None leaves a claim out."""
+    now = int(time.time())
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": str(uuid.uuid4()),
+        "sid": str(uuid.uuid4()),
+        "scope": SCOPES,
+        "iat": now,
+        "exp": now + 300,
+        "jti": str(uuid.uuid4()),
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def unsigned(payload: dict[str, Any], kid: str) -> str:
+    """A token with `alg: none`."""
+    return f"{_part({'alg': 'none', 'typ': 'at+jwt', 'kid': kid})}.{_part(payload)}."
+
+
+def symmetric(payload: dict[str, Any], kid: str, public_key: bytes) -> str:
+    """A token whose HMAC key is the public key: good where the algorithm is believed."""
+    return jwt.encode(payload, public_key, "HS256", {"kid": kid, "typ": "at+jwt"})
+
+
+def _part(content: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
