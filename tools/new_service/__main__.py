@@ -10,7 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tools.paths import ROOT
+from tools import generate
+from tools.paths import ROOT, VENV_BIN
 
 TEMPLATE = Path(__file__).with_name("template")
 SUFFIX = ".tmpl"
@@ -96,6 +97,9 @@ def begin(root: Path, name: str, entity: str) -> list[Path]:
     written = copy(root, words)
     registry.write_text(entered)
     tokens.write_text(granted)
+    # How lines break depends on the length of the names.
+    python = [root / path for path in written if path.suffix == ".py"]
+    generate.run(VENV_BIN / "ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", *python)
     return written
 
 

@@ -1,0 +1,63 @@
+"""What `make new-service` writes, and what it will not."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from stack import registry
+from tools.new_service import __main__ as new_service
+from tools.paths import ROOT
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A repository without services, but with the lists that a service is entered into."""
+    for name in ("services.toml", str(new_service.SCOPES)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    return tmp_path
+
+
+def test_no_placeholder_is_left_and_every_file_reads(house: Path) -> None:
+    for name in new_service.begin(house, "notes", "note"):
+        text = (house / name).read_text()
+        assert "{{" not in text
+        if name.suffix == ".py":
+            ast.parse(text)
+
+
+def test_the_service_is_registered_after_the_others(house: Path) -> None:
+    before = registry.parse((house / "services.toml").read_text())
+    new_service.begin(house, "notes", "note")
+    after = registry.parse((house / "services.toml").read_text())
+    assert list(after.services) == [*before.services, "notes"]
+    assert after.service("notes").schema == "notes"
+    assert after.topics == before.topics
+
+
+def test_a_signed_in_user_may_call_it(house: Path) -> None:
+    new_service.begin(house, "notes", "note")
+    assert '"notes:write",\n)' in (house / new_service.SCOPES).read_text()
+
+
+def test_the_thing_may_have_another_name_than_the_service(house: Path) -> None:
+    written = new_service.begin(house, "library", "book")
+    assert Path("protos/focusmesh/library/v1/book_service.proto") in written
+
+
+@pytest.mark.parametrize("name", ["Notes", "no", "my_notes", "class", "policy", "type", "../notes"])
+def test_a_name_that_cannot_be_is_refused(house: Path, name: str) -> None:
+    before = sorted(house.rglob("*"))
+    with pytest.raises(new_service.Refused):
+        new_service.begin(house, name, "note")
+    assert sorted(house.rglob("*")) == before
+
+
+def test_a_service_that_is_there_is_never_overwritten(house: Path) -> None:
+    new_service.begin(house, "notes", "note")
+    handlers = house / "services" / "notes" / "handlers.py"
+    handlers.write_text("# mine")
+    with pytest.raises(new_service.Refused):
+        new_service.begin(house, "notes", "note")
+    assert handlers.read_text() == "# mine"
