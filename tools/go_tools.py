@@ -12,24 +12,24 @@ BIN = BUILD / "bin"
 TOOLS = ("github.com/sudorandom/protoc-gen-connect-openapi", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
 
 
-def install(tool: str) -> None:
-    """Builds one tool with the versions of go.sum; up to a minute the first time."""
+def install(tool: str) -> bool:
+    """Builds one tool with the versions of go.sum, up to a minute the first time; tells whether it could."""
     name = tool.rsplit("/", 1)[1]
     print(f"tools: building {name} …", flush=True)
     started = time.monotonic()
     environment = {**os.environ, "GOBIN": str(BIN), "GOFLAGS": "-mod=readonly"}
     done = subprocess.run(["go", "-C", str(ROOT / "tools"), "install", tool], env=environment, check=False)
-    if done.returncode:
-        sys.exit(f"tools: {name} did not build")
-    print(f"tools: {name} built in {time.monotonic() - started:.0f} s")
+    took = f"after {time.monotonic() - started:.0f} s"
+    print(f"tools: {name} {'did not build' if done.returncode else 'built'} {took}")
+    return done.returncode == 0
 
 
 def main() -> None:
     """Builds every tool."""
     if not shutil.which("go"):
         sys.exit("tools: Go 1.26 or newer is needed to build grpcurl and the OpenAPI plugin; nothing else needs it")
-    for tool in TOOLS:
-        install(tool)
+    if not all(install(tool) for tool in TOOLS):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
