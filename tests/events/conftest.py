@@ -1,0 +1,124 @@
+"""A publishing and a consuming service in small, each in a schema of its own, on the real broker and database."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+from psycopg.conninfo import make_conninfo
+
+from mesh import dead_letters
+from mesh.db import Database
+from mesh.ids import new_id
+from mesh.migrate import messaging_tables
+from mesh.producer import Producer
+from tests.events.parts import GROUP, Applied, Source, eventually
+
+REVISION = "0001"
+_OWN_TABLES = f"""
+    CREATE TABLE alembic_version (version_num text NOT NULL);
+    INSERT INTO alembic_version VALUES ('{REVISION}');
+    CREATE TABLE things (id uuid PRIMARY KEY, user_id uuid NOT NULL, version bigint NOT NULL);
+    CREATE TABLE applied (place bigint GENERATED ALWAYS AS IDENTITY (CACHE 1), event_id uuid NOT NULL,
+        subject uuid NOT NULL, version bigint NOT NULL, traceparent text NOT NULL);
+"""
+
+
+@pytest.fixture
+def new_schema(postgres: str) -> Iterator[Callable[[str], str]]:
+    """Makes a schema with the tables of mesh, and a role that may use it; gives the role's connection string."""
+    made: list[str] = []
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+
+        def make(name: str) -> str:
+            schema = f"{name}_{new_id().replace('-', '')}"
+            made.append(schema)
+            administrator.execute(f"CREATE ROLE {schema} LOGIN PASSWORD '{schema}'")
+            administrator.execute(f"ALTER ROLE {schema} SET search_path = {schema}")
+            administrator.execute(f"CREATE SCHEMA {schema}")
+            administrator.execute(f"SET search_path = {schema}")
+            administrator.execute(messaging_tables())
+            administrator.execute(_OWN_TABLES)
+            administrator.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}")
+            administrator.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}")
+            administrator.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {schema}")
+            return make_conninfo(postgres, user=schema, password=schema)
+
+        yield make
+        for schema in made:
+            administrator.execute(f"DROP SCHEMA {schema} CASCADE")
+            administrator.execute(f"DROP ROLE {schema}")
+
+
+@pytest.fixture
+def source_url(new_schema: Callable[[str], str]) -> str:
+    """Database of the publishing service."""
+    return new_schema("source")
+
+
+@pytest.fixture
+def target_url(new_schema: Callable[[str], str]) -> str:
+    """Database of the consuming service."""
+    return new_schema("target")
+
+
+@pytest.fixture
+def new_topic(kafka: str) -> Callable[..., str]:
+    """Makes a topic of three partitions and the dead-letter topic of GROUP beside it."""
+    client = AdminClient({"bootstrap.servers": kafka})
+
+    def make(name: str, **settings: str) -> str:
+        topic = f"{name}-{new_id()}"
+        wanted = [NewTopic(topic, 3, 1, config=settings), NewTopic(dead_letters.topic_of(topic, GROUP), 1, 1)]
+        for made in client.create_topics(wanted, operation_timeout=20).values():
+            made.result(20)
+        return topic
+
+    return make
+
+
+@pytest.fixture
+def topic(new_topic: Callable[..., str]) -> str:
+    """A new topic."""
+    return new_topic("things")
+
+
+@pytest.fixture
+async def producer(kafka: str) -> AsyncIterator[Producer]:
+    """A producer that runs."""
+    producer = Producer(kafka, name="test")
+    producer.start()
+    yield producer
+    await producer.close()
+
+
+@pytest.fixture
+async def source(source_url: str, topic: str) -> AsyncIterator[Source]:
+    """The publishing service; its relay is the test's to start."""
+    async with opened(source_url) as database:
+        yield Source(database, source_url, (topic,))
+
+
+@pytest.fixture
+async def target(target_url: str) -> AsyncIterator[Applied]:
+    """The consuming service's tables; its consumer is the test's to start."""
+    async with opened(target_url) as database:
+        yield Applied(database)
+
+
+class opened:  # noqa: N801 (reads as a verb where it is used)
+    """A database that answers."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, revision=REVISION, connections=16)
+
+    async def __aenter__(self) -> Database:
+        self._database.start()
+        await eventually(self._answers, "the database answers")
+        return self._database
+
+    async def _answers(self) -> bool:
+        return self._database.ready
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._database.close()
