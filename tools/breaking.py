@@ -60,7 +60,7 @@ def main() -> None:
     commit = base_commit()
     image = image_of(commit) if commit else None
     if image is None:
-        print("breaking: no earlier contract to compare with")
+        print("breaking: no earlier contract, or the newest commit of it owns up to a break")
         return
     try:
         generate.run(BUF, "breaking", "protos", "--against", image)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from envoy import replies
 from tools import refusal_catalogue
 from tools.contract import SHARED_REASONS, Contract, Rpc
 
@@ -140,7 +141,11 @@ def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
     lines = [TITLES[status], ""]
     choices = []
     for domain, reasons in sorted(domains.items()):
-        lines += [f"- `{reason}`: {meaning}" for reason, meaning in sorted(reasons.items())]
+        told = sorted(reasons.items())
+        lines += [
+            f"- `{reason}` of {domain}: {meaning}" if meaning else f"- `{reason}` of {domain}."
+            for reason, meaning in told
+        ]
         choices.append({"properties": {"domain": {"const": domain}, "reason": {"enum": sorted(reasons)}}})
     if choices:
         wanted = {"allOf": [{"$ref": "#/components/schemas/google.rpc.ErrorInfo"}, {"anyOf": choices}]}
@@ -157,6 +162,14 @@ def reasons_of(rpc: Rpc) -> list[str]:
     if rpc.scope:
         found.append("SCOPE_MISSING")
     return found
+
+
+def gateway_reasons(status: int, rpc: Rpc) -> dict[str, str]:
+    """What the gateway itself may refuse a call of an RPC with, which has come to the right path."""
+    if status == 404 or (rpc.access == "PUBLIC" and status in (401, 403)):
+        return {}
+    found = (reply for reply in replies.REPLIES if (reply.becomes or reply.status) == status)
+    return {reply.reason: "" if reply.text.startswith("%") else reply.text for reply in found}
 
 
 class Errors:
@@ -183,6 +196,9 @@ class Errors:
                 by_status[status][domain][reason] = self.meaning(rpc, reason)
         if rpc.body:
             by_status[413], by_status[415] = {}, {}
+        for status, domains in by_status.items():
+            if gateway := gateway_reasons(status, rpc):
+                domains[replies.DOMAIN] = gateway
         return {str(status): self.answer(rpc, status, domains) for status, domains in sorted(by_status.items())}
 
     def answer(self, rpc: Rpc, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:

@@ -18,6 +18,7 @@ HEADER = "# Generated from protos/ by `make proto`; never edited.\n"
 # Besides the contract, what decides how the document looks.
 MAKERS = (
     "buf.gen.yaml",
+    "envoy/replies.py",
     "mesh/errors.py",
     "mesh/refusals.py",
     "tools/contract.py",

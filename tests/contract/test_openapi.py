@@ -19,6 +19,7 @@ from openapi_spec_validator import validate
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from envoy import replies
 from mesh import refusals
 from mesh.errors import FieldViolation, InvalidRequest, Overloaded, ScopeMissing, TokenMissing
 from services.todo.errors import TaskNotFound
@@ -27,6 +28,7 @@ from tools.contract import Rpc
 
 TASK_ID = "0198c0de-0000-7000-8000-000000000001"
 ROUTED = [rpc for rpc in contract.current().rpcs if rpc.path]
+ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 Json = dict[str, Any]
 
 
@@ -177,6 +179,16 @@ def test_refusals_as_the_gateway_shows_them_are_valid(refusal: Any, status: int)
     schema = answer_schema("focusmesh.todo.v1.TaskService/UpdateTask", status)
     assert problems(schema, shown) == []
     assert problems(schema, {**shown, "details": []}) != []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 415, 429, 500, 503, 504])
+def test_errors_that_the_gateway_makes_itself_are_valid(status: int) -> None:
+    schema = answer_schema("focusmesh.todo.v1.TaskService/CreateTask", status)
+    made = [reply for reply in replies.REPLIES if (reply.becomes or reply.status) == status]
+    assert made
+    for reply in made:
+        info = {"@type": ERROR_INFO, "reason": reply.reason, "domain": replies.DOMAIN}
+        assert problems(schema, {"code": reply.number, "message": reply.text, "details": [info]}) == []
 
 
 def test_a_refusal_of_another_kind_is_not_valid() -> None:
