@@ -29,6 +29,8 @@ def command(config: Path, *, log_level: str = "warning") -> list[str]:
         str(DRAIN_SECONDS),
         "--drain-strategy",
         "immediate",
+        "--file-flush-interval-msec",
+        "1000",
         "--log-level",
         log_level,
     ]

@@ -30,8 +30,9 @@ def validate(endpoints: Endpoints, settings: GatewaySettings) -> None:
 
 
 def _first_words(complaint: str) -> str:
-    """What is wrong, without the whole configuration that Envoy prints behind it."""
-    return complaint.strip().partition("): {\n")[0][:1000]
+    """What is wrong, without the configuration that Envoy prints behind it or in the middle."""
+    lines = complaint.strip().partition("): {\n")[0].splitlines()
+    return "\n".join(line[:500] for line in (lines if len(lines) < 4 else [lines[0], lines[-1]]))
 
 
 def main() -> int:

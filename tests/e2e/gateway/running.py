@@ -4,6 +4,7 @@ import contextlib
 import random
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = START_SE
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(_POLL_SECONDS)
+        threading.Event().wait(_POLL_SECONDS)
 
 
 class Running:
@@ -94,6 +95,18 @@ class Running:
         """What it has logged of calls."""
         path = self.folder / "access.log"
         return path.read_text() if path.exists() else ""
+
+    def figure(self, name: str) -> float:
+        """A figure of its metrics, summed over labels; 0 while there is none."""
+        lines = httpx.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def healthy(self, cluster: str) -> int:
+        """How many replicas of a service it calls."""
+        label = f'envoy_cluster_name="{cluster}"'
+        lines = httpx.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
+        name = "envoy_cluster_membership_healthy{"
+        return next((int(line.split()[-1]) for line in lines if line.startswith(name) and label in line), 0)
 
     def _takes_calls(self) -> bool:
         assert self._process is not None

@@ -22,6 +22,8 @@ from tests.e2e.rpcs import METHODS, request_class, response_class
 Behaviour = Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]
 SUBPROTOCOL = "focusmesh.v1"
 _START_SECONDS = 10
+_LEAVING_SECONDS = 3
+_GRACE_SECONDS = 5
 
 
 class Received(NamedTuple):
@@ -56,6 +58,12 @@ class Upstream:
     def stop(self, grace: float | None = None) -> None:
         """Stops serving; without grace calls in flight are cut."""
         self._run(self._stop(grace))
+
+    def leave(self) -> None:
+        """Stops as services do: says that it will not serve, serves on until that is noticed, then stops with grace."""
+        self.serving(False)
+        threading.Event().wait(_LEAVING_SECONDS)
+        self.stop(_GRACE_SECONDS)
 
     def close(self) -> None:
         """Ends the thread."""
