@@ -1,0 +1,82 @@
+# Every verb of the repository. `make` alone lists them.
+
+PYTHON3 ?= python3
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+
+export PYTHONPATH := .:gen/python
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools doctor up down status logs restart psql topics demo reset proto lint fmt test bench prove dlq new-service
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+##@ environment
+
+setup: ## Make or mend .venv and .build (only what a lock change made stale)
+	@$(PYTHON3) -m stack.setup
+
+tools: setup ## Build the pinned Go tools into .build/bin: grpcurl, the OpenAPI plugin (needs Go)
+	@$(PYTHON) -m tools.go_tools
+
+doctor: setup ## Check Python, ports, disk, memory and what runs; say what to do about it
+	@$(PYTHON) -m stack.doctor
+
+##@ one machine
+
+up: setup ## Start everything; REPLICAS=todo=2,audit=2 starts more of a service
+	@$(PYTHON) -m stack.up
+
+down: ## Stop everything, in reverse order
+	@$(PYTHON) -m stack.down
+
+status: setup ## Show state, pid, port, uptime, restarts, memory and health of every part
+	@$(PYTHON) -m stack.status
+
+logs: setup ## Show logs; S=todo chooses a part, F=1 follows, N=100 lines
+	@$(PYTHON) -m stack.logs $(S)
+
+restart: setup ## Restart S=todo, one replica after the other, each awaited
+	@$(PYTHON) -m stack.restart $(S)
+
+psql: setup ## Open the database as S=todo sees it; without S as administrator
+	@$(PYTHON) -m stack.psql $(S)
+
+topics: setup ## List topics, their messages, and how far each consumer group is behind
+	@$(PYTHON) -m stack.topics
+
+demo: setup ## Walk the main journey on the running stack and show every call
+	@$(PYTHON) -m stack.demo
+
+reset: setup ## Delete everything the stack stored; asks first, Y=1 does not
+	@$(PYTHON) -m stack.reset
+
+##@ contract and code
+
+proto: setup ## Generate everything that follows from protos/; ACCEPT=1 also accepts changed routes and rules
+	@$(PYTHON) -m tools.generate
+
+lint: setup ## Run every check that needs no running part; C=mypy runs one
+	@$(PYTHON) -m tools.lint $(C)
+
+fmt: setup ## Format contracts and code
+	@$(PYTHON) -m tools.fmt
+
+new-service: setup ## Copy the smallest working shape: NAME=notes, ENTITY=note when not NAME without its s
+	@$(PYTHON) -m tools.new_service $(NAME) $(ENTITY)
+
+##@ evidence
+
+test: setup ## Run all tests on real parts; T=unit/todo narrows
+	@$(PYTEST) tests/$(T)
+
+bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two minutes
+	@$(PYTHON) -m bench.run
+
+prove: setup ## Load, faults, checker: a line per promise; QUICK=1, SEED=n
+	@$(PYTHON) -m stack.prove
+
+dlq: setup ## Dead letters: A="list", A="show TOPIC", A="replay TOPIC"
+	@$(PYTHON) -m mesh.dlq $(A)

@@ -1,0 +1,1 @@
+"""One machine: starts, watches and stops everything as plain processes."""

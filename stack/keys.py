@@ -1,0 +1,54 @@
+"""What a stack keeps secret: passwords, signing key, ids; made once, readable by its owner only."""
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from stack.layout import State
+
+_OWNER_ONLY = 0o600
+
+
+class Keys:
+    """The secrets of one stack, by name; each is made when first asked for."""
+
+    def __init__(self, state: State) -> None:
+        self._file = state.folder / "secrets.json"
+        self._signing_key = state.folder / "signing-key.pem"
+        self._known: dict[str, str] = json.loads(self._file.read_text()) if self._file.exists() else {}
+
+    def password(self, name: str) -> str:
+        """A random secret of 192 bits that needs no quoting anywhere."""
+        return self._keep(name, secrets.token_hex(24))
+
+    def kafka_cluster_id(self) -> str:
+        """16 random bytes in the broker's spelling; it may not begin with a dash."""
+        return self._keep("kafka-cluster-id", base64.urlsafe_b64encode(b"\x00" + os.urandom(15)).decode().rstrip("="))
+
+    def signing_key(self) -> Path:
+        """File of the Ed25519 key that signs access tokens, PKCS8 PEM."""
+        if not self._signing_key.exists():
+            pem = Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            _write(self._signing_key, pem)
+        return self._signing_key
+
+    def _keep(self, name: str, fresh: str) -> str:
+        if name not in self._known:
+            self._known[name] = fresh
+            _write(self._file, json.dumps(self._known, indent=2).encode())
+        return self._known[name]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.touch(mode=_OWNER_ONLY)
+    part.write_bytes(content)
+    part.replace(path)

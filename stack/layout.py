@@ -1,0 +1,118 @@
+"""Where things lie and listen: the folders of a checkout, of a stack's state, and the ports of a stack."""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / ".build"
+JARS = BUILD / "jars" / "kafka"
+RUN = ROOT / ".run"
+DEFAULT_PORT_BASE = 18000
+LOOPBACK = "127.0.0.1"
+PYTHON_PATH = os.pathsep.join((str(ROOT), str(ROOT / "gen" / "python")))
+
+_LONGEST_SOCKET_PATH = 100
+"""A unix socket's path holds 107 bytes, and supervisord binds a longer name for a moment."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every listener of one stack, counted from its base. All on loopback."""
+
+    base: int
+
+    @property
+    def postgres(self) -> int:
+        """SQL."""
+        return self.base + 10
+
+    @property
+    def valkey(self) -> int:
+        """The Redis protocol."""
+        return self.base + 11
+
+    @property
+    def kafka(self) -> int:
+        """Clients of the broker."""
+        return self.base + 12
+
+    @property
+    def kafka_controller(self) -> int:
+        """The broker's own quorum."""
+        return self.base + 13
+
+    @property
+    def gateway(self) -> int:
+        """What callers see: REST, gRPC, gRPC-Web and WebSocket."""
+        return self.base + 80
+
+    @property
+    def gateway_metrics(self) -> int:
+        """Readiness and metrics of the gateway."""
+        return self.base + 81
+
+    @property
+    def gateway_internal(self) -> int:
+        """What the gateway itself fetches, such as keys."""
+        return self.base + 82
+
+    def service(self, offset: int, replica: int = 0) -> int:
+        """A service's listener."""
+        return self.base + offset + replica
+
+
+@dataclass(frozen=True)
+class State:
+    """The one folder that a stack writes."""
+
+    folder: Path
+
+    @property
+    def logs(self) -> Path:
+        """One file per program."""
+        return self.folder / "logs"
+
+    @property
+    def postgres(self) -> Path:
+        """The database cluster."""
+        return self.folder / "postgres"
+
+    @property
+    def valkey(self) -> Path:
+        """Append-only file."""
+        return self.folder / "valkey"
+
+    @property
+    def kafka(self) -> Path:
+        """Partitions and metadata."""
+        return self.folder / "kafka"
+
+    @property
+    def gateway(self) -> Path:
+        """Generated configuration of the gateway."""
+        return self.folder / "gateway"
+
+    def log(self, program: str) -> Path:
+        """What a program printed."""
+        return self.logs / f"{program}.log"
+
+    def socket(self, name: str) -> Path:
+        """A unix socket; beside the state when the state's own path is too long for one."""
+        path = self.folder / f"{name}.sock"
+        if len(str(path)) <= _LONGEST_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"focusmesh-{digest}-{name}.sock"
+
+
+def main_state() -> State:
+    """The state of `make up`; FOCUSMESH_STATE moves it."""
+    return State(Path(os.environ.get("FOCUSMESH_STATE", RUN / "stack")).absolute())
+
+
+def main_ports() -> Ports:
+    """The ports of `make up`; FOCUSMESH_PORT_BASE moves them."""
+    return Ports(int(os.environ.get("FOCUSMESH_PORT_BASE", DEFAULT_PORT_BASE)))

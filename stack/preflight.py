@@ -1,0 +1,83 @@
+"""What must hold before a stack starts; every failure says who is in the way and what to try."""
+
+import contextlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+
+import psutil
+
+from stack.layout import LOOPBACK, State
+from stack.trouble import Trouble
+
+OLDEST_PYTHON = (3, 11)
+DISK_BYTES = 1 << 30
+MEMORY_BYTES = 3 << 29
+STATE_VARIABLE = "FOCUSMESH_STATE_FOLDER"
+"""In the environment of everything a stack starts, so that its processes are found even without a supervisor."""
+
+
+def python() -> None:
+    """Raises Trouble when this Python is too old."""
+    if sys.version_info < OLDEST_PYTHON:
+        raise Trouble(f"Python {sys.version.split()[0]} is too old", advice="`make setup PYTHON3=…` with 3.11 or newer")
+
+
+def disk(state: State) -> int:
+    """Free bytes where the state lies. Raises Trouble when they are too few."""
+    folder = next(path for path in (state.folder, *state.folder.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if free < DISK_BYTES:
+        raise Trouble(
+            f"{free >> 20} MiB are free on the disk of {folder}; the stack wants {DISK_BYTES >> 20}",
+            advice="free some, or `FOCUSMESH_STATE=/another/disk make up`",
+        )
+    return free
+
+
+def memory() -> int:
+    """Bytes that can be had without swapping. Raises Trouble when they are too few."""
+    available = psutil.virtual_memory().available
+    if available < MEMORY_BYTES:
+        raise Trouble(
+            f"{available >> 20} MiB of memory are free; the stack wants {MEMORY_BYTES >> 20}", advice="free some"
+        )
+    return available
+
+
+def free_ports(wanted: Iterable[int]) -> None:
+    """Raises Trouble that names who holds each port that is taken."""
+    taken = {port: owner(port) for port in wanted if not _free(port)}
+    if taken:
+        held = "\n".join(f"port {port} is held by {who}" for port, who in taken.items())
+        raise Trouble(held, advice="stop it, or take other ports: `FOCUSMESH_PORT_BASE=19000 make up`")
+
+
+def owner(port: int) -> str:
+    """Name and pid of the process that listens on a port, as far as we may know."""
+    with contextlib.suppress(psutil.AccessDenied):
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid and not connection.raddr:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return "a process of another user"
+
+
+def leftovers(state: State) -> Iterator[psutil.Process]:
+    """Processes that were started for this state and are still there."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(STATE_VARIABLE) == str(state.folder):
+                yield process
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a port in TIME_WAIT counts as taken
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,205 @@
+"""The process manager: supervisord, configured from programs and spoken to over XML-RPC on a unix socket."""
+
+import contextlib
+import http.client
+import os
+import resource
+import shlex
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from stack.layout import ROOT, State
+from stack.trouble import Trouble, tail
+from stack.unix_http import UnixConnection
+
+FOR_EVER = 1_000_000
+"""Restarts before supervisord gives up: a part that is killed must always come back."""
+_OPEN_FILES = 8192
+_START_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+STOPPED_STATES = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One process that supervisord keeps running."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = "TERM"
+    stop_seconds: int = 10
+    """After which it is killed."""
+
+    def told(self, environment: Mapping[str, str]) -> Self:
+        """The same with more in its environment."""
+        return replace(self, environment={**self.environment, **environment})
+
+
+@dataclass(frozen=True)
+class Status:
+    """How supervisord sees a program."""
+
+    name: str
+    state: str
+    pid: int
+    started: int
+    """Unix time of the last start; 0 when it never started."""
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: tuple[str, dict[str, str]] | str) -> http.client.HTTPConnection:  # noqa: ARG002
+        return UnixConnection(self._path)
+
+
+class Supervisor:
+    """One supervisord and its state folder."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._configuration = state.folder / "supervisord.conf"
+        self._socket = state.socket("supervisor")
+        self._pid_file = state.folder / "supervisord.pid"
+
+    @property
+    def pid(self) -> int | None:
+        """Of supervisord itself; None when it does not run."""
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            pid = int(self._pid_file.read_text())
+            if "supervisord" in " ".join(psutil.Process(pid).cmdline()):
+                return pid
+        return None
+
+    def start(self, programs: Iterable[Program]) -> None:
+        """Starts supervisord in the background with `programs`, none of them started yet. Raises Trouble."""
+        self._write(programs)
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", self._configuration],
+            cwd=self._state.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while done.returncode == 0 and time.monotonic() < deadline:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self._rpc("getState"):
+                    return
+            time.sleep(_POLL_SECONDS)
+        raise Trouble(
+            "supervisord did not start",
+            log=f"{done.stdout}{done.stderr}{tail(self._state.log('supervisord'))}",
+            advice="`make doctor`",
+        )
+
+    def configure(self, programs: Iterable[Program]) -> None:
+        """Makes a running supervisord know exactly `programs`; those that changed are stopped, none is started."""
+        self._write(programs)
+        added, changed, removed = self._rpc("reloadConfig")[0]
+        for name in (*changed, *removed):
+            self.stop([name])
+            self._rpc("removeProcessGroup", name)
+        for name in (*added, *changed):
+            self._rpc("addProcessGroup", name)
+
+    def start_program(self, name: str) -> None:
+        """Starts a program; one that runs already stays. Raises Trouble when it cannot be started at all."""
+        try:
+            self._rpc("startProcess", name, False)
+        except xmlrpc.client.Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise self.trouble(name, f"{name} could not be started: {fault.faultString}") from None
+
+    def stop(self, names: Iterable[str]) -> None:
+        """Stops programs side by side and returns when all have ended; supervisord kills those that take too long."""
+        waiting = list(names)
+        for name in waiting:
+            with contextlib.suppress(xmlrpc.client.Fault):
+                self._rpc("stopProcess", name, False)
+        while waiting:
+            states = self.statuses()
+            waiting = [name for name in waiting if name in states and states[name].state not in STOPPED_STATES]
+            if waiting:
+                time.sleep(_POLL_SECONDS)
+
+    def signal(self, name: str, signal: str) -> None:
+        """Sends a signal to a running program."""
+        self._rpc("signalProcess", name, signal)
+
+    def statuses(self) -> dict[str, Status]:
+        """Every program by name."""
+        return {
+            info["name"]: Status(info["name"], info["statename"], info["pid"], info["start"])
+            for info in self._rpc("getAllProcessInfo")
+        }
+
+    def shutdown(self) -> None:
+        """Ends supervisord, and whatever it still runs; returns when it is gone."""
+        pid = self.pid
+        with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Fault):
+            self._rpc("shutdown")
+        if pid is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).wait(_START_SECONDS)
+        self._socket.unlink(missing_ok=True)
+
+    def restarts(self, name: str) -> int:
+        """How often the program was started again since supervisord runs, as its log tells."""
+        log = self._state.log("supervisord")
+        spawned = f"spawned: '{name}' with pid"
+        text = log.read_text(errors="replace") if log.exists() else ""
+        return max(0, text.rpartition("supervisord started with pid")[2].count(spawned) - 1)
+
+    def trouble(self, name: str, what: str) -> Trouble:
+        """A failure of one program, with the end of its log."""
+        return Trouble(what, log=tail(self._state.log(name)), advice=f"`make logs S={name}`, `make doctor`")
+
+    def _rpc(self, method: str, *arguments: object) -> Any:
+        transport = _UnixTransport(self._socket)
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport, allow_none=True) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+    def _write(self, programs: Iterable[Program]) -> None:
+        sections = [self._own_sections(), *(self._section(program) for program in programs)]
+        self._state.logs.mkdir(parents=True, exist_ok=True)
+        self._configuration.touch(mode=0o600)
+        self._configuration.write_text("\n".join(sections))
+
+    def _own_sections(self) -> str:
+        user = "user = root\n" if os.geteuid() == 0 else ""  # else it warns that it was not told whom to be
+        open_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], _OPEN_FILES)
+        return (
+            f"[supervisord]\nlogfile = {self._state.log('supervisord')}\nlogfile_backups = 1\n"
+            f"pidfile = {self._pid_file}\nminfds = {open_files}\nchildlogdir = {self._state.logs}\n{user}"
+            f"[unix_http_server]\nfile = {self._socket}\nchmod = 0700\n"
+            "[rpcinterface:supervisor]\n"
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+        )
+
+    def _section(self, program: Program) -> str:
+        environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
+        return (
+            f"[program:{program.name}]\ncommand = {_escaped(shlex.join(program.command))}\ndirectory = {ROOT}\n"
+            f"environment = {environment}\nautostart = false\nautorestart = true\nstartsecs = 1\n"
+            f"startretries = {FOR_EVER}\nstopsignal = {program.stop_signal}\nstopwaitsecs = {program.stop_seconds}\n"
+            f"stopasgroup = false\nkillasgroup = true\nredirect_stderr = true\n"
+            f"stdout_logfile = {self._state.log(program.name)}\nstdout_logfile_maxbytes = 20MB\n"
+            f"stdout_logfile_backups = 1\n"
+        )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")

@@ -1,0 +1,99 @@
+"""Runs a program as a user without privileges, for parts that refuse to run as root.
+
+    python -m stack.unprivileged USER [--reach-closed-folders] COMMAND…
+
+Replaces itself with the command, so signals and pids are the command's.
+"""
+
+import ctypes
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+SYSTEM_USER = "focusmesh"
+FALLBACK_USER = "nobody"
+REACH = "--reach-closed-folders"
+_DAC_OVERRIDE = 1  # CAP_DAC_OVERRIDE
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def system_user() -> str:
+    """The user that stands in for root; made when the system lets us, otherwise the one every system has."""
+    try:
+        return pwd.getpwnam(SYSTEM_USER).pw_name
+    except KeyError:
+        pass
+    if useradd := shutil.which("useradd"):
+        command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return SYSTEM_USER
+    return FALLBACK_USER
+
+
+def enterable(path: Path) -> bool:
+    """Whether anybody may come as far as `path`."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
+
+
+def prefix(*needed: Path) -> tuple[str, ...]:
+    """What goes before a command that root may not run; empty for everybody else.
+
+    needed: paths that the command must come to. When a folder above one of them is closed to others (a checkout in
+    root's home), the command keeps the one capability to pass closed folders.
+    """
+    if os.geteuid() != 0:
+        return ()
+    reach = () if all(map(enterable, needed)) else (REACH,)
+    return (sys.executable, "-m", "stack.unprivileged", system_user(), *reach)
+
+
+def give(path: Path) -> None:
+    """Makes `path` belong to the user of `prefix`, where there is one."""
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam(system_user())
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def _keep_reach() -> None:
+    """Carries CAP_DAC_OVERRIDE over the change of user and the exec that follow; see capabilities(7), ambient set."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    mask = 1 << _DAC_OVERRIDE
+    data = (_Data * 2)(_Data(mask, mask, mask), _Data(0, 0, 0))
+    if libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), data) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+    if libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _DAC_OVERRIDE, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def main(user: str, *command: str) -> None:
+    """Becomes the user, then the command."""
+    entry = pwd.getpwnam(user)
+    reach = command[0] == REACH
+    if reach:
+        command = command[1:]
+        ctypes.CDLL(None).prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    if reach:
+        _keep_reach()
+    os.chdir("/")
+    os.execv(command[0], command)  # noqa: S606 (the point of it)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

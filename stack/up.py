@@ -1,0 +1,99 @@
+"""`make up`: starts everything, proves it by one real call, and says where everything is."""
+
+import os
+import time
+
+from stack import preflight
+from stack.interrupts import raise_on_every_end
+from stack.layout import BUILD, ROOT, main_ports, main_state
+from stack.machine import Machine
+from stack.registry import MOST_REPLICAS, load
+from stack.terminal import GREEN, colour, mebibytes, table
+from stack.trouble import Trouble, run_command
+
+
+def wanted_replicas(text: str) -> dict[str, int]:
+    """Replicas by service from `todo=2,audit=2`. Raises Trouble."""
+    wanted: dict[str, int] = {}
+    for item in filter(None, text.split(",")):
+        name, _, number = item.strip().partition("=")
+        if name not in load().services or not number.isdigit() or not 1 <= int(number) <= MOST_REPLICAS:
+            raise Trouble(
+                f"REPLICAS={text} does not read as SERVICE=1 to SERVICE={MOST_REPLICAS}",
+                advice=f"`make up REPLICAS=todo=2` with one of {', '.join(load().services)}",
+            )
+        wanted[name] = int(number)
+    return wanted
+
+
+def say(what: str, seconds: float) -> None:
+    """One line for each thing that became ready."""
+    print(f"  {colour('✓', GREEN)} {what:<12} {seconds:5.1f} s", flush=True)
+
+
+def addresses(machine: Machine) -> str:
+    """Where everything listens."""
+    ports = machine.ports
+    rows = [
+        ("REST, gRPC, gRPC-Web", machine.gateway_url),
+        ("WebSocket", f"ws://{machine.gateway_target}/v1/realtime"),
+        ("gateway's metrics", f"http://127.0.0.1:{ports.gateway_metrics}/stats/prometheus"),
+        *((f"{replica.name} (gRPC)", f"127.0.0.1:{replica.port(ports)}") for replica in machine.replicas),
+        ("PostgreSQL", f"127.0.0.1:{ports.postgres}   make psql S=todo"),
+        ("Valkey", f"127.0.0.1:{ports.valkey}"),
+        ("Kafka", f"127.0.0.1:{ports.kafka}   make topics"),
+    ]
+    return table(("what", "where"), rows)
+
+
+def first_calls(machine: Machine) -> str:
+    """Lines to paste: register, sign in, create a task over REST, list tasks over gRPC."""
+    url = machine.gateway_url
+    email = f"ada{int(time.time())}@example.org"
+    who = f'"email":"{email}","password":"correct horse battery"'
+    grpcurl = BUILD / "bin" / "grpcurl"
+    tool = str(grpcurl.relative_to(ROOT)) if grpcurl.exists() else "grpcurl"
+    return "\n".join(
+        (
+            f"curl -sS {url}/v1/auth:register -H 'content-type: application/json'"
+            f' -d \'{{{who},"displayName":"Ada"}}\'',
+            f"TOKEN=$(curl -sS {url}/v1/auth:login -H 'content-type: application/json' -d '{{{who}}}'"
+            " | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"accessToken\"])')",
+            f"curl -sS {url}/v1/tasks -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json'"
+            ' -d \'{"title":"Buy groceries"}\'',
+            f'{tool} -plaintext -protoset gen/gateway/gateway.binpb -H "authorization: Bearer $TOKEN"'
+            f" {machine.gateway_target} focusmesh.todo.v1.TaskService/ListTasks",
+        )
+    )
+
+
+def show(machine: Machine) -> None:
+    """The table of a running stack."""
+    pids = [status.pid for status in machine.status().values() if status.pid]
+    used = sum(map(machine.memory, [*pids, machine.supervisor.pid or 0]))
+    print(f"\n{addresses(machine)}\n\n{first_calls(machine)}\n\nAll processes together hold {mebibytes(used)}.")
+
+
+def main() -> None:
+    """Starts the stack, or says that it runs."""
+    raise_on_every_end()
+    state, wanted = main_state(), wanted_replicas(os.environ.get("REPLICAS", ""))
+    running = Machine.running(state)
+    if running is not None:
+        for name in running.programs:
+            running.wait_healthy(name)
+        print("The stack runs already.")
+        show(running)
+        return
+    preflight.python()
+    preflight.disk(state)
+    preflight.memory()
+    began = time.monotonic()
+    machine = Machine(state, main_ports(), replicas=wanted, report=say)
+    machine.start()
+    show(machine)
+    print(f"Ready after {time.monotonic() - began:.1f} s. Stop it with `make down`.")
+
+
+if __name__ == "__main__":
+    run_command(main)
