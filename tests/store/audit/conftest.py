@@ -1,0 +1,54 @@
+"""A log of its own for each test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import pytest
+
+from mesh.db import Connection, Database
+from mesh.ids import new_id
+from mesh.migrate import head
+from services.audit import rules, store
+from services.audit.model import Entry, Link, Record
+from tests.patience import until
+
+Recorder = Callable[..., Awaitable[list[Record]]]
+
+
+@pytest.fixture
+async def db(audit_url: str) -> AsyncIterator[Database]:
+    """The schema as the service sees it."""
+    database = Database(audit_url, revision=head("audit"))
+    database.start()
+    await until(lambda: database.ready, "the database answers")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def connection(db: Database) -> AsyncIterator[Connection]:
+    async with db.connection() as connection:
+        yield connection
+
+
+def an_entry(user_id: str, *, event_type: str = "task-created", task_id: str = "", **payload: object) -> Entry:
+    return Entry(new_id(), user_id, new_id(), event_type, task_id or new_id(), {"payload": payload}, "todo")
+
+
+async def record_all(db: Database, entries: Sequence[Entry], *, now: int = 1) -> list[Record]:
+    """Appends entries of one user as the consumer does, in one transaction."""
+    user_id = entries[0].user_id
+    async with db.transaction() as tx:
+        heads = await store.lock_heads(tx, [user_id])
+        records = rules.append(heads[user_id], entries, now=now)
+        await store.append_records(tx, records, {user_id: Link(records[-1].chain_position, records[-1].hash)})
+    return records
+
+
+@pytest.fixture
+def record(db: Database) -> Recorder:
+    """Records entries of one user."""
+
+    async def build(*entries: Entry, now: int = 1) -> list[Record]:
+        return await record_all(db, entries, now=now)
+
+    return build
