@@ -5,11 +5,12 @@ share a round trip, and a lone call waits for nobody. Acknowledgements are count
 """
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -54,6 +55,7 @@ def client_settings(bootstrap: str, options: str, name: str) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 500,
         # Connection failures come through error_cb, once in a while; librdkafka itself writes a line for every attempt.
         "log_level": 2,
+        "logger": log,
         "error_cb": _ErrorLog(name),
     }
     for option in filter(None, map(str.strip, options.split(";"))):
@@ -120,8 +122,8 @@ class Producer:
             try:
                 first = self._queue.get(timeout=_IDLE_SECONDS)
             except queue.Empty:
-                if client is not None:
-                    client.poll(0)
+                if client is not None and not _is_alive(client):
+                    client = None
                 continue
             batches, closing = self._and_what_else_is_there(first)
             if not batches:
@@ -208,22 +210,35 @@ def _is_fatal(error: KafkaError) -> bool:
 
 def _send(client: confluent_kafka.Producer, batches: Sequence[_Batch]) -> bool:
     """Sends and answers the batches; returns whether the client can go on."""
+    healthy = False
+    try:
+        for batch in batches:
+            batch.produce(client)
+        healthy = _flush(client, min(batch.deadline for batch in batches))
+    except Exception:  # whoever waits must be answered, and the thread must live
+        log.exception("sending failed")
     for batch in batches:
-        batch.produce(client)
-    # flush() does not linger: what is queued goes out at once.
-    client.flush(max(0.0, min(batch.deadline for batch in batches) - time.monotonic()))
-    answers: list[Callable[[], None]] = []
-    for batch in batches:
-        if batch.missing:
-            answers.append(partial(_fail, batch))
-        else:
-            answers.append(partial(_answer, batch))
-    for batch, answer in zip(batches, answers, strict=True):
+        answer = _fail if batch.missing else _answer
         try:
-            batch.loop.call_soon_threadsafe(answer)
+            batch.loop.call_soon_threadsafe(answer, batch)
         except RuntimeError:
             log.debug("nobody waits for the answer any more: the event loop is closed")
-    return not any(batch.missing or batch.broke_the_client for batch in batches)
+    return healthy and not any(batch.missing or batch.broke_the_client for batch in batches)
+
+
+def _flush(client: confluent_kafka.Producer, deadline: float) -> bool:
+    """Waits for every acknowledgement, without lingering; returns False when the client is broken for good.
+
+    A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
+    """
+    healthy = True
+    while (left := deadline - time.monotonic()) > 0 and len(client):
+        try:
+            client.flush(left)
+        except (KafkaException, SystemError) as error:
+            log.warning("a fresh Kafka client is needed: %s", error.__cause__ or error)
+            healthy = False
+    return healthy
 
 
 def _answer(batch: _Batch) -> None:
@@ -238,10 +253,20 @@ def _fail(batch: _Batch) -> None:
         )
 
 
+def _is_alive(client: confluent_kafka.Producer) -> bool:
+    """Lets an idle client tell its errors."""
+    try:
+        client.poll(0)
+    except (KafkaException, SystemError):
+        return False
+    return True
+
+
 def _discard(client: confluent_kafka.Producer) -> None:
     """Drops what is on its way: its callers were told, and send it again through a fresh client."""
-    client.purge(blocking=False)
-    client.flush(0)
+    with contextlib.suppress(KafkaException, SystemError):
+        client.purge(blocking=False)
+        client.flush(0)
 
 
 class _ErrorLog:
