@@ -1,0 +1,90 @@
+"""The audit service behind its guard, on a database of its own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from focusmesh.audit.v1 import audit_service_pb2 as pb
+from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
+
+from mesh.db import Database
+from mesh.ids import new_id
+from mesh.migrate import head
+from mesh.platform import Platform
+from services.audit.handlers import AuditHandlers
+from services.audit.model import Record
+from tests.contract.serving import SignerKeys, serving, settings_for
+from tests.e2e.tokens import Signer
+from tests.patience import until
+from tests.store.audit.conftest import an_entry, record_all
+
+Recorder = Callable[..., Awaitable[list[Record]]]
+Tamper = Callable[..., Awaitable[None]]
+
+
+class Log:
+    """AuditService as one user calls it: `await log.ListAuditRecords(page_size=2)`."""
+
+    def __init__(self, channel: grpc.aio.Channel, signer: Signer, **claims: Any) -> None:
+        self._channel, self._signer = channel, signer
+        self._stub = rpc.AuditServiceStub(channel)
+        self.user_id = new_id()
+        self._metadata = (("authorization", f"Bearer {signer.token(sub=self.user_id, **claims)}"),)
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        request = getattr(pb, f"{method}Request")
+
+        async def call(**fields: Any) -> Any:
+            return await getattr(self._stub, method)(request(**fields), metadata=self._metadata, timeout=15)
+
+        return call
+
+    def another_user(self, **claims: Any) -> "Log":
+        """The same service, called by somebody else."""
+        return Log(self._channel, self._signer, **claims)
+
+
+@pytest.fixture
+async def channel(audit_url: str, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+    """Leads to the service."""
+    platform = Platform("audit", settings_for(database_url=audit_url, redis_url=valkey), SignerKeys(signer))
+    db = platform.database()
+    app = platform.app([(rpc.add_AuditServiceServicer_to_server, AuditHandlers(db, platform.pages))], database=db)
+    async with serving(app) as channel:
+        yield channel
+
+
+@pytest.fixture
+def log(channel: grpc.aio.Channel, signer: Signer) -> Log:
+    """A new user's view of the service."""
+    return Log(channel, signer)
+
+
+@pytest.fixture
+async def recorded(audit_url: str, log: Log) -> AsyncIterator[Recorder]:
+    """Records so many events of the user, as the consumer does; `now` in microseconds."""
+    database = Database(audit_url, revision=head("audit"), connections=2)
+    database.start()
+    await until(lambda: database.ready, "the database answers")
+
+    async def record(count: int = 1, *, user_id: str = "", now: int = 1, **fields: Any) -> list[Record]:
+        return await record_all(database, [an_entry(user_id or log.user_id, **fields) for _ in range(count)], now=now)
+
+    yield record
+    await database.close()
+
+
+@pytest.fixture
+async def tamper(postgres: str) -> AsyncIterator[Tamper]:
+    """Changes the log as somebody with every right on the database could."""
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as administrator:
+        await administrator.execute("SET search_path = audit")
+
+        async def change(statement: str, *values: object) -> None:
+            await administrator.execute("ALTER TABLE audit_records DISABLE TRIGGER append_only")
+            await administrator.execute(statement, values)  # type: ignore[call-overload]
+            await administrator.execute("ALTER TABLE audit_records ENABLE ALWAYS TRIGGER append_only")
+
+        yield change
