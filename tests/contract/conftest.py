@@ -1,0 +1,11 @@
+"""What contract tests share: tokens that they sign, and refusals read back."""
+
+import pytest
+
+from tests.e2e.tokens import Signer
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """Signs the tokens of a run."""
+    return Signer()
