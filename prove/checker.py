@@ -1,0 +1,234 @@
+"""The checker: what must hold between what was answered, committed, published, recorded and shown. Pure.
+
+Every function takes observations and returns the complaints about them, one sentence each; none means that it holds.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+UNAVAILABLE = "UNAVAILABLE"
+SUCCESS = "OK"
+CREATED = "task-created"
+
+_Item = TypeVar("_Item")
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Attempt(NamedTuple):
+    """One request and its answer."""
+
+    way: str
+    """`rest` or `grpc`."""
+    operation: str
+    """`create`, `update`, `start`, `complete` or `list`."""
+    user_id: str
+    request_id: str
+    """The same for every attempt at one write; empty for reads."""
+    sent: float
+    """Seconds of one steady clock, like `answered`."""
+    answered: float
+    code: str
+    """Name of the gRPC status, also for REST; `OK` for success."""
+    task_id: str = ""
+    version: int = 0
+    """Of the task after the write, when it succeeded."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it was to change something."""
+        return bool(self.request_id)
+
+
+class Task(NamedTuple):
+    """A task as the database has it in the end."""
+
+    id: str
+    user_id: str
+    title: str
+    """Of tasks made by a proof: the request_id of their create."""
+    version: int
+
+
+class Message(NamedTuple):
+    """One message of a topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    event_id: str
+    type: str
+    user_id: str
+    task_id: str
+    version: int
+
+
+class Record(NamedTuple):
+    """One record of the audit log."""
+
+    user_id: str
+    position: int
+    event_id: str
+    type: str
+    task_id: str
+
+
+class Shown(NamedTuple):
+    """One change that a subscriber was sent."""
+
+    subscriber: str
+    user_id: str
+    event_id: str
+    task_id: str
+    version: int
+
+
+def other_answers(attempts: Iterable[Attempt]) -> list[str]:
+    """Answers that are neither success nor UNAVAILABLE."""
+    return [
+        f"{attempt.operation} by {attempt.way} was answered {attempt.code}"
+        for attempt in attempts
+        if attempt.code not in (SUCCESS, UNAVAILABLE)
+    ]
+
+
+def created_twice(attempts: Iterable[Attempt], tasks: Iterable[Task]) -> list[str]:
+    """Creates that count more than once, whatever number of times they were tried."""
+    complaints = []
+    stored = _group(tasks, lambda task: task.title)
+    creates = _group((attempt for attempt in attempts if attempt.operation == "create"), lambda one: one.request_id)
+    for request_id, tries in creates.items():
+        named = {attempt.task_id for attempt in tries if attempt.code == SUCCESS}
+        found = {task.id for task in stored.get(request_id, ())}
+        if len(named | found) > 1:
+            complaints.append(f"create {request_id} made {len(named | found)} tasks in {len(tries)} attempts")
+    return complaints
+
+
+def lost_writes(attempts: Iterable[Attempt], messages: Iterable[Message], records: Iterable[Record]) -> list[str]:
+    """Acknowledged writes whose event is not in the audit log exactly once."""
+    events = defaultdict(set)
+    for message in messages:
+        events[message.task_id, message.version].add(message.event_id)
+    recorded = _count(record.event_id for record in records)
+    complaints = []
+    for attempt in _acknowledged(attempts):
+        found = events.get((attempt.task_id, attempt.version), set())
+        times = sum(recorded.get(event_id, 0) for event_id in found)
+        if times != 1:
+            complaints.append(
+                f"{attempt.operation} of task {attempt.task_id}, version {attempt.version}, was acknowledged; it is"
+                f" published as {len(found)} events and recorded {times} times"
+            )
+    return complaints
+
+
+def recorded_creates(records: Iterable[Record]) -> dict[str, int]:
+    """How many records say that a task was created, by task."""
+    return _count(record.task_id for record in records if record.type == CREATED)
+
+
+def unpublished(tasks: Iterable[Task], messages: Iterable[Message], topics: Iterable[str]) -> list[str]:
+    """Versions that committed and are missing from a topic."""
+    versions = defaultdict(set)
+    for message in messages:
+        versions[message.topic, message.task_id].add(message.version)
+    named = tuple(topics)
+    return [
+        f"task {task.id} is at version {task.version}; {topic} lacks {_some(missing)}"
+        for task in tasks
+        for topic in named
+        if (missing := set(range(1, task.version + 1)) - versions[topic, task.id])
+    ]
+
+
+def disorder(messages: Iterable[Message]) -> list[str]:
+    """Tasks whose versions do not rise one by one through a topic, once repeated deliveries are dropped."""
+    complaints = []
+    for (topic, task_id), delivered in _group(messages, lambda one: (one.topic, one.task_id)).items():
+        partitions = {message.partition for message in delivered}
+        if len(partitions) > 1:
+            complaints.append(f"{topic}: task {task_id} is spread over partitions {sorted(partitions)}")
+            continue
+        first = {message.event_id: message for message in sorted(delivered, key=lambda one: -one.offset)}
+        in_order = sorted(first.values(), key=lambda one: one.offset)
+        complaints += _not_rising(f"{topic}: task {task_id}", [message.version for message in in_order])
+    return complaints
+
+
+def records_amiss(records: Iterable[Record], messages: Iterable[Message]) -> list[str]:
+    """Where the audit log is not the list of published events: each once, in the order of versions, without gaps."""
+    records = list(records)
+    published = {message.event_id: message.version for message in messages}
+    recorded = _count(record.event_id for record in records)
+    complaints = [f"event {event} is recorded {times} times" for event, times in recorded.items() if times > 1]
+    complaints += [f"event {event} is published and not recorded" for event in published.keys() - recorded.keys()]
+    complaints += [f"event {event} is recorded and not published" for event in recorded.keys() - published.keys()]
+    for user_id, chain in _group(records, lambda record: record.user_id).items():
+        chain.sort(key=lambda record: record.position)
+        if [record.position for record in chain] != list(range(1, len(chain) + 1)):
+            complaints.append(f"the records of user {user_id} have gaps in their places")
+        for task_id, history in _group(chain, lambda record: record.task_id).items():
+            versions = [published[record.event_id] for record in history if record.event_id in published]
+            complaints += _not_rising(f"audit log: task {task_id}", versions)
+    return complaints
+
+
+def shown_amiss(
+    subscribers: Mapping[str, str], shown: Iterable[Shown], messages: Iterable[Message], topic: str
+) -> list[str]:
+    """What subscribers missed, saw twice, saw in the wrong order or saw of others.
+
+    subscribers: name to user, each of whom listened before the first of the user's messages.
+    """
+    expected = _group((message for message in messages if message.topic == topic), lambda message: message.user_id)
+    seen = _group(shown, lambda one: one.subscriber)
+    complaints = []
+    for name, user_id in subscribers.items():
+        told = seen.get(name, [])
+        wanted = {message.event_id for message in expected.get(user_id, ())}
+        counts = _count(one.event_id for one in told)
+        complaints += [f"{name} missed event {event}" for event in wanted - counts.keys()]
+        complaints += [f"{name} saw event {event}, which is not its user's" for event in counts.keys() - wanted]
+        complaints += [f"{name} saw event {event} {times} times" for event, times in counts.items() if times > 1]
+        for task_id, changes in _group(told, lambda one: one.task_id).items():
+            for earlier, later in pairwise(changes):
+                if later.version < earlier.version:
+                    complaints.append(f"{name}: task {task_id} goes from version {earlier.version} to {later.version}")
+    return complaints
+
+
+def _acknowledged(attempts: Iterable[Attempt]) -> Iterable[Attempt]:
+    """Each acknowledged write once: a repeated one has the same answer."""
+    return {
+        (attempt.request_id, attempt.task_id, attempt.version): attempt
+        for attempt in attempts
+        if attempt.writes and attempt.code == SUCCESS
+    }.values()
+
+
+def _not_rising(what: str, versions: list[int]) -> list[str]:
+    expected = list(range(1, len(versions) + 1))
+    if versions == expected:
+        return []
+    place = next(place for place, pair in enumerate(zip(versions, expected, strict=True)) if pair[0] != pair[1])
+    return [f"{what} goes through versions … {versions[max(0, place - 1) : place + 3]} …"]
+
+
+def _group(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
+    groups: dict[_Key, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def _count(keys: Iterable[_Key]) -> dict[_Key, int]:
+    counts: dict[_Key, int] = {}
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def _some(versions: set[int]) -> str:
+    return ", ".join(map(str, sorted(versions)[:5]))

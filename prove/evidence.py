@@ -1,0 +1,124 @@
+"""What is left after a run, read raw: topics from the broker, tables from the database."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import confluent_kafka
+import psycopg
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from prove.checker import Message, Record, Task
+from stack.database import MAIN
+from stack.machine import Machine
+from stack.trouble import Trouble
+
+TASK_EVENTS, TASK_UPDATES = "task-events", "task-updates"
+TOPICS = (TASK_EVENTS, TASK_UPDATES)
+_SECONDS = 20.0
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Evidence(NamedTuple):
+    """Everything that the checker is given beside the answers."""
+
+    tasks: list[Task]
+    messages: list[Message]
+    records: list[Record]
+
+    def of(self, topic: str) -> list[Message]:
+        """The messages of one topic."""
+        return [message for message in self.messages if message.topic == topic]
+
+
+class Broker:
+    """A reader of whole topics; belongs to no group and commits nothing."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._client = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "prove",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "log_level": 0,
+            }
+        )
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self._client.close()
+
+    def ends(self, topics: Iterable[str] = TOPICS) -> dict[Place, int]:
+        """The offset that the next message of every partition gets. Raises KafkaException."""
+        found = self._client.list_topics(timeout=_SECONDS).topics
+        places = [(topic, number) for topic in topics for number in found[topic].partitions]
+        return {place: self._client.get_watermark_offsets(TopicPartition(*place), _SECONDS)[1] for place in places}
+
+    def read(self, since: Mapping[Place, int], users: Collection[str]) -> list[Message]:
+        """Messages of these users, from `since` to the present end of every partition. Raises KafkaException."""
+        waiting = {place for place, end in self.ends({topic for topic, _ in since}).items() if end > since[place]}
+        self._client.assign([TopicPartition(*place, since[place] or OFFSET_BEGINNING) for place in since])
+        messages: list[Message] = []
+        while waiting:
+            records = self._client.consume(1000, _SECONDS)
+            if not records:
+                raise Trouble(f"the broker gave nothing for {_SECONDS:.0f} s", advice="`make logs S=kafka`")
+            for record in records:
+                error = record.error()
+                if error is None:
+                    messages.append(_message(record))
+                elif error.code() == confluent_kafka.KafkaError._PARTITION_EOF:
+                    waiting.discard((str(record.topic()), int(record.partition() or 0)))
+        self._client.unassign()
+        return [message for message in messages if message.user_id in users]
+
+
+class Tables:
+    """The database as its administrator sees it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._url = machine.cluster.administrator_url(MAIN)
+
+    def tasks(self, users: Collection[str]) -> list[Task]:
+        """Tasks of these users, deleted ones too."""
+        sql = "SELECT id::text, user_id::text, title, version FROM todo.tasks WHERE user_id = ANY(%s::uuid[])"
+        return [Task(*row) for row in self._rows(sql, users)]
+
+    def records(self, users: Collection[str]) -> list[Record]:
+        """Audit records of these users."""
+        sql = (
+            "SELECT user_id::text, chain_position, event_id::text, event_type, task_id::text"
+            " FROM audit.audit_records WHERE user_id = ANY(%s::uuid[])"
+        )
+        return [Record(*row) for row in self._rows(sql, users)]
+
+    def progress(self, users: Collection[str]) -> tuple[int, int, int]:
+        """How many changes committed, how many of them wait in the outbox, and how many records there are."""
+        sql = (
+            "SELECT (SELECT coalesce(sum(version), 0) FROM todo.tasks WHERE user_id = ANY(%(users)s::uuid[])),"
+            " (SELECT count(*) FROM todo.outbox WHERE key = ANY(%(users)s::text[])),"
+            " (SELECT count(*) FROM audit.audit_records WHERE user_id = ANY(%(users)s::uuid[]))"
+        )
+        with psycopg.connect(self._url) as connection:
+            row = connection.execute(sql, {"users": list(users)}).fetchone()
+        return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, 0)
+
+    def _rows(self, sql: str, users: Collection[str]) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._url) as connection:
+            return connection.execute(sql, [list(users)]).fetchall()
+
+
+def _message(record: confluent_kafka.Message) -> Message:
+    envelope = json.loads(record.value() or b"")
+    return Message(
+        topic=str(record.topic()),
+        partition=int(record.partition() or 0),
+        offset=int(record.offset() or 0),
+        event_id=envelope["id"],
+        type=envelope["type"],
+        user_id=(record.key() or b"").decode(),
+        task_id=envelope["subject"],
+        version=int(envelope["sequence"]),
+    )

@@ -1,0 +1,136 @@
+"""The load: an open loop that sends a request every tick, whatever became of the earlier ones."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mesh.ids import new_id
+from prove.callers import COMPLETE, CREATE, LIST, START, UPDATE, Caller, Order
+from prove.checker import SUCCESS, UNAVAILABLE, Attempt
+from prove.users import User
+
+MOST_IN_FLIGHT = 256
+_AGAIN_SECONDS = 0.2
+_LONGEST_TICK_SECONDS = 0.02
+_FINISH_SECONDS = 15.0
+_SHARES = {CREATE: 40, UPDATE: 20, START: 10, COMPLETE: 10, LIST: 20}
+"""Of a hundred requests; a change without a task to change becomes a create."""
+_NEXT_STEPS = {START: "pending", COMPLETE: "in_progress"}
+
+
+class _Job(NamedTuple):
+    """An order of a user, until it is answered with something else than UNAVAILABLE."""
+
+    user: User
+    order: Order
+    caller: Caller
+    state: str
+    due: float = 0.0
+
+
+@dataclass
+class Load:
+    """Users at work."""
+
+    users: Sequence[User]
+    callers: Sequence[Caller]
+    rate: float
+    """Requests a second, repeated ones included."""
+    chance: random.Random
+    attempts: list[Attempt] = field(default_factory=list)
+    held_back: int = 0
+    """Requests that were due while too many were in flight."""
+    _idle: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    _again: deque[_Job] = field(default_factory=deque)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _stopping: bool = False
+    began: float = 0.0
+    ended: float = 0.0
+
+    async def run(self) -> None:
+        """Sends until `stop`, then sees to it that what was begun gets its answer."""
+        self.began = time.monotonic()
+        sent = 0
+        while not self._stopping:
+            due = int((time.monotonic() - self.began) * self.rate)
+            for _ in range(due - sent):
+                self._tick()
+            sent = due
+            await asyncio.sleep(min(_LONGEST_TICK_SECONDS, 1 / self.rate))
+        self.ended = time.monotonic()
+        await self._finish()
+
+    def stop(self) -> None:
+        """Ends the sending of new orders."""
+        self._stopping = True
+
+    @property
+    def requests_per_second(self) -> float:
+        """What was sent while new orders were."""
+        sent = sum(1 for attempt in self.attempts if attempt.sent <= self.ended)
+        return sent / max(0.001, self.ended - self.began)
+
+    async def _finish(self) -> None:
+        deadline = time.monotonic() + _FINISH_SECONDS
+        while (self._running or self._again) and time.monotonic() < deadline:
+            if self._again and self._again[0].due <= time.monotonic():
+                self._send(self._again.popleft())
+            await asyncio.sleep(1 / self.rate)
+        for task in self._running:
+            task.cancel()
+
+    def _tick(self) -> None:
+        if len(self._running) >= MOST_IN_FLIGHT:
+            self.held_back += 1
+        elif self._again and self._again[0].due <= time.monotonic():
+            self._send(self._again.popleft())
+        else:
+            self._send(self._new_job())
+
+    def _new_job(self) -> _Job:
+        user, caller = self.chance.choice(self.users), self.chance.choice(self.callers)
+        operation = self.chance.choices(list(_SHARES), list(_SHARES.values()))[0]
+        idle = self._idle.setdefault(user.id, {"pending": [], "in_progress": [], "complete": []})
+        request_id = new_id()
+        if operation == LIST:
+            return _Job(user, Order(LIST), caller, "")
+        state = _NEXT_STEPS.get(operation) or self.chance.choice(list(idle))
+        if operation != CREATE and idle[state]:
+            place = self.chance.randrange(len(idle[state]))
+            idle[state][place], idle[state][-1] = idle[state][-1], idle[state][place]
+            return _Job(user, Order(operation, request_id, idle[state].pop(), request_id), caller, state)
+        return _Job(user, Order(CREATE, request_id, text=request_id), caller, "")
+
+    def _send(self, job: _Job) -> None:
+        task = asyncio.get_running_loop().create_task(self._attempt(job))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _attempt(self, job: _Job) -> None:
+        sent = time.monotonic()
+        answer = await job.caller.call(job.user.token, job.order)
+        self.attempts.append(
+            Attempt(
+                way=job.caller.way,
+                operation=job.order.operation,
+                user_id=job.user.id,
+                request_id=job.order.request_id,
+                sent=sent,
+                answered=time.monotonic(),
+                code=answer.code,
+                task_id=answer.task_id,
+                version=answer.version,
+            )
+        )
+        if answer.code == SUCCESS and answer.task_id:
+            self._idle[job.user.id][_state_after(job)].append(answer.task_id)
+        elif answer.code == UNAVAILABLE and job.order.operation != LIST:
+            self._again.append(job._replace(due=time.monotonic() + _AGAIN_SECONDS))
+
+
+def _state_after(job: _Job) -> str:
+    return {CREATE: "pending", START: "in_progress", COMPLETE: "complete"}.get(job.order.operation, job.state)

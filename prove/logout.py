@@ -1,0 +1,144 @@
+"""Logout: how long an ended session is still served, by every replica, and how long its streams stay open."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple
+
+import grpc
+from focusmesh.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from focusmesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
+from focusmesh.todo.v1 import task_service_pb2, task_service_pb2_grpc
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from prove.promises import Promise
+from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
+from prove.users import Accounts, User
+from stack.layout import LOOPBACK
+from stack.machine import Machine
+
+ALLOWED_SECONDS = 2.0
+_OPEN_SECONDS = 10.0
+_WATCHED_SECONDS = 3.0
+_PAUSE_SECONDS = 0.02
+_SIGN_IN_AGAIN = 4401
+"""Close code of a WebSocket whose session ended."""
+
+_Metadata = tuple[tuple[str, str], ...]
+_READS: dict[str, Callable[[grpc.aio.Channel, _Metadata], Awaitable[object]]] = {
+    "auth": lambda channel, metadata: user_service_pb2_grpc.UserServiceStub(channel).GetMe(
+        user_service_pb2.GetMeRequest(), metadata=metadata, timeout=5
+    ),
+    "todo": lambda channel, metadata: task_service_pb2_grpc.TaskServiceStub(channel).ListTasks(
+        task_service_pb2.ListTasksRequest(page_size=1), metadata=metadata, timeout=5
+    ),
+    "audit": lambda channel, metadata: audit_service_pb2_grpc.AuditServiceStub(channel).ListAuditRecords(
+        audit_service_pb2.ListAuditRecordsRequest(page_size=1), metadata=metadata, timeout=5
+    ),
+}
+"""One read of every service that answers single calls."""
+
+
+class Delay(NamedTuple):
+    """How long one place went on serving a session, from the moment its end was asked for."""
+
+    place: str
+    seconds: float
+    wrong: str = ""
+    """What is wrong besides."""
+
+
+async def prove(machine: Machine, accounts: Accounts, users: list[User]) -> Promise:
+    """Signs sessions out and watches every replica and its open streams. users: signed in for this alone."""
+    found = [
+        delay
+        for watched in await asyncio.gather(*(_sign_out(machine, accounts, user) for user in users))
+        for delay in watched
+    ]
+    slowest = max(found, key=lambda delay: delay.seconds)
+    return Promise.unless(
+        [
+            f"{delay.place}: {delay.wrong or f'{delay.seconds:.2f} s'}"
+            for delay in found
+            if delay.wrong or delay.seconds > ALLOWED_SECONDS
+        ],
+        f"logout holds on every replica, and closes streams, in {ALLOWED_SECONDS:.0f} s",
+        f"{slowest.seconds * 1000:.0f} ms at the slowest of {len(found)} places ({slowest.place})",
+    )
+
+
+async def _sign_out(machine: Machine, accounts: Accounts, user: User) -> list[Delay]:
+    streams = list(_streams(machine, user))
+    opened = [asyncio.Event() for _ in streams]
+    endings = [asyncio.create_task(_ending(stream, begun)) for stream, begun in zip(streams, opened, strict=True)]
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*(begun.wait() for begun in opened)), _OPEN_SECONDS)
+    began = time.monotonic()
+    reads = [asyncio.create_task(_read(*place, user.token, began)) for place in _places(machine)]
+    await accounts.sign_out(user)
+    delays = list(await asyncio.gather(*reads))
+    for stream, begun, ending in zip(streams, opened, endings, strict=True):
+        if not ending.done():
+            ending.cancel()
+            delays.append(Delay(stream.name, _WATCHED_SECONDS, "is still open"))
+        else:
+            ended, wrong = ending.result()
+            delays.append(Delay(stream.name, ended - began, wrong if begun.is_set() else f"did not open: {wrong}"))
+    return delays
+
+
+def _places(machine: Machine) -> Iterator[tuple[str, str, str]]:
+    """Name, service and address of every replica that answers single calls, and of the gateway."""
+    for replica in machine.replicas:
+        if replica.service.name in _READS:
+            yield replica.name, replica.service.name, f"{LOOPBACK}:{replica.port(machine.ports)}"
+    yield "gateway", "todo", machine.gateway_target
+
+
+async def _read(place: str, service: str, target: str, token: str, began: float) -> Delay:
+    """Reads on, also after the first refusal: a session that ended must not come back."""
+    served = 0.0
+    wrong = "is never refused"
+    async with grpc.aio.insecure_channel(target) as channel:
+        while time.monotonic() < began + _WATCHED_SECONDS:
+            try:
+                await _READS[service](channel, (("authorization", f"Bearer {token}"),))
+                served = time.monotonic() - began
+            except grpc.aio.AioRpcError as error:
+                refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+                wrong = "" if refused else f"is answered {error.code().name}"
+            await asyncio.sleep(_PAUSE_SECONDS)
+    return Delay(place, served, wrong)
+
+
+def _streams(machine: Machine, user: User) -> Iterator[Subscriber]:
+    """One stream by each door of every replica, and by each through the gateway."""
+    chance = random.Random()  # noqa: S311 (never used: these do not leave by themselves)
+    yield WebSocketSubscriber("a WebSocket through the gateway", user, machine.gateway_target, chance)
+    yield GrpcSubscriber("Subscribe through the gateway", user, machine.gateway_target, chance)
+    for replica in machine.replicas:
+        if (port := replica.websocket_port(machine.ports)) is not None:
+            yield WebSocketSubscriber(f"a WebSocket at {replica.name}", user, f"{LOOPBACK}:{port}", chance)
+            target = f"{LOOPBACK}:{replica.port(machine.ports)}"
+            yield GrpcSubscriber(f"Subscribe at {replica.name}", user, target, chance)
+
+
+async def _ending(stream: Subscriber, opened: asyncio.Event) -> tuple[float, str]:
+    """When the stream ended, and what was wrong with the way it did."""
+    wrong = ""
+    try:
+        async for _ in stream.frames(""):
+            opened.set()
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+            wrong = f"ended with {error.code().name}"
+    except InvalidStatus as error:
+        wrong = f"was refused with {error.response.status_code}"
+    except ConnectionClosed as error:
+        if error.rcvd is None or error.rcvd.code != _SIGN_IN_AGAIN:
+            wrong = f"was closed with {error.rcvd}"
+    else:
+        wrong = "ended without saying why"
+    return time.monotonic(), wrong

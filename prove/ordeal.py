@@ -1,0 +1,66 @@
+"""The ordeal: everything that is killed, then everything that is restarted, then everybody who signs out."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from prove import faults, logout
+from prove.faults import Outage
+from prove.load import Load
+from prove.plan import Plan
+from prove.promises import Promise, note
+from prove.users import Accounts, User
+from stack.machine import Machine
+
+
+class Rolling(NamedTuple):
+    """The restart of every replica of some services, in seconds of the steady clock."""
+
+    services: tuple[str, ...]
+    began: float
+    ended: float
+
+
+@dataclass
+class Ordeal:
+    """What is done to a stack under load, and when."""
+
+    machine: Machine
+    plan: Plan
+    accounts: Accounts
+    leavers: Sequence[User]
+    """Users with sessions of their own, who sign out in the end."""
+    outages: list[Outage] = field(default_factory=list)
+    rollings: list[Rolling] = field(default_factory=list)
+    faults_ended: float = 0.0
+    logout: Promise | None = None
+
+    async def __call__(self, load: Load) -> None:
+        """Strikes, restarts, signs out. Raises Trouble when something does not come back."""
+        await self._strike()
+        self.faults_ended = time.monotonic()
+        await asyncio.sleep(self.plan.rest_seconds)
+        await self._restart(load)
+        leavers = [await self.accounts.sign_in(user) for user in self.leavers]
+        self.logout = await logout.prove(self.machine, self.accounts, leavers)
+
+    async def _strike(self) -> None:
+        await asyncio.sleep(self.plan.calm_seconds)
+        for name in faults.names(self.machine):
+            outage = await asyncio.to_thread(faults.strike, self.machine, name)
+            note(f"{outage.how} of {name}: back after {outage.seconds:.1f} s")
+            self.outages.append(outage)
+            await asyncio.sleep(self.plan.calm_seconds)
+
+    async def _restart(self, load: Load) -> None:
+        names = tuple(service.name for service in self.machine.services)
+        for together in [names] if self.plan.side_by_side else [(name,) for name in names]:
+            began, sent = time.monotonic(), len(load.attempts)
+            await asyncio.gather(*(asyncio.to_thread(self.machine.restart_service, name) for name in together))
+            # Calls that were on their way count too.
+            await asyncio.sleep(1.0)
+            self.rollings.append(Rolling(together, began, time.monotonic()))
+            seconds = time.monotonic() - began
+            note(f"restarted {', '.join(together)} in {seconds:.1f} s, under {len(load.attempts) - sent} requests")

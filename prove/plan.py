@@ -1,0 +1,81 @@
+"""How much is proven, and against what: read from the environment of `make prove`."""
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from stack.layout import RUN, Ports, State
+from stack.trouble import Trouble
+
+FOLDER = RUN / "prove"
+REPLICAS = 2
+_PORT_BASE = 26000
+_GENEROUS = "1000000 then 1000000/s"
+OWN_ENVIRONMENT = {
+    f"FOCUSMESH_GATEWAY_RATE_{name}": _GENEROUS for name in ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
+}
+"""One address stands for all users here: the gateway's allowances are another proof's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    running: bool
+    """Against the stack of `make up`; otherwise against one of its own, which is gone afterwards."""
+    rate: float
+    """Requests a second."""
+    users: int
+    subscribers: int
+    calm_seconds: float
+    """Between two faults."""
+    settle_seconds: float
+    """How long effects may take to arrive after the load."""
+    rest_seconds: float
+    """Between the last fault and the first restart."""
+    side_by_side: bool
+    """Whether services are restarted at the same time; each still one replica after the other."""
+    logouts: int
+    port_base: int = _PORT_BASE
+    folder: Path = FOLDER
+
+    @property
+    def state(self) -> State:
+        """Of its own stack."""
+        return State(self.folder / "stack")
+
+    @property
+    def ports(self) -> Ports:
+        """Of its own stack."""
+        return Ports(self.port_base)
+
+    @property
+    def report(self) -> Path:
+        """For scripts."""
+        return self.folder / "latest.json"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second. Raises Trouble."""
+        quick, running = (environment.get(name, "") not in ("", "0") for name in ("QUICK", "RUNNING"))
+        seed = environment.get("SEED") or str(random.SystemRandom().randrange(10**9))
+        # The allowances of `make up` hold for whoever comes from one address.
+        rate = environment.get("RATE") or ("100" if running else "200")
+        if not seed.isdecimal() or not rate.isdecimal() or int(rate) < 1:
+            raise Trouble(f"SEED={seed} RATE={rate} are not whole numbers", advice="`make prove SEED=1 RATE=200`")
+        return cls(
+            seed=int(seed),
+            running=running,
+            rate=float(rate),
+            users=8 if running else 24,
+            subscribers=8,
+            calm_seconds=1.5 if quick else 5.0,
+            settle_seconds=30.0 if quick else 60.0,
+            rest_seconds=6.0 if quick else 12.0,
+            side_by_side=quick,
+            logouts=2 if quick else 5,
+        )

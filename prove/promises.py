@@ -1,0 +1,48 @@
+"""Promises: what is proven, with its figure, on a line of its own and in a file for scripts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.terminal import GREEN, GREY, RED, colour
+
+_SHOWN_COMPLAINTS = 5
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One line of the report."""
+
+    name: str
+    figure: str
+    holds: bool
+    complaints: Sequence[str] = ()
+    """Why it does not hold."""
+
+    @classmethod
+    def unless(cls, complaints: Sequence[str], name: str, figure: str) -> "Promise":
+        """A promise that holds when there is nothing to complain about."""
+        return cls(name, figure, not complaints, complaints)
+
+
+def show(promise: Promise) -> None:
+    """Prints a promise, and the first of what stands against it."""
+    mark = colour("✓", GREEN) if promise.holds else colour("✗", RED)
+    print(f"  {mark} {promise.name:<76} {promise.figure}", flush=True)
+    for complaint in promise.complaints[:_SHOWN_COMPLAINTS]:
+        print(colour(f"      {complaint}", RED))
+    if (more := len(promise.complaints) - _SHOWN_COMPLAINTS) > 0:
+        print(colour(f"      and {more} more", RED))
+
+
+def note(text: str) -> None:
+    """Prints what goes on."""
+    print(colour(f"  {text}", GREY), flush=True)
+
+
+def write(path: Path, seed: int, promises: Sequence[Promise]) -> None:
+    """Writes the report for scripts."""
+    told = [{"name": promise.name, "figure": promise.figure, "holds": promise.holds} for promise in promises]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"seed": seed, "promises": told}, indent=1, ensure_ascii=False) + "\n")

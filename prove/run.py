@@ -1,0 +1,81 @@
+"""`make prove`: load, faults, checker. A line per promise, `.run/prove/latest.json`, and the exit status."""
+
+import asyncio
+import shutil
+import sys
+import time
+
+from prove import promises, verdict
+from prove.ordeal import Ordeal
+from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
+from prove.promises import Promise, note
+from prove.trial import conduct
+from prove.users import Accounts
+from stack import registry
+from stack.interrupts import raise_on_every_end
+from stack.layout import main_state
+from stack.machine import Machine
+from stack.trouble import Trouble, run_command
+
+
+def prove(plan: Plan) -> list[Promise]:
+    """Runs everything that a plan says; reports, and returns, the promises. Raises Trouble."""
+    print(f"prove: seed {plan.seed} (`make prove SEED={plan.seed}` does the same again)", flush=True)
+    began = time.monotonic()
+    if plan.running:
+        found = asyncio.run(_prove(_running(), plan))
+    else:
+        shutil.rmtree(plan.state.folder, ignore_errors=True)
+        with Machine(
+            plan.state,
+            plan.ports,
+            replicas=dict.fromkeys(_service_names(), REPLICAS),
+            environment=OWN_ENVIRONMENT,
+        ) as machine:
+            note(f"a stack of its own, {REPLICAS} replicas of each service, after {time.monotonic() - began:.0f} s")
+            found = asyncio.run(_prove(machine, plan))
+    promises.write(plan.report, plan.seed, found)
+    held = sum(promise.holds for promise in found)
+    print(f"prove: {held} of {len(found)} promises hold, after {time.monotonic() - began:.0f} s; {plan.report}")
+    return found
+
+
+async def _prove(machine: Machine, plan: Plan) -> list[Promise]:
+    accounts = Accounts(machine.gateway_url)
+    try:
+        ordeal = Ordeal(machine, plan, accounts, await accounts.make(plan.logouts))
+        trial = await conduct(machine, plan, accounts, ordeal)
+    finally:
+        await accounts.close()
+    found = []
+    for promise in verdict.promises(trial, ordeal):
+        promises.show(promise)
+        found.append(promise)
+    return found
+
+
+def _service_names() -> list[str]:
+    return list(registry.load().services)
+
+
+def _running() -> Machine:
+    """The stack of `make up`, when it is fit for a rolling restart."""
+    machine = Machine.running(main_state())
+    advice = f"`make down`, then `make up REPLICAS={','.join(f'{name}={REPLICAS}' for name in _service_names())}`"
+    if machine is None:
+        raise Trouble("no stack runs", advice=advice)
+    for service in machine.services:
+        if len(machine.replicas_of(service.name)) < REPLICAS:
+            raise Trouble(f"{service.name} has one replica; a rolling restart needs {REPLICAS}", advice=advice)
+    return machine
+
+
+def main() -> None:
+    """Proves what the environment asks for; ends with status 1 when a promise does not hold."""
+    raise_on_every_end()
+    if not all(promise.holds for promise in prove(Plan.from_environment())):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_command(main)

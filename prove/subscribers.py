@@ -1,0 +1,99 @@
+"""Subscribers: clients of the realtime service that come back with their cursor, however they were cut off."""
+
+import asyncio
+import json
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from focusmesh.realtime.v1 import realtime_service_pb2 as pb
+from focusmesh.realtime.v1 import realtime_service_pb2_grpc as rpc
+from google.protobuf.json_format import MessageToDict
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+from websockets.typing import Subprotocol
+
+from prove.checker import Shown
+from prove.users import User
+
+_AGAIN_SECONDS = 0.2
+_OPEN_SECONDS = 5.0
+_STAYS_SECONDS = (2.0, 6.0)
+"""After a time between these a subscriber goes by itself, to come back with its cursor."""
+Frame = dict[str, Any]
+
+
+class Subscriber(ABC):
+    """One client; keeps what it was shown."""
+
+    def __init__(self, name: str, user: User, target: str, chance: random.Random) -> None:
+        """target: host:port of the gateway."""
+        self.name, self.user, self.target = name, user, target
+        self.shown: list[Shown] = []
+        self.opened = asyncio.Event()
+        self.visits = 0
+        """How often it connected."""
+        self.resyncs = 0
+        """How often it was told that something was lost."""
+        self.refusals: list[str] = []
+        self._cursor = ""
+        self._chance = chance
+
+    async def run(self) -> None:
+        """Listens until it is cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._chance.uniform(*_STAYS_SECONDS)):
+                    await self._visit()
+            except (OSError, WebSocketException, grpc.aio.AioRpcError) as error:  # OSError: also its own leaving
+                if not isinstance(error, TimeoutError):
+                    self.refusals.append(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _visit(self) -> None:
+        async with aclosing(self.frames(self._cursor)) as frames:
+            self.visits += 1
+            async for frame in frames:
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if change := frame.get("change"):
+            self.shown.append(
+                Shown(self.name, self.user.id, change["eventId"], change["subjectId"], int(change["version"]))
+            )
+        if "resync" in frame:
+            self.resyncs += 1
+        self._cursor = frame["cursor"]
+        self.opened.set()
+
+    @abstractmethod
+    def frames(self, cursor: str) -> AsyncGenerator[Frame, None]:
+        """Frames in JSON form after a cursor, or from now on."""
+
+
+class WebSocketSubscriber(Subscriber):
+    """Listens as a browser does: the token among the subprotocols."""
+
+    async def frames(self, cursor: str) -> AsyncGenerator[Frame, None]:
+        """Frames as the socket brings them."""
+        protocols = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{self.user.token}")]
+        address = f"ws://{self.target}/v1/realtime?cursor={cursor}"
+        async with connect(address, subprotocols=protocols, open_timeout=_OPEN_SECONDS, close_timeout=1) as socket:
+            async for text in socket:
+                yield json.loads(text)
+
+
+class GrpcSubscriber(Subscriber):
+    """Listens by gRPC."""
+
+    async def frames(self, cursor: str) -> AsyncGenerator[Frame, None]:
+        """Frames as the RPC streams them."""
+        async with grpc.aio.insecure_channel(self.target) as channel:
+            stream = rpc.RealtimeServiceStub(channel).Subscribe(
+                pb.SubscribeRequest(cursor=cursor), metadata=(("authorization", f"Bearer {self.user.token}"),)
+            )
+            async for reply in stream:
+                yield MessageToDict(reply.event)

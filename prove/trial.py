@@ -1,0 +1,96 @@
+"""A trial: users work and subscribers listen while something is done to the stack; and what is left afterwards."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from prove.callers import Callers
+from prove.evidence import Broker, Evidence, Tables
+from prove.load import Load
+from prove.plan import Plan
+from prove.promises import note
+from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
+from prove.users import Accounts, User
+from stack.machine import Machine
+from stack.trouble import Trouble
+
+_OPEN_SECONDS = 20.0
+_POLL_SECONDS = 0.2
+
+
+@dataclass
+class Trial:
+    """What was done, and what is left of it."""
+
+    users: list[User]
+    load: Load
+    subscribers: list[Subscriber]
+    evidence: Evidence
+    broken_chains: list[User]
+    seconds_to_settle: float
+
+
+async def conduct(machine: Machine, plan: Plan, accounts: Accounts, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
+    """Runs the load and the subscribers during an ordeal, waits for the last effect, and collects the evidence."""
+    chance = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
+    users = await accounts.make(plan.users)
+    ids = {user.id for user in users}
+    broker, tables = Broker(machine.kafka_bootstrap), Tables(machine)
+    since = await asyncio.to_thread(broker.ends)
+    subscribers = [_subscriber(number, users, machine, chance) for number in range(plan.subscribers)]
+    listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
+    async with Callers(machine.gateway_url, machine.gateway_target) as callers:
+        await _all_open(subscribers)
+        load = Load(users, callers.every, plan.rate, chance)
+        working = asyncio.create_task(load.run())
+        try:
+            await ordeal(load)
+        finally:
+            load.stop()
+            await working
+    note(f"{len(load.attempts)} requests were sent; waiting for their last effects")
+    stopped = time.monotonic()
+    await _settle(tables, ids, subscribers, plan.settle_seconds)
+    settled = time.monotonic() - stopped
+    for task in listening:
+        task.cancel()
+    await asyncio.gather(*listening, return_exceptions=True)
+    evidence = await asyncio.to_thread(
+        lambda: Evidence(tables.tasks(ids), broker.read(since, ids), tables.records(ids))
+    )
+    broker.close()
+    broken = [user for user in users if not await accounts.chain_is_whole(user)]
+    return Trial(users, load, subscribers, evidence, broken, settled)
+
+
+def _subscriber(number: int, users: list[User], machine: Machine, chance: random.Random) -> Subscriber:
+    """Three of four by WebSocket; some users have two."""
+    kind = GrpcSubscriber if number % 4 == 3 else WebSocketSubscriber
+    user = users[number * 3 // 4 % len(users)]
+    return kind(f"subscriber {number + 1}", user, machine.gateway_target, random.Random(chance.random()))  # noqa: S311
+
+
+async def _all_open(subscribers: list[Subscriber]) -> None:
+    """Who begins to listen later than the load could miss something rightly."""
+    try:
+        async with asyncio.timeout(_OPEN_SECONDS):
+            await asyncio.gather(*(subscriber.opened.wait() for subscriber in subscribers))
+    except TimeoutError:
+        closed = [subscriber for subscriber in subscribers if not subscriber.opened.is_set()]
+        why = closed[0].refusals[-1:] or ["no answer"]
+        raise Trouble(f"{len(closed)} streams did not open: {why[0]}", advice="`make logs S=realtime-0`") from None
+
+
+async def _settle(tables: Tables, ids: set[str], subscribers: list[Subscriber], seconds: float) -> None:
+    """Returns when every change was recorded and shown, or should have been: the checker says what is missing."""
+    deadline = time.monotonic() + seconds
+    watched = {subscriber.user.id for subscriber in subscribers}
+    while time.monotonic() < deadline:
+        committed, waiting, recorded = await asyncio.to_thread(tables.progress, ids)
+        if recorded >= committed and not waiting:
+            changes = {user: (await asyncio.to_thread(tables.progress, {user}))[0] for user in watched}
+            if all(len(subscriber.shown) >= changes[subscriber.user.id] for subscriber in subscribers):
+                return
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,157 @@
+"""The verdict: promises out of what was done and what is left."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prove import checker
+from prove.checker import SUCCESS, Attempt
+from prove.evidence import TASK_EVENTS, TASK_UPDATES, TOPICS
+from prove.faults import Outage
+from prove.ordeal import Ordeal
+from prove.promises import Promise
+from prove.trial import Trial
+from stack.parts import kafka, postgres
+
+FIRST_SUCCESS_SECONDS = 2.0
+_LEAST_SHARE_OF_RATE = 0.9
+
+
+def promises(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
+    """Every promise, in the order of the report."""
+    yield _rate(trial, ordeal.plan.rate)
+    yield from _answers(trial, ordeal)
+    yield from _effects(trial)
+    yield _subscribers(trial)
+    yield from _restarts(trial, ordeal)
+    if ordeal.logout is not None:
+        yield ordeal.logout
+
+
+def _rate(trial: Trial, rate: float) -> Promise:
+    sent = trial.load.requests_per_second
+    return Promise(
+        "the load was what it says",
+        f"{sent:.0f} of {rate:.0f} requests/s for {trial.load.ended - trial.load.began:.0f} s,"
+        f" {len(trial.users)} users, {trial.load.held_back} held back",
+        sent >= rate * _LEAST_SHARE_OF_RATE,
+    )
+
+
+def _answers(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
+    """What callers noticed of the faults."""
+    attempts = [attempt for attempt in trial.load.attempts if attempt.sent < ordeal.faults_ended]
+    outages = ordeal.outages
+    slowest = max(outages, key=lambda outage: outage.seconds)
+    yield Promise(
+        "everything that was killed came back by itself",
+        f"{len(outages)} of {len(outages)}, the slowest {slowest.name} after {slowest.seconds:.1f} s",
+        True,
+    )
+    counts = Counter(attempt.code for attempt in attempts)
+    yield Promise.unless(
+        checker.other_answers(attempts),
+        "no other answer than success or UNAVAILABLE / 503 while it was away",
+        ", ".join(f"{count} {code}" for code, count in counts.most_common()),
+    )
+    for outage in outages:
+        if outage.name == postgres.NAME:
+            yield _first_success(attempts, outage)
+        if outage.name == kafka.NAME:
+            yield _writes_without_kafka(attempts, outage)
+
+
+def _first_success(attempts: Iterable[Attempt], outage: Outage) -> Promise:
+    answered = [one.answered for one in attempts if one.code == SUCCESS and one.answered >= outage.ended]
+    delay = min(answered) - outage.ended if answered else float("inf")
+    return Promise(
+        f"the first success comes at most {FIRST_SUCCESS_SECONDS:.0f} s after Postgres is back",
+        f"{delay:.2f} s; Postgres was away for {outage.seconds:.1f} s",
+        delay <= FIRST_SUCCESS_SECONDS,
+    )
+
+
+def _writes_without_kafka(attempts: Iterable[Attempt], outage: Outage) -> Promise:
+    writes = [one for one in attempts if one.writes and outage.began <= one.sent and one.answered <= outage.ended]
+    refused = [one for one in writes if one.code != SUCCESS]
+    return Promise(
+        "acknowledged writes go on while Kafka is down",
+        f"{len(writes) - len(refused)} in {outage.seconds:.1f} s, {len(refused)} refused",
+        bool(writes) and not refused,
+        [f"{one.operation} by {one.way}: {one.code}" for one in refused],
+    )
+
+
+def _effects(trial: Trial) -> Iterator[Promise]:
+    """What became of the writes."""
+    attempts, evidence = trial.load.attempts, trial.evidence
+    events = evidence.of(TASK_EVENTS)
+    creates = {one.task_id for one in attempts if one.operation == "create" and one.code == SUCCESS}
+    records = checker.recorded_creates(evidence.records)
+    wrong = [f"task {task} has {records.get(task, 0)} records of its creation" for task in creates]
+    yield Promise.unless(
+        [complaint for complaint, task in zip(wrong, creates, strict=True) if records.get(task, 0) != 1],
+        "every acknowledged create is in the audit log exactly once",
+        f"{sum(records.get(task, 0) == 1 for task in creates)} of {len(creates)}",
+    )
+    writes = {(one.task_id, one.version) for one in attempts if one.writes and one.code == SUCCESS}
+    yield Promise.unless(
+        checker.lost_writes(attempts, events, evidence.records),
+        "so is every other acknowledged change",
+        f"{len(writes) - len(creates)} changes, {trial.seconds_to_settle:.1f} s after the last request",
+    )
+    again = Counter(one.request_id for one in attempts if one.operation == "create")
+    yield Promise.unless(
+        checker.created_twice(attempts, evidence.tasks),
+        "a create that is tried again counts once",
+        f"{sum(count > 1 for count in again.values())} were tried again, up to {max(again.values(), default=0)} times",
+    )
+    yield Promise.unless(
+        checker.unpublished(evidence.tasks, evidence.messages, TOPICS),
+        "everything that committed is in both topics",
+        f"{sum(task.version for task in evidence.tasks)} changes of {len(evidence.tasks)} tasks",
+    )
+    repeated = len(evidence.messages) - len({(one.topic, one.event_id) for one in evidence.messages})
+    yield Promise.unless(
+        checker.disorder(evidence.messages),
+        "versions of a task rise by one in each topic",
+        f"{len(evidence.messages)} messages, {repeated} of them delivered again",
+    )
+    yield Promise.unless(
+        checker.records_amiss(evidence.records, events),
+        "the audit log has each event once, in the order of versions",
+        f"{len(evidence.records)} records",
+    )
+    yield Promise.unless(
+        [f"the chain of user {user.id} is not intact" for user in trial.broken_chains],
+        "the audit chain of every user verifies",
+        f"{len(trial.users) - len(trial.broken_chains)} of {len(trial.users)} users",
+    )
+
+
+def _subscribers(trial: Trial) -> Promise:
+    """A resync is an honest word about a loss, and still a loss: the run is shorter than the retention."""
+    shown = [one for subscriber in trial.subscribers for one in subscriber.shown]
+    names = {subscriber.name: subscriber.user.id for subscriber in trial.subscribers}
+    resyncs = sum(subscriber.resyncs for subscriber in trial.subscribers)
+    complaints = checker.shown_amiss(names, shown, trial.evidence.messages, TASK_UPDATES)
+    if resyncs:
+        complaints.append(f"subscribers were told {resyncs} times to read everything again")
+    return Promise.unless(
+        complaints,
+        "subscribers that come back with their cursor miss nothing, see nothing twice",
+        f"{len(shown)} changes to {len(names)} subscribers in {sum(one.visits for one in trial.subscribers)} visits",
+    )
+
+
+def _restarts(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
+    for rolling in ordeal.rollings:
+        during = [one for one in trial.load.attempts if rolling.began <= one.sent <= rolling.ended]
+        failed = [one for one in during if one.code != SUCCESS]
+        yield Promise.unless(
+            [
+                f"{one.operation} by {one.way}, {one.sent - rolling.began:.2f} s after the beginning: {one.code}"
+                for one in failed
+            ],
+            f"rolling restart of {', '.join(rolling.services)}: no failed call",
+            f"{len(during) - len(failed)} of {len(during)} calls succeeded",
+        )
