@@ -48,30 +48,28 @@ def addresses(machine: Machine) -> str:
 
 def first_calls(machine: Machine) -> str:
     """Lines to paste: register, sign in, create a task over REST, list tasks over gRPC."""
-    url = machine.gateway_url
-    email = f"ada{int(time.time())}@example.org"
-    who = f'"email":"{email}","password":"correct horse battery"'
+    url, json_type = machine.gateway_url, "-H 'content-type: application/json'"
+    who = f'{{"email":"ada.{int(time.time())}@example.org","password":"correct horse battery"}}'
+    token = "import json, sys; print(json.load(sys.stdin)[\"tokens\"][\"accessToken\"])"
+    bearer = '-H "authorization: Bearer $TOKEN"'
     grpcurl = BUILD / "bin" / "grpcurl"
     tool = str(grpcurl.relative_to(ROOT)) if grpcurl.exists() else "grpcurl"
     return "\n".join(
         (
-            f"curl -sS {url}/v1/auth:register -H 'content-type: application/json'"
-            f' -d \'{{{who},"displayName":"Ada"}}\'',
-            f"TOKEN=$(curl -sS {url}/v1/auth:login -H 'content-type: application/json' -d '{{{who}}}'"
-            " | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"accessToken\"])')",
-            f"curl -sS {url}/v1/tasks -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json'"
-            ' -d \'{"title":"Buy groceries"}\'',
-            f'{tool} -plaintext -protoset gen/gateway/gateway.binpb -H "authorization: Bearer $TOKEN"'
-            f" {machine.gateway_target} focusmesh.todo.v1.TaskService/ListTasks",
+            f"curl -sS {url}/v1/users {json_type} -d '{who}'",
+            f"TOKEN=$(curl -sS {url}/v1/sessions {json_type} -d '{who}' | python3 -c '{token}')",
+            f"curl -sS {url}/v1/tasks {bearer} {json_type} -d '{{\"title\":\"Buy groceries\"}}'",
+            f"{tool} -plaintext -protoset gen/gateway/gateway.binpb {bearer} {machine.gateway_target}"
+            " focusmesh.todo.v1.TaskService/ListTasks",
         )
     )
 
 
 def show(machine: Machine) -> None:
     """The table of a running stack."""
-    pids = [status.pid for status in machine.status().values() if status.pid]
-    used = sum(map(machine.memory, [*pids, machine.supervisor.pid or 0]))
-    print(f"\n{addresses(machine)}\n\n{first_calls(machine)}\n\nAll processes together hold {mebibytes(used)}.")
+    used = machine.memory(machine.supervisor.pid) if machine.supervisor.pid else 0
+    print(f"\n{addresses(machine)}\n\nPaste and try:\n\n{first_calls(machine)}\n")
+    print(f"All processes together hold {mebibytes(used)}.")
 
 
 def main() -> None:
