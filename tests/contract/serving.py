@@ -1,7 +1,7 @@
 """A service in this process, behind the real guard, with tokens that a test signs itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,10 +71,3 @@ async def _until_serving(channel: grpc.aio.Channel, running: "asyncio.Task[None]
                 running.result()
             if answer.status == health_pb2.HealthCheckResponse.SERVING:
                 return
-
-
-async def eventually(holds: Callable[[], object], seconds: float = 5.0) -> None:
-    """Waits until something holds; fails when it takes longer."""
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.02)

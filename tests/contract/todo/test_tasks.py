@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.ids import new_id
 from tests.contract.refusing import refused
-from tests.contract.serving import eventually
 from tests.contract.todo.conftest import TaskBuilder, Todo
+from tests.patience import until
 
 PENDING = task_pb2.TASK_STATE_PENDING
 IN_PROGRESS = task_pb2.TASK_STATE_IN_PROGRESS
@@ -264,9 +264,9 @@ async def test_a_callers_deadline_leaves_no_query_running(todo: Todo, a_task: Ta
             return int(count)
 
         call = asyncio.create_task(todo.StartTask(task_id=task.id, timeout=0.5))
-        await eventually(lambda: running() == 1)
+        await until(lambda: running() == 1, "the update waits for the row")
         with refused(""):
             await call
-        await eventually(lambda: running() == 0)
+        await until(lambda: running() == 0, "no update waits any more")
         blocker.rollback()
     assert (await todo.StartTask(task_id=task.id)).task.state == IN_PROGRESS

@@ -1,0 +1,131 @@
+"""A service of four RPCs, one of each call shape, that exists for tests of the guard only."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from focusmesh.policy.v1 import policy_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.wrappers_pb2 import StringValue
+
+from mesh.app import App
+from mesh.errors import NotFound
+from mesh.guard import Context, caller
+from mesh.platform import Platform
+from tests.contract.serving import SignerKeys, serving, settings_for
+from tests.e2e.tokens import Signer
+
+SERVICE = "focusmesh.shapes.v1.ShapesService"
+SHAPES = {"Once": (False, False), "Many": (False, True), "Collect": (True, False), "Chat": (True, True)}
+
+
+class NothingThere(NotFound):
+    """A refusal of the test service."""
+
+    reason = "NOTHING_THERE"
+    message = "There is no thing {thing_id}."
+
+
+def declare(service: str, rule: policy_pb2.Rule | None) -> None:
+    """Adds a service with every call shape to the descriptor pool."""
+    package, _, name = service.rpartition(".")
+    file = descriptor_pb2.FileDescriptorProto(name=f"{service}.proto", package=package, syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    declared = file.service.add(name=name)
+    for method, (streams_in, streams_out) in SHAPES.items():
+        added = declared.method.add(
+            name=method,
+            input_type=".google.protobuf.StringValue",
+            output_type=".google.protobuf.StringValue",
+            client_streaming=streams_in,
+            server_streaming=streams_out,
+        )
+        if rule is not None:
+            added.options.Extensions[policy_pb2.rule].CopyFrom(rule)
+    descriptor_pool.Default().Add(file)
+
+
+class Shapes:
+    """Answers with what it was sent; the words `refuse` and `break` do what they say."""
+
+    async def Once(self, request: StringValue, context: Context) -> StringValue:
+        return _answer(request.value, context)
+
+    async def Many(self, request: StringValue, context: Context) -> AsyncIterator[StringValue]:
+        for word in request.value.split():
+            yield _answer(word, context)
+
+    async def Collect(self, requests: AsyncIterator[StringValue], context: Context) -> StringValue:
+        return StringValue(value=" ".join([_answer(request.value, context).value async for request in requests]))
+
+    async def Chat(self, requests: AsyncIterator[StringValue], context: Context) -> AsyncIterator[StringValue]:
+        async for request in requests:
+            yield _answer(request.value, context)
+
+
+def _answer(word: str, context: Context) -> StringValue:
+    if word == "refuse":
+        raise NothingThere(thing_id="t1")
+    if word == "break":
+        raise RuntimeError("the password is hunter2")
+    if word == "who":
+        return StringValue(value=caller(context).user_id)
+    return StringValue(value=word)
+
+
+def register(service: str, servicer: Any, server: Any) -> None:
+    """What a generated `add_…Servicer_to_server` does."""
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    server.add_registered_method_handlers(
+        service,
+        {
+            name: make[shape](getattr(servicer, name), StringValue.FromString, StringValue.SerializeToString)
+            for name, shape in SHAPES.items()
+        },
+    )
+
+
+class Caller:
+    """Calls any shape with words and gives the words of the answer."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def __call__(self, method: str, *words: str, token: str = "") -> list[str]:
+        path = f"/{SERVICE}/{method}"
+        coding = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        requests = [StringValue(value=word) for word in words]
+        joined = StringValue(value=" ".join(words))
+        if method == "Once":
+            return [(await self._channel.unary_unary(path, **coding)(joined, metadata=metadata, timeout=5)).value]
+        if method == "Many":
+            stream = self._channel.unary_stream(path, **coding)(joined, metadata=metadata, timeout=5)
+            return [answer.value async for answer in stream]
+        if method == "Collect":
+            return [(await self._channel.stream_unary(path, **coding)(requests, metadata=metadata, timeout=5)).value]
+        chat = self._channel.stream_stream(path, **coding)(requests, metadata=metadata, timeout=5)
+        return [answer.value async for answer in chat]
+
+
+@pytest.fixture(scope="session")
+def shapes() -> None:
+    """Declares the service, once in a process."""
+    rule = policy_pb2.Rule(access=policy_pb2.ACCESS_USER, scope="tasks:read", rate=policy_pb2.RATE_CLASS_READ)
+    declare(SERVICE, rule)
+
+
+@pytest.fixture
+async def call(shapes: None, valkey: str, signer: Signer) -> AsyncIterator[Caller]:
+    """Calls the service behind the real guard."""
+    platform = Platform("shapes", settings_for(redis_url=valkey), SignerKeys(signer))
+    registered = [(lambda servicer, server: register(SERVICE, servicer, server), Shapes())]
+    app = App("shapes", platform.settings, platform.tokens, registered, [platform.revocations])
+    async with serving(app) as channel:
+        yield Caller(channel)
