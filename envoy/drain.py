@@ -6,33 +6,22 @@ SIGTERM cuts nothing. SIGTERM alone cuts every call in flight.
 
 import argparse
 import http.client
-import socket
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from envoy.process import DRAIN_SECONDS
+from stack.unix_http import UnixConnection
 
 _POLL_SECONDS = 0.05
-_ACTIVE = "http.entry.downstream_rq_active"
+_ACTIVE = r"^cluster\..*\.upstream_rq_active$"
+_OWN = {f"cluster.{name}.upstream_rq_active" for name in ("admin", "keys", "otlp")}
+"""Calls of the gateway itself."""
 
 
 class DrainError(Exception):
     """The administration did not answer as it should."""
-
-
-class _Administration(http.client.HTTPConnection):
-    """The gateway's administration, on its unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("gateway", timeout=5)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def drain(admin_socket: Path, *, notice_seconds: float = DRAIN_SECONDS, longest_seconds: float = 30.0) -> bool:
@@ -52,12 +41,13 @@ def drain(admin_socket: Path, *, notice_seconds: float = DRAIN_SECONDS, longest_
 
 def calls(admin_socket: Path) -> int:
     """How many calls the gateway serves right now; raises DrainError."""
-    answer = _ask(admin_socket, "GET", f"/stats?filter=^{_ACTIVE}$")
-    return int(answer.partition(":")[2].strip() or 0)
+    lines = _ask(admin_socket, "GET", f"/stats?filter={_ACTIVE}").splitlines()
+    figures = [line.rpartition(": ")[::2] for line in lines]
+    return sum(int(figure) for name, figure in figures if name not in _OWN)
 
 
 def _ask(admin_socket: Path, verb: str, path: str) -> str:
-    connection = _Administration(admin_socket)
+    connection = UnixConnection(admin_socket)
     try:
         connection.request(verb, path)
         answer = connection.getresponse()

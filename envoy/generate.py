@@ -108,14 +108,27 @@ def _bucket(bucket: Bucket) -> dict[str, Any]:
 def _tracing(settings: GatewaySettings) -> dict[str, Any] | None:
     if settings.otlp is None:
         return None
+    samplers = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3"
+    percentage = {"numerator": round(settings.trace_percent * 10_000), "denominator": "MILLION"}
+    own = {
+        "name": "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
+        "typed_config": {
+            "@type": f"{samplers}.TraceIdRatioBasedSamplerConfig",
+            "sampling_percentage": percentage,
+        },
+    }
     config = {
         "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
         "grpc_service": {"envoy_grpc": {"cluster_name": "otlp"}, "timeout": "1s"},
         "service_name": "gateway",
+        # What the caller decided holds for the whole trace.
+        "sampler": {
+            "name": "envoy.tracers.opentelemetry.samplers.parent_based",
+            "typed_config": {"@type": f"{samplers}.ParentBasedSamplerConfig", "wrapped_sampler": own},
+        },
     }
     return {
         "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": config},
-        "random_sampling": {"value": settings.trace_percent},
         "spawn_upstream_span": True,
     }
 

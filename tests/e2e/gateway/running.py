@@ -91,6 +91,12 @@ class Running:
             self._process.wait(START_SECONDS)
             self._process = None
 
+    def is_open(self) -> bool:
+        """Whether a load balancer would send calls to it."""
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+        return False
+
     def access_log(self) -> str:
         """What it has logged of calls."""
         path = self.folder / "access.log"
@@ -111,9 +117,7 @@ class Running:
     def _takes_calls(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "envoy.log").read_text()[-2000:]
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/healthz").status_code == 200
-        return False
+        return self.is_open()
 
 
 @contextlib.contextmanager
