@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from mesh import clock
 from mesh.app import App, main
 from mesh.consumer import Consumer
+from mesh.identity import KeySource
 from mesh.platform import Platform
 from mesh.policy import policy_of
 from services.realtime.cache.feeds import WAIT_SECONDS, Feeds
@@ -21,9 +22,9 @@ from services.realtime.handlers.websocket import WebSocketServer
 from services.realtime.settings import Settings
 
 
-def build(settings: Settings) -> App:
-    """The service, wired."""
-    platform = Platform("realtime", settings)
+def build(settings: Settings, keys: KeySource | None = None) -> App:
+    """The service, wired. keys: instead of those that auth publishes."""
+    platform = Platform("realtime", settings, keys)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 1))
     tail = Redis.from_url(
         settings.redis_url, socket_connect_timeout=1, socket_timeout=2 + WAIT_SECONDS, retry=Retry(NoBackoff(), 0)

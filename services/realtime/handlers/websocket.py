@@ -97,6 +97,8 @@ class WebSocketServer:
             self._server = None
 
     async def _listen(self) -> None:
+        # It tells of every connection at INFO.
+        logging.getLogger("websockets").setLevel(logging.WARNING)
         self._server = await serve(
             self._serve,
             self._host,
