@@ -1,0 +1,208 @@
+"""The load generator, a process of its own: reads one job a line as JSON, and answers each with one line.
+
+    python -m bench.load
+
+Closed loop: as many callers as are to be in flight, each sending its next request when its last was answered. gRPC goes
+through grpc.aio with bytes in and bytes out, the same for every gRPC row; REST through a bare HTTP/1.1 client on
+keep-alive connections, one a caller. Every create carries a `request_id` of its own.
+"""
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from time import perf_counter
+from typing import TypeAlias
+
+import grpc
+import httptools
+import uvloop
+
+CHANNELS = 4
+"""Most connections of a gRPC job; each is shared by several callers."""
+_CALL_SECONDS = 10.0
+_FAILURES_KEPT = 3
+
+Call: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class FailedError(Exception):
+    """An answer that is not a success."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One measurement."""
+
+    kind: str
+    """grpc or http."""
+    address: str
+    """host:port."""
+    path: str
+    method: str = "POST"
+    """Of HTTP."""
+    headers: dict[str, str]
+    body: str = ""
+    """Hexadecimal."""
+    fresh_id: str = ""
+    """Hexadecimal; what comes before a request_id. With it, that and a fresh UUID are put before the body."""
+    in_flight: int
+    seconds: float
+
+
+@dataclass
+class Outcome:
+    """What a job found out."""
+
+    seconds: float = 0.0
+    succeeded: int = 0
+    failed: int = 0
+    failures: list[str] = field(default_factory=list)
+    """The first few."""
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+
+    def fail(self, error: Exception) -> None:
+        """Counts a failure."""
+        self.failed += 1
+        if len(self.failures) < _FAILURES_KEPT:
+            self.failures.append(f"{type(error).__name__}: {error}")
+
+
+def bodies(job: Job) -> Callable[[], bytes]:
+    """Makes the body of the next request."""
+    body = bytes.fromhex(job.body)
+    if not job.fresh_id:
+        return lambda: body
+    before = bytes.fromhex(job.fresh_id) + str(uuid.uuid4())[:24].encode()
+    numbers = count()
+    return lambda: b"%b%012x%b" % (before, next(numbers), body)
+
+
+@asynccontextmanager
+async def grpc_calls(job: Job) -> AsyncIterator[list[Call]]:
+    """A call for every caller."""
+    metadata = tuple(job.headers.items())
+    body = bodies(job)
+    async with AsyncExitStack() as stack:
+        methods: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = []
+        for _ in range(min(CHANNELS, job.in_flight)):
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(job.address, options=options))
+            await channel.channel_ready()
+            methods.append(channel.unary_unary(job.path))
+
+        def caller(method: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]") -> Call:
+            async def call() -> None:
+                if not await method(body(), metadata=metadata, timeout=_CALL_SECONDS):
+                    raise FailedError("empty answer")
+
+            return call
+
+        yield [caller(methods[place % len(methods)]) for place in range(job.in_flight)]
+
+
+class HttpConnection(asyncio.Protocol):
+    """One request at a time."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[bytes] | None = None
+        self._body = b""
+        self.transport: asyncio.Transport
+
+    async def send(self, request: bytes) -> None:
+        """Returns when the answer is there; raises FailedError unless it is 200."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._body = b""
+        self.transport.write(request)
+        async with asyncio.timeout(_CALL_SECONDS):
+            body = await self._answer
+        if self._parser.get_status_code() != 200:
+            raise FailedError(f"{self._parser.get_status_code()} {body[:300].decode(errors='replace')}")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (for the type checker)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(FailedError(f"connection lost: {exc}"))
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(self._body)
+
+
+@asynccontextmanager
+async def http_calls(job: Job) -> AsyncIterator[list[Call]]:
+    """A call for every caller."""
+    body = bodies(job)
+    head = "".join(f"{name}: {value}\r\n" for name, value in {"host": job.address, **job.headers}.items())
+    start = f"{job.method} {job.path} HTTP/1.1\r\n{head}content-length: {len(body())}\r\n\r\n".encode()
+    host, _, port = job.address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    connections: list[HttpConnection] = []
+    try:
+        for _ in range(job.in_flight):
+            _, connection = await loop.create_connection(HttpConnection, host, int(port))
+            connections.append(connection)
+
+        def caller(connection: HttpConnection) -> Call:
+            return lambda: connection.send(start + body())
+
+        yield [caller(connection) for connection in connections]
+    finally:
+        for connection in connections:
+            connection.transport.close()
+
+
+async def run(job: Job) -> Outcome:
+    """Sends for the job's seconds; what is in flight at the end is awaited and counted."""
+    outcome, latencies = Outcome(), list[float]()
+
+    async def caller(call: Call, end: float) -> None:
+        while (sent := perf_counter()) < end:
+            try:
+                await call()
+            except (grpc.aio.AioRpcError, FailedError, OSError, httptools.HttpParserError) as error:
+                outcome.fail(error)
+            else:
+                latencies.append(perf_counter() - sent)
+
+    async with (grpc_calls if job.kind == "grpc" else http_calls)(job) as calls:
+        began = perf_counter()
+        await asyncio.gather(*(caller(call, began + job.seconds) for call in calls))
+        outcome.seconds = perf_counter() - began
+    latencies.sort()
+    outcome.succeeded = len(latencies)
+    outcome.p50_ms, outcome.p99_ms = percentile(latencies, 0.50) * 1000, percentile(latencies, 0.99) * 1000
+    return outcome
+
+
+def percentile(ascending: list[float], share: float) -> float:
+    """The value that `share` of all are not above; 0 for none."""
+    return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else 0.0
+
+
+async def serve() -> None:
+    """Runs jobs until the input ends."""
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(asdict(await run(Job(**json.loads(line))))), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())

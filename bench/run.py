@@ -1,0 +1,175 @@
+"""`make bench`: starts a stack of its own, measures, stops it, and writes `.run/bench/report.md` and `latest.json`.
+
+QUICK=1 measures the same with few and short rounds, in under two minutes. The exit status is 0 when every call
+succeeded and every create is in the database exactly once; a missed target makes a full run end with status 1.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psutil
+
+from bench import delivery, drain, report
+from bench.accounts import Account
+from bench.cases import Addresses
+from bench.dataset import Dataset
+from bench.machine_facts import facts
+from bench.processes import Generator, Module
+from bench.startup import Memory, StartUp, memory_of, timed_start, timed_stop
+from bench.throughput import Bench, Round, Row
+from stack.database import MAIN
+from stack.interrupts import raise_on_every_end
+from stack.layout import LOOPBACK, RUN, Ports, State
+from stack.machine import Machine
+from stack.trouble import run_command
+
+FOLDER = RUN / "bench"
+STATE = RUN / "bench-stack"
+_PORT_BASES = range(28000, 32000, 200)
+_CEILING, _FASTAPI, _SINK = 150, 151, 152
+"""Offsets of the ports of the benchmark's own processes."""
+_UNLIMITED = "1000000 then 1000000/s"
+PACES = (100, 300)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    quick: bool
+    rounds: tuple[Round, ...]
+    delivery_seconds: float
+    drained_events: int
+
+
+QUICK = Plan(
+    quick=True,
+    rounds=(Round((1, 16, 64), 0.5, 0.15), *(Round((16,), 0.5, 0.15),) * 2),
+    delivery_seconds=3,
+    drained_events=20_000,
+)
+FULL = Plan(
+    quick=False,
+    rounds=(*(Round((1, 16, 64), 2, 0.5),) * 3, *(Round((16,), 2, 0.5),) * 6),
+    delivery_seconds=20,
+    drained_events=100_000,
+)
+
+
+class Session:
+    """One benchmark run on its own stack."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._ports = next(filter(_free, map(Ports, _PORT_BASES)))
+        rates = {f"FOCUSMESH_GATEWAY_RATE_{kind}": _UNLIMITED for kind in ("ADDRESS", "CREDENTIAL", "READ", "WRITE")}
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._own(_SINK)}"}
+        self._machine = Machine(State(STATE), self._ports, environment={**rates, **endpoint})
+        self._sink_file = FOLDER / "spans.json"
+
+    def run(self) -> report.Findings:
+        """Measures everything; whatever happens, nothing is left running."""
+        shutil.rmtree(STATE, ignore_errors=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(self._sink())
+            stack.callback(self._machine.stop)
+            say("starting the stack on an empty folder")
+            cold = timed_start(self._machine)
+            say(f"started in {cold:.1f} s; starting it again")
+            timed_stop(self._machine)
+            warm = timed_start(self._machine)
+            say(f"started in {warm:.1f} s")
+            dataset = Dataset(self._machine.cluster.administrator_url(MAIN))
+            stack.callback(dataset.close)
+            machine = facts(dataset.server_version())
+            rows, failures, deliveries, memory = self._under_load(dataset)
+            say("relay")
+            drained = drain.measure(self._machine, dataset, self._plan.drained_events)
+            say(f"{drained.per_second:,.0f} events a second; stopping the stack")
+            self._machine.supervisor.start_program("audit-0")
+            self._machine.supervisor.start_program("realtime-0")
+            down = timed_stop(self._machine)
+        start_up = StartUp(cold, warm, down, memory)
+        spans = sum(json.loads(self._sink_file.read_text()).values())
+        return report.Findings(machine, self._plan.quick, rows, deliveries, drained, start_up, failures, spans)
+
+    def _under_load(self, dataset: Dataset) -> tuple[list[Row], list[str], list[delivery.Delivery], list[Memory]]:
+        gateway = self._machine.gateway_url
+        creator, lister = Account(gateway), Account(gateway)
+        dataset.seed(lister.user_id)
+        with self._ceiling() as ceiling, self._fastapi() as fastapi, Generator() as generator:
+
+            def pids() -> dict[str, int]:
+                own = {"ceiling": ceiling.pid, "fastapi": fastapi.pid, "todo": self._machine.pid("todo-0")}
+                return {**own, **{name: self._machine.pid(name) for name in ("gateway", "postgres")}}
+
+            bench = Bench(generator, dataset, self._addresses(), pids, creator, lister)
+            bench.run(self._plan.rounds, say)
+            bench.check()
+        say("commit to effect")
+        deliveries = delivery.measure(
+            [Account(gateway) for _ in range(8)],
+            self._machine.gateway_target,
+            self._machine.cluster.administrator_url(MAIN),
+            PACES,
+            self._plan.delivery_seconds,
+        )
+        return bench.rows(), bench.failures, deliveries, memory_of(self._machine)
+
+    def _own(self, offset: int) -> str:
+        return f"{LOOPBACK}:{self._ports.base + offset}"
+
+    def _addresses(self) -> Addresses:
+        todo = self._machine.replicas_of("todo")[0].port(self._ports)
+        return Addresses(self._own(_CEILING), self._own(_FASTAPI), f"{LOOPBACK}:{todo}", self._machine.gateway_target)
+
+    def _sink(self) -> Module:
+        arguments = (self._own(_SINK), str(self._sink_file))
+        return Module("bench.sink", arguments, self._ports.base + _SINK, FOLDER / "sink.log")
+
+    def _ceiling(self) -> Module:
+        url = self._machine.cluster.runtime_url("todo")
+        port = self._ports.base + _CEILING
+        return Module("bench.ceiling", (url, self._own(_CEILING)), port, FOLDER / "ceiling.log")
+
+    def _fastapi(self) -> Module:
+        port = self._ports.base + _FASTAPI
+        told = {
+            "DATABASE_URL": self._machine.cluster.runtime_url("todo"),
+            "JWKS_URL": f"{self._machine.gateway_url}/.well-known/jwks.json",
+            "PORT": str(port),
+        }
+        return Module("bench.fastapi_app", (), port, FOLDER / "fastapi.log", told)
+
+
+def _free(ports: Ports) -> bool:
+    """Whether nobody listens near this base; two runs, and a running stack, do not meet."""
+    taken = {connection.laddr.port for connection in psutil.net_connections("tcp") if connection.laddr}
+    return taken.isdisjoint(range(ports.base, ports.base + _PORT_BASES.step))
+
+
+def say(what: str) -> None:
+    """One line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
+
+
+def main() -> None:
+    """Runs it, prints the report, and ends with 1 when a call failed or, in a full run, a target was missed."""
+    raise_on_every_end()
+    plan = QUICK if os.environ.get("QUICK", "") not in {"", "0"} else FULL
+    began = time.monotonic()
+    found = Session(plan).run()
+    print(f"\n{report.write(found, FOLDER)}\nIn {time.monotonic() - began:.0f} s; written to {FOLDER}.")
+    missed = [target.name for target in report.targets(found) if not target.holds]
+    if found.failures or (missed and not plan.quick):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_command(main)

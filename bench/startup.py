@@ -1,0 +1,62 @@
+"""How long the stack takes to start and to stop, and what its processes hold."""
+
+import time
+from typing import NamedTuple
+
+import psutil
+
+from stack.machine import Machine
+
+_MEBIBYTE = 2**20
+
+
+class Memory(NamedTuple):
+    """What one process and its children hold."""
+
+    name: str
+    resident_mib: float
+    proportional_mib: float
+    """What several processes share counted in parts."""
+
+
+class StartUp(NamedTuple):
+    """Seconds, and memory after the load."""
+
+    cold_seconds: float
+    """With an empty state folder: cluster, storage, roles, topics and migrations are made."""
+    warm_seconds: float
+    down_seconds: float
+    memory: list[Memory]
+
+    @property
+    def memory_mib(self) -> float:
+        """Everything together."""
+        return sum(memory.proportional_mib for memory in self.memory)
+
+
+def timed_start(machine: Machine) -> float:
+    """Seconds until everything serves."""
+    began = time.monotonic()
+    machine.start()
+    return time.monotonic() - began
+
+
+def timed_stop(machine: Machine) -> float:
+    """Seconds until nothing is left."""
+    began = time.monotonic()
+    machine.stop()
+    return time.monotonic() - began
+
+
+def memory_of(machine: Machine) -> list[Memory]:
+    """Every process of a running stack, its supervisor included."""
+    pids = {"supervisor": machine.supervisor.pid or 0, **{name: machine.pid(name) for name in machine.programs}}
+    return [_memory(name, pid) for name, pid in pids.items()]
+
+
+def _memory(name: str, pid: int) -> Memory:
+    root = psutil.Process(pid)
+    # The supervisor's children are the programs themselves, which have lines of their own.
+    family = [root] if name == "supervisor" else [root, *root.children(recursive=True)]
+    held = [process.memory_full_info() for process in family]
+    return Memory(name, sum(one.rss for one in held) / _MEBIBYTE, sum(one.pss for one in held) / _MEBIBYTE)

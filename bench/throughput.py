@@ -1,0 +1,153 @@
+"""Interleaved rounds of every case, and the medians over them."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
+
+from bench.accounts import Account
+from bench.cases import CEILING, Addresses, Case, all_cases
+from bench.dataset import Dataset
+from bench.load import Job, Outcome
+from bench.processes import Generator, cpu_seconds
+from stack.trouble import Trouble
+
+_SETTLE_SECONDS = 60.0
+_POLL_SECONDS = 0.01
+
+
+class Sample(NamedTuple):
+    """One measurement of one case."""
+
+    throughput: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    """Of the serving process, per request; for creates until its outbox is empty, so publishing is counted."""
+    gateway_cpu_ms: float
+    postgres_cpu_ms: float
+
+
+class Row(NamedTuple):
+    """Medians of one case at one number in flight."""
+
+    case: Case
+    in_flight: int
+    rounds: int
+    middle: Sample
+    least: Sample
+    most: Sample
+    ratio_to_ceiling: float
+    """Of the medians of CPU per request."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """How much one round measures."""
+
+    in_flight: tuple[int, ...]
+    seconds: float
+    warm_seconds: float
+
+
+class Bench:
+    """The measured system, and who is asked what."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        dataset: Dataset,
+        addresses: Addresses,
+        pids: Callable[[], Mapping[str, int]],
+        creator: Account,
+        lister: Account,
+    ) -> None:
+        """pids: of ceiling, fastapi, todo, gateway, postgres. lister: has many tasks; creator: makes them."""
+        self._generator, self._dataset, self._addresses, self._pids = generator, dataset, addresses, pids
+        self._accounts = {"create": creator, "list": lister}
+        self._creator = creator
+        self.samples: dict[tuple[Case, int], list[Sample]] = defaultdict(list)
+        self.failures: list[str] = []
+        self._created = self._created_by_todo = 0
+
+    def run(self, rounds: Sequence[Round], tell: Callable[[str], None]) -> None:
+        """Measures every case in every round, in an order that turns."""
+        cases = all_cases()
+        for number, plan in enumerate(rounds):
+            tell(f"round {number + 1} of {len(rounds)}")
+            turned = cases[number % len(cases) :] + cases[: number % len(cases)]
+            for in_flight in plan.in_flight:
+                for case in turned:
+                    self.samples[case, in_flight].append(self._measure(case, in_flight, plan))
+                    self._wait_for("the audit log", self._audited)
+            self._dataset.tidy()
+
+    def rows(self) -> list[Row]:
+        """The medians."""
+        ceilings = {
+            (case.operation, in_flight): median(sample.cpu_ms for sample in samples)
+            for (case, in_flight), samples in self.samples.items()
+            if case.variant == CEILING
+        }
+        return [
+            _row(case, in_flight, samples, ceilings[case.operation, in_flight])
+            for (case, in_flight), samples in sorted(
+                self.samples.items(), key=lambda item: (all_cases().index(item[0][0]), item[0][1])
+            )
+        ]
+
+    def check(self) -> None:
+        """Adds to `failures` when the database does not hold exactly the creates that were answered with success."""
+        found = self._dataset.tasks_of(self._creator.user_id)
+        if found != self._created:
+            self.failures.append(f"{self._created} creates succeeded, and {found} tasks are there")
+
+    def _measure(self, case: Case, in_flight: int, plan: Round) -> Sample:
+        account = self._accounts[case.operation]
+        self._load(case, case.job(self._addresses, account, in_flight, plan.warm_seconds))
+        self._wait_for("the outbox", self._dataset.outbox_empty)
+        job = case.job(self._addresses, account, in_flight, plan.seconds)
+        pids = self._pids()
+        watched = (pids[case.server], pids["gateway"], pids["postgres"])
+        before = [cpu_seconds(pid) for pid in watched]
+        outcome = self._load(case, job)
+        self._wait_for("the outbox", self._dataset.outbox_empty)
+        used = [cpu_seconds(pid) - start for pid, start in zip(watched, before, strict=True)]
+        each = [seconds * 1000 / max(1, outcome.succeeded) for seconds in used]
+        return Sample(outcome.succeeded / outcome.seconds, outcome.p50_ms, outcome.p99_ms, *each)
+
+    def _load(self, case: Case, job: Job) -> Outcome:
+        outcome = self._generator.run(job)
+        if outcome.failed:
+            self.failures.append(f"{case.name} at {job.in_flight}: {outcome.failed} failed: {outcome.failures}")
+        if case.operation == "create":
+            self._created += outcome.succeeded
+            self._created_by_todo += outcome.succeeded if case.server == "todo" else 0
+        return outcome
+
+    def _audited(self) -> bool:
+        """Whether the consumers have caught up, so that the next case has the cores for itself."""
+        return self._dataset.audited(self._creator.user_id) >= self._created_by_todo
+
+    def _wait_for(self, what: str, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while not done():
+            if time.monotonic() > deadline:
+                raise Trouble(f"{what} did not catch up in {_SETTLE_SECONDS:.0f} s", advice="read its log")
+            time.sleep(_POLL_SECONDS)
+
+
+def _row(case: Case, in_flight: int, samples: list[Sample], ceiling_cpu_ms: float) -> Row:
+    columns = list(zip(*samples, strict=True))
+    middle = Sample(*map(median, columns))
+    return Row(
+        case,
+        in_flight,
+        len(samples),
+        middle,
+        Sample(*map(min, columns)),
+        Sample(*map(max, columns)),
+        middle.cpu_ms / ceiling_cpu_ms if ceiling_cpu_ms else 0.0,
+    )
