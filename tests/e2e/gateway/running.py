@@ -19,6 +19,8 @@ from envoy.settings import GatewaySettings
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 15.0
 _POLL_SECONDS = 0.02
+_HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+"""Every request on a connection of its own: what it asks comes and goes."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -94,7 +96,7 @@ class Running:
     def is_open(self) -> bool:
         """Whether a load balancer would send calls to it."""
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/healthz").status_code == 200
+            return _HTTP.get(f"{self.url}/healthz").status_code == 200
         return False
 
     def access_log(self) -> str:
@@ -104,13 +106,13 @@ class Running:
 
     def figure(self, name: str) -> float:
         """A figure of its metrics, summed over labels; 0 while there is none."""
-        lines = httpx.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
+        lines = _HTTP.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def healthy(self, cluster: str) -> int:
         """How many replicas of a service it calls."""
         label = f'envoy_cluster_name="{cluster}"'
-        lines = httpx.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
+        lines = _HTTP.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
         name = "envoy_cluster_membership_healthy{"
         return next((int(line.split()[-1]) for line in lines if line.startswith(name) and label in line), 0)
 
