@@ -42,7 +42,7 @@ def fetch(jar: Jar, folder: Path = JARS) -> Path:
 
         context = MavenContext(repo_cache=BUILD / "maven", timeout=60)
         downloaded = context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
-        shutil.copyfile(downloaded, kept.with_suffix(".part"))
+        shutil.move(downloaded, kept.with_suffix(".part"))
         kept.with_suffix(".part").replace(kept)
     if hashlib.sha256(kept.read_bytes()).hexdigest() != jar.digest:
         kept.unlink()
@@ -66,7 +66,6 @@ def fill() -> None:
         for done, _ in enumerate(pool.map(fetch, jars), start=1):
             if done % 10 == 0:
                 print(f"  {done} of {len(jars)} jars", flush=True)
-    shutil.rmtree(BUILD / "maven" / "org" / "apache" / "kafka", ignore_errors=True)
     STAMP.write_text(LOCK.read_text())
 
 

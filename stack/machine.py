@@ -8,7 +8,6 @@
 import fcntl
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Self
 
 import psutil
 
-from stack import database, preflight, registry, topics
+from stack import database, preflight, registry
 from stack.interrupts import held_back
 from stack.keys import Keys
 from stack.layout import LOOPBACK, Ports, State
@@ -36,7 +35,6 @@ ALL_PARTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
 _POLL_SECONDS = 0.05
 _PART_SECONDS = 40.0
 _SERVICE_SECONDS = 40.0
-_KILL_SECONDS = 5.0
 Report = Callable[[str, float], None]
 """Told what became ready, and after how many seconds."""
 
@@ -153,10 +151,8 @@ class Machine:
         with self._locked():
             if self.supervisor.pid is not None:
                 raise Trouble(f"a stack runs already in {self.state.folder}", advice="`make status`, `make down`")
-            for process in preflight.leftovers(self.state):
-                process.kill()
-                process.wait(_KILL_SECONDS)
-            preflight.free_ports(self._listeners())
+            preflight.end(preflight.leftovers(self.state))
+            preflight.free_ports(self.listeners())
             try:
                 self._start()
             except BaseException:
@@ -204,8 +200,7 @@ class Machine:
                     if name in self._parts:
                         self.supervisor.stop([name])
                 self.supervisor.shutdown()
-            for process in preflight.leftovers(self.state):
-                process.kill()
+            preflight.end(preflight.leftovers(self.state))
             for name in ("supervisor", gateway.NAME):
                 self.state.socket(name).unlink(missing_ok=True)
 
@@ -269,7 +264,7 @@ class Machine:
         client = kafka.admin(self.kafka_bootstrap)
         self.wait_for(kafka.NAME, lambda: kafka.answers(client), _PART_SECONDS)
         self._tell(kafka.NAME, began)
-        topics.make(client, self.registry.all_topics())
+        kafka.make_topics(client, self.registry.all_topics())
         probed = next(iter(self.registry.topics))
         self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.kafka_bootstrap, probed), _PART_SECONDS)
         self._tell("topics", began)
@@ -300,10 +295,13 @@ class Machine:
         os.kill(self.pid(name), signal.SIGKILL)
 
     def restart(self, name: str) -> None:
-        """Stops a program as its stop signal asks, starts it, and returns when it is healthy."""
+        """Stops a program as its stop signal asks, starts it, and returns when it is healthy and is sent calls."""
         self.supervisor.stop([name])
         self.supervisor.start_program(name)
         self.wait_healthy(name)
+        if gateway.NAME in self._parts:
+            ports = [port for replica in self.replicas if replica.name == name for port in self._ports_of(replica)]
+            self.wait_for(name, lambda: gateway.sends_to(self.state, ports), _SERVICE_SECONDS)
 
     def restart_service(self, name: str) -> None:
         """Restarts a service, one replica after the other, each healthy before the next one goes."""
@@ -315,7 +313,7 @@ class Machine:
         os.kill(self.pid(postgres.NAME), signal.SIGQUIT)
 
     def healthy(self, name: str) -> bool:
-        """Whether a program does its work, by its own protocol; a replica also in the eyes of the gateway."""
+        """Whether a program does its work, by its own protocol."""
         if name == postgres.NAME:
             return postgres.answers(self.cluster.administrator_url())
         if name == valkey.NAME:
@@ -355,10 +353,6 @@ class Machine:
         except psutil.Error:
             return 0
 
-    def erase(self) -> None:
-        """Deletes everything the stack stored."""
-        shutil.rmtree(self.state.folder, ignore_errors=True)
-
     def _tell(self, what: str, began: float) -> None:
         self._report(what, time.monotonic() - began)
 
@@ -367,7 +361,8 @@ class Machine:
         if (port := replica.websocket_port(self.ports)) is not None:
             yield port
 
-    def _listeners(self) -> list[int]:
+    def listeners(self) -> list[int]:
+        """Every port that it listens on."""
         ports = self.ports
         of_parts = {
             postgres.NAME: [ports.postgres],

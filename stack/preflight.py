@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import sys
@@ -9,12 +10,16 @@ from collections.abc import Iterable, Iterator
 
 import psutil
 
-from stack.layout import LOOPBACK, State
+from stack.layout import LOOPBACK, Ports, State
 from stack.trouble import Trouble
 
 OLDEST_PYTHON = (3, 11)
 DISK_BYTES = 1 << 30
 MEMORY_BYTES = 3 << 29
+_PORTS_EACH = 150
+_BASES = range(20000, 32600, _PORTS_EACH)
+"""Below the ports that outgoing connections take."""
+_END_SECONDS = 5
 STATE_VARIABLE = "FOCUSMESH_STATE_FOLDER"
 """In the environment of everything a stack starts, so that its processes are found even without a supervisor."""
 
@@ -71,6 +76,30 @@ def leftovers(state: State) -> Iterator[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and process.environ().get(STATE_VARIABLE) == str(state.folder):
                 yield process
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Kills processes that nobody watches any more, and returns when they are gone."""
+    killed = list(processes)
+    for process in killed:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(killed, timeout=_END_SECONDS)
+
+
+def claim_ports() -> tuple[Ports, socket.socket]:
+    """Ports that nobody uses, and the claim on them: nobody else gets them while it is open. Raises Trouble."""
+    for base in random.sample(_BASES, len(_BASES)):
+        claim = socket.socket()
+        try:
+            claim.bind((LOOPBACK, base))
+        except OSError:
+            claim.close()
+            continue
+        if all(map(_free, range(base + 1, base + _PORTS_EACH))):
+            return Ports(base), claim
+        claim.close()
+    raise Trouble("no block of ports is free", advice="`make status`, and stop what runs")
 
 
 def _free(port: int) -> bool:

@@ -1,35 +1,52 @@
-"""The broker's topics: made from the registry, and listed by `make topics`."""
+"""`make topics`: every topic, what it keeps, and how far each consumer group is behind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 
 import confluent_kafka
-from confluent_kafka.admin import AdminClient, NewTopic
 
-from stack.trouble import Trouble
+from stack.parts import kafka
+from stack.registry import Registry
+from stack.status import running_machine
+from stack.terminal import table
+from stack.trouble import run_command
 
 _SECONDS = 20
 
 
-def make(client: AdminClient, wanted: Mapping[str, int]) -> None:
-    """Makes the topics that are missing, with their partitions. Raises Trouble when one has another number."""
-    there = client.list_topics(timeout=_SECONDS).topics
-    for name, topic in there.items():
-        if name in wanted and len(topic.partitions) != wanted[name]:
-            raise Trouble(
-                f"topic {name} has {len(topic.partitions)} partitions, services.toml says {wanted[name]}",
-                advice="`make reset` (keys would change partitions and lose their order), or mend services.toml",
-            )
-    missing = [NewTopic(name, partitions, 1) for name, partitions in wanted.items() if name not in there]
-    if not missing:
-        return
-    for name, made in client.create_topics(missing, operation_timeout=_SECONDS).items():
-        try:
-            made.result(_SECONDS)
-        except confluent_kafka.KafkaException as error:
-            if _code(error) != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Trouble(f"topic {name} could not be made: {error}", advice="`make logs S=kafka`") from None
+def _rows(bootstrap: str, registry: Registry) -> Iterator[tuple[str, ...]]:
+    """A line per topic and group that reads it."""
+    there = kafka.admin(bootstrap).list_topics(timeout=_SECONDS).topics
+    groups = {name: [s.name for s in registry.services.values() if name in s.consumes] for name in there}
+    for name in sorted(there):
+        if name.startswith("__"):
+            continue
+        partitions = [confluent_kafka.TopicPartition(name, number) for number in there[name].partitions]
+        for group in groups[name] or [""]:
+            kept, behind = _counts(bootstrap, group or kafka.PROBE_GROUP, partitions)
+            yield name, str(len(partitions)), str(kept), group or "-", str(behind) if group else "-"
 
 
-def _code(error: confluent_kafka.KafkaException) -> int | None:
-    cause = error.args[0]
-    return cause.code() if isinstance(cause, confluent_kafka.KafkaError) else None
+def _counts(bootstrap: str, group: str, partitions: Sequence[confluent_kafka.TopicPartition]) -> tuple[int, int]:
+    """Messages kept, and how many of them the group has not applied."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+    try:
+        committed = {place.partition: place.offset for place in consumer.committed(list(partitions), timeout=_SECONDS)}
+        kept = behind = 0
+        for partition in partitions:
+            low, high = consumer.get_watermark_offsets(partition, timeout=_SECONDS)
+            kept += high - low
+            behind += high - max(low, committed[partition.partition])
+        return kept, behind
+    finally:
+        consumer.close()
+
+
+def main() -> None:
+    """Prints every topic."""
+    machine = running_machine()
+    head = ("topic", "partitions", "messages", "group", "behind")
+    print(table(head, list(_rows(machine.kafka_bootstrap, machine.registry))))
+
+
+if __name__ == "__main__":
+    run_command(main)

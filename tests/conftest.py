@@ -1,0 +1,113 @@
+"""The real parts that tests run on, each started when the first test asks for it and stopped at the end of the run.
+
+Every run has ports and folders of its own under .run/, so it never meets a running stack or another run.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from stack import database, down, preflight
+from stack.layout import RUN, State
+from stack.machine import Machine
+
+TEMPLATE = database.MAIN
+_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
+_NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
+
+
+@contextmanager
+def started(name: str, **options: Any) -> Iterator[Machine]:
+    """A stack of this run; its state goes with it."""
+    state = State(RUN / f"test-{os.getpid()}-{name}")
+    ports, claim = preflight.claim_ports()
+    try:
+        with Machine(state, ports, **options) as machine:
+            yield machine
+    finally:
+        claim.close()
+        shutil.rmtree(state.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_dead_runs() -> None:
+    """Ends what a run left behind that was killed."""
+    for folder in RUN.glob("test-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            down.stop(State(folder))
+            down.erase(State(folder))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[database.Cluster]:
+    """Postgres with every schema migrated in one database, which is there to be copied."""
+    with started("postgres", parts=("postgres",), durable=False) as machine:
+        yield machine.cluster
+
+
+@pytest.fixture
+def database_name(cluster: database.Cluster) -> Iterator[str]:
+    """A database of the test's own, copied from the migrated one."""
+    name = f"test_{os.urandom(6).hex()}"
+    database.clone(cluster, TEMPLATE, name)
+    yield name
+    database.drop(cluster, name)
+
+
+@pytest.fixture
+def postgres(cluster: database.Cluster, database_name: str) -> str:
+    """Connection string of the administrator to the test's database."""
+    return cluster.administrator_url(database_name)
+
+
+@pytest.fixture
+def auth_url(cluster: database.Cluster, database_name: str) -> str:
+    """Connection string of the role that runs auth to the test's database."""
+    return cluster.runtime_url("auth", database_name)
+
+
+@pytest.fixture
+def todo_url(cluster: database.Cluster, database_name: str) -> str:
+    """Connection string of the role that runs todo to the test's database."""
+    return cluster.runtime_url("todo", database_name)
+
+
+@pytest.fixture
+def audit_url(cluster: database.Cluster, database_name: str) -> str:
+    """Connection string of the role that runs audit to the test's database."""
+    return cluster.runtime_url("audit", database_name)
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[str]:
+    with started("valkey", parts=("valkey",)) as machine:
+        yield machine.valkey_url
+
+
+@pytest.fixture
+def valkey(_valkey: str) -> str:
+    """Connection string of Valkey, empty."""
+    with redis.Redis.from_url(_valkey) as client:
+        client.flushall()
+    return _valkey
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap address of the broker, with the topics of the registry."""
+    with started("kafka", parts=("kafka",)) as machine:
+        yield machine.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """A whole stack behind its gateway, whose rate limits are out of the way."""
+    with started("machine", environment=_NO_LIMITS) as machine:
+        yield machine
