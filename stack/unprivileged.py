@@ -18,9 +18,10 @@ SYSTEM_USER = "focusmesh"
 FALLBACK_USER = "nobody"
 REACH = "--reach-closed-folders"
 _DAC_OVERRIDE = 1  # CAP_DAC_OVERRIDE
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 _CAPABILITY_VERSION_3 = 0x20080522
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Header(ctypes.Structure):
@@ -68,14 +69,22 @@ def give(path: Path) -> None:
         os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
-def _keep_reach() -> None:
-    """Carries CAP_DAC_OVERRIDE over the change of user and the exec that follow; see capabilities(7), ambient set."""
-    libc = ctypes.CDLL(None, use_errno=True)
+def _keep_capabilities() -> None:
+    """Makes capabilities outlive the change of user, and count in access(2) afterwards."""
+    _prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP)
+
+
+def _only_reach() -> None:
+    """Gives every capability back but CAP_DAC_OVERRIDE, which outlives exec as an ambient one; see capabilities(7)."""
     mask = 1 << _DAC_OVERRIDE
     data = (_Data * 2)(_Data(mask, mask, mask), _Data(0, 0, 0))
-    if libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), data) != 0:
+    if _libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), data) != 0:
         raise OSError(ctypes.get_errno(), "capset")
-    if libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _DAC_OVERRIDE, 0, 0) != 0:
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _DAC_OVERRIDE)
+
+
+def _prctl(*arguments: int) -> None:
+    if _libc.prctl(*arguments, *[0] * (5 - len(arguments))) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
@@ -85,12 +94,12 @@ def main(user: str, *command: str) -> None:
     reach = command[0] == REACH
     if reach:
         command = command[1:]
-        ctypes.CDLL(None).prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        _keep_capabilities()
     os.setgroups([])
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
     if reach:
-        _keep_reach()
+        _only_reach()
     os.chdir("/")
     os.execv(command[0], command)  # noqa: S606 (the point of it)
 
