@@ -1,0 +1,221 @@
+"""Who may call what: every RPC of the contract, by every way, with every kind of caller."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+from focusmesh.todo.v1 import task_pb2, task_service_pb2
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from envoy.contract import Method
+from stack.machine import Machine
+from tests.e2e.accounts import Account, claims_of, issuer_of
+from tests.e2e.clients import Answer, Client, Grpc, Rest
+from tests.e2e.rpcs import EXPOSED, descriptor
+from tests.e2e.tokens import Signer, symmetric, unsigned
+from tests.e2e.valid import is_required, valid_request
+
+NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED = (
+    grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED")
+)
+THINGS = {"task_id", "audit_record_id"}
+PROTECTED = [method for method in EXPOSED if not method.public]
+PUBLIC = [method for method in EXPOSED if method.public]
+ABOUT_A_THING = [
+    method
+    for method in PROTECTED
+    if THINGS & {field.name for field in descriptor(method).input_type.fields if is_required(field)}
+]
+
+Forge = Callable[[Account, Signer], str]
+BAD_TOKENS: dict[str, tuple[Forge, int]] = {
+    "expired": (
+        lambda owner, issuer: issuer.token(
+            **claims_of(owner) | {"iat": int(time.time()) - 700, "exp": int(time.time()) - 100}
+        ),
+        UNAUTHENTICATED,
+    ),
+    "wrong audience": (lambda owner, issuer: issuer.token(**claims_of(owner) | {"aud": "other"}), PERMISSION_DENIED),
+    "wrong issuer": (
+        lambda owner, issuer: issuer.token(**claims_of(owner) | {"iss": "https://auth.example"}),
+        UNAUTHENTICATED,
+    ),
+    "alg none": (lambda owner, issuer: unsigned(claims_of(owner), issuer.kid), UNAUTHENTICATED),
+    "HS256 with the public key": (
+        lambda owner, issuer: symmetric(claims_of(owner), issuer.kid, issuer.public_bytes),
+        UNAUTHENTICATED,
+    ),
+    "signed by a stranger": (lambda owner, issuer: Signer(issuer.kid).token(**claims_of(owner)), UNAUTHENTICATED),
+    "refresh token": (lambda owner, _: owner.refresh_token, UNAUTHENTICATED),
+}
+
+
+def by_name(method: Method) -> str:
+    return method.name
+
+
+@pytest.fixture(scope="module")
+def owner(machine: Machine) -> Account:
+    """Who has things."""
+    return Account(Rest(machine.gateway_url))
+
+
+@pytest.fixture(scope="module")
+def other(machine: Machine) -> Account:
+    """Another good user."""
+    return Account(Rest(machine.gateway_url))
+
+
+@pytest.fixture(scope="module")
+def issuer(machine: Machine, owner: Account) -> Signer:
+    """The key of the stack itself."""
+    return issuer_of(machine, owner)
+
+
+class Way:
+    """REST or gRPC through the gateway, or gRPC straight to the service."""
+
+    def __init__(self, name: str, machine: Machine) -> None:
+        self.name = name
+        self._machine = machine
+        self._clients: dict[str, Rest | Grpc] = {}
+
+    def has(self, method: Method) -> bool:
+        """Whether the RPC can be called this way."""
+        return self.name != "rest" or method.binding is not None
+
+    def call(self, method: Method, owner: Account, token: str | None, **given: str) -> Answer:
+        """A valid call about things of the owner."""
+        request = valid_request(method, {**owner.fitting(method), **given})
+        return self.client(method).call(method, request, token)
+
+    def client(self, method: Method) -> Client:
+        """What to call the RPC with."""
+        where = method.cluster if self.name == "direct" else "gateway"
+        if where not in self._clients:
+            self._clients[where] = self._connect(where)
+        return self._clients[where]
+
+    def close(self) -> None:
+        """Ends its connections."""
+        for client in self._clients.values():
+            client.close()
+
+    def _connect(self, where: str) -> Rest | Grpc:
+        if self.name == "rest":
+            return Rest(self._machine.gateway_url)
+        if where == "gateway":
+            return Grpc(self._machine.gateway_target)
+        [replica, *_] = self._machine.replicas_of(where)
+        return Grpc(f"127.0.0.1:{replica.port(self._machine.ports)}")
+
+
+@pytest.fixture(scope="module", params=["rest", "grpc", "direct"])
+def way(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Way]:
+    """Every way to call an RPC."""
+    way = Way(request.param, machine)
+    yield way
+    way.close()
+
+
+def ways_of(methods: list[Method]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Runs a test for every method by every way that the method has."""
+    cases = [
+        (way, method) for way in ("rest", "grpc", "direct") for method in methods if way != "rest" or method.binding
+    ]
+    return pytest.mark.parametrize(
+        ("way", "method"), cases, indirect=["way"], ids=[f"{way}-{method.name}" for way, method in cases]
+    )
+
+
+@ways_of(PROTECTED)
+def test_the_owner_may(way: Way, method: Method, owner: Account) -> None:
+    assert (answer := way.call(method, owner, owner.token)).ok, answer
+
+
+@ways_of(PUBLIC)
+@pytest.mark.parametrize("token", [None, "nonsense", "owner's"])
+def test_anybody_may_call_what_is_public(way: Way, method: Method, owner: Account, token: str | None) -> None:
+    assert (answer := way.call(method, owner, owner.token if token == "owner's" else token)).ok, answer
+
+
+@ways_of(PROTECTED)
+def test_nobody_may_without_a_token(way: Way, method: Method, owner: Account) -> None:
+    answer = way.call(method, owner, None)
+
+    assert (answer.code, answer.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+@ways_of(PROTECTED)
+def test_nobody_may_with_a_bad_token(way: Way, method: Method, owner: Account, issuer: Signer, kind: str) -> None:
+    forge, code = BAD_TOKENS[kind]
+
+    answer = way.call(method, owner, forge(owner, issuer))
+
+    assert (answer.code, answer.http) == (code, _http(code) if way.name == "rest" else 0)
+
+
+@ways_of([method for method in PROTECTED if method.rule.scope])
+def test_the_owner_may_not_without_the_scope(way: Way, method: Method, owner: Account, issuer: Signer) -> None:
+    scopes = set(claims_of(owner)["scope"].split()) - {method.rule.scope}
+    lacking = issuer.token(**claims_of(owner) | {"scope": " ".join(sorted(scopes))})
+
+    answer = way.call(method, owner, lacking)
+
+    assert (answer.code, answer.reason) == (PERMISSION_DENIED, "SCOPE_MISSING")
+
+
+@ways_of(ABOUT_A_THING)
+def test_a_thing_of_somebody_else_is_answered_like_one_that_does_not_exist(
+    way: Way, method: Method, owner: Account, other: Account
+) -> None:
+    missing = "0198c0de-0000-7000-8000-000000000000"
+    given = owner.fitting(method)
+    [(name, theirs)] = [(name, value) for name, value in given.items() if name in THINGS]
+    before = snapshot(owner, given)
+
+    foreign = way.client(method).call(method, valid_request(method, given), other.token)
+    nothing = way.client(method).call(method, valid_request(method, {**given, name: missing}), other.token)
+
+    assert foreign.code == nothing.code == NOT_FOUND
+    assert foreign.message == nothing.message.replace(missing, theirs)
+    assert foreign.reason == nothing.reason
+    assert snapshot(owner, given) == before
+
+
+@ways_of([method for method in PROTECTED if method not in ABOUT_A_THING])
+def test_another_user_sees_only_their_own(way: Way, method: Method, owner: Account, other: Account) -> None:
+    theirs = {owner.id, owner.email, owner.task().id, owner.record_id()}
+
+    answer = way.call(method, owner, other.token)
+
+    assert answer.ok, answer
+    assert [known for known in theirs if known in str(answer.reply)] == []
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+def test_a_websocket_does_not_open_with_a_bad_token(
+    machine: Machine, owner: Account, issuer: Signer, kind: str
+) -> None:
+    forge, code = BAD_TOKENS[kind]
+    url = f"ws://{machine.gateway_target}/v1/realtime"
+
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url, subprotocols=["focusmesh.v1", f"bearer.{forge(owner, issuer)}"])  # type: ignore[list-item]
+
+    assert refused.value.response.status_code == _http(code)
+
+
+def snapshot(owner: Account, given: dict[str, str]) -> task_pb2.Task | None:
+    """The task that a call is about, as its owner sees it."""
+    if "task_id" not in given:
+        return None
+    task: task_pb2.Task = owner.ask("GetTask", task_service_pb2.GetTaskRequest(task_id=given["task_id"])).task
+    return task
+
+
+def _http(code: int) -> int:
+    return {UNAUTHENTICATED: 401, PERMISSION_DENIED: 403}[code]
