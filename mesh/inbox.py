@@ -155,10 +155,11 @@ class Inbox:
             if before is None:
                 continue
             aggregate = (event.source, event.subject)
-            if event.version < heads.setdefault(aggregate, before):
+            newest = heads.setdefault(aggregate, before)
+            if event.version < newest and self._subscriptions[event.topic].drop_stale:
                 stale += 1
                 continue
-            heads[aggregate] = event.version
+            heads[aggregate] = max(event.version, newest)
             admitted.append(event)
         topic = {"topic": events[0].topic}
         if stale:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from psycopg.conninfo import make_conninfo
 
 from mesh import dead_letters
@@ -12,7 +12,9 @@ from mesh.db import Database
 from mesh.ids import new_id
 from mesh.migrate import messaging_tables
 from mesh.producer import Producer
-from tests.events.parts import GROUP, Applied, Source, eventually
+from stack.parts.kafka import admin
+from tests.events.parts import Applied, Source
+from tests.patience import until
 
 REVISION = "0001"
 _OWN_TABLES = f"""
@@ -39,6 +41,7 @@ def new_schema(postgres: str) -> Iterator[Callable[[str], str]]:
             administrator.execute(f"SET search_path = {schema}")
             administrator.execute(messaging_tables())
             administrator.execute(_OWN_TABLES)
+            administrator.execute(f"GRANT CONNECT ON DATABASE {administrator.info.dbname} TO {schema}")
             administrator.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}")
             administrator.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}")
             administrator.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {schema}")
@@ -47,6 +50,7 @@ def new_schema(postgres: str) -> Iterator[Callable[[str], str]]:
         yield make
         for schema in made:
             administrator.execute(f"DROP SCHEMA {schema} CASCADE")
+            administrator.execute(f"DROP OWNED BY {schema}")
             administrator.execute(f"DROP ROLE {schema}")
 
 
@@ -63,13 +67,19 @@ def target_url(new_schema: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def new_topic(kafka: str) -> Callable[..., str]:
-    """Makes a topic of three partitions and the dead-letter topic of GROUP beside it."""
-    client = AdminClient({"bootstrap.servers": kafka})
+def group() -> str:
+    """Name of the consuming service; every test has its own, so that none waits for a member that another killed."""
+    return f"group-{new_id()}"
+
+
+@pytest.fixture
+def new_topic(kafka: str, group: str) -> Callable[..., str]:
+    """Makes a topic of three partitions and the group's dead-letter topic beside it."""
+    client = admin(kafka)
 
     def make(name: str, **settings: str) -> str:
         topic = f"{name}-{new_id()}"
-        wanted = [NewTopic(topic, 3, 1, config=settings), NewTopic(dead_letters.topic_of(topic, GROUP), 1, 1)]
+        wanted = [NewTopic(topic, 3, 1, config=settings), NewTopic(dead_letters.topic_of(topic, group), 1, 1)]
         for made in client.create_topics(wanted, operation_timeout=20).values():
             made.result(20)
         return topic
@@ -114,11 +124,8 @@ class opened:  # noqa: N801 (reads as a verb where it is used)
 
     async def __aenter__(self) -> Database:
         self._database.start()
-        await eventually(self._answers, "the database answers")
+        await until(lambda: self._database.ready, "the database answers")
         return self._database
-
-    async def _answers(self) -> bool:
-        return self._database.ready
 
     async def __aexit__(self, *_: object) -> None:
         await self._database.close()

@@ -1,7 +1,5 @@
 """What the event tests are told with: a service that publishes, one that consumes, and a look at topics as they are."""
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -14,7 +12,6 @@ from mesh.ids import new_id
 from mesh.outbox import Effect, Event
 from tests.events.checker import Told
 
-GROUP = "tested"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 _NEXT_VERSION = """
@@ -23,14 +20,6 @@ _NEXT_VERSION = """
     RETURNING id"""
 
 Write = Callable[[Connection, str, dict[str, Any], Effect], Awaitable[None]]
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 30) -> None:
-    """Waits until the condition holds; fails with `what` after the time."""
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.02)
 
 
 class Source:
@@ -120,7 +109,7 @@ class Applied:
 
 def raw(bootstrap: str, topic: str) -> list[Message]:
     """Everything that lies in a topic, each partition in its order."""
-    settings = {"bootstrap.servers": bootstrap}
+    settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
     reader = confluent_kafka.Consumer(settings | {"group.id": "metadata"})
     partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
     reader.close()

@@ -13,7 +13,8 @@ from mesh.producer import Producer
 from mesh.relay import Relay
 from tests.events.checker import Told, Verdict, check, told
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
-from tests.events.parts import TRACEPARENT, Source, Write, eventually, raw
+from tests.events.parts import TRACEPARENT, Source, Write, raw
+from tests.patience import until
 
 WRITERS, THINGS, CHANGES = 12, 4, 25
 
@@ -63,14 +64,14 @@ def verdict(source: Source, kafka: str) -> Verdict:
 async def test_numbers_drawn_after_the_lock_keep_the_order(source: Source, relay: Relay, kafka: str) -> None:
     relay.start()
     await race(source)
-    await eventually(source.all_published, "the outbox is empty")
+    await until(source.all_published, "the outbox is empty")
     assert verdict(source, kafka).holds
 
 
 async def test_numbers_drawn_before_the_lock_are_caught(source: Source, relay: Relay, kafka: str) -> None:
     await race(source, EarlyNumbers().write)
     relay.start()
-    await eventually(source.all_published, "the outbox is empty")
+    await until(source.all_published, "the outbox is empty")
     found = verdict(source, kafka)
     assert found.out_of_order > WRITERS
     assert (found.missing, found.unknown) == (0, 0)

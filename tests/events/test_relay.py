@@ -9,16 +9,18 @@ from functools import partial
 import psycopg
 import pytest
 from confluent_kafka import KafkaError
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from mesh import outbox
 from mesh import relay as relay_module
 from mesh.ids import new_id
 from mesh.producer import Outgoing, Producer, Undelivered
 from mesh.relay import Relay
+from stack.parts.kafka import admin
 from tests.events.checker import check, told
 from tests.events.conftest import opened
-from tests.events.parts import TRACEPARENT, Source, eventually, raw
+from tests.events.parts import TRACEPARENT, Source, raw
+from tests.patience import until
 
 RunningRelay = Callable[..., Relay]
 
@@ -61,7 +63,7 @@ async def test_replicas_share_the_work_and_keep_the_order(source: Source, new_re
     for relay in relays:
         relay.start()
     await asyncio.gather(*(source.changes(new_id(), 40) for _ in range(12)))
-    await eventually(source.all_published, "the outbox is empty")
+    await until(source.all_published, "the outbox is empty")
     found = [told(message) for message in raw(kafka, source.topics[0])]
     assert check(source.committed, found).holds
     assert len(found) == len(source.committed), "nothing was published twice"
@@ -99,7 +101,7 @@ async def test_a_commit_wakes_the_relay_of_its_process(source: Source, new_relay
     outbox.on_append(relay.wake)
     for _ in range(5):
         await source.change(new_id(), new_id(), 1)
-        await eventually(source.all_published, "the event is published without waiting for the next poll", 5)
+        await until(source.all_published, "the event is published without waiting for the next poll", 5)
 
 
 async def test_a_relay_that_loses_its_database_after_publishing_repeats_and_loses_nothing(
@@ -122,7 +124,7 @@ async def test_a_relay_that_loses_its_database_after_publishing_repeats_and_lose
     relay = new_relay(cut_off)
     await source.changes(new_id(), 5)
     relay.start()
-    await eventually(source.all_published, "the outbox is empty")
+    await until(source.all_published, "the outbox is empty")
     await relay.close()
     await cut_off.close()
     found = [told(message) for message in raw(kafka, source.topics[0])]
@@ -153,7 +155,7 @@ async def test_a_relay_that_hangs_loses_its_lease(
     await hanging.wait()
     heir = new_relay()
     heir.start()
-    await eventually(source.all_published, "another relay takes the shard over", 10)
+    await until(source.all_published, "another relay takes the shard over", 10)
     stuck.cancel()
     assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
 
@@ -207,13 +209,13 @@ async def test_an_event_that_kafka_refuses_blocks_its_key_and_no_other(
         closing.push_async_callback(relay.close)
         relay.start()
 
-        await eventually(partial(waits_for, source, 2), "everything but the refused event and what follows it")
+        await until(partial(waits_for, source, 2), "everything but the refused event and what follows it")
         assert any("Kafka refuses event" in record.message for record in caplog.records)
         refused_yet = {told(message).subject for message in raw(kafka, topic)}
         assert thing not in refused_yet
 
         widen(kafka, topic)
-        await eventually(source.all_published, "the key goes on once Kafka takes its event")
+        await until(source.all_published, "the key goes on once Kafka takes its event")
         assert check(source.committed, map(told, raw(kafka, topic))).holds
 
 
@@ -230,7 +232,7 @@ def same_shard(count: int) -> list[str]:
 def widen(kafka: str, topic: str) -> None:
     entry = ConfigEntry("max.message.bytes", "1048588", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    client = AdminClient({"bootstrap.servers": kafka})
+    client = admin(kafka)
     for altered in client.incremental_alter_configs([resource]).values():
         altered.result(20)
 

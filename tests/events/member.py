@@ -1,0 +1,32 @@
+"""A member of a consumer group in a process of its own, to be killed."""
+
+import asyncio
+import signal
+import sys
+
+from mesh.consumer import Consumer
+from mesh.db import Database
+from mesh.inbox import Inbox, Subscription
+from mesh.producer import Producer
+from tests.events.parts import Applied
+
+
+async def main(kafka: str, group: str, topic: str, database_url: str) -> None:
+    """Consumes until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    database = Database(database_url, revision="0001")
+    producer = Producer(kafka, name="member")
+    target = Applied(database)
+    inbox = Inbox(database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox, producer=producer)
+    parts = [database, producer, consumer]
+    for part in parts:
+        part.start()
+    await stop.wait()
+    for part in reversed(parts):
+        await part.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,296 @@
+"""The consumer: every event has its effect exactly once, whatever is repeated, killed or taken away."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from mesh import consumer as consumer_module
+from mesh import outbox
+from mesh.consumer import Consumer
+from mesh.db import Connection
+from mesh.envelope import ConsumedEvent
+from mesh.errors import PartUnavailable
+from mesh.ids import new_id
+from mesh.inbox import Inbox, Subscription
+from mesh.outbox import Event
+from mesh.producer import Outgoing, Producer
+from mesh.relay import Relay
+from tests.events.checker import Told, check
+from tests.events.parts import TRACEPARENT, Applied, Source
+from tests.patience import until
+
+NewConsumer = Callable[..., Consumer]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+async def new_consumer(kafka: str, topic: str, group: str, producer: Producer) -> AsyncIterator[NewConsumer]:
+    """Makes members of the group; they are closed at the end."""
+    async with AsyncExitStack() as closing:
+
+        def make(effect: Inbox) -> Consumer:
+            consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=effect, producer=producer)
+            closing.push_async_callback(consumer.close)
+            return consumer
+
+        yield make
+
+
+@pytest.fixture
+async def relay(source: Source, producer: Producer) -> AsyncIterator[Relay]:
+    """The source's relay, running."""
+    relay = Relay(source.url, producer, service="source")
+    relay.start()
+    yield relay
+    await relay.close()
+
+
+def inbox(target: Applied, topic: str, *, drop_stale: bool = True) -> Inbox:
+    subscription = Subscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=drop_stale)
+    return Inbox(target.database, [subscription])
+
+
+async def publish(producer: Producer, *events: Event) -> None:
+    """Publishes around the outbox, so that a test can repeat and disorder."""
+    for event in events:
+        message = Outgoing(event.topics[0], event.user_id, outbox.envelope(event, TRACEPARENT), [])
+        assert await producer.publish([message]) == [None]
+
+
+async def test_what_committed_at_the_source_has_its_effect_in_order(
+    source: Source, relay: Relay, target: Applied, topic: str, new_consumer: NewConsumer
+) -> None:
+    new_consumer(inbox(target, topic)).start()
+    await asyncio.gather(*(source.changes(new_id(), 30) for _ in range(10)))
+    await until(target.has(300), "every event has its effect")
+    events = await target.events()
+    assert (check(source.committed, events).holds, len(events)) == (True, 300)
+
+
+async def test_a_repeated_event_has_its_effect_once(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
+) -> None:
+    user, thing = new_id(), new_id()
+    first, second = source.event(user, thing, 1), source.event(user, thing, 2)
+    await publish(producer, first, second, first, second, second)
+    last = source.event(user, thing, 3)
+    await publish(producer, last)
+    new_consumer(inbox(target, topic)).start()
+    await until(target.has(3), "the last event has its effect")
+    assert [event.id for event in await target.events()] == [first.id, second.id, last.id]
+
+
+@pytest.mark.parametrize("drop_stale", [True, False])
+async def test_an_older_version_is_dropped_unless_every_event_counts(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer, drop_stale: bool
+) -> None:
+    user, thing = new_id(), new_id()
+    await publish(producer, *(source.event(user, thing, version) for version in (1, 3, 2, 4)))
+    new_consumer(inbox(target, topic, drop_stale=drop_stale)).start()
+    await until(target.has(3 if drop_stale else 4), "the newest version is applied")
+    assert [event.version for event in await target.events()] == ([1, 3, 4] if drop_stale else [1, 3, 2, 4])
+
+
+async def test_types_that_nobody_asked_for_pass_by(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
+) -> None:
+    user = new_id()
+    foreign = source.event(user, new_id(), 1)._replace(type="thing-admired")
+    known = source.event(user, new_id(), 1)
+    await publish(producer, foreign, known)
+    new_consumer(inbox(target, topic)).start()
+    await until(target.has(1), "the known one is applied")
+    assert [event.id for event in await target.events()] == [known.id]
+
+
+async def test_a_batch_handler_gets_new_events_only_and_in_order(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
+) -> None:
+    got: list[list[int]] = []
+
+    async def on_things(tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        got.append([event.version for event in events])
+        for event in events:
+            await target.on_thing_changed(tx, event)
+
+    user, thing = new_id(), new_id()
+    events = [source.event(user, thing, version) for version in range(1, 30)]
+    await publish(producer, *events, events[3], events[-1])
+    new_consumer(Inbox(target.database, [Subscription(topic, batch=on_things, drop_stale=False)])).start()
+    await until(target.has(29), "all are applied")
+    assert [version for versions in got for version in versions] == list(range(1, 30))
+
+
+async def test_the_trace_of_the_call_reaches_the_handler(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
+) -> None:
+    await publish(producer, source.event(new_id(), new_id(), 1))
+    new_consumer(inbox(target, topic)).start()
+    await until(target.has(1), "it is applied")
+    async with target.database.connection() as connection:
+        row = await (await connection.execute("SELECT traceparent FROM applied")).fetchone()
+    assert row == (TRACEPARENT,)
+
+
+async def test_an_effect_that_rolls_back_is_had_once_when_it_succeeds(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
+) -> None:
+    failures = iter([psycopg.errors.SerializationFailure("raced"), psycopg.errors.DeadlockDetected("raced")])
+
+    async def unlucky(tx: Connection, event: ConsumedEvent) -> None:
+        await target.on_thing_changed(tx, event)
+        if (failure := next(failures, None)) is not None:
+            raise failure
+
+    await publish(producer, *(source.event(new_id(), new_id(), 1) for _ in range(5)))
+    new_consumer(Inbox(target.database, [Subscription(topic, {"thing-changed": unlucky})])).start()
+    await until(target.has(5), "all are applied")
+    assert len(await target.events()) == 5
+
+
+async def test_sessions_of_the_database_may_end_in_the_midst(
+    source: Source, relay: Relay, target: Applied, target_url: str, topic: str, postgres: str, new_consumer: NewConsumer
+) -> None:
+    new_consumer(inbox(target, topic)).start()
+    writing = asyncio.gather(*(source.changes(new_id(), 40) for _ in range(10)))
+    role = psycopg.conninfo.conninfo_to_dict(target_url)["user"]
+    for enough in (50, 150):
+        await until(has_when_it_answers(target, enough), "it goes on")
+        await end_sessions(postgres, str(role))
+    await writing
+    await until(has_when_it_answers(target, 400), "every event has its effect")
+    events = await target.events()
+    assert (check(source.committed, events).holds, len(events)) == (True, 400)
+
+
+def has_when_it_answers(target: Applied, count: int) -> Callable[[], Awaitable[bool]]:
+    async def enough() -> bool:
+        try:
+            return await target.has(count)()
+        except (psycopg.OperationalError, PartUnavailable):
+            return False
+
+    return enough
+
+
+async def end_sessions(administrator_url: str, role: str) -> None:
+    async with await psycopg.AsyncConnection.connect(administrator_url, autocommit=True) as connection:
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,))
+
+
+async def test_members_may_come_and_go(
+    source: Source, relay: Relay, target: Applied, topic: str, new_consumer: NewConsumer
+) -> None:
+    effect = inbox(target, topic)
+    members = [new_consumer(effect)]
+    members[0].start()
+    writing = asyncio.gather(*(source.changes(new_id(), 60) for _ in range(12)))
+    await until(target.has(60), "the first member works")
+    members.append(new_consumer(effect))
+    members[1].start()
+    await until(target.has(250), "two members work")
+    await members[0].close()
+    await writing
+    await until(target.has(720), "the second member goes on alone")
+    events = await target.events()
+    assert (check(source.committed, events).holds, len(events)) == (True, 720)
+
+
+async def test_a_member_that_joins_again_goes_on_where_the_group_stopped(
+    source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
+) -> None:
+    seen: list[str] = []
+
+    class Watched(Inbox):
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            seen.extend(event.id for event in events)
+            await super().apply(events)
+
+    effect = Watched(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
+    first = source.event(new_id(), new_id(), 1)
+    await publish(producer, first)
+    member = new_consumer(effect)
+    member.start()
+    await until(target.has(1), "the first is applied")
+    await member.close()
+    second = source.event(new_id(), new_id(), 1)
+    await publish(producer, second)
+    new_consumer(effect).start()
+    await until(target.has(2), "the second is applied")
+    assert seen == [first.id, second.id], "what was committed is not delivered again"
+
+
+async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
+    source: Source,
+    target: Applied,
+    topic: str,
+    producer: Producer,
+    new_consumer: NewConsumer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(consumer_module, "_PAUSE_ABOVE", 40)
+    monkeypatch.setattr(consumer_module, "_RESUME_BELOW", 10)
+    monkeypatch.setattr(consumer_module, "_BATCH", 20)
+    user, thing = new_id(), new_id()
+    messages = [
+        Outgoing(topic, user, outbox.envelope(source.event(user, thing, version), ""), []) for version in range(1, 1001)
+    ]
+    await producer.publish(messages)
+    new_consumer(inbox(target, topic)).start()
+    await until(target.has(1000), "all are applied")
+    assert [event.version for event in await target.events()] == list(range(1, 1001))
+
+
+async def test_a_killed_member_loses_nothing_and_repeats_nothing(
+    source: Source, relay: Relay, target: Applied, target_url: str, topic: str, group: str, kafka: str
+) -> None:
+    victim = await start_member(kafka, group, topic, target_url)
+    writing = asyncio.gather(*(source.changes(new_id(), 60) for _ in range(12)))
+    await until(target.has(100), "the victim works")
+    victim.send_signal(signal.SIGKILL)
+    await victim.wait()
+    heir = await start_member(kafka, group, topic, target_url)
+    await writing
+    await until(target.has(720), "the heir does the rest")
+    heir.terminate()
+    assert await heir.wait() == 0
+    events = await target.events()
+    assert (check(source.committed, events).holds, len(events)) == (True, 720)
+
+
+async def start_member(kafka: str, group: str, topic: str, database_url: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.events.member", kafka, group, topic, database_url),
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
+    )
+
+
+async def test_an_effect_need_not_be_in_postgres(
+    source: Source, topic: str, group: str, producer: Producer, kafka: str
+) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.events: list[Told] = []
+
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            if any(event.subject == poison for event in events):
+                raise ValueError("poison")
+            self.events += [Told(event.id, event.subject, event.version) for event in events]
+
+    user, poison = new_id(), new_id()
+    good = [source.event(user, new_id(), 1) for _ in range(3)]
+    await publish(producer, good[0], source.event(user, poison, 1), *good[1:])
+    heard = Heard()
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=heard, producer=producer)
+    consumer.start()
+    await until(lambda: len(heard.events) == 3, "all but the poisoned one")
+    await consumer.close()
+    assert [event.id for event in heard.events] == [event.id for event in good]
