@@ -192,13 +192,13 @@ class Machine:
     def _stop(self) -> None:
         with held_back():
             if self.supervisor.pid is not None:
+                replicas = [replica.name for replica in self.replicas]
+                self.supervisor.ask_to_stop(replicas)  # they serve on for longer than the gateway takes to leave
                 if gateway.NAME in self._parts:
                     gateway.leave(self.state)
                     self.supervisor.stop([gateway.NAME])
-                self.supervisor.stop([replica.name for replica in self.replicas])
-                for name in reversed(INFRASTRUCTURE):
-                    if name in self._parts:
-                        self.supervisor.stop([name])
+                self.supervisor.wait_stopped(replicas)
+                self.supervisor.stop(name for name in reversed(INFRASTRUCTURE) if name in self._parts)
                 self.supervisor.shutdown()
             preflight.end(preflight.leftovers(self.state))
             for name in ("supervisor", gateway.NAME):

@@ -124,11 +124,20 @@ class Supervisor:
                 raise self.trouble(name, f"{name} could not be started: {fault.faultString}") from None
 
     def stop(self, names: Iterable[str]) -> None:
-        """Stops programs side by side and returns when all have ended; supervisord kills those that take too long."""
-        waiting = list(names)
-        for name in waiting:
+        """Stops programs side by side and returns when all have ended."""
+        stopping = list(names)
+        self.ask_to_stop(stopping)
+        self.wait_stopped(stopping)
+
+    def ask_to_stop(self, names: Iterable[str]) -> None:
+        """Sends programs their stop signals; they are not started again."""
+        for name in names:
             with contextlib.suppress(xmlrpc.client.Fault):
                 self._rpc("stopProcess", name, False)
+
+    def wait_stopped(self, names: Iterable[str]) -> None:
+        """Waits until programs have ended; supervisord kills those that take too long."""
+        waiting = list(names)
         while waiting:
             states = self.statuses()
             waiting = [name for name in waiting if name in states and states[name].state not in STOPPED_STATES]
@@ -151,6 +160,8 @@ class Supervisor:
         pid = self.pid
         with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Fault):
             self._rpc("shutdown")
+            while self.pid == pid:
+                self._rpc("getState")  # wakes it: by itself it looks once a second whether it is done
         if pid is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).wait(_START_SECONDS)
