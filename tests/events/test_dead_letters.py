@@ -1,0 +1,244 @@
+"""Dead letters: what a service cannot apply is kept, seen, and applied in order once the cause is mended."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from typing import NamedTuple
+
+import pytest
+
+from mesh import delivery, dlq, outbox
+from mesh.consumer import Consumer
+from mesh.dead_letters import topic_of
+from mesh.envelope import ConsumedEvent
+from mesh.ids import new_id
+from mesh.inbox import Inbox, Subscription
+from mesh.outbox import Event
+from mesh.producer import Outgoing, Producer
+from tests.events.parts import TRACEPARENT, Applied, Source, raw
+from tests.patience import until
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0.01)
+
+
+class House(NamedTuple):
+    """A consuming service and the topic it reads."""
+
+    source: Source
+    target: Applied
+    producer: Producer
+    consumer: Consumer
+    kafka: str
+    topic: str
+    letters: str
+    """The dead-letter topic."""
+
+    async def publish(self, *events: Event) -> None:
+        for event in events:
+            await self.publish_raw(event.user_id, outbox.envelope(event, TRACEPARENT))
+
+    async def publish_raw(self, key: str, value: bytes) -> None:
+        assert await self.producer.publish([Outgoing(self.topic, key, value, [("x", "y")])]) == [None]
+
+    async def applied(self, *events: Event) -> None:
+        """Waits until these are what was applied, in this order."""
+        await until(self.target.has(len(events)), "the events are applied")
+        assert [event.id for event in await self.target.events()] == [event.id for event in events]
+
+    async def letters_are(self, count: int) -> None:
+        async def enough() -> bool:
+            return len(await asyncio.to_thread(raw, self.kafka, self.letters)) == count
+
+        await until(enough, f"{count} records in the dead-letter topic")
+
+    async def dlq(self, *arguments: str) -> tuple[int, str]:
+        """Runs the command; its exit status and what it printed."""
+        said: list[str] = []
+        status = await asyncio.to_thread(dlq.main, ["--bootstrap", self.kafka, *arguments], said.append)
+        return status, "".join(said)
+
+
+@pytest.fixture
+async def house(
+    source: Source, target: Applied, producer: Producer, kafka: str, topic: str, group: str
+) -> AsyncIterator[House]:
+    inbox = Inbox(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=False)])
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox, producer=producer)
+    consumer.start()
+    yield House(source, target, producer, consumer, kafka, topic, topic_of(topic, group))
+    await consumer.close()
+
+
+def versions(source: Source, count: int) -> list[Event]:
+    user, thing = new_id(), new_id()
+    return [source.event(user, thing, version) for version in range(1, count + 1)]
+
+
+async def test_a_poisoned_key_waits_in_order_and_others_go_on(house: House) -> None:
+    ann, bob = versions(house.source, 4), versions(house.source, 4)
+    house.target.poison.add(ann[1].id)
+    await house.publish(*ann[:2], bob[0], *ann[2:], *bob[1:])
+    await until(house.target.has(5), "Bob's events and Ann's first are applied")
+    await house.letters_are(3)
+    assert {event.subject for event in await house.target.events()} == {ann[0].subject, bob[0].subject}
+    letters = raw(house.kafka, house.letters)
+    assert [letter.value for letter in letters] == [outbox.envelope(event, TRACEPARENT) for event in ann[1:]]
+    assert {letter.key for letter in letters} == {ann[0].user_id.encode()}
+    first = letters[0]
+    assert (first.header("x"), first.header("dlq-topic")) == ("y", house.topic)
+    assert str(first.header("dlq-reason")).startswith("ValueError")
+    assert "follows" in str(letters[1].header("dlq-reason"))
+    assert first.header("dlq-offset") is not None
+    assert first.header("dlq-partition") is not None
+    assert first.header("dlq-time") is not None
+    assert await house.target.parked() == {ann[0].user_id}
+
+
+async def test_an_operator_lists_shows_and_replays(house: House) -> None:
+    ann = versions(house.source, 5)
+    house.target.poison.add(ann[1].id)
+    await house.publish(*ann[:4])
+    await house.letters_are(3)
+
+    status, listed = await house.dlq("list", house.letters)
+    assert (status, listed.count("\n")) == (0, 1)
+    assert f"key {ann[0].user_id}  3 waiting" in listed
+    assert "is poison" in listed
+    status, shown = await house.dlq("show", house.letters)
+    assert status == 0
+    assert all(event.id in shown for event in ann[1:4])
+
+    house.target.poison.clear()
+    status, said = await house.dlq("replay", house.letters, "--key", ann[0].user_id)
+    assert (status, said) == (0, f"key {ann[0].user_id}: replayed.\n")
+    await house.applied(*ann[:4])
+    assert await house.target.parked() == set()
+
+    await house.publish(ann[4])
+    await house.applied(*ann)
+    assert await house.dlq("list", house.letters) == (0, "No dead letters wait.\n")
+
+
+async def test_a_replay_that_fails_again_changes_nothing_and_says_why(house: House) -> None:
+    ann = versions(house.source, 3)
+    house.target.poison.add(ann[1].id)
+    await house.publish(*ann)
+    await house.letters_are(2)
+    status, said = await house.dlq("replay", house.letters, "--all")
+    assert status == 1
+    assert f"key {ann[0].user_id}: still refused, nothing changed. ValueError: {ann[1].id} is poison" in said
+    assert [event.id for event in await house.target.events()] == [ann[0].id]
+    assert await house.target.parked() == {ann[0].user_id}
+    assert "2 waiting" in (await house.dlq("list", house.letters))[1]
+
+
+async def test_a_letter_that_cannot_be_mended_is_left_out_for_good(house: House) -> None:
+    ann = versions(house.source, 3)
+    await house.publish(ann[0])
+    await house.publish_raw(ann[0].user_id, b"\xff not an envelope")
+    await house.publish(*ann[1:])
+    await house.letters_are(3)
+    _, shown = await house.dlq("show", house.letters)
+    assert "not an event envelope" in shown
+    broken = raw(house.kafka, house.letters)[0].offset
+    status, _ = await house.dlq("replay", house.letters, "--key", ann[0].user_id, "--skip", str(broken))
+    assert status == 0
+    await house.applied(*ann)
+    assert await house.dlq("list", house.letters) == (0, "No dead letters wait.\n")
+
+
+async def test_replaying_twice_applies_once(house: House) -> None:
+    ann = versions(house.source, 3)
+    house.target.poison.add(ann[0].id)
+    await house.publish(*ann)
+    await house.letters_are(3)
+    house.target.poison.clear()
+    answers = await asyncio.gather(
+        house.dlq("replay", house.letters, "--all"), house.dlq("replay", house.letters, "--all")
+    )
+    assert [status for status, _ in answers] == [0, 0]
+    await house.applied(*ann)
+
+
+async def test_a_key_keeps_its_order_while_it_is_replayed(house: House) -> None:
+    ann = versions(house.source, 60)
+    house.target.poison.add(ann[1].id)
+    await house.publish(*ann[:10])
+    await house.letters_are(9)
+    house.target.poison.clear()
+
+    async def keep_publishing() -> None:
+        for event in ann[10:]:
+            await house.publish(event)
+
+    publishing = asyncio.create_task(keep_publishing())
+    status, _ = await house.dlq("replay", house.letters, "--all")
+    await publishing
+    assert status == 0
+    await house.applied(*ann)
+
+
+async def test_only_the_group_of_the_letters_hears_a_replay(house: House, source: Source) -> None:
+    heard: list[str] = []
+
+    class Neighbour:
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            heard.extend(event.id for event in events)
+
+    async with AsyncExitStack() as closing:
+        neighbour = Consumer(
+            house.kafka,
+            group=f"neighbour-{new_id()}",
+            topics=[house.topic],
+            effect=Neighbour(),
+            producer=house.producer,
+        )
+        closing.push_async_callback(neighbour.close)
+        neighbour.start()
+        ann = versions(source, 3)
+        house.target.poison.add(ann[0].id)
+        await house.publish(*ann)
+        await house.letters_are(3)
+        house.target.poison.clear()
+        await house.dlq("replay", house.letters, "--all")
+        await house.applied(*ann)
+        last = versions(source, 1)
+        await house.publish(*last)
+        await until(lambda: last[0].id in heard, "the neighbour hears the last event")
+    assert heard == [event.id for event in [*ann, *last]]
+    assert len(raw(house.kafka, house.topic)) == 4
+
+
+async def test_a_parked_key_stays_parked_when_its_consumer_starts_again(
+    house: House, producer: Producer, group: str
+) -> None:
+    ann = versions(house.source, 3)
+    house.target.poison.add(ann[0].id)
+    await house.publish(*ann[:1])
+    await house.letters_are(1)
+    await house.consumer.close()
+    house.target.poison.clear()
+    await house.publish(*ann[1:])
+    house.consumer.start()
+    await house.letters_are(3)
+    assert await house.target.events() == []
+    status, _ = await house.dlq("replay", house.letters, "--all")
+    assert status == 0
+    await house.applied(*ann)
+
+
+async def test_an_operator_is_told_when_there_is_nothing_to_do_or_nobody_there(house: House) -> None:
+    assert await house.dlq("replay", house.letters, "--all") == (0, "No dead letters wait.\n")
+    assert await house.dlq("show", house.letters) == (0, "No dead letters wait.\n")
+    with pytest.raises(SystemExit, match="Unknown topic"):
+        await house.dlq("show", "no-such-topic.dlq")
+    ann = versions(house.source, 1)
+    house.target.poison.add(ann[0].id)
+    await house.publish(*ann)
+    await house.letters_are(1)
+    await house.consumer.close()
+    status, said = await house.dlq("replay", house.letters, "--all", "--wait", "0.5")
+    assert (status, "Does the consumer run?" in said) == (1, True)
