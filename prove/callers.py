@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, cast
 
 import grpc
-import httpx
+import orjson
 from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
@@ -14,12 +15,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import code_pb2
 
 from prove.checker import SUCCESS
+from prove.http_pool import Pool, Reply
 
 CALL_SECONDS = 10.0
 """A client's own patience; every deadline of the contract is shorter."""
 CREATE, UPDATE, START, COMPLETE, LIST = "create", "update", "start", "complete", "list"
 _PAGE = 20
-_CONNECTIONS = 64
 
 
 class Order(NamedTuple):
@@ -58,23 +59,22 @@ class RestCaller:
 
     way = "rest"
 
-    def __init__(self, url: str) -> None:
-        """url: of the gateway."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_CONNECTIONS)
-        self._http = httpx.AsyncClient(base_url=url, timeout=CALL_SECONDS, limits=limits)
+    def __init__(self, target: str) -> None:
+        """target: host:port of the gateway."""
+        self._http = Pool(target)
 
     async def call(self, token: str, order: Order) -> Answer:
         """Carries out an order."""
         verb, path, body = _rest(order)
         try:
-            answer = await self._http.request(verb, path, json=body, headers={"authorization": f"Bearer {token}"})
-        except httpx.HTTPError as error:
-            return Answer(type(error).__name__)
-        return _from_json(answer, lists=order.operation == LIST)
+            reply = await self._http.request(verb, path, body, token, CALL_SECONDS)
+        except OSError as error:
+            return Answer(f"{type(error).__name__}: {error}")
+        return _from_json(reply, lists=order.operation == LIST)
 
     async def close(self) -> None:
         """Ends its connections."""
-        await self._http.aclose()
+        self._http.close()
 
 
 class GrpcCaller:
@@ -112,15 +112,15 @@ class GrpcCaller:
 
 
 class Callers:
-    """All ways in at once: `async with Callers(url, target) as callers`."""
+    """All ways in at once: `async with Callers(target) as callers`."""
 
-    def __init__(self, url: str, target: str) -> None:
-        """url, target: of the gateway."""
-        self._url, self._target = url, target
+    def __init__(self, target: str) -> None:
+        """target: host:port of the gateway."""
+        self._target = target
         self.every: tuple[Caller, ...] = ()
 
     async def __aenter__(self) -> Self:
-        self.every = (RestCaller(self._url), GrpcCaller(self._target))
+        self.every = (RestCaller(self._target), GrpcCaller(self._target))
         return self
 
     async def __aexit__(
@@ -160,15 +160,15 @@ def _message(order: Order) -> Any:
             return pb.ListTasksRequest(page_size=_PAGE)
 
 
-def _from_json(answer: httpx.Response, *, lists: bool) -> Answer:
+def _from_json(reply: Reply, *, lists: bool) -> Answer:
     """An answer of another shape than the documented one has a code of its own."""
     try:
-        body = answer.json()
-        if not answer.is_success:
+        body = orjson.loads(reply.body)
+        if reply.status != HTTPStatus.OK:
             return Answer(code_pb2.Code.Name(body["code"]))
         return Answer(SUCCESS) if lists else Answer(SUCCESS, body["task"]["id"], _version(body["task"]["etag"]))
     except (ValueError, KeyError, TypeError):
-        return Answer(f"HTTP {answer.status_code} in no known shape")
+        return Answer(f"HTTP {reply.status} in no known shape")
 
 
 def _from_task(task: task_pb2.Task) -> Answer:

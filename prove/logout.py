@@ -42,7 +42,7 @@ _READS: dict[str, Callable[[grpc.aio.Channel, _Metadata], Awaitable[object]]] = 
 
 
 class Delay(NamedTuple):
-    """How long one place went on serving a session, from the moment its end was asked for."""
+    """How long one place went on serving a session, from the moment its end was acknowledged."""
 
     place: str
     seconds: float
@@ -75,9 +75,9 @@ async def _sign_out(machine: Machine, accounts: Accounts, user: User) -> list[De
     endings = [asyncio.create_task(_ending(stream, begun)) for stream, begun in zip(streams, opened, strict=True)]
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*(begun.wait() for begun in opened)), _OPEN_SECONDS)
+    await accounts.sign_out(user)
     began = time.monotonic()
     reads = [asyncio.create_task(_read(*place, user.token, began)) for place in _places(machine)]
-    await accounts.sign_out(user)
     delays = list(await asyncio.gather(*reads))
     for stream, begun, ending in zip(streams, opened, endings, strict=True):
         if not ending.done():
@@ -85,7 +85,9 @@ async def _sign_out(machine: Machine, accounts: Accounts, user: User) -> list[De
             delays.append(Delay(stream.name, _WATCHED_SECONDS, "is still open"))
         else:
             ended, wrong = ending.result()
-            delays.append(Delay(stream.name, ended - began, wrong if begun.is_set() else f"did not open: {wrong}"))
+            delays.append(
+                Delay(stream.name, max(0.0, ended - began), wrong if begun.is_set() else f"did not open: {wrong}")
+            )
     return delays
 
 

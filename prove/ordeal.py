@@ -56,7 +56,8 @@ class Ordeal:
 
     async def _restart(self, load: Load) -> None:
         names = tuple(service.name for service in self.machine.services)
-        for together in [names] if self.plan.side_by_side else [(name,) for name in names]:
+        step = self.plan.together
+        for together in (names[place : place + step] for place in range(0, len(names), step)):
             began, sent = time.monotonic(), len(load.attempts)
             await asyncio.gather(*(asyncio.to_thread(self.machine.restart_service, name) for name in together))
             # Calls that were on their way count too.

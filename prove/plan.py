@@ -37,8 +37,8 @@ class Plan:
     """How long effects may take to arrive after the load."""
     rest_seconds: float
     """Between the last fault and the first restart."""
-    side_by_side: bool
-    """Whether services are restarted at the same time; each still one replica after the other."""
+    together: int
+    """Services that are restarted side by side; each still one replica after the other."""
     logouts: int
     port_base: int = _PORT_BASE
     folder: Path = FOLDER
@@ -60,11 +60,11 @@ class Plan:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second. Raises Trouble."""
+        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; quick or running 100). Raises Trouble."""
         quick, running = (environment.get(name, "") not in ("", "0") for name in ("QUICK", "RUNNING"))
         seed = environment.get("SEED") or str(random.SystemRandom().randrange(10**9))
-        # The allowances of `make up` hold for whoever comes from one address.
-        rate = environment.get("RATE") or ("100" if running else "200")
+        # Behind the everyday allowances of `make up`, all users here share one address.
+        rate = environment.get("RATE") or ("100" if running or quick else "200")
         if not seed.isdecimal() or not rate.isdecimal() or int(rate) < 1:
             raise Trouble(f"SEED={seed} RATE={rate} are not whole numbers", advice="`make prove SEED=1 RATE=200`")
         return cls(
@@ -76,6 +76,6 @@ class Plan:
             calm_seconds=1.5 if quick else 5.0,
             settle_seconds=30.0 if quick else 60.0,
             rest_seconds=6.0 if quick else 12.0,
-            side_by_side=quick,
+            together=2 if quick else 1,
             logouts=2 if quick else 5,
         )

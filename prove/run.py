@@ -1,9 +1,10 @@
 """`make prove`: load, faults, checker. A line per promise, `.run/prove/latest.json`, and the exit status."""
 
-import asyncio
 import shutil
 import sys
 import time
+
+import uvloop
 
 from prove import promises, verdict
 from prove.ordeal import Ordeal
@@ -23,7 +24,7 @@ def prove(plan: Plan) -> list[Promise]:
     print(f"prove: seed {plan.seed} (`make prove SEED={plan.seed}` does the same again)", flush=True)
     began = time.monotonic()
     if plan.running:
-        found = asyncio.run(_prove(_running(), plan))
+        found = uvloop.run(_prove(_running(), plan))
     else:
         shutil.rmtree(plan.state.folder, ignore_errors=True)
         with Machine(
@@ -33,7 +34,7 @@ def prove(plan: Plan) -> list[Promise]:
             environment=OWN_ENVIRONMENT,
         ) as machine:
             note(f"a stack of its own, {REPLICAS} replicas of each service, after {time.monotonic() - began:.0f} s")
-            found = asyncio.run(_prove(machine, plan))
+            found = uvloop.run(_prove(machine, plan))
     promises.write(plan.report, plan.seed, found)
     held = sum(promise.holds for promise in found)
     print(f"prove: {held} of {len(found)} promises hold, after {time.monotonic() - began:.0f} s; {plan.report}")

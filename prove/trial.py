@@ -41,7 +41,7 @@ async def conduct(machine: Machine, plan: Plan, accounts: Accounts, ordeal: Call
     since = await asyncio.to_thread(broker.ends)
     subscribers = [_subscriber(number, users, machine, chance) for number in range(plan.subscribers)]
     listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
-    async with Callers(machine.gateway_url, machine.gateway_target) as callers:
+    async with Callers(machine.gateway_target) as callers:
         await _all_open(subscribers)
         load = Load(users, callers.every, plan.rate, chance)
         working = asyncio.create_task(load.run())
