@@ -2,9 +2,6 @@
 
 from focusmesh.realtime.v1 import realtime_service_pb2
 from focusmesh.realtime.v1.realtime_service_pb2_grpc import add_RealtimeServiceServicer_to_server
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from mesh import clock
 from mesh.app import App, main
@@ -12,8 +9,8 @@ from mesh.consumer import Consumer
 from mesh.identity import KeySource
 from mesh.platform import Platform
 from mesh.policy import policy_of
-from services.realtime.cache.feeds import WAIT_SECONDS, Feeds
-from services.realtime.cache.streams import Streams
+from services.realtime.cache.feeds import Feeds
+from services.realtime.cache.streams import Streams, Tail, client
 from services.realtime.consumers import Broadcast
 from services.realtime.errors import Leaving
 from services.realtime.handlers.realtime import RealtimeHandlers
@@ -25,12 +22,8 @@ from services.realtime.settings import Settings
 def build(settings: Settings, keys: KeySource | None = None) -> App:
     """The service, wired. keys: instead of those that auth publishes."""
     platform = Platform("realtime", settings, keys)
-    redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 1))
-    tail = Redis.from_url(
-        settings.redis_url, socket_connect_timeout=1, socket_timeout=2 + WAIT_SECONDS, retry=Retry(NoBackoff(), 0)
-    )
-    streams = Streams(redis, retention_seconds=settings.retention_seconds)
-    feeds = Feeds(streams, redis, tail, settings)
+    streams = Streams(client(settings.redis_url, retries=1), retention_seconds=settings.retention_seconds)
+    feeds = Feeds(streams, Tail(client(settings.redis_url, retries=0)), settings)
     consumer = Consumer(
         settings.kafka_bootstrap,
         group="realtime",

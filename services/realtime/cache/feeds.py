@@ -7,27 +7,25 @@ Redis keeps the entries, so nothing is kept here but what waits for a connection
 import asyncio
 import logging
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from mesh.errors import Overloaded, Refusal
+from mesh.errors import Overloaded, PartUnavailable, Refusal
 from mesh.telemetry import meter
-from services.realtime.cache.streams import PREFIX, Streams, Tail, stream_key
+from services.realtime.cache.streams import Streams, Tail, stream_key
 from services.realtime.errors import SlowConsumer, TooManyStreams
 from services.realtime.model import Entry, Gap, Position
 from services.realtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 1
+_WAIT_SECONDS = 1
 """How long one read waits: also how old the position of a quiet stream may be."""
 _RETRY_SECONDS = 0.1
-_MISSING = (RedisError, OSError, TimeoutError)
+_MISSING = (RedisError, OSError, PartUnavailable)
 
 _open_streams = meter.create_up_down_counter("focusmesh.realtime.streams", description="Open streams")
 _ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", description="Streams ended, by reason")
@@ -121,13 +119,10 @@ class Feed:
 class Feeds:
     """The streams of the users that are connected to this replica."""
 
-    def __init__(self, streams: Streams, redis: "Redis", tail: "Redis", settings: Settings) -> None:
-        """tail: a client that never tries again by itself, and waits longer than WAIT_SECONDS."""
-        self._streams, self._redis, self._tail_client = streams, redis, tail
-        self._settings = settings
+    def __init__(self, streams: Streams, tail: Tail, settings: Settings) -> None:
+        self._streams, self._tail, self._settings = streams, tail, settings
         self._feeds: dict[str, Feed] = {}
         self._count = 0
-        self._wake_key = f"{PREFIX}wake:{uuid.uuid4()}"
         self._refusing: Refusal | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = False
@@ -147,8 +142,8 @@ class Feeds:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        await self._tail_client.aclose()
-        await self._redis.aclose()
+        await self._tail.close()
+        await self._streams.close()
 
     def end_all(self, refusal: Refusal) -> None:
         """Ends every stream, and every one that is opened from now on."""
@@ -198,31 +193,30 @@ class Feeds:
         page = await self._streams.read_after(user_id, None)
         if feed.position is None:
             feed.position = page.tail
-            await self._redis.xadd(self._wake_key, {"w": b""}, maxlen=1)
-            await self._redis.expire(self._wake_key, 3600)
+            await self._streams.wake(self._tail)
 
     async def _run(self) -> None:
         """Reads; after every loss of the connection asks first what was missed."""
         while True:
             try:
-                await self._redis.ping()
+                await self._streams.ping()
                 await self._catch_up()
                 self._ready = True
                 log.info("reads the streams of connected users")
-                await self._follow(Tail(self._tail_client, wake_key=self._wake_key))
+                await self._follow()
             except _MISSING as error:
                 if self._ready:
                     log.warning("lost Redis, streams pause: %s", error)
                 self._ready = False
-                await self._tail_client.connection_pool.disconnect(inuse_connections=True)
+                await self._tail.reset()
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _follow(self, tail: Tail) -> None:
+    async def _follow(self) -> None:
         read_at: int | None = None
         while True:
             feeds = {stream_key(user_id): feed for user_id, feed in self._feeds.items() if feed.position is not None}
             positions = {key: feed.position for key, feed in feeds.items() if feed.position is not None}
-            moment, arrived = await tail.next(positions, wait_ms=WAIT_SECONDS * 1000)
+            moment, arrived = await self._tail.next(positions, wait_ms=_WAIT_SECONDS * 1000)
             if read_at is not None and moment - read_at > self._settings.retention_seconds * 1000:
                 log.warning("read nothing for %d ms: asks what was missed", moment - read_at)
                 await self._catch_up()

@@ -6,15 +6,23 @@
 `realtime:wake:<replica>`  interrupts a replica's waiting
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
+from mesh.errors import PartUnavailable
 from services.realtime.model import Entry, Page, Position
 
 PREFIX = "realtime:"
 _BIRTH = f"{PREFIX}birth"
+_ANSWER_SECONDS = 2.0
+_WAKE_KEY_SECONDS = 3600
 _REMEMBERED = 2
 """Retentions for which a thing's latest version is remembered: a message that comes again comes within seconds of the
 restart that brought it back, and memory is what a Redis has least of."""
@@ -76,10 +84,10 @@ class Publication(NamedTuple):
 
 
 class Streams:
-    """The streams of all users."""
+    """The streams of all users. Methods raise PartUnavailable, or what redis-py raises, while Redis is away."""
 
     def __init__(self, redis: "Redis", *, retention_seconds: int) -> None:
-        """redis: leaves its answers as bytes."""
+        """redis: from `client`."""
         self._redis = redis
         self._retention_ms = retention_seconds * 1000
         self._publish = redis.register_script(_PUBLISH)
@@ -87,7 +95,7 @@ class Streams:
 
     async def publish(self, publications: Sequence[Publication]) -> int:
         """Adds changes to their streams, in order; returns how many were new. When it fails, do all again."""
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with _in_time(_ANSWER_SECONDS), self._redis.pipeline(transaction=False) as pipe:
             for one in publications:
                 await self._publish(
                     keys=[stream_key(one.user_id), f"{PREFIX}head:{one.thing}"],
@@ -105,36 +113,79 @@ class Streams:
     async def read_after(self, user_id: str, after: Position | None, *, limit: int = 256) -> Page:
         """What follows a position; with None only where the stream is now."""
         cursor = "" if after is None else str(after)
-        lost, tail, entries = await self._read(
-            keys=[stream_key(user_id), _BIRTH], args=[cursor, self._retention_ms, limit]
-        )
+        async with _in_time(_ANSWER_SECONDS):
+            lost, tail, entries = await self._read(
+                keys=[stream_key(user_id), _BIRTH], args=[cursor, self._retention_ms, limit]
+            )
         return Page(bool(lost), Position.read(tail.decode()), [_entry(place, change) for place, (_, change) in entries])
+
+    async def wake(self, tail: "Tail") -> None:
+        """Ends a tail's waiting, because it has more to wait for."""
+        async with _in_time(_ANSWER_SECONDS), self._redis.pipeline(transaction=False) as pipe:
+            pipe.xadd(tail.wake_key, {"w": b""}, maxlen=1)
+            pipe.expire(tail.wake_key, _WAKE_KEY_SECONDS)
+            await pipe.execute()
+
+    async def ping(self) -> None:
+        """Asks for a sign of life."""
+        async with _in_time(_ANSWER_SECONDS):
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        await self._redis.aclose()
 
 
 class Tail:
     """One connection that waits for whatever comes next in many streams."""
 
-    def __init__(self, redis: "Redis", *, wake_key: str) -> None:
-        """redis: a client of its own, which waits long and never reconnects by itself: what was missed while it was
-        away must be asked for. wake_key: a stream that interrupts the waiting."""
+    def __init__(self, redis: "Redis") -> None:
+        """redis: from `client` with no retries: what was missed while it was away must be asked for."""
         self._redis = redis
-        self._wake_key = wake_key
+        self.wake_key = f"{PREFIX}wake:{uuid.uuid4()}"
         self._woken: bytes | str = "0-0"
 
     async def next(self, positions: Mapping[str, Position], *, wait_ms: int) -> tuple[int, dict[str, list[Entry]]]:
         """New entries by stream key, and a moment of Redis's clock, in milliseconds: what comes later is not older."""
-        names: dict[Any, Any] = {self._wake_key: self._woken, **{key: str(place) for key, place in positions.items()}}
-        async with self._redis.pipeline(transaction=False) as pipe:
+        names: dict[Any, Any] = {self.wake_key: self._woken, **{key: str(place) for key, place in positions.items()}}
+        async with _in_time(_ANSWER_SECONDS + wait_ms / 1000), self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.xread(names, count=500, block=wait_ms)
             (seconds, microseconds), found = await pipe.execute()
         arrived: dict[str, list[Entry]] = {}
         for name, entries in found or ():
-            if name.decode() == self._wake_key:
+            if name.decode() == self.wake_key:
                 self._woken = entries[-1][0]
             else:
                 arrived[name.decode()] = [_entry(place, fields[b"c"]) for place, fields in entries]
         return seconds * 1000 + microseconds // 1000, arrived
+
+    async def reset(self) -> None:
+        """Begins with a new connection."""
+        self._woken = "0-0"
+        await self._redis.connection_pool.disconnect(inuse_connections=True)
+
+    async def close(self) -> None:
+        """Gives the connection back."""
+        await self._redis.aclose()
+
+
+def client(url: str, *, retries: int) -> "Redis":
+    """A client whose answers are bytes.
+
+    It has no socket timeout: redis-py would put asyncio.wait_for around every command, which in Python 3.11 swallows a
+    cancellation that comes with the answer.
+    """
+    return Redis.from_url(url, socket_connect_timeout=1, socket_timeout=None, retry=Retry(NoBackoff(), retries))
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise PartUnavailable("redis") from None
 
 
 def stream_key(user_id: str) -> str:

@@ -1,0 +1,130 @@
+"""The realtime service on a real Redis, fed as its consumer feeds it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from mesh import clock
+from mesh.envelope import ConsumedEvent
+from mesh.ids import new_id
+from services.realtime.cache.streams import Streams
+from services.realtime.consumers import Broadcast
+from services.realtime.main import build
+from services.realtime.settings import Settings
+from tests.contract.realtime.doors import GRPC, WEBSOCKET, Door, Target
+from tests.contract.serving import SignerKeys, serving
+from tests.e2e.gateway.running import free_ports
+from tests.e2e.tokens import Signer
+
+Replica = Callable[..., Awaitable[Target]]
+Tell = Callable[..., Awaitable[str]]
+
+
+def an_event(user_id: str, *, subject: str = "", version: int = 1, event_id: str = "", **payload: Any) -> ConsumedEvent:
+    """What todo tells of a task."""
+    event_id, subject = event_id or new_id(), subject or new_id()
+    data = {"event_id": event_id, "event_type": "task-created", "task_id": subject, "schema_version": "1.0"}
+    return ConsumedEvent(
+        id=event_id,
+        type="task-created",
+        source="todo",
+        subject=subject,
+        user_id=user_id,
+        version=version,
+        time=clock.now(),
+        data={**data, "payload": payload},
+        traceparent="",
+        topic="task-updates",
+        value=b"",
+    )
+
+
+def settings_for(redis_url: str, **changes: Any) -> Settings:
+    """Settings of a replica on free ports, that nothing feeds."""
+    listen, websocket = free_ports(2)
+    return Settings(
+        listen=f"127.0.0.1:{listen}",
+        websocket_listen=f"127.0.0.1:{websocket}",
+        redis_url=redis_url,
+        kafka_bootstrap="127.0.0.1:1",
+        jwks_target="127.0.0.1:1",
+        page_token_key="test",
+        **{"drain_seconds": 0.0, "stop_grace_seconds": 3.0, **changes},
+    )
+
+
+@pytest.fixture
+async def replica(valkey: str, signer: Signer) -> AsyncIterator[Replica]:
+    """Starts a replica with settings of its own."""
+    async with AsyncExitStack() as running:
+
+        async def start(**changes: Any) -> Target:
+            settings = settings_for(valkey, **changes)
+            await running.enter_async_context(serving(build(settings, SignerKeys(signer))))
+            return Target(settings.listen, settings.websocket_listen)
+
+        yield start
+
+
+@pytest.fixture
+async def target(replica: Replica) -> Target:
+    """A replica as it is by default."""
+    return await replica()
+
+
+@pytest.fixture(params=[GRPC, WEBSOCKET], ids=lambda door: door.name)
+def door(request: pytest.FixtureRequest) -> Door:
+    """Each way in."""
+    found: Door = request.param
+    return found
+
+
+@pytest.fixture
+async def broadcast(valkey: str) -> AsyncIterator[Broadcast]:
+    """What the consumer hands events to."""
+    redis = Redis.from_url(valkey)
+    yield Broadcast(Streams(redis, retention_seconds=300))
+    await redis.aclose()
+
+
+@pytest.fixture
+def user() -> str:
+    """A new user."""
+    return new_id()
+
+
+@pytest.fixture
+def token(signer: Signer, user: str) -> str:
+    """Of the user."""
+    return signer.token(sub=user)
+
+
+@pytest.fixture
+def tell(broadcast: Broadcast, user: str) -> Tell:
+    """Tells an event of the user, or of `user_id`; returns its id."""
+
+    async def one(*, user_id: str = "", **fields: Any) -> str:
+        event = an_event(user_id or user, **fields)
+        await broadcast.apply([event])
+        return event.id
+
+    return one
+
+
+@pytest.fixture
+async def teller(tell: Tell) -> AsyncIterator[list[str]]:
+    """Tells events of the user without end while the test runs; the list grows with their ids."""
+    told: list[str] = []
+
+    async def talk() -> None:
+        while True:
+            told.append(await tell())
+
+    talking = asyncio.create_task(talk())
+    yield told
+    talking.cancel()
+    await asyncio.gather(talking, return_exceptions=True)

@@ -1,0 +1,22 @@
+"""A replica that stops."""
+
+import asyncio
+
+from services.realtime.main import build
+from tests.contract.realtime.conftest import settings_for
+from tests.contract.realtime.doors import Door, Target
+from tests.contract.serving import SignerKeys, serving
+from tests.e2e.tokens import Signer
+
+
+async def test_streams_of_a_replica_that_stops_are_sent_elsewhere_and_do_not_delay_it(
+    valkey: str, signer: Signer, door: Door
+) -> None:
+    settings = settings_for(valkey, stop_grace_seconds=30.0)
+    app = serving(build(settings, SignerKeys(signer)))
+    await app.__aenter__()
+    async with door.open(Target(settings.listen, settings.websocket_listen), signer.token()) as stream:
+        await stream.frame()
+        async with asyncio.timeout(10):
+            _, ended = await asyncio.gather(app.__aexit__(None, None, None), stream.end())
+    assert (ended.code, ended.reason) == (door.come_back, "UNAVAILABLE")

@@ -1,0 +1,276 @@
+"""Streams, through both doors."""
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+from redis.asyncio import Redis
+
+from mesh import revocations
+from mesh.ids import new_id
+from services.realtime.consumers import Broadcast
+from tests.contract.realtime.conftest import Replica, Tell, an_event
+from tests.contract.realtime.doors import Door, Ended, Target
+from tests.e2e.tokens import Signer
+from tests.patience import until
+
+
+async def test_a_stream_opens_and_says_when_it_will_close(target: Target, door: Door, signer: Signer) -> None:
+    expires = int(time.time()) + 200
+    async with door.open(target, signer.token(exp=expires)) as stream:
+        frame = await stream.frame()
+    assert frame.HasField("opened")
+    assert frame.opened.heartbeat_seconds == 15
+    assert frame.opened.close_time.seconds == expires
+    assert abs(frame.opened.server_time.seconds - time.time()) < 5
+    assert frame.cursor
+
+
+async def test_a_change_arrives_as_it_was_told(target: Target, door: Door, token: str, tell: Tell) -> None:
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        task = new_id()
+        told = await tell(subject=task, version=7, title="Buy groceries", due_date=None, number=3)
+        change = (await stream.change()).change
+    assert (change.event_id, change.event_type, change.subject_id, change.version) == (told, "task-created", task, 7)
+    assert dict(change.payload) == {"title": "Buy groceries", "due_date": None, "number": 3}
+    assert abs(change.occur_time.seconds - time.time()) < 30
+
+
+async def test_only_the_owner_hears_of_it(target: Target, door: Door, token: str, signer: Signer, tell: Tell) -> None:
+    stranger = new_id()
+    async with door.open(target, token) as mine, door.open(target, signer.token(sub=stranger)) as theirs:
+        await mine.frame()
+        await theirs.frame()
+        await tell()
+        told = await tell(user_id=stranger)
+        assert await theirs.events(1) == [told]
+
+
+async def test_every_device_of_a_user_hears_the_same(target: Target, door: Door, token: str, tell: Tell) -> None:
+    async with door.open(target, token) as one, door.open(target, token) as other:
+        await one.frame()
+        await other.frame()
+        told = [await tell() for _ in range(20)]
+        assert await one.events(20) == told
+        assert await other.events(20) == told
+
+
+async def test_an_event_that_comes_again_is_told_once(
+    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+) -> None:
+    first, second, last = an_event(user), an_event(user), an_event(user)
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        await broadcast.apply([first, second, first])
+        await broadcast.apply([first, second])
+        await broadcast.apply([last])
+        assert await stream.events(3) == [first.id, second.id, last.id]
+
+
+async def test_nothing_older_comes_after_something_newer(
+    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+) -> None:
+    task = new_id()
+    first, second, third = (an_event(user, subject=task, version=version) for version in (1, 2, 3))
+    together = an_event(user, subject=task, version=3)
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        await broadcast.apply([second, first, third, second, together, third, together])
+        last = an_event(user)
+        await broadcast.apply([last])
+        assert await stream.events(4) == [second.id, third.id, together.id, last.id]
+
+
+async def test_a_client_that_comes_back_missed_nothing(target: Target, door: Door, token: str, tell: Tell) -> None:
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        heard = [await tell()]
+        assert await stream.events(1) == heard
+        cursor = stream.cursor
+    missed = [await tell() for _ in range(5)]
+    async with door.open(target, token, cursor) as stream:
+        assert (await stream.frame()).cursor == cursor
+        assert await stream.events(5) == missed
+        told = await tell()
+        assert await stream.events(1) == [told]
+
+
+async def test_the_cursor_of_the_first_frame_is_enough(target: Target, door: Door, token: str, tell: Tell) -> None:
+    async with door.open(target, token) as stream:
+        cursor = (await stream.frame()).cursor
+    missed = [await tell(), await tell()]
+    async with door.open(target, token, cursor) as stream:
+        assert await stream.events(2) == missed
+
+
+async def test_without_a_cursor_a_stream_begins_now(target: Target, door: Door, token: str, tell: Tell) -> None:
+    await tell()
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        told = await tell()
+        assert await stream.events(1) == [told]
+
+
+async def test_a_long_absence_is_read_in_pages_while_more_comes(
+    target: Target, door: Door, token: str, user: str, tell: Tell, broadcast: Broadcast
+) -> None:
+    async with door.open(target, token) as stream:
+        cursor = (await stream.frame()).cursor
+    missed = [an_event(user) for _ in range(700)]
+    await broadcast.apply(missed)
+    async with door.open(target, token, cursor) as stream:
+        await stream.frame()
+        meanwhile = [await tell() for _ in range(50)]
+        assert await stream.events(750) == [event.id for event in missed] + meanwhile
+
+
+async def test_a_burst_beyond_the_queue_arrives_whole(
+    replica: Replica, door: Door, token: str, user: str, broadcast: Broadcast
+) -> None:
+    target = await replica(queue_frames=5)
+    burst = [an_event(user) for _ in range(1500)]
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        telling = asyncio.create_task(broadcast.apply(burst))
+        assert await stream.events(1500) == [event.id for event in burst]
+        await telling
+
+
+@pytest.mark.parametrize("cursor", ["1-1", "99999999999999-0"])
+async def test_a_cursor_beyond_the_retention_is_told_to_resynchronise(
+    target: Target, door: Door, token: str, tell: Tell, cursor: str
+) -> None:
+    async with door.open(target, token, cursor) as stream:
+        assert (await stream.frame()).HasField("opened")
+        lost = await stream.frame()
+        assert lost.resync.retention_seconds == 300
+        told = await tell()
+        assert await stream.events(1) == [told]
+    missed = await tell()
+    async with door.open(target, token, lost.cursor) as stream:
+        assert await stream.events(2) == [told, missed]
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "-1-0", "$", f"1-{2**64}"])
+async def test_a_malformed_cursor_is_refused(target: Target, door: Door, token: str, cursor: str) -> None:
+    async with door.open(target, token, cursor) as stream:
+        ended = await stream.end()
+    assert (ended.code, ended.reason) == (door.bad_cursor, "CURSOR_INVALID")
+
+
+async def test_a_quiet_stream_shows_that_it_lives_and_moves_on(
+    replica: Replica, door: Door, token: str, tell: Tell
+) -> None:
+    target = await replica(heartbeat_seconds=1)
+    async with door.open(target, token) as stream:
+        opened = await stream.frame()
+        beats = [await stream.frame() for _ in range(3)]
+        told = await tell()
+        assert await stream.events(1) == [told]
+    assert all(beat.HasField("heartbeat") for beat in beats)
+    assert beats[2].heartbeat.server_time.seconds - opened.opened.server_time.seconds >= 2
+    assert int(beats[2].cursor.split("-")[0]) > int(opened.cursor.split("-")[0]) + 900
+    async with door.open(target, token, beats[2].cursor) as stream:
+        assert await stream.events(1) == [told]
+
+
+async def test_a_stream_ends_with_its_token(target: Target, door: Door, signer: Signer) -> None:
+    expires = int(time.time()) + 2
+    async with door.open(target, signer.token(exp=expires)) as stream:
+        ended = await stream.end()
+    assert (ended.code, ended.reason) == (door.signed_out, "TOKEN_INVALID")
+    assert expires - 0.1 <= time.time() < expires + 2
+
+
+async def test_a_stream_ends_within_two_seconds_of_signing_out(
+    target: Target, door: Door, signer: Signer, user: str, valkey: str
+) -> None:
+    session = new_id()
+    async with (
+        Redis.from_url(valkey, decode_responses=True) as redis,
+        door.open(target, signer.token(sub=user, sid=session)) as ending,
+        door.open(target, signer.token(sub=user)) as staying,
+    ):
+        await ending.frame()
+        await staying.frame()
+        began = time.monotonic()
+        await revocations.push(redis, revocations.session_member(session), time.time() + 600)
+        ended = await ending.end()
+        assert (ended.code, ended.reason) == (door.signed_out, "TOKEN_REVOKED")
+        assert time.monotonic() - began < 2
+
+
+async def test_all_streams_of_a_user_end_when_all_sessions_end(
+    target: Target, door: Door, signer: Signer, user: str, valkey: str, tell: Tell
+) -> None:
+    now = int(time.time())
+    async with (
+        Redis.from_url(valkey, decode_responses=True) as redis,
+        door.open(target, signer.token(sub=user, iat=now - 10)) as ending,
+        door.open(target, signer.token(sub=user, iat=now)) as staying,
+    ):
+        await ending.frame()
+        await staying.frame()
+        await revocations.push(redis, revocations.user_member(user, now), time.time() + 600)
+        assert (await ending.end()).reason == "TOKEN_REVOKED"
+        told = await tell()
+        assert await staying.events(1) == [told]
+
+
+async def test_a_user_has_so_many_streams(replica: Replica, door: Door, token: str, signer: Signer) -> None:
+    target = await replica(streams_per_user=1)
+    async with door.open(target, token) as first:
+        await first.frame()
+        async with door.open(target, token) as second:
+            ended = await second.end()
+        assert (ended.code, ended.reason) == (door.cut, "TOO_MANY_STREAMS")
+        async with door.open(target, signer.token()) as stranger:
+            await stranger.frame()
+
+    await until(partial(_opens, door, target, token), "the place of the stream that ended is free")
+
+
+async def test_a_replica_has_so_many_streams(replica: Replica, door: Door, signer: Signer) -> None:
+    target = await replica(max_streams=1)
+    async with door.open(target, signer.token()) as first:
+        await first.frame()
+        async with door.open(target, signer.token()) as second:
+            ended = await second.end()
+        assert (ended.code, ended.reason) == (door.cut, "OVERLOADED")
+
+
+async def test_any_replica_goes_on_where_another_left_off(replica: Replica, door: Door, token: str, tell: Tell) -> None:
+    one, other = await replica(), await replica()
+    async with door.open(one, token) as stream, door.open(other, token) as beside:
+        await stream.frame()
+        await beside.frame()
+        told = await tell()
+        assert await stream.events(1) == await beside.events(1) == [told]
+        cursor = stream.cursor
+    missed = await tell()
+    async with door.open(other, token, cursor) as stream:
+        assert await stream.events(1) == [missed]
+
+
+async def test_a_client_that_reads_nothing_is_cut(
+    replica: Replica, door: Door, token: str, user: str, broadcast: Broadcast
+) -> None:
+    target = await replica(queue_frames=4, patience_seconds=0.3, streams_per_user=1)
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        for _ in range(40):
+            await broadcast.apply([an_event(user, text="x" * 50_000) for _ in range(10)])
+        await until(partial(_opens, door, target, token), "the stream that reads nothing is gone")
+        ended = await stream.end()
+    assert (ended.code, ended.reason) == (door.cut, "SLOW_CONSUMER")
+
+
+async def _opens(door: Door, target: Target, token: str) -> bool:
+    """Whether the user has a place for one more stream."""
+    async with door.open(target, token) as another:
+        try:
+            return (await another.frame()).HasField("opened")
+        except Ended:
+            return False
