@@ -13,8 +13,6 @@ export PYTHONUNBUFFERED := 1
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-##@ environment
-
 setup: ## Make or mend .venv and .build (only what a lock change made stale)
 	@$(PYTHON3) -m stack.setup
 
@@ -23,8 +21,6 @@ tools: setup ## Build the pinned Go tools into .build/bin: grpcurl, the OpenAPI 
 
 doctor: setup ## Check Python, ports, disk, memory and what runs; say what to do about it
 	@$(PYTHON) -m stack.doctor
-
-##@ one machine
 
 up: setup ## Start everything; REPLICAS=todo=2,audit=2 starts more of a service
 	@$(PYTHON) -m stack.up
@@ -41,7 +37,7 @@ logs: setup ## Show logs; S=todo chooses a part, F=1 follows, N=100 lines
 restart: setup ## Restart S=todo, one replica after the other, each awaited
 	@$(PYTHON) -m stack.restart $(S)
 
-psql: setup ## Open the database as S=todo sees it; without S as administrator
+psql: setup ## Open the database as S=todo sees it, O=1 as its owner; without S as administrator
 	@$(PYTHON) -m stack.psql $(S)
 
 topics: setup ## List topics, their messages, and how far each consumer group is behind
@@ -52,8 +48,6 @@ demo: setup ## Walk the main journey on the running stack and show every call
 
 reset: setup ## Delete everything the stack stored; asks first, Y=1 does not
 	@$(PYTHON) -m stack.reset
-
-##@ contract and code
 
 proto: setup ## Generate everything that follows from protos/; ACCEPT=1 also accepts changed routes and rules
 	@$(PYTHON) -m tools.generate
@@ -67,16 +61,14 @@ fmt: setup ## Format contracts and code
 new-service: setup ## Copy the smallest working shape: NAME=notes, ENTITY=note when not NAME without its s
 	@$(PYTHON) -m tools.new_service $(NAME) $(ENTITY)
 
-##@ evidence
-
 test: setup ## Run all tests on real parts; T=unit/todo narrows
 	@$(PYTEST) tests/$(T)
 
 bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two minutes
 	@$(PYTHON) -m bench.run
 
-prove: setup ## Load, faults, checker: a line per promise; QUICK=1, SEED=n
-	@$(PYTHON) -m stack.prove
+prove: setup ## Kill everything under load, then check every promise; QUICK=1, SEED=n
+	@$(PYTHON) -m prove.run
 
-dlq: setup ## Dead letters: A="list", A="show TOPIC", A="replay TOPIC"
+dlq: setup ## List, show and replay dead letters: A="list"; A="--help" tells more
 	@$(PYTHON) -m mesh.dlq $(A)

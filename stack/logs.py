@@ -52,7 +52,10 @@ def chosen(state: State, part: str) -> list[Path]:
 
 def follow(logs: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """Name and line of everything that is written from now on; a log that was rotated begins anew."""
-    places = {path: path.stat().st_size for path in logs}
+    return _written_after({path: path.stat().st_size for path in logs})
+
+
+def _written_after(places: dict[Path, int]) -> Iterator[tuple[str, str]]:
     while True:
         for path, place in places.items():
             size = path.stat().st_size if path.exists() else 0

@@ -1,0 +1,121 @@
+"""Starting and stopping a whole stack as a person does."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from stack import down, preflight
+from stack.database import Cluster
+from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
+from stack.machine import Machine
+from stack.parts import postgres
+from stack.trouble import Trouble
+from tests.patience import until
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    """Ports of the test's own."""
+    ports, claim = preflight.claim_ports()
+    yield ports
+    claim.close()
+
+
+@pytest.fixture
+def state() -> Iterator[State]:
+    """A state of the test's own; nothing of it outlives the test."""
+    state = State(RUN / f"test-{os.getpid()}-own")
+    yield state
+    down.stop(state)
+    down.erase(state)
+
+
+def verb(name: str, state: State, ports: Ports) -> subprocess.Popen[str]:
+    """A verb of the stack, in a process group of its own as a terminal would make it."""
+    told = {"PYTHONPATH": PYTHON_PATH, "FOCUSMESH_STATE": str(state.folder), "FOCUSMESH_PORT_BASE": str(ports.base)}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"stack.{name}"],
+        cwd=ROOT,
+        env={**os.environ, **told},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def assert_nothing_left(state: State, ports: Ports) -> None:
+    """No process of the stack, and no port of it, is in use."""
+    assert list(preflight.leftovers(state)) == []
+    preflight.free_ports(Machine(state, ports).listeners())
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("moment", ["supervisord.pid", "logs/postgres.log", "logs/todo-0.log"])
+async def test_an_interrupted_start_leaves_nothing_behind(state: State, ports: Ports, moment: str) -> None:
+    starting = verb("up", state, ports)
+    await until((state.folder / moment).exists, f"the start comes to {moment}", 90)
+    os.killpg(starting.pid, signal.SIGINT)
+    assert starting.wait(60) == 130
+    assert_nothing_left(state, ports)
+
+
+@pytest.mark.timeout(240)
+def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: Ports) -> None:
+    first, _ = verb("up", state, ports).communicate(timeout=120)
+    assert f"http://127.0.0.1:{ports.gateway}" in first
+    again, _ = verb("up", state, ports).communicate(timeout=60)
+    assert "The stack runs already." in again
+    shown = verb("status", state, ports)
+    table, _ = shown.communicate(timeout=60)
+    assert shown.returncode == 0, table
+    ended, _ = verb("down", state, ports).communicate(timeout=60)
+    assert "Stopped after" in ended
+    assert_nothing_left(state, ports)
+
+
+def test_a_port_that_is_taken_is_told_with_who_holds_it(state: State, ports: Ports, cluster: Cluster) -> None:
+    taken = Ports(cluster.port - ports.postgres + ports.base)
+    with pytest.raises(Trouble, match=rf"port {taken.postgres} is held by postgres \(pid \d+\)"):
+        Machine(state, taken, parts=(postgres.NAME,)).start()
+
+
+def test_two_stacks_do_not_share_a_state(state: State, ports: Ports) -> None:
+    with Machine(state, ports, parts=("valkey",)), pytest.raises(Trouble, match="a stack runs already"):
+        Machine(state, ports, parts=("valkey",)).start()
+
+
+async def test_a_part_that_is_killed_comes_back(state: State, ports: Ports) -> None:
+    with Machine(state, ports, parts=("valkey",)) as machine:
+        killed = machine.pid("valkey")
+        machine.kill("valkey")
+        await until(lambda: machine.healthy("valkey") and machine.pid("valkey") != killed, "it is back")
+
+
+async def test_what_lost_its_supervisor_is_stopped_all_the_same(state: State, ports: Ports) -> None:
+    machine = Machine(state, ports, parts=("valkey",))
+    machine.start()
+    supervisor = psutil.Process(machine.supervisor.pid)
+    supervisor.kill()
+    await until(lambda: Machine.running(state) is None, "the supervisor is gone")
+    assert list(preflight.leftovers(state)) != []
+    down.stop(state)
+    assert_nothing_left(state, ports)
+
+
+async def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(state: State, ports: Ports) -> None:
+    with pytest.raises(Trouble, match="todo-0 ends as soon as it is started") as told:
+        Machine(
+            state,
+            ports,
+            parts=("postgres", "services"),
+            only=("todo",),
+            environment={"FOCUSMESH_DRAIN_SECONDS": "soon"},
+        ).start()
+    assert "FOCUSMESH_DRAIN_SECONDS" in told.value.log
+    assert_nothing_left(state, ports)

@@ -1,0 +1,61 @@
+"""services.toml."""
+
+import pytest
+
+from stack import registry
+
+TWO = """
+[one]
+port = 100
+schema = "one"
+publishes = ["things"]
+{one}
+[two]
+port = {port}
+consumes = ["things"]
+[topics]
+things = 3
+"""
+
+
+def parse(*, port: int = 110, one: str = "") -> registry.Registry:
+    return registry.parse(TWO.format(port=port, one=one))
+
+
+def test_the_repositorys_registry_holds_together() -> None:
+    services = registry.load().services
+    assert {"auth", "todo", "audit", "realtime"} <= set(services)
+    assert services["realtime"].schema is None
+
+
+def test_a_consumer_has_a_dead_letter_topic_of_its_own() -> None:
+    assert parse().all_topics() == {"things": 3, "things.two.dlq": registry.DEAD_LETTER_PARTITIONS}
+
+
+def test_only_services_with_a_schema_own_tables() -> None:
+    assert [service.name for service in parse().with_schema()] == ["one"]
+
+
+@pytest.mark.parametrize("port", [100, 103])
+def test_ports_that_replicas_would_share_are_refused(port: int) -> None:
+    with pytest.raises(ValueError, match="two and one both claim port offset"):
+        parse(port=port)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('consumes = ["nothing"]', r"one uses topics that \[topics\] does not have: nothing"),
+        ("replicas = 5", "replicas is 5; 1 to 4"),
+        ("replicas = 0", "replicas is 0; 1 to 4"),
+        ("colour = 1", r"\[one\] does not read as a service: .*colour"),
+    ],
+)
+def test_what_contradicts_itself_is_named(line: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse(one=line)
+
+
+def test_an_unknown_service_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="there is no service 'three'; there are: one, two"):
+        parse().service("three")
