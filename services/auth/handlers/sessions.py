@@ -99,7 +99,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         return found
 
     async def _renew_hash(self, credentials: Credentials, password: str) -> None:
-        """Stores the password under today's parameters when it was hashed with others; the next login will do as well."""
+        """Stores the password under today's parameters when others were used, or leaves it to the next login."""
         if not passwords.outdated(credentials.password_hash):
             return
         with suppress(Overloaded):

@@ -1,0 +1,131 @@
+"""The auth service behind its guard, one for the tests of a module, on a database of its own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from focusmesh.auth.v1 import (
+    key_service_pb2_grpc,
+    session_service_pb2_grpc,
+    user_pb2,
+    user_service_pb2,
+    user_service_pb2_grpc,
+)
+from redis.asyncio import Redis
+
+from mesh.db import Database
+from mesh.ids import new_id
+from mesh.migrate import head
+from services.auth.settings import Settings
+from stack import database
+from tests.contract.auth.asking import PASSWORD, Account, login, private_pem, process
+from tests.contract.serving import serving, settings_for
+from tests.patience import until
+
+SettingsBuilder = Callable[..., Settings]
+UserBuilder = Callable[..., Awaitable[user_pb2.User]]
+
+
+@pytest.fixture(scope="module")
+def auth_database(cluster: database.Cluster) -> Iterator[str]:
+    """A database for the tests of a module: they build their own accounts, and meet in nothing else."""
+    name = f"test_{new_id().replace('-', '')}"
+    database.clone(cluster, database.MAIN, name)
+    yield cluster.runtime_url("auth", name)
+    database.drop(cluster, name)
+
+
+@pytest.fixture(scope="module")
+def valkey_url(_valkey: str) -> str:
+    """Connection string of Valkey, as the last test left it."""
+    return _valkey
+
+
+@pytest.fixture(scope="module")
+def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of the key that signs."""
+    path = tmp_path_factory.mktemp("keys") / "signing.pem"
+    path.write_bytes(private_pem(Ed25519PrivateKey.generate()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def auth_settings(auth_database: str, valkey_url: str, signing_key: Path) -> SettingsBuilder:
+    """Settings of one more process of the service, with these changes."""
+
+    def make(**changes: Any) -> Settings:
+        common = settings_for(database_url=auth_database, redis_url=valkey_url)
+        own = {"signing_key_file": str(signing_key), "refresh_hash_key": "a secret of these tests"}
+        return Settings(**{**vars(common), **own, **changes})
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def channel(auth_settings: SettingsBuilder) -> AsyncIterator[grpc.aio.Channel]:
+    """Leads to the service."""
+    async with serving(process(auth_settings())) as channel:
+        yield channel
+
+
+@pytest.fixture
+def users(channel: grpc.aio.Channel) -> user_service_pb2_grpc.UserServiceStub:
+    return user_service_pb2_grpc.UserServiceStub(channel)
+
+
+@pytest.fixture
+def sessions(channel: grpc.aio.Channel, valkey: str) -> session_service_pb2_grpc.SessionServiceStub:
+    """Attempts of other tests are forgotten: all come from one address."""
+    return session_service_pb2_grpc.SessionServiceStub(channel)
+
+
+@pytest.fixture
+def keys(channel: grpc.aio.Channel) -> key_service_pb2_grpc.KeyServiceStub:
+    return key_service_pb2_grpc.KeyServiceStub(channel)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def db(auth_database: str) -> AsyncIterator[Database]:
+    """The service's tables, to look into and to age."""
+    database = Database(auth_database, revision=head("auth"), connections=2)
+    database.start()
+    await until(lambda: database.ready, "the database answers")
+    yield database
+    await database.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def redis(valkey: str) -> AsyncIterator["Redis"]:
+    """What the service's replicas share."""
+    async with Redis.from_url(valkey, decode_responses=True) as redis:
+        yield redis
+
+
+@pytest.fixture
+def a_user(users: user_service_pb2_grpc.UserServiceStub) -> UserBuilder:
+    """Registers an account."""
+
+    async def register(**fields: Any) -> user_pb2.User:
+        request = user_service_pb2.RegisterRequest(
+            **{"email": f"{new_id()}@example.com", "password": PASSWORD, **fields}
+        )
+        return (await users.Register(request)).user
+
+    return register
+
+
+@pytest.fixture
+def signed_in(
+    a_user: UserBuilder, sessions: session_service_pb2_grpc.SessionServiceStub
+) -> Callable[..., Awaitable[Account]]:
+    """Registers an account and begins a session of it."""
+
+    async def sign_in(**fields: Any) -> Account:
+        user = await a_user(**fields)
+        return Account(user, await login(sessions, user.email))
+
+    return sign_in

@@ -1,0 +1,381 @@
+"""UserService: accounts and settings of the caller."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import grpc
+import orjson
+import pytest
+from focusmesh.auth.v1 import session_service_pb2_grpc, user_pb2
+from focusmesh.auth.v1 import user_service_pb2 as pb
+from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from mesh.db import Database
+from mesh.ids import new_id
+from tests.contract.auth.asking import PASSWORD, Account, login, refused
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SignIn = Callable[..., Awaitable[Account]]
+Register = Callable[..., Awaitable[user_pb2.User]]
+ALREADY, INVALID, DENIED, FAILED, ABORTED = (
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+)
+
+
+def registration(**fields: object) -> pb.RegisterRequest:
+    return pb.RegisterRequest(**{"email": f"{new_id()}@example.com", "password": PASSWORD, **fields})  # type: ignore[arg-type]
+
+
+async def close(db: Database, user_id: str) -> None:
+    async with db.connection() as connection:
+        await connection.execute("UPDATE users SET is_active = false, updated_at = now() WHERE id = %s", (user_id,))
+
+
+async def events_of(db: Database, user_id: str) -> list[dict[str, object]]:
+    async with db.connection() as connection:
+        cursor = await connection.execute("SELECT value FROM outbox WHERE key = %s ORDER BY seq", (user_id,))
+        return [orjson.loads(value) for (value,) in await cursor.fetchall()]
+
+
+async def test_a_registration_answers_with_the_account(users: UserServiceStub) -> None:
+    email = f"Ann.{new_id()}@Example.com"
+    answer = await users.Register(
+        registration(email=email, name="Ann", time_zone="Asia/Kathmandu", day_start_minutes=1439)
+    )
+    user = answer.user
+    assert UUID(user.id).version == 7
+    assert (user.email, user.name, user.time_zone, user.day_start_minutes) == (email, "Ann", "Asia/Kathmandu", 1439)
+    assert user.etag
+    assert user.create_time == user.update_time
+
+
+async def test_what_is_not_given_has_its_documented_default(a_user: Register) -> None:
+    user = await a_user()
+    assert not user.HasField("name")
+    assert (user.time_zone, user.day_start_minutes) == ("UTC", 0)
+
+
+async def test_a_registration_is_told_to_other_services_without_the_address(a_user: Register, db: Database) -> None:
+    user = await a_user(name="Ann", time_zone="Europe/Berlin", day_start_minutes=240)
+    [event] = await events_of(db, user.id)
+    data = event["data"]
+    assert isinstance(data, dict)
+    assert (event["type"], event["source"], event["subject"]) == ("user-registered", "/focusmesh/auth", user.id)
+    assert (data["user_id"], data["schema_version"]) == (user.id, "1.0")
+    assert data["payload"] == {"name": "Ann", "time_zone": "Europe/Berlin", "day_start_minutes": 240}
+    assert user.email not in orjson.dumps(event).decode()
+
+
+async def test_the_same_registration_sent_twice_is_answered_once_and_made_once(
+    users: UserServiceStub, db: Database
+) -> None:
+    request = registration(request_id=str(uuid4()))
+    first, second = await users.Register(request), await users.Register(request)
+    assert first == second
+    assert len(await events_of(db, first.user.id)) == 1
+
+
+async def test_a_replay_does_not_look_at_the_password_because_none_is_stored(users: UserServiceStub) -> None:
+    request = registration(request_id=str(uuid4()))
+    first = await users.Register(request)
+    request.password = "another password than before"
+    assert await users.Register(request) == first
+
+
+async def test_a_request_id_of_another_registration_is_refused(users: UserServiceStub) -> None:
+    request = registration(request_id=str(uuid4()))
+    await users.Register(request)
+    request.email = f"{new_id()}@example.com"
+    await _expect_reused(users, request)
+
+
+async def _expect_reused(users: UserServiceStub, request: pb.RegisterRequest) -> None:
+    # The address is free, so the registration gets as far as its remembered answer.
+    with refused("REQUEST_ID_REUSED", FAILED, "focusmesh", request_id=request.request_id):
+        await users.Register(request)
+
+
+async def test_an_address_in_another_case_is_the_same_address(users: UserServiceStub, a_user: Register) -> None:
+    user = await a_user(email=f"ann.{new_id()}@example.com")
+    with refused("EMAIL_TAKEN", ALREADY):
+        await users.Register(registration(email=user.email.upper()))
+
+
+async def test_of_many_who_register_one_address_at_once_exactly_one_wins(users: UserServiceStub, db: Database) -> None:
+    local = new_id()
+
+    requests = [registration(email=f"{local}@{'E' if place % 2 else 'e'}xample.com") for place in range(12)]
+    answers = await asyncio.gather(*map(users.Register, requests), return_exceptions=True)
+    winners = [answer.user.id for answer in answers if isinstance(answer, pb.RegisterResponse)]
+    losers = [answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert (len(winners), losers) == (1, [ALREADY] * 11)
+    assert len(await events_of(db, winners[0])) == 1
+
+
+async def test_of_many_identical_registrations_at_once_all_get_the_one_answer(users: UserServiceStub) -> None:
+    request = registration(request_id=str(uuid4()))
+    answers = await asyncio.gather(*(users.Register(request) for _ in range(8)))
+    assert {answer.user.id for answer in answers} == {answers[0].user.id}
+
+
+@pytest.mark.parametrize("password", ["Password123!", "qwertyuiop", "aaaaaaaa"])
+async def test_a_common_password_is_refused_and_names_its_field(users: UserServiceStub, password: str) -> None:
+    with refused("PASSWORD_TOO_COMMON", INVALID) as refusal:
+        await users.Register(registration(password=password))
+    assert refusal.fields == ["password"]
+
+
+@pytest.mark.parametrize("time_zone", ["Mars/Olympus", "europe/berlin", "+01:00"])
+async def test_an_unknown_time_zone_is_refused_by_name(
+    users: UserServiceStub, signed_in: SignIn, time_zone: str
+) -> None:
+    with refused("TIME_ZONE_UNKNOWN", INVALID, time_zone=time_zone) as refusal:
+        await users.Register(registration(time_zone=time_zone))
+    assert refusal.fields == ["time_zone"]
+    account = await signed_in()
+    with refused("TIME_ZONE_UNKNOWN", INVALID, time_zone=time_zone):
+        await users.UpdateMe(
+            pb.UpdateMeRequest(update_mask=FieldMask(paths=["time_zone"]), time_zone=time_zone), metadata=account.bearer
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "nobody"),
+        ("email", "x" * 250 + "@example.com"),
+        ("password", "1234567"),
+        ("password", "x" * 129),
+        ("name", "x" * 101),
+        ("name", "An\0n"),
+        ("time_zone", "x" * 65),
+        ("day_start_minutes", -1),
+        ("day_start_minutes", 1440),
+        ("request_id", "not-a-uuid"),
+    ],
+)
+async def test_a_value_out_of_its_bounds_is_refused_and_names_its_field(
+    users: UserServiceStub, field: str, value: object
+) -> None:
+    with refused("INVALID_REQUEST", INVALID, "focusmesh") as refusal:
+        await users.Register(registration(**{field: value}))
+    assert refusal.fields == [field]
+
+
+async def test_a_caller_reads_their_own_account(users: UserServiceStub, signed_in: SignIn) -> None:
+    ann, bea = await signed_in(name="Ann"), await signed_in(name="Bea")
+    assert (await users.GetMe(pb.GetMeRequest(), metadata=ann.bearer)).user == ann.user
+    assert (await users.GetMe(pb.GetMeRequest(), metadata=bea.bearer)).user == bea.user
+
+
+async def test_a_change_is_stored_and_told_to_other_services(
+    users: UserServiceStub, signed_in: SignIn, db: Database
+) -> None:
+    account = await signed_in(name="Ann")
+    request = pb.UpdateMeRequest(
+        update_mask=FieldMask(paths=["name", "time_zone", "day_start_minutes"]),
+        etag=account.user.etag,
+        name="Bea",
+        time_zone="America/New_York",
+        day_start_minutes=300,
+    )
+    user = (await users.UpdateMe(request, metadata=account.bearer)).user
+    assert (user.name, user.time_zone, user.day_start_minutes) == ("Bea", "America/New_York", 300)
+    assert user.etag != account.user.etag
+    assert (await users.GetMe(pb.GetMeRequest(), metadata=account.bearer)).user == user
+    registered, updated = await events_of(db, user.id)
+    assert (registered["type"], updated["type"]) == ("user-registered", "user-updated")
+    assert (registered["sequence"], updated["sequence"]) == ("0" * 19 + "1", "0" * 19 + "2")
+
+
+async def test_a_field_that_is_named_and_not_set_goes_back_to_its_default(
+    users: UserServiceStub, signed_in: SignIn
+) -> None:
+    account = await signed_in(name="Ann", time_zone="Asia/Tokyo", day_start_minutes=90)
+    request = pb.UpdateMeRequest(update_mask=FieldMask(paths=["name", "time_zone", "day_start_minutes"]))
+    user = (await users.UpdateMe(request, metadata=account.bearer)).user
+    assert not user.HasField("name")
+    assert (user.time_zone, user.day_start_minutes) == ("UTC", 0)
+
+
+async def test_a_change_to_the_same_values_changes_nothing_and_tells_nobody(
+    users: UserServiceStub, signed_in: SignIn, db: Database
+) -> None:
+    account = await signed_in(name="Ann")
+    request = pb.UpdateMeRequest(update_mask=FieldMask(paths=["name"]), name="Ann")
+    assert (await users.UpdateMe(request, metadata=account.bearer)).user == account.user
+    assert len(await events_of(db, account.user.id)) == 1
+
+
+async def test_a_field_that_is_set_and_not_named_is_refused(users: UserServiceStub, signed_in: SignIn) -> None:
+    account = await signed_in()
+    with refused("FIELD_NOT_IN_MASK", INVALID, "focusmesh", field="name"):
+        await users.UpdateMe(
+            pb.UpdateMeRequest(update_mask=FieldMask(paths=["time_zone"]), name="Ann"), metadata=account.bearer
+        )
+    with refused("FIELD_NOT_IN_MASK", INVALID, "focusmesh", field="theme"):
+        await users.UpdateSettings(
+            pb.UpdateSettingsRequest(update_mask=FieldMask(paths=["long_break_interval"]), theme=user_pb2.THEME_DARK),
+            metadata=account.bearer,
+        )
+
+
+@pytest.mark.parametrize("paths", [[], ["email"], ["password_hash"], ["name", "version"]])
+async def test_a_mask_that_is_empty_or_names_something_else_is_refused(
+    users: UserServiceStub, signed_in: SignIn, paths: list[str]
+) -> None:
+    account = await signed_in()
+    with refused("INVALID_REQUEST", INVALID, "focusmesh") as refusal:
+        await users.UpdateMe(pb.UpdateMeRequest(update_mask=FieldMask(paths=paths)), metadata=account.bearer)
+    assert refusal.fields == ["update_mask"]
+
+
+async def test_a_change_based_on_an_old_version_is_refused_with_the_current_etag(
+    users: UserServiceStub, signed_in: SignIn
+) -> None:
+    account = await signed_in()
+    request = pb.UpdateMeRequest(update_mask=FieldMask(paths=["name"]), etag=account.user.etag, name="Bea")
+    current = (await users.UpdateMe(request, metadata=account.bearer)).user.etag
+    request.name = "Cleo"
+    with refused("VERSION_CONFLICT", ABORTED, "focusmesh", etag=current):
+        await users.UpdateMe(request, metadata=account.bearer)
+
+
+async def test_concurrent_changes_all_take_effect_one_after_the_other(
+    users: UserServiceStub, signed_in: SignIn, db: Database
+) -> None:
+    account = await signed_in()
+
+    async def change(minutes: int) -> str:
+        request = pb.UpdateMeRequest(update_mask=FieldMask(paths=["day_start_minutes"]), day_start_minutes=minutes)
+        return (await users.UpdateMe(request, metadata=account.bearer)).user.etag
+
+    etags = await asyncio.gather(*map(change, range(1, 6)))
+    assert len(set(etags)) == 5
+    assert [event["sequence"] for event in await events_of(db, account.user.id)] == [f"{n:020d}" for n in range(1, 7)]
+
+
+async def test_a_repeated_change_is_answered_from_memory(users: UserServiceStub, signed_in: SignIn) -> None:
+    account = await signed_in()
+    request = pb.UpdateMeRequest(
+        update_mask=FieldMask(paths=["name"]), etag=account.user.etag, name="Bea", request_id=str(uuid4())
+    )
+    first = await users.UpdateMe(request, metadata=account.bearer)
+    assert await users.UpdateMe(request, metadata=account.bearer) == first
+    request.name = "Cleo"
+    with refused("REQUEST_ID_REUSED", FAILED, "focusmesh"):
+        await users.UpdateMe(request, metadata=account.bearer)
+
+
+async def test_settings_begin_as_documented_and_change_as_told(users: UserServiceStub, signed_in: SignIn) -> None:
+    account = await signed_in()
+    first = (await users.GetSettings(pb.GetSettingsRequest(), metadata=account.bearer)).settings
+    assert (
+        first.default_pomodoro_minutes,
+        first.default_short_break_minutes,
+        first.default_long_break_minutes,
+        first.long_break_interval,
+        first.theme,
+    ) == (25, 5, 15, 4, user_pb2.THEME_LIGHT)
+    request = pb.UpdateSettingsRequest(
+        update_mask=FieldMask(paths=["default_pomodoro_minutes", "theme"]),
+        etag=first.etag,
+        default_pomodoro_minutes=50,
+        theme=user_pb2.THEME_SYSTEM,
+    )
+    changed = (await users.UpdateSettings(request, metadata=account.bearer)).settings
+    assert (changed.default_pomodoro_minutes, changed.theme, changed.long_break_interval) == (
+        50,
+        user_pb2.THEME_SYSTEM,
+        4,
+    )
+    assert (await users.GetSettings(pb.GetSettingsRequest(), metadata=account.bearer)).settings == changed
+    with refused("VERSION_CONFLICT", ABORTED, "focusmesh", etag=changed.etag):
+        await users.UpdateSettings(request, metadata=account.bearer)
+
+
+async def test_a_setting_that_is_named_and_not_set_goes_back_to_its_first_value(
+    users: UserServiceStub, signed_in: SignIn
+) -> None:
+    account = await signed_in()
+    await users.UpdateSettings(
+        pb.UpdateSettingsRequest(
+            update_mask=FieldMask(paths=["long_break_interval", "theme"]),
+            long_break_interval=9,
+            theme=user_pb2.THEME_DARK,
+        ),
+        metadata=account.bearer,
+    )
+    answer = await users.UpdateSettings(
+        pb.UpdateSettingsRequest(update_mask=FieldMask(paths=["long_break_interval", "theme"])), metadata=account.bearer
+    )
+    assert (answer.settings.long_break_interval, answer.settings.theme) == (4, user_pb2.THEME_LIGHT)
+
+
+async def test_a_repeated_change_of_settings_is_answered_from_memory(users: UserServiceStub, signed_in: SignIn) -> None:
+    account = await signed_in()
+    request = pb.UpdateSettingsRequest(
+        update_mask=FieldMask(paths=["theme"]), theme=user_pb2.THEME_DARK, etag="v1", request_id=str(uuid4())
+    )
+    first = await users.UpdateSettings(request, metadata=account.bearer)
+    assert await users.UpdateSettings(request, metadata=account.bearer) == first
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("default_pomodoro_minutes", 0),
+        ("default_pomodoro_minutes", 181),
+        ("default_short_break_minutes", 61),
+        ("default_long_break_minutes", 121),
+        ("long_break_interval", 13),
+        ("theme", 0),
+        ("theme", 9),
+    ],
+)
+async def test_a_setting_out_of_its_bounds_is_refused_and_names_its_field(
+    users: UserServiceStub, signed_in: SignIn, field: str, value: int
+) -> None:
+    account = await signed_in()
+    request = pb.UpdateSettingsRequest(update_mask=FieldMask(paths=[field]), **{field: value})  # type: ignore[arg-type]
+    with refused("INVALID_REQUEST", INVALID, "focusmesh") as refusal:
+        await users.UpdateSettings(request, metadata=account.bearer)
+    assert refusal.fields == [field]
+
+
+async def test_a_closed_account_is_told_so_by_every_call_of_its_user(
+    users: UserServiceStub, signed_in: SignIn, db: Database
+) -> None:
+    account = await signed_in()
+    await close(db, account.user.id)
+    name, theme = FieldMask(paths=["name"]), FieldMask(paths=["theme"])
+    for call in (
+        lambda: users.GetMe(pb.GetMeRequest(), metadata=account.bearer),
+        lambda: users.UpdateMe(pb.UpdateMeRequest(update_mask=name, name="Ann"), metadata=account.bearer),
+        lambda: users.GetSettings(pb.GetSettingsRequest(), metadata=account.bearer),
+        lambda: users.UpdateSettings(pb.UpdateSettingsRequest(update_mask=theme), metadata=account.bearer),
+    ):
+        with refused("USER_INACTIVE", DENIED):
+            await call()
+
+
+async def test_no_call_of_a_user_is_answered_without_a_token(users: UserServiceStub) -> None:
+    with refused("TOKEN_MISSING", grpc.StatusCode.UNAUTHENTICATED, "focusmesh"):
+        await users.GetMe(pb.GetMeRequest())
+
+
+async def test_a_refused_registration_leaves_the_address_free(
+    users: UserServiceStub, sessions: session_service_pb2_grpc.SessionServiceStub
+) -> None:
+    email = f"{new_id()}@example.com"
+    with refused("TIME_ZONE_UNKNOWN", INVALID):
+        await users.Register(registration(email=email, time_zone="Nowhere"))
+    await users.Register(registration(email=email))
+    assert (await login(sessions, email)).access_token
