@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.audit.model import START, Entry, Link, Record
-from services.audit.rules import Walk, append, canonical, seal
+from services.audit.rules import Walk, append, seal
 
 USER = "01980000-0000-7000-8000-00000000000a"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "audit-chain.md"
@@ -133,58 +131,8 @@ def test_an_empty_chain_is_whole() -> None:
     assert walked([], START) is None
 
 
-# The examples of RFC 8785 and its appendix B.
-@pytest.mark.parametrize(("value", "text"), [
-    (0.0, "0"),
-    (-0.0, "0"),
-    (5e-324, "5e-324"),
-    (1.7976931348623157e308, "1.7976931348623157e+308"),
-    (9007199254740992, "9007199254740992"),
-    (295147905179352830000.0, "295147905179352830000"),
-    (1e21, "1e+21"),
-    (1e23, "1e+23"),
-    (9.999999999999997e22, "9.999999999999997e+22"),
-    (0.000001, "0.000001"),
-    (1e-7, "1e-7"),
-    (333333333.3333332, "333333333.3333332"),
-    (-0.0000033333333333333333, "-0.0000033333333333333333"),
-    (1424953923781206.2, "1424953923781206.2"),
-    (4.50, "4.5"),
-    (10**20, "100000000000000000000"),
-    ("€$\x0f\nA'B\"\\\\\"/", '"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"'),
-    ([None, True, False], "[null,true,false]"),
-    ({"b": [], "a": {}}, '{"a":{},"b":[]}'),
-])  # fmt: skip
-def test_values_have_one_form(value: object, text: str) -> None:
-    assert canonical(value) == text
-
-
-def test_members_are_in_the_order_of_their_utf_16_units() -> None:
-    members = {"\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\U0001f600": 5, "\x80": 6, "\xf6": 7}
-    assert list(json.loads(canonical(members)).values()) == [2, 4, 6, 7, 1, 5, 3]
-
-
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), b"bytes", {1, 2}])
-def test_what_json_cannot_say_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="JSON has no"):
-        canonical(value)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)  # fmt: skip
-
-
-@given(JSON)
-def test_the_one_form_reads_back_as_the_same_value(value: object) -> None:
-    assert json.loads(canonical(value), parse_int=float) == value
-
-
-@given(st.dictionaries(st.text(), JSON, max_size=6), st.randoms(use_true_random=False))
-def test_the_order_of_members_does_not_matter(value: dict[str, Any], chance: Any) -> None:
-    names = list(value)
-    chance.shuffle(names)
-    assert canonical({name: value[name] for name in names}) == canonical(value)
+def test_the_order_of_a_payloads_members_does_not_change_the_hash() -> None:
+    """Postgres gives the members of a JSONB value back in an order of its own."""
+    one = append(START, [an_entry(1, title="x", status="pending")], now=1)
+    other = append(START, [an_entry(1, status="pending", title="x")], now=1)
+    assert one[0].hash == other[0].hash
