@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from mesh import clock
 from mesh.db import Connection, Database
+from mesh.durations import BOUNDS
 from mesh.envelope import ConsumedEvent, Message
-from mesh.telemetry import BOUNDS, meter
+from mesh.telemetry import meter
 
 log = logging.getLogger(__name__)
 

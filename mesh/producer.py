@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, cast
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from mesh.telemetry import BOUNDS, meter
+from mesh.durations import BOUNDS
+from mesh.telemetry import meter
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,11 @@ import psycopg
 from confluent_kafka import KafkaError
 
 from mesh.db import Connection
+from mesh.durations import BOUNDS
 from mesh.loops import Loop
 from mesh.outbox import SHARDS
 from mesh.producer import Outgoing, Producer, Undelivered
-from mesh.telemetry import BOUNDS, meter
+from mesh.telemetry import meter
 
 log = logging.getLogger(__name__)
 
