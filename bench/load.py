@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import grpc
 import httptools
@@ -126,8 +126,7 @@ class HttpConnection(asyncio.Protocol):
             raise FailedError(f"{self._parser.get_status_code()} {body[:300].decode(errors='replace')}")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (for the type checker)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
