@@ -5,6 +5,7 @@ from focusmesh.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_t
 from mesh import clock
 from mesh.app import App, main
 from mesh.consumer import Consumer
+from mesh.identity import KeySource
 from mesh.inbox import Inbox
 from mesh.platform import Platform
 from services.audit.consumers import Recorder
@@ -12,9 +13,9 @@ from services.audit.handlers import AuditHandlers
 from services.audit.settings import Settings
 
 
-def build(settings: Settings) -> App:
-    """The service, wired."""
-    platform = Platform("audit", settings)
+def build(settings: Settings, keys: KeySource | None = None) -> App:
+    """The service, wired. keys: instead of those that auth publishes."""
+    platform = Platform("audit", settings, keys)
     db = platform.database()
     inbox = Inbox(db, Recorder(clock.now).subscriptions())
     consumer = Consumer(

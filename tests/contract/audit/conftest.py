@@ -12,8 +12,7 @@ from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 from mesh.db import Database
 from mesh.ids import new_id
 from mesh.migrate import head
-from mesh.platform import Platform
-from services.audit.handlers import AuditHandlers
+from services.audit.main import build
 from services.audit.model import Record
 from tests.contract.serving import SignerKeys, serving, settings_for
 from tests.e2e.tokens import Signer
@@ -49,9 +48,7 @@ class Log:
 @pytest.fixture
 async def channel(audit_url: str, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """Leads to the service."""
-    platform = Platform("audit", settings_for(database_url=audit_url, redis_url=valkey), SignerKeys(signer))
-    db = platform.database()
-    app = platform.app([(rpc.add_AuditServiceServicer_to_server, AuditHandlers(db, platform.pages))], database=db)
+    app = build(settings_for(database_url=audit_url, redis_url=valkey), SignerKeys(signer))
     async with serving(app) as channel:
         yield channel
 
