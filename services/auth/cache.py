@@ -10,43 +10,49 @@ from redis.asyncio import Redis
 
 
 class Allowance(NamedTuple):
-    """Failures that cost nothing, and how far the delay grows after them: 1 s, 2 s, 4 s …"""
+    """How many failures are free, how far the delay grows after them (1 s, 2 s, 4 s …), and how they are forgotten."""
 
     free: int
     longest_delay: int
     """Seconds. There is no lock: an attempt is always possible again after this."""
+    forget_seconds: int
+    """One failure is forgotten after every so many seconds."""
 
 
-ACCOUNT = Allowance(free=10, longest_delay=60)
-NETWORK = Allowance(free=50, longest_delay=900)
-"""Larger, because a network is many people; longer, because only the guessing ones fail on and on."""
-FORGET_SECONDS = 3600
-"""Without a further attempt everything is forgotten after this."""
+ACCOUNT = Allowance(free=10, longest_delay=60, forget_seconds=360)
+NETWORK = Allowance(free=50, longest_delay=900, forget_seconds=60)
+"""Larger, because a network is many people, some of whom always mistype; longer, because only the guessing fail on."""
 
 _PREFIX = "auth:attempts:"
 
 _TAKE = """
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local wait = 0
-for _, key in ipairs(KEYS) do
-  wait = math.max(wait, tonumber(redis.call('HGET', key, 'next') or 0) - now)
-end
-if wait > 0 then return wait end
+local now = time[1] + time[2] / 1000000
+local counted, wait = {}, 0
 for place, key in ipairs(KEYS) do
-  local free, longest = tonumber(ARGV[place * 2 - 1]), tonumber(ARGV[place * 2])
-  local failures = redis.call('HINCRBY', key, 'failures', 1)
-  if failures >= free then
-    redis.call('HSET', key, 'next', now + math.min(longest, 2 ^ math.min(failures - free, 30)) * 1000)
-  end
-  redis.call('EXPIRE', key, ARGV[#ARGV])
+  local failures, at, next = unpack(redis.call('HMGET', key, 'failures', 'at', 'next'))
+  local forgotten = (now - tonumber(at or now)) / ARGV[place * 3]
+  counted[place] = math.max(0, tonumber(failures or 0) - forgotten)
+  wait = math.max(wait, tonumber(next or 0) - now)
 end
-return 0
+if wait > 0 then return tostring(wait) end
+for place, key in ipairs(KEYS) do
+  local free, longest, forget = tonumber(ARGV[place * 3 - 2]), tonumber(ARGV[place * 3 - 1]), ARGV[place * 3]
+  local failures, next = math.min(counted[place] + 1, free + 12), 0
+  if failures > free - 0.5 then
+    next = now + math.min(longest, 2 ^ math.floor(failures - free + 0.5))
+  end
+  redis.call('HSET', key, 'failures', failures, 'at', string.format('%.6f', now), 'next', string.format('%.6f', next))
+  redis.call('EXPIRE', key, math.ceil(failures * forget) + longest)
+end
+return '0'
 """
-
 _GIVE_BACK = """
 for _, key in ipairs(KEYS) do
-  if redis.call('EXISTS', key) == 1 and redis.call('HINCRBY', key, 'failures', -1) <= 0 then
+  local failures = tonumber(redis.call('HGET', key, 'failures'))
+  if failures and failures > 1 then
+    redis.call('HSET', key, 'failures', failures - 1)
+  elseif failures then
     redis.call('DEL', key)
   end
 end
@@ -67,8 +73,8 @@ class Attempts:
 
         account: a pseudonym, the address itself is not to be read in Redis. Raises redis.exceptions.RedisError.
         """
-        wait = await self._take(keys=_keys(account, network), args=[*ACCOUNT, *NETWORK, FORGET_SECONDS])
-        return float(wait) / 1000
+        wait = await self._take(keys=_keys(account, network), args=[*ACCOUNT, *NETWORK])
+        return float(wait)
 
     async def give_back(self, account: str, network: str) -> None:
         """It was no attempt: nothing was checked. A delay that it brought stays."""

@@ -81,7 +81,8 @@ async def test_an_account_that_an_operator_closed_is_told_with_a_moment_after_it
         )
     await ReseedRevocations(db, emptied, clock.now).run_once()
     told = f"user:{account.user.id}:"
-    [before] = [member.removeprefix(told) for member in await emptied.zrange(KEY, 0, -1) if member.startswith(told)]
+    members = [str(member) for member in await emptied.zrange(KEY, 0, -1)]
+    [before] = [member.removeprefix(told) for member in members if member.startswith(told)]
     assert int(before) > jwt.decode(account.tokens.access_token, options={"verify_signature": False})["iat"]
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import user_service_pb2
 from focusmesh.auth.v1.key_service_pb2_grpc import KeyServiceStub
+from focusmesh.auth.v1.session_pb2 import Tokens
 from focusmesh.auth.v1.session_service_pb2_grpc import SessionServiceStub
 from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
 
@@ -54,7 +55,9 @@ async def test_a_key_is_published_before_it_signs_and_kept_while_its_tokens_live
     auth_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     (old, old_public), (following, following_public) = a_key(tmp_path, "old"), a_key(tmp_path, "following")
-    email, kids, issued = f"{new_id()}@example.com", [], []
+    email = f"{new_id()}@example.com"
+    kids: list[list[str]] = []
+    issued: list[Tokens] = []
     for signs, published in ((old, ""), (old, following_public), (following, old_public)):
         settings = auth_settings(signing_key_file=str(signs), published_key_files=str(published))
         async with serving(process(settings)) as channel:

@@ -279,7 +279,9 @@ async def test_after_a_logout_no_token_of_the_session_is_accepted_within_two_sec
         await users.GetMe(user_service_pb2.GetMeRequest(), metadata=account.bearer)
     with refused("REFRESH_TOKEN_INVALID", UNAUTHENTICATED):
         await refresh(sessions, account.tokens.refresh_token)
-    assert 600 <= await redis.zscore(KEY, session_member(account.session_id)) - time.time() <= 660
+    forgotten = await redis.zscore(KEY, session_member(account.session_id))
+    assert forgotten is not None
+    assert 600 <= forgotten - time.time() <= 660
     assert (await users.GetMe(user_service_pb2.GetMeRequest(), metadata=other.bearer)).user == other.user
 
 
@@ -341,7 +343,7 @@ async def test_a_login_that_was_not_checked_is_not_counted_as_an_attempt(
         codes = await asyncio.gather(*(attempt() for _ in range(ACCOUNT.free)))
     assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
     counted = await redis.hget(f"auth:attempts:network:{network}", "failures")
-    assert int(counted or 0) == codes.count(UNAUTHENTICATED)
+    assert float(counted or 0) == pytest.approx(codes.count(UNAUTHENTICATED), abs=0.5)
 
 
 async def test_without_redis_nobody_is_logged_in_or_out_and_sessions_go_on(

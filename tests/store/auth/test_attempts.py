@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from mesh.ids import new_id
-from services.auth.cache import ACCOUNT, FORGET_SECONDS, NETWORK, Attempts
+from services.auth.cache import ACCOUNT, NETWORK, Attempts
 
 
 @pytest.fixture
@@ -24,9 +24,15 @@ def network() -> str:
     return new_id()
 
 
-async def let_time_pass(redis: "Redis", kind: str, name: str) -> None:
-    """Takes the delay away, as waiting would."""
-    await redis.hdel(f"auth:attempts:{kind}:{name}", "next")
+async def let_time_pass(redis: "Redis", kind: str, name: str, seconds: float) -> None:
+    """Moves what is remembered into the past."""
+    key = f"auth:attempts:{kind}:{name}"
+    for moment in ("at", "next"):
+        await redis.hincrbyfloat(key, moment, -seconds)
+
+
+async def failures(redis: "Redis", kind: str, name: str) -> float:
+    return float(await redis.hget(f"auth:attempts:{kind}:{name}", "failures") or 0)
 
 
 async def test_the_first_attempts_cost_nothing_and_then_the_delay_doubles(
@@ -37,7 +43,7 @@ async def test_the_first_attempts_cost_nothing_and_then_the_delay_doubles(
     delays = []
     for _ in range(9):
         delays.append(await attempts.take(account, new_id()))
-        await let_time_pass(redis, "account", account)
+        await let_time_pass(redis, "account", account, delays[-1])
         assert await attempts.take(account, new_id()) == 0
     assert [round(delay) for delay in delays] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -66,7 +72,7 @@ async def test_a_right_password_cleans_the_account_and_takes_one_from_the_networ
         await attempts.take(account, network)
     await attempts.forgive(account, network)
     assert not await redis.exists(f"auth:attempts:account:{account}")
-    assert await redis.hget(f"auth:attempts:network:{network}", "failures") == "2"
+    assert await failures(redis, "network", network) == pytest.approx(2, abs=0.1)
 
 
 async def test_a_right_password_does_not_end_the_delay_of_a_network(
@@ -87,9 +93,27 @@ async def test_an_attempt_that_checked_nothing_is_given_back(
     assert not await redis.exists(f"auth:attempts:account:{account}", f"auth:attempts:network:{network}")
 
 
-async def test_attempts_are_forgotten_an_hour_after_the_last(
+async def test_failures_are_forgotten_one_by_one(redis: "Redis", attempts: Attempts, network: str) -> None:
+    for _ in range(NETWORK.free - 1):
+        await attempts.take(new_id(), network)
+    await let_time_pass(redis, "network", network, 10 * NETWORK.forget_seconds)
+    for _ in range(10):
+        assert await attempts.take(new_id(), network) == 0
+    assert await failures(redis, "network", network) == pytest.approx(NETWORK.free - 1, abs=0.1)
+
+
+async def test_a_network_in_which_some_always_mistype_is_never_delayed(
+    redis: "Redis", attempts: Attempts, network: str
+) -> None:
+    for _ in range(NETWORK.free * 2):
+        assert await attempts.take(new_id(), network) == 0
+        await let_time_pass(redis, "network", network, NETWORK.forget_seconds)
+
+
+async def test_nothing_is_kept_longer_than_it_takes_to_forget(
     redis: "Redis", attempts: Attempts, account: str, network: str
 ) -> None:
     await attempts.take(account, network)
-    for key in (f"auth:attempts:account:{account}", f"auth:attempts:network:{network}"):
-        assert FORGET_SECONDS - 10 < await redis.ttl(key) <= FORGET_SECONDS
+    for kind, name, allowance in (("account", account, ACCOUNT), ("network", network, NETWORK)):
+        kept = await redis.ttl(f"auth:attempts:{kind}:{name}")
+        assert allowance.forget_seconds <= kept <= allowance.forget_seconds + allowance.longest_delay + 1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ async def test_credentials_are_found_by_the_address_in_any_case(db: Database, a_
 
 
 async def test_a_registration_writes_one_event_without_the_address(
-    db: Database, a_user: UserBuilder, outbox_rows: Callable[[], Awaitable[list[tuple[object, ...]]]]
+    db: Database, a_user: UserBuilder, outbox_rows: Callable[[], Awaitable[list[Any]]]
 ) -> None:
     user = await a_user(email="ann.secret@example.com", name="Ann")
     [(topics, key, version, value)] = await outbox_rows()
@@ -67,7 +68,7 @@ async def test_a_registration_writes_one_event_without_the_address(
 
 
 async def test_the_next_version_of_an_account_is_written_with_its_event(
-    db: Database, a_user: UserBuilder, outbox_rows: Callable[[], Awaitable[list[tuple[object, ...]]]]
+    db: Database, a_user: UserBuilder, outbox_rows: Callable[[], Awaitable[list[Any]]]
 ) -> None:
     user = await a_user()
     changed = users.update_user(user, {"name": "Bea", "time_zone": "Asia/Tokyo"}, now=now(), etag=None)
