@@ -1,0 +1,391 @@
+"""Bad input of every kind to every RPC: a clear error that names the field, never our failure, and nothing written."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from focusmesh.audit.v1 import audit_service_pb2
+from focusmesh.realtime.v1 import realtime_service_pb2
+from focusmesh.todo.v1 import task_service_pb2
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+from psycopg import sql
+
+from envoy.contract import Method
+from stack.machine import Machine
+from tests.e2e.accounts import Account
+from tests.e2e.bad_input import Case, cases, wrong_values
+from tests.e2e.clients import SECONDS, Answer, Grpc, Rest, rest_request
+from tests.e2e.gateway.running import eventually
+from tests.e2e.rpcs import BY_NAME, EXPOSED, descriptor, request_class
+from tests.e2e.valid import put, valid_request
+
+INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+OUR_FAULT = {grpc.StatusCode[name].value[0] for name in ("UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED")}
+MIB = 1 << 20
+Given = Callable[[Method], dict[str, Any]]
+EVERY_CASE = [case for method in EXPOSED for case in cases(method)]
+REFUSED = [case for case in EVERY_CASE if not case.accepted]
+ACCEPTED = [case for case in EVERY_CASE if case.accepted]
+WITH_BODY = [method for method in EXPOSED if method.binding and method.binding.has_body]
+PAGED = [method for method in EXPOSED if "page_token" in request_class(method).DESCRIPTOR.fields_by_name]
+
+
+@pytest.fixture(scope="module")
+def account(machine: Machine) -> Account:
+    """Whose things nothing may happen to."""
+    return Account(Rest(machine.gateway_url))
+
+
+@pytest.fixture(scope="module")
+def rest(machine: Machine) -> Iterator[Rest]:
+    """REST through the gateway."""
+    client = Rest(machine.gateway_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def rpc(machine: Machine) -> Iterator[Grpc]:
+    """gRPC through the gateway."""
+    client = Grpc(machine.gateway_target)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def database(machine: Machine) -> Iterator[psycopg.Connection[Any]]:
+    """The database, seen as its administrator."""
+    with psycopg.connect(machine.cluster.administrator_url(), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def given(account: Account) -> Given:
+    """Things for valid requests, made once for each RPC: what is refused does not use them up."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def things(method: Method) -> dict[str, Any]:
+        if method.name not in made:
+            made[method.name] = account.fitting(method)
+        return made[method.name]
+
+    return things
+
+
+@pytest.fixture
+def nothing_written(database: psycopg.Connection[Any], given: object) -> Iterator[None]:
+    """Fails when any row of accounts or tasks is another one after the test."""
+    before = content(database)
+    yield
+    assert content(database) == before
+
+
+def content(database: psycopg.Connection[Any]) -> Mapping[str, Any]:
+    """A digest of every table that requests write to at once."""
+    tables = database.execute(
+        """SELECT schemaname, tablename FROM pg_tables
+           WHERE schemaname IN ('auth', 'todo') AND tablename NOT IN ('outbox', 'alembic_version')"""
+    ).fetchall()
+    digest = sql.SQL("SELECT count(*), coalesce(sum(hashtext(t::text)::bigint), 0) FROM {} t")
+    return {
+        f"{schema}.{table}": database.execute(digest.format(sql.Identifier(schema, table))).fetchone()
+        for schema, table in tables
+    }
+
+
+def names_the_field(answer: Answer, path: str) -> bool:
+    found = answer.detail(error_details_pb2.BadRequest).field_violations
+    return any(
+        each.field == path or each.field.startswith((f"{path}.", f"{path}[")) for each in found if each.description
+    )
+
+
+def request_of(case: Case, given: Mapping[str, Any]) -> Message:
+    request = valid_request(case.method, given)
+    case.change(request)
+    return request
+
+
+def can_be_said_by_rest(case: Case, request: Message) -> bool:
+    """Not every bad message is good JSON, and an empty variable makes another path."""
+    binding = case.method.binding
+    if binding is None or (f"{{{case.field}}}" in binding.template and not getattr(request, case.field)):
+        return False
+    try:
+        json_format.MessageToDict(request)
+    except (ValueError, json_format.Error):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+@pytest.mark.usefixtures("nothing_written")
+def test_what_breaks_a_rule_is_refused_and_named(
+    case: Case, rest: Rest, rpc: Grpc, account: Account, given: Given
+) -> None:
+    request = request_of(case, given(case.method))
+
+    answers = [rpc.call(case.method, request, account.token)]
+    if can_be_said_by_rest(case, request):
+        answers.append(rest.call(case.method, request, account.token))
+
+    for answer in answers:
+        assert (answer.code, answer.http) in {(INVALID_ARGUMENT, 0), (INVALID_ARGUMENT, 400)}, answer
+        assert answer.message
+        if answer.reason == "MALFORMED_REQUEST":  # the gateway itself knows the numbers of enums in a query
+            assert case.field.partition("[")[0] in _words(answer.message)
+        else:
+            assert (answer.reason, answer.domain) == ("INVALID_REQUEST", "focusmesh"), answer
+            assert names_the_field(answer, case.field), answer
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
+def test_what_just_keeps_a_rule_is_not_refused_for_it(case: Case, rest: Rest, rpc: Grpc, account: Account) -> None:
+    for client in (rpc, rest):
+        request = request_of(case, account.fitting(case.method))
+        if client is rest and not can_be_said_by_rest(case, request):
+            continue
+        answer = client.call(case.method, request, account.token)
+        assert answer.code not in OUR_FAULT, answer
+        if not answer.ok and answer.reason == "INVALID_REQUEST":
+            assert not names_the_field(answer, case.field), answer
+
+
+def wrong_type_cases() -> Iterator[tuple[Method, FieldDescriptor, Any]]:
+    """Fields with values of the wrong JSON type; what comes in a path or query is text, so it has fewer."""
+    for method in EXPOSED:
+        if method.binding is None:
+            continue
+        for field in descriptor(method).input_type.fields:
+            in_body = method.binding.has_body and f"{{{field.name}}}" not in method.binding.template
+            for value in wrong_values(field):
+                if (in_body and not field.is_repeated) or (not in_body and isinstance(value, str)):
+                    yield method, field, value
+
+
+WRONG_TYPES = list(wrong_type_cases())
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    WRONG_TYPES,
+    ids=[f"{method.name}-{field.name}-{value}" for method, field, value in WRONG_TYPES],
+)
+@pytest.mark.usefixtures("nothing_written")
+def test_a_value_of_the_wrong_type_is_refused_and_named(
+    method: Method,
+    field: FieldDescriptor,
+    value: Any,
+    rest: Rest,
+    account: Account,
+    given: Given,
+) -> None:
+    verb, path, query, body = rest_request(method, valid_request(method, given(method)))
+    if body is None:
+        query = [*((name, text) for name, text in query if name != field.name), (field.name, value)]
+    else:
+        body[field.name] = value
+
+    answer = rest.send(verb, path, account.token, params=query, json=body)
+
+    assert (answer.http, answer.code, answer.reason) == (400, INVALID_ARGUMENT, "MALFORMED_REQUEST")
+    assert {field.name, field.json_name} & set(_words(answer.message)), answer.message
+
+
+@pytest.mark.parametrize("method", WITH_BODY, ids=lambda method: method.name)
+@pytest.mark.usefixtures("nothing_written")
+class TestBodies:
+    @pytest.fixture
+    def send(self, method: Method, rest: Rest, account: Account, given: Given) -> Callable[[bytes], Answer]:
+        """Sends these bytes as the body of the RPC's binding."""
+        verb, path, _, _ = rest_request(method, valid_request(method, given(method)))
+
+        def send(body: bytes) -> Answer:
+            return rest.send(verb, path, account.token, content=body, headers={"content-type": "application/json"})
+
+        return send
+
+    def test_two_mebibytes_are_too_large(self, send: Callable[[bytes], Answer]) -> None:
+        answer = send(json.dumps({"padding": "x" * 2 * MIB}).encode())
+
+        assert (answer.http, answer.reason) == (413, "BODY_TOO_LARGE")
+
+    def test_json_ten_thousand_deep_is_refused(self, send: Callable[[bytes], Answer]) -> None:
+        answer = send(b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
+
+        assert (answer.http, answer.reason) == (400, "MALFORMED_REQUEST")
+
+    @pytest.mark.parametrize(
+        "body", [b'{"title":"\xff\xfe"}', b'{"title":"\xc3', b"{", b"[]", b'"text"', b"\x00", b'{"a":1}}']
+    )
+    def test_what_is_no_json_object_is_refused(self, send: Callable[[bytes], Answer], body: bytes) -> None:
+        answer = send(body)
+
+        assert (answer.http, answer.reason) == (400, "MALFORMED_REQUEST")
+        assert answer.message
+
+
+@pytest.mark.parametrize("method", EXPOSED, ids=lambda method: method.name)
+@pytest.mark.parametrize("content", [b"\xff\xff\xff", b"\x0a\x7f", b"\x08"])
+@pytest.mark.usefixtures("nothing_written")
+def test_bytes_that_are_no_message_are_refused_by_grpc(
+    rpc: Grpc, account: Account, method: Method, content: bytes
+) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        _send_bytes(rpc, method, content, account.token)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, refused.value.details()
+
+
+def awkward_texts() -> Iterator[tuple[Method, FieldDescriptor, str]]:
+    """Text that the contract does not forbid and that systems stumble over."""
+    for method in EXPOSED:
+        for field in descriptor(method).input_type.fields:
+            if field.type == FieldDescriptor.TYPE_STRING:
+                for text in ("a\x00b", "a\u202eb\ufeff", "'; DROP TABLE tasks; --", "\U0001f6d2" * 10, "%s%(x)s{0}"):
+                    yield method, field, text
+
+
+AWKWARD = list(awkward_texts())
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "text"),
+    AWKWARD,
+    ids=[f"{method.name}-{field.name}-{text!r}" for method, field, text in AWKWARD],
+)
+def test_awkward_text_is_no_failure_of_ours(
+    rpc: Grpc,
+    account: Account,
+    given: Given,
+    method: Method,
+    field: FieldDescriptor,
+    text: str,
+) -> None:
+    request = valid_request(method, given(method))
+    put(request, field, [text] if field.is_repeated else text)
+
+    answer = rpc.call(method, request, account.token)
+
+    assert answer.code not in OUR_FAULT, answer
+    if "\0" in text and not answer.ok and answer.reason == "INVALID_REQUEST":
+        assert names_the_field(answer, field.name)
+
+
+@pytest.mark.parametrize("method", EXPOSED, ids=lambda method: method.name)
+def test_instants_that_are_none_are_no_failure_of_ours(
+    rpc: Grpc, account: Account, given: Given, method: Method
+) -> None:
+    for field in descriptor(method).input_type.fields:
+        if field.message_type and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
+            for nanos in (-1, 1_000_000_000, 2**31 - 1):
+                request = valid_request(method, given(method))
+                put(request, field, Timestamp(seconds=1_000, nanos=nanos))
+                answer = rpc.call(method, request, account.token)
+                assert answer.code not in OUR_FAULT, answer
+
+
+@pytest.fixture(scope="module")
+def tokens(account: Account) -> dict[str, str]:
+    """A good page token of every list."""
+    for _ in range(3):
+        account.task()
+    return {
+        "ListTasks": account.ask("ListTasks", task_service_pb2.ListTasksRequest(page_size=1)).next_page_token,
+        "ListAuditRecords": _audit_token(account),
+    }
+
+
+class TestPageTokens:
+    """Tokens of pages belong to one list of one user with one set of filters."""
+
+    @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
+    def test_a_good_token_is_taken(self, rest: Rest, account: Account, tokens: dict[str, str], method: Method) -> None:
+        assert rest.call(method, request_class(method)(page_token=tokens[method.name]), account.token).ok
+
+    @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
+    @pytest.mark.parametrize("kind", ["nonsense", "empty parts", "cut", "changed", "of another list", "not base64"])
+    def test_a_bad_token_is_refused(
+        self, rest: Rest, rpc: Grpc, account: Account, tokens: dict[str, str], method: Method, kind: str
+    ) -> None:
+        good = tokens[method.name]
+        other = next(token for name, token in tokens.items() if name != method.name)
+        bad = {
+            "nonsense": "nonsense",
+            "empty parts": "..",
+            "cut": good[:-1],
+            "changed": ("B" if good[0] == "A" else "A") + good[1:],
+            "of another list": other,
+            "not base64": "%%%",
+        }[kind]
+
+        for client in (rest, rpc):
+            answer = client.call(method, request_class(method)(page_token=bad), account.token)
+            assert (answer.code, answer.reason) == (INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+
+    @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
+    def test_the_token_of_another_user_is_refused(
+        self, machine: Machine, rest: Rest, tokens: dict[str, str], method: Method
+    ) -> None:
+        stranger = Account(rest)
+
+        answer = rest.call(method, request_class(method)(page_token=tokens[method.name]), stranger.token)
+
+        assert (answer.http, answer.reason) == (400, "PAGE_TOKEN_INVALID")
+
+    def test_a_token_with_other_filters_is_refused(self, rest: Rest, account: Account, tokens: dict[str, str]) -> None:
+        tasks = task_service_pb2.ListTasksRequest(page_token=tokens["ListTasks"], show_deleted=True)
+        records = audit_service_pb2.ListAuditRecordsRequest(
+            page_token=tokens["ListAuditRecords"], event_types=["task-deleted"]
+        )
+
+        for method, request in (("ListTasks", tasks), ("ListAuditRecords", records)):
+            assert rest.call(BY_NAME[method], request, account.token).reason == "PAGE_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "0", "-1", "1-1-1", "9" * 64])
+def test_a_cursor_that_is_none_is_refused(rpc: Grpc, account: Account, cursor: str) -> None:
+    request = realtime_service_pb2.SubscribeRequest(cursor=cursor)
+
+    answer = rpc.call(BY_NAME["Subscribe"], request, account.token)
+
+    assert answer.ok or answer.reason in {"CURSOR_INVALID", "INVALID_REQUEST"}, answer
+
+
+@pytest.mark.usefixtures("nothing_written")
+def test_a_field_that_the_mask_leaves_out_is_refused_and_named(
+    rest: Rest, rpc: Grpc, account: Account, given: Given
+) -> None:
+    task_id = given(BY_NAME["UpdateTask"])["task_id"]
+    request = task_service_pb2.UpdateTaskRequest(task_id=task_id, title="x", description="not named")
+    request.update_mask.paths.append("title")
+
+    for client in (rest, rpc):
+        answer = client.call(BY_NAME["UpdateTask"], request, account.token)
+        assert (answer.code, answer.reason) == (INVALID_ARGUMENT, "FIELD_NOT_IN_MASK")
+        assert answer.detail(error_details_pb2.ErrorInfo).metadata["field"] == "description"
+
+
+def _audit_token(account: Account) -> str:
+    request = audit_service_pb2.ListAuditRecordsRequest(page_size=1)
+    eventually(lambda: account.ask("ListAuditRecords", request).next_page_token, "there are two records")
+    token: str = account.ask("ListAuditRecords", request).next_page_token
+    return token
+
+
+def _send_bytes(rpc: Grpc, method: Method, content: bytes, token: str) -> None:
+    open_call = rpc.channel.unary_stream if method.streaming else rpc.channel.unary_unary
+    answer = open_call(method.full_name)(content, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS)
+    if method.streaming:
+        next(answer)
+
+
+def _words(message: str) -> list[str]:
+    return message.replace("'", " ").replace(":", " ").replace(",", " ").replace('"', " ").split()
