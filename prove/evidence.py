@@ -56,8 +56,8 @@ class Broker:
         places = [(topic, number) for topic in topics for number in found[topic].partitions]
         return {place: self._client.get_watermark_offsets(TopicPartition(*place), _SECONDS)[1] for place in places}
 
-    def read(self, since: Mapping[Place, int], users: Collection[str]) -> list[Message]:
-        """Messages of these users, from `since` to the present end of every partition. Raises KafkaException."""
+    def read(self, since: Mapping[Place, int], users: Collection[str] | None) -> list[Message]:
+        """Messages of these users, or of all, from `since` to the present ends. Raises KafkaException, Trouble."""
         waiting = {place for place, end in self.ends({topic for topic, _ in since}).items() if end > since[place]}
         self._client.assign([TopicPartition(*place, since[place] or OFFSET_BEGINNING) for place in since])
         messages: list[Message] = []
@@ -72,7 +72,7 @@ class Broker:
                 elif error.code() == confluent_kafka.KafkaError._PARTITION_EOF:
                     waiting.discard((str(record.topic()), int(record.partition() or 0)))
         self._client.unassign()
-        return [message for message in messages if message.user_id in users]
+        return [message for message in messages if users is None or message.user_id in users]
 
 
 class Tables:

@@ -1,0 +1,117 @@
+"""The checker of the proofs: silent about what is right, and loud about everything that can go wrong."""
+
+from prove import checker
+from prove.checker import Attempt, Message, Record, Shown, Task
+
+ANN, BEN = "ann", "ben"
+EVENTS, UPDATES = "task-events", "task-updates"
+
+
+def message(task: str, version: int, offset: int, *, event: str = "", topic: str = EVENTS, **other: object) -> Message:
+    found = Message(topic, 0, offset, event or f"{task}.{version}", "task-updated", ANN, task, version)
+    return found._replace(**other)  # type: ignore[arg-type]
+
+
+def record(position: int, task: str, version: int, *, user: str = ANN) -> Record:
+    return Record(user, position, f"{task}.{version}", "task-created" if version == 1 else "task-updated", task)
+
+
+def write(task: str, version: int, *, request: str = "", code: str = "OK", operation: str = "update") -> Attempt:
+    return Attempt("rest", operation, ANN, request or f"{task}.{version}", 0.0, 0.1, code, task, version)
+
+
+def create(request: str, task: str = "", *, code: str = "OK") -> Attempt:
+    return write(task, 1 if task else 0, request=request, code=code, operation="create")
+
+
+def test_success_and_unavailable_are_the_only_answers() -> None:
+    fine = [write("a", 1), write("", 0, code="UNAVAILABLE")]
+    assert checker.other_answers(fine) == []
+    assert checker.other_answers([*fine, write("", 0, code="INTERNAL")]) == ["update by rest was answered INTERNAL"]
+
+
+def test_a_create_that_is_tried_again_makes_one_task() -> None:
+    tries = [create("r", code="UNAVAILABLE"), create("r", "a"), create("r", "a")]
+    assert checker.created_twice(tries, [Task("a", ANN, "r", 1)]) == []
+
+
+def test_a_create_that_makes_two_tasks_is_found_by_its_answers_and_in_the_database() -> None:
+    assert checker.created_twice([create("r", "a"), create("r", "b")], [])
+    unanswered = [create("r", code="UNAVAILABLE"), create("r", code="UNAVAILABLE")]
+    assert checker.created_twice(unanswered, [Task("a", ANN, "r", 1), Task("b", ANN, "r", 1)])
+
+
+def test_an_acknowledged_write_is_recorded_once() -> None:
+    writes, published = [write("a", 1), write("a", 2)], [message("a", 1, 0), message("a", 2, 1)]
+    recorded = [record(1, "a", 1), record(2, "a", 2)]
+    assert checker.lost_writes(writes, published, recorded) == []
+    assert len(checker.lost_writes(writes, published, recorded[:1])) == 1
+    assert len(checker.lost_writes(writes, published[:1], recorded)) == 1
+    assert len(checker.lost_writes(writes, published, [*recorded, record(3, "a", 2)])) == 1
+
+
+def test_a_write_without_an_answer_may_be_lost() -> None:
+    assert checker.lost_writes([write("a", 2, code="UNAVAILABLE")], [], []) == []
+
+
+def test_records_of_creations_are_counted_by_task() -> None:
+    assert checker.recorded_creates([record(1, "a", 1), record(2, "a", 2), record(3, "b", 1)]) == {"a": 1, "b": 1}
+
+
+def test_what_committed_is_in_every_topic() -> None:
+    tasks = [Task("a", ANN, "r", 2)]
+    published = [message("a", 1, 0), message("a", 2, 1), message("a", 2, 0, topic=UPDATES)]
+    assert checker.unpublished(tasks, published, [EVENTS]) == []
+    assert checker.unpublished(tasks, published, [EVENTS, UPDATES]) == ["task a is at version 2; task-updates lacks 1"]
+
+
+def test_a_batch_that_is_delivered_again_breaks_no_order() -> None:
+    again = [message("a", version, offset) for offset, version in enumerate((1, 2, 1, 2, 3))]
+    assert checker.disorder(again) == []
+
+
+def test_versions_that_fall_or_leave_a_gap_are_disorder() -> None:
+    assert checker.disorder([message("a", 2, 0), message("a", 1, 1)])
+    assert checker.disorder([message("a", 1, 0), message("a", 3, 1)])
+    assert checker.disorder([message("a", 1, 0), message("a", 1, 1, event="other")])
+
+
+def test_offsets_count_and_not_the_order_of_reading() -> None:
+    assert checker.disorder([message("a", 2, 8), message("a", 1, 7)]) == []
+
+
+def test_a_task_in_two_partitions_is_disorder() -> None:
+    assert checker.disorder([message("a", 1, 0), message("a", 2, 1, partition=1)])
+
+
+def test_the_log_holds_each_published_event_once() -> None:
+    published = [message("a", 1, 0), message("a", 2, 1)]
+    whole = [record(1, "a", 1), record(2, "a", 2)]
+    assert checker.records_amiss(whole, published) == []
+    assert checker.records_amiss([*whole, record(3, "a", 2)], published)
+    assert checker.records_amiss(whole[:1], published) == ["event a.2 is published and not recorded"]
+    assert checker.records_amiss(whole, published[:1])[0] == "event a.2 is recorded and not published"
+
+
+def test_the_log_goes_through_versions_and_places_in_order() -> None:
+    published = [message("a", 1, 0), message("a", 2, 1)]
+    assert checker.records_amiss([record(1, "a", 2), record(2, "a", 1)], published)
+    assert checker.records_amiss([record(1, "a", 1), record(3, "a", 2)], published)
+
+
+def shown(task: str, version: int) -> Shown:
+    return Shown("screen", ANN, f"{task}.{version}", task, version)
+
+
+def test_a_subscriber_is_shown_everything_once_and_in_order() -> None:
+    published = [message("a", version, version, topic=UPDATES) for version in (1, 2)]
+    strange = message("x", 1, 9, topic=UPDATES, user_id=BEN)
+
+    def complaints(*changes: Shown) -> list[str]:
+        return checker.shown_amiss({"screen": ANN}, changes, [*published, strange], UPDATES)
+
+    assert complaints(shown("a", 1), shown("a", 2)) == []
+    assert complaints(shown("a", 1)) == ["screen missed event a.2"]
+    assert complaints(shown("a", 1), shown("a", 2), shown("a", 2)) == ["screen saw event a.2 2 times"]
+    assert complaints(shown("a", 2), shown("a", 1)) == ["screen: task a goes from version 2 to 1"]
+    assert complaints(shown("a", 1), shown("a", 2), shown("x", 1)) == ["screen saw event x.1, which is not its user's"]
