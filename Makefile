@@ -16,6 +16,9 @@ help: ## List the verbs
 setup: ## Make or mend .venv and .build (only what a lock change made stale)
 	@$(PYTHON3) -m stack.setup
 
+$(PYTHON):
+	@$(PYTHON3) -m stack.setup
+
 tools: setup ## Build the pinned Go tools into .build/bin: grpcurl, the OpenAPI plugin (needs Go)
 	@$(PYTHON) -m tools.go_tools
 
@@ -28,25 +31,25 @@ up: setup ## Start everything; REPLICAS=todo=2,audit=2 starts more of a service
 down: ## Stop everything, in reverse order
 	@$(PYTHON) -m stack.down
 
-status: setup ## Show state, pid, port, uptime, restarts, memory and health of every part
+status: $(PYTHON) ## Show state, pid, port, uptime, restarts, memory and health of every part
 	@$(PYTHON) -m stack.status
 
-logs: setup ## Show logs; S=todo chooses a part, F=1 follows, N=100 lines
+logs: $(PYTHON) ## Show logs; S=todo chooses a part, F=1 follows, N=100 lines
 	@$(PYTHON) -m stack.logs $(S)
 
-restart: setup ## Restart S=todo, one replica after the other, each awaited
+restart: $(PYTHON) ## Restart S=todo, one replica after the other, each awaited
 	@$(PYTHON) -m stack.restart $(S)
 
-psql: setup ## Open the database as S=todo sees it, O=1 as its owner; without S as administrator
+psql: $(PYTHON) ## Open the database as S=todo sees it, O=1 as its owner; without S as administrator
 	@$(PYTHON) -m stack.psql $(S)
 
-topics: setup ## List topics, their messages, and how far each consumer group is behind
+topics: $(PYTHON) ## List topics, their messages, and how far each consumer group is behind
 	@$(PYTHON) -m stack.topics
 
-demo: setup ## Walk the main journey on the running stack and show every call
+demo: $(PYTHON) ## Walk the main journey on the running stack and show every call
 	@$(PYTHON) -m stack.demo
 
-reset: setup ## Delete everything the stack stored; asks first, Y=1 does not
+reset: $(PYTHON) ## Delete everything the stack stored; asks first, Y=1 does not
 	@$(PYTHON) -m stack.reset
 
 proto: setup ## Generate everything that follows from protos/; ACCEPT=1 also accepts changed routes and rules
@@ -70,5 +73,5 @@ bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two min
 prove: setup ## Kill everything under load, then check every promise; QUICK=1, SEED=n
 	@$(PYTHON) -m prove.run
 
-dlq: setup ## List, show and replay dead letters: A="list"; A="--help" tells more
+dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" tells more
 	@$(PYTHON) -m mesh.dlq $(A)
