@@ -131,7 +131,7 @@ class Consumer:
                 self._stopping.wait(backoff(failures))
 
     def _consume(self) -> None:
-        settings = self._client_settings | _SETTINGS | {"group.id": self._group}
+        settings = _SETTINGS | self._client_settings | {"group.id": self._group}
         if self._instance:
             settings["group.instance.id"] = self._instance
         client = confluent_kafka.Consumer(settings)

@@ -1,17 +1,18 @@
 """The relay: carries committed events from the outbox to Kafka, at least once, in order per key.
 
-Every replica runs one. A shard is published by whoever holds its advisory lock, in one transaction: read, produce, wait
-for the acknowledgements, delete, commit. A relay that dies or hangs loses the lock with its transaction, which Postgres
-ends after ten seconds at the latest. Rows are found by being there, never by a position: sequence numbers become
-visible out of order, and a relay that remembers the highest one skips those that commit late.
+Every replica runs one. A shard is published by whoever holds its advisory lock, in one transaction: lock, read,
+produce, wait for the acknowledgements, delete, commit. The shards that have rows share a transaction, because one for
+each costs a multiple of the CPU. A relay that dies or hangs loses its locks with the transaction, which Postgres ends
+after ten seconds at the latest. Rows are found by being there, never by a position: sequence numbers become visible
+out of order, and a relay that remembers the highest one skips those that commit late.
 """
 
 import asyncio
 import logging
 import time
 import zlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from itertools import groupby
 from typing import ClassVar, NamedTuple
 
 import psycopg
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 _LEASE_MS = 10_000
 _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
+_PACE_SECONDS = 0.02
+"""From one pass to the next while batches are not full: a pass costs the same for one event as for twenty."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
@@ -40,13 +43,14 @@ _publish_latency = meter.create_histogram(
     "focusmesh.outbox.publish_latency", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
 )
 
-_FILLED = f"""
+_LOCK = f"""
     SELECT shard FROM generate_series(0, {SHARDS - 1}) AS shard
-    WHERE EXISTS (SELECT FROM outbox WHERE outbox.shard = shard.shard)"""
-_LOCK = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+    WHERE CASE WHEN EXISTS (SELECT FROM outbox WHERE outbox.shard = shard.shard)
+        THEN pg_try_advisory_xact_lock(%s, shard) ELSE false END"""
 _TAKE = """
-    SELECT seq, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
-    FROM outbox WHERE shard = %s AND key <> ALL(%s::text[]) ORDER BY seq LIMIT %s"""
+    SELECT row.* FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
+        SELECT seq, shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8 FROM outbox
+        WHERE outbox.shard = wanted.shard AND key <> ALL(%s::text[]) ORDER BY seq LIMIT wanted.most) AS row"""
 _DELETE = "DELETE FROM outbox WHERE seq = ANY(%s)"
 _MEASURE = """
     SELECT shard, count(*), extract(epoch FROM now() - min(created_at))::float8 FROM outbox GROUP BY shard"""
@@ -54,6 +58,7 @@ _MEASURE = """
 
 class _Row(NamedTuple):
     seq: int
+    shard: int
     topics: list[str]
     key: str
     value: bytes
@@ -80,35 +85,39 @@ class Relay(Loop):
     expected: ClassVar[tuple[type[Exception], ...]] = (Undelivered, psycopg.OperationalError, OSError)
     longest_backoff: ClassVar[float] = 1.0
 
-    def __init__(
-        self, database_url: str, producer: Producer, *, service: str, batch: int = 500, lanes: int = 4
-    ) -> None:
-        """batch: rows per transaction. lanes: shards published side by side, each over a connection of its own."""
+    def __init__(self, database_url: str, producer: Producer, *, service: str, batch: int = 500) -> None:
+        """batch: rows of a shard in one pass."""
         super().__init__("relay")
         self._url = database_url
         self._producer = producer
-        self._service = service
-        self._lock = zlib.crc32(f"relay {service}".encode()) - 2**31
+        self._labels = {"service": service}
+        self._name = f"{service} relay"
+        self._lock = zlib.crc32(self._name.encode()) - 2**31
         self._batch = batch
-        self._lanes = asyncio.Semaphore(lanes)
-        self._idle: list[Connection] = []
+        self._connection: Connection | None = None
         self._limits = [batch] * SHARDS
         self._blocked: dict[str, _Block] = {}
-        self._measured = 0.0
+        self._next_pass = 0.0
+        self._next_measure = 0.0
 
     async def run_once(self) -> int:
         """Publishes a batch of every shard that has rows; returns how many events."""
-        async with self._lane() as connection:
-            shards = [shard for (shard,) in await (await connection.execute(_FILLED)).fetchall()]
-            if time.monotonic() - self._measured > _MEASURE_SECONDS:
-                await self._measure(connection)
-        results = await asyncio.gather(*map(self._publish, shards), return_exceptions=True)
-        published = 0
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-            published += result
-        return published
+        await asyncio.sleep(max(0.0, self._next_pass - time.monotonic()))
+        begun = time.monotonic()
+        connection = await self._connected()
+        rows, errors = await self._publish(connection)
+        if len(rows) < self._batch:
+            self._next_pass = begun + _PACE_SECONDS
+        for shard, found in groupby(zip(rows, errors, strict=True), key=lambda pair: pair[0].shard):
+            self._learn(shard, list(found))
+        # Not errors.count(None): a KafkaError that is compared with None leaves an exception behind.
+        delivered = sum(error is None for error in errors)
+        if delivered:
+            _published.add(delivered, self._labels)
+            _publish_latency.record(max(0.0, time.time() - min(row.committed for row in rows)), self._labels)
+        if begun >= self._next_measure:
+            await self._measure(connection)
+        return delivered
 
     async def close(self, grace: float = 5.0) -> None:
         """Stops, publishes what the last calls left, and closes its connections."""
@@ -116,8 +125,9 @@ class Relay(Loop):
         await super().close(grace)
         if running:
             await self._last_passes()
-        while self._idle:
-            await self._idle.pop().close()
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
 
     async def _last_passes(self) -> None:
         try:
@@ -127,25 +137,21 @@ class Relay(Loop):
         except (Undelivered, psycopg.OperationalError, OSError) as error:  # OSError: also the time-out
             log.warning("relay stops with events left for the next one: %s", error)
 
-    async def _publish(self, shard: int) -> int:
-        async with self._lane() as connection, connection.transaction():
-            locked = await (await connection.execute(_LOCK, (self._lock, shard))).fetchone()
-            if locked != (True,):
-                return 0
-            taken = await connection.execute(
-                _TAKE, (shard, self._keys_to_pass_over(), self._limits[shard]), binary=True
-            )
+    async def _publish(self, connection: Connection) -> tuple[list[_Row], list[KafkaError | None]]:
+        """One transaction; the rows that were found, and for each None or why Kafka refuses it."""
+        async with connection.transaction():
+            shards = [shard for (shard,) in await (await connection.execute(_LOCK, (self._lock,))).fetchall()]
+            if not shards:
+                return [], []
+            # A statement of its own: it must see what the lock's previous holder deleted.
+            limits = [self._limits[shard] for shard in shards]
+            taken = await connection.execute(_TAKE, (shards, limits, self._keys_to_pass_over()), binary=True)
             rows = [_Row(*row) for row in await taken.fetchall()]
-            if not rows:
-                return 0
-            errors = await self._send(rows)
+            errors = await self._send(rows) if rows else []
             delivered = [row.seq for row, error in zip(rows, errors, strict=True) if error is None]
             if delivered:
                 await connection.execute(_DELETE, (delivered,))
-        self._learn(shard, rows, errors)
-        _published.add(len(delivered), {"service": self._service})
-        _publish_latency.record(max(0.0, time.time() - rows[0].committed), {"service": self._service})
-        return len(delivered)
+        return rows, errors
 
     async def _send(self, rows: Sequence[_Row]) -> list[KafkaError | None]:
         """Why a row was refused by one of its topics, or None when all have it."""
@@ -160,12 +166,12 @@ class Relay(Loop):
             errors[owner] = errors[owner] or error
         return errors
 
-    def _learn(self, shard: int, rows: Sequence[_Row], errors: Sequence[KafkaError | None]) -> None:
+    def _learn(self, shard: int, outcome: Sequence[tuple[_Row, KafkaError | None]]) -> None:
         """After a refusal the shard goes on row by row: exactly one event is found guilty, and blocks its key."""
-        refused = next(((row, error) for row, error in zip(rows, errors, strict=True) if error is not None), None)
+        refused = next(((row, error) for row, error in outcome if error is not None), None)
         if refused is None:
             self._limits[shard] = min(self._batch, self._limits[shard] * 4)
-            for key in {row.key for row in rows} & self._blocked.keys():
+            for key in self._blocked.keys() & {row.key for row, _ in outcome}:
                 log.info("key %s is published again", key)
                 del self._blocked[key]
         elif self._limits[shard] > 1:
@@ -193,29 +199,19 @@ class Relay(Loop):
         rows = await (await connection.execute(_MEASURE)).fetchall()
         counts = {shard: count for shard, count, _ in rows}
         for shard in range(SHARDS):
-            _waiting_rows.set(counts.get(shard, 0), {"service": self._service, "shard": shard})
-        _oldest_row.set(max((age for _, _, age in rows), default=0.0), {"service": self._service})
-        _blocked_keys.set(len(self._blocked), {"service": self._service})
-        self._measured = time.monotonic()
+            _waiting_rows.set(counts.get(shard, 0), {**self._labels, "shard": shard})
+        _oldest_row.set(max((age for _, _, age in rows), default=0.0), self._labels)
+        _blocked_keys.set(len(self._blocked), self._labels)
+        self._next_measure = time.monotonic() + _MEASURE_SECONDS
 
-    @asynccontextmanager
-    async def _lane(self) -> AsyncIterator[Connection]:
-        """One of the relay's own connections; a broken one is replaced at its next use."""
-        async with self._lanes:
-            connection = self._idle.pop() if self._idle else await self._connect()
-            try:
-                yield connection
-            finally:
-                if connection.closed or connection.broken:
-                    await connection.close()
-                else:
-                    self._idle.append(connection)
-
-    async def _connect(self) -> Connection:
-        return await psycopg.AsyncConnection.connect(
-            self._url,
-            autocommit=True,
-            connect_timeout=2,
-            application_name=f"{self._service} relay",
-            options=f"-c idle_in_transaction_session_timeout={_LEASE_MS}",
-        )
+    async def _connected(self) -> Connection:
+        """The relay's own connection; one that broke is replaced."""
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=2,
+                application_name=self._name,
+                options=f"-c idle_in_transaction_session_timeout={_LEASE_MS}",
+            )
+        return self._connection

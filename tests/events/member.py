@@ -11,7 +11,7 @@ from mesh.producer import Producer
 from tests.events.parts import Applied
 
 
-async def main(kafka: str, group: str, topic: str, database_url: str) -> None:
+async def main(kafka: str, group: str, topic: str, database_url: str, instance: str) -> None:
     """Consumes until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -19,7 +19,17 @@ async def main(kafka: str, group: str, topic: str, database_url: str) -> None:
     producer = Producer(kafka, name="member")
     target = Applied(database)
     inbox = Inbox(database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox, producer=producer)
+    consumer = Consumer(
+        kafka,
+        group=group,
+        topics=[topic],
+        effect=inbox,
+        parking=inbox,
+        producer=producer,
+        # With a name a member that was killed is known again; without one its partitions wait until its session ends.
+        options="session.timeout.ms=45000" if instance else "",
+        instance=instance,
+    )
     parts = [database, producer, consumer]
     for part in parts:
         part.start()

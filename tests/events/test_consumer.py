@@ -248,26 +248,28 @@ async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
     assert [event.version for event in await target.events()] == list(range(1, 1001))
 
 
+@pytest.mark.parametrize("instance", ["", "replica 0"], ids=["without a name", "with a name"])
 async def test_a_killed_member_loses_nothing_and_repeats_nothing(
-    source: Source, relay: Relay, target: Applied, target_url: str, topic: str, group: str, kafka: str
+    source: Source, relay: Relay, target: Applied, target_url: str, topic: str, group: str, kafka: str, instance: str
 ) -> None:
-    victim = await start_member(kafka, group, topic, target_url)
+    arguments = (kafka, group, topic, target_url, instance)
+    victim = await start_member(*arguments)
     writing = asyncio.gather(*(source.changes(new_id(), 60) for _ in range(12)))
     await until(target.has(100), "the victim works")
     victim.send_signal(signal.SIGKILL)
     await victim.wait()
-    heir = await start_member(kafka, group, topic, target_url)
+    heir = await start_member(*arguments)
     await writing
-    await until(target.has(720), "the heir does the rest")
+    await until(target.has(720), "the heir does the rest", 30)
     heir.terminate()
     assert await heir.wait() == 0
     events = await target.events()
     assert (check(source.committed, events).holds, len(events)) == (True, 720)
 
 
-async def start_member(kafka: str, group: str, topic: str, database_url: str) -> asyncio.subprocess.Process:
+async def start_member(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.events.member", kafka, group, topic, database_url),
+        *(sys.executable, "-m", "tests.events.member", *arguments),
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
     )
