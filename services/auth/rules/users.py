@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from mesh.errors import FieldViolation, InvalidRequest
+from mesh.errors import FieldViolation
 from mesh.etag import require
 from services.auth.errors import TimeZoneUnknown, UserInactive
 from services.auth.model import DEFAULT_TIME_ZONE, Settings, User
@@ -29,20 +29,12 @@ def time_zone(name: str) -> str:
     return name
 
 
-def display_name(name: str) -> str | None:
-    """The name, none when it is empty; raises InvalidRequest for what the database cannot hold."""
-    if "\0" in name:
-        description = "must not contain the character NUL"
-        raise InvalidRequest(fields=[FieldViolation("name", description)], summary=f"name: {description}")
-    return name or None
-
-
 def register(user_id: str, email: str, name: str, zone: str, day_start_minutes: int, *, now: int) -> User:
-    """A new account; raises TimeZoneUnknown and InvalidRequest."""
+    """A new account; raises TimeZoneUnknown."""
     return User(
         id=user_id,
         email=email,
-        name=display_name(name),
+        name=name or None,
         time_zone=time_zone(zone or DEFAULT_TIME_ZONE),
         day_start_minutes=day_start_minutes,
         active=True,
@@ -55,12 +47,12 @@ def register(user_id: str, email: str, name: str, zone: str, day_start_minutes: 
 def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str | None) -> User:
     """The account with these fields changed; the same one when nothing differs.
 
-    changes: new values by the names of the model. Raises VersionConflict, TimeZoneUnknown and InvalidRequest.
+    changes: new values by the names of the model. Raises VersionConflict and TimeZoneUnknown.
     """
     require(etag, user.version)
     changed = user._replace(**changes)
     if "name" in changes:
-        changed = changed._replace(name=display_name(changes["name"]))
+        changed = changed._replace(name=changes["name"] or None)
     if "time_zone" in changes:
         changed = changed._replace(time_zone=time_zone(changes["time_zone"]))
     return user if changed == user else changed._replace(version=user.version + 1, updated_at=now)

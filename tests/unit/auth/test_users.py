@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.errors import InvalidRequest, VersionConflict
+from mesh.errors import VersionConflict
 from services.auth.errors import TimeZoneUnknown, UserInactive
 from services.auth.model import Settings, Theme, User
 from services.auth.rules import users
@@ -56,12 +56,6 @@ def test_a_zone_that_is_not_an_exact_iana_name_is_refused_by_name(name: str) -> 
 @given(st.sampled_from(sorted(users.TIME_ZONES)))
 def test_every_accepted_zone_can_be_calculated_with(name: str) -> None:
     assert ZoneInfo(users.time_zone(name)).key == name
-
-
-def test_a_name_that_the_database_cannot_hold_is_refused_and_names_its_field() -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        users.register("id", "a@example.com", "An\0n", "", 0, now=1)
-    assert [violation.field for violation in refused.value.fields] == ["name"]
 
 
 @given(changes_of_users)

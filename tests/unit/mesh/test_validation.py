@@ -6,6 +6,8 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from mesh import validation
 from mesh.errors import InvalidRequest
 
+TASK_ID = "0190a000-0000-7000-8000-000000000001"
+
 
 @pytest.mark.parametrize(
     ("request_message", "fields"),
@@ -19,6 +21,8 @@ from mesh.errors import InvalidRequest
             pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x", is_recurring=True)]),
             {"tasks[0].recurrence_schedule"},
         ),
+        (pb.CreateTaskRequest(title="a\0b", description="\0"), {"title", "description"}),
+        (pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x"), pb.NewTask(title="\0")]), {"tasks[1].title"}),
         (pb.ListTasksRequest(due_from={"seconds": 2}, due_before={"seconds": 1}), {"due_before"}),
     ],
 )
@@ -31,6 +35,8 @@ def test_a_broken_rule_names_its_field(request_message: pb.CreateTaskRequest, fi
 
 def test_a_request_that_keeps_every_rule_passes() -> None:
     validation.check(pb.CreateTaskRequest(title="x" * 255, description="y" * 10_000))
+    # Zero bytes that are not text.
+    validation.check(pb.UpdateTaskRequest(task_id=TASK_ID, update_mask={"paths": ["is_recurring"]}, is_recurring=False))
 
 
 def test_a_hundred_broken_fields_make_a_short_error() -> None:
