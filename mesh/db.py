@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from mesh import migrate
-from mesh.errors import Overloaded, PartUnavailable
+from mesh.errors import Overloaded, PartUnavailable, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 _RACES = 8
 """Lost races after which a decision is given up: eight writers in turn on one row."""
 _PROBE_SECONDS = 0.1
+_WATCH_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
 _CHECKOUT_SECONDS = 2.0
 
 
@@ -42,6 +44,7 @@ class Database:
         self._options = f"-c statement_timeout={statement_timeout_ms}"
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._recovery: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -53,13 +56,16 @@ class Database:
         """Begins to reach for the database, for as long as it takes; `ready` tells when it answers."""
         self._closed = False
         self._recover()
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="database watch")
 
     async def close(self) -> None:
         """Gives all connections back; idempotent."""
         self._closed = True
-        if self._recovery is not None:
-            self._recovery.cancel()
-            self._recovery = None
+        tasks = [task for task in (self._watching, self._recovery) if task is not None]
+        self._watching = self._recovery = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._discard()
 
     def connection(self) -> "_Checkout":
@@ -94,10 +100,28 @@ class Database:
 
     def noticed(self, pool: AsyncConnectionPool[Connection], error: BaseException | None, *, broken: bool) -> None:
         """Replaces the pool, once, when a statement ended because the server went away."""
-        gone = broken or (isinstance(error, psycopg.OperationalError) and _went_away(error))
-        if gone and pool is self._pool and not self._closed:
-            log.warning("database went away: %s", error)
+        if isinstance(error, asyncio.CancelledError):
+            return  # cancelled twice, psycopg drops the connection; the server is well
+        if broken or (isinstance(error, psycopg.OperationalError) and _went_away(error)):
+            self._replace(pool, error)
+
+    def _replace(self, pool: AsyncConnectionPool[Connection] | None, error: BaseException | None) -> None:
+        if pool is self._pool and not self._closed:
+            log.warning("database went away: %s", error or "a connection broke")
             self._recover()
+
+    async def _watch(self) -> None:
+        """Asks once a second: an outage must be noticed also by a service that nobody calls."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            pool = self._pool
+            try:
+                async with self.connection() as connection, asyncio.timeout(_ANSWER_SECONDS):
+                    await connection.execute("SELECT 1")
+            except TimeoutError:
+                self._replace(pool, TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s"))
+            except (psycopg.Error, Refusal):
+                pass  # noticed already, or all connections are busy
 
     def _recover(self) -> None:
         stale, self._pool = self._pool, None
@@ -136,9 +160,12 @@ class Database:
             if found < self._revision:
                 return f"its schema is at revision {found or 'none'}, behind {self._revision}; run the migrations"
             await pool.open(wait=True, timeout=5)
-        except (psycopg.Error, PoolTimeout, OSError) as error:
+        except (psycopg.Error, OSError) as error:
             await pool.close(timeout=0)
             return str(error)
+        except BaseException:
+            await pool.close(timeout=0)
+            raise
         self._pool = pool
         return ""
 
@@ -162,7 +189,7 @@ class _Checkout:
             self._connection = await self._pool.getconn(_CHECKOUT_SECONDS)
         except PoolClosed:
             raise PartUnavailable("database") from None
-        except PoolTimeout:
+        except (PoolTimeout, TooManyRequests):
             raise Overloaded(retry_after=0.5) from None
         return self._connection
 

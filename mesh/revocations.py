@@ -19,6 +19,7 @@ CHANNEL = "auth:revocations"
 _PING_SECONDS = 0.4
 _TRUSTED_SECONDS = 1.2
 _RETRY_SECONDS = 0.1
+_FORGET_SECONDS = 60.0
 
 Ended = Callable[[], None]
 
@@ -100,15 +101,19 @@ class Revocations:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        """Subscribes first and reads the set then, so that nothing falls between."""
+        """Subscribes first and reads the set then, so that nothing falls between.
+
+        The client may connect and subscribe again by itself: every confirmed subscription reads the set.
+        """
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(CHANNEL)
             loaded = False
             asked = 0.0
+            forgot = time.monotonic()
             while True:
                 message = await pubsub.get_message(timeout=_PING_SECONDS / 4)
                 if message is not None:
-                    if message["type"] == "subscribe" and not loaded:
+                    if message["type"] == "subscribe":
                         await self._load()
                         loaded = True
                     elif message["type"] == "message":
@@ -121,12 +126,18 @@ class Revocations:
                     await pubsub.ping()
                 if asked and asked - self._heard > _TRUSTED_SECONDS * 2:
                     raise TimeoutError("no answer to PING")
+                if time.monotonic() - forgot > _FORGET_SECONDS:
+                    forgot = time.monotonic()
+                    self._forget()
 
-    async def _load(self) -> None:
+    def _forget(self) -> None:
+        """Drops those of which no token can live any more."""
         now = time.time()
         self._sessions = {name: until for name, until in self._sessions.items() if until > now}
         self._users = {name: entry for name, entry in self._users.items() if entry[1] > now}
-        found: Any = await self._redis.zrangebyscore(KEY, now, "+inf", withscores=True)
+
+    async def _load(self) -> None:
+        found: Any = await self._redis.zrangebyscore(KEY, time.time(), "+inf", withscores=True)
         for member, until in found:
             self._learn(str(member), float(until))
 
@@ -139,8 +150,5 @@ class Revocations:
             user_id, _, before = rest.rpartition(":")
             self._users[user_id] = (max(int(before), self._users.get(user_id, (0, 0.0))[0]), until)
             name = f"user:{user_id}"
-        if len(self._sessions) > 10_000:
-            now = time.time()
-            self._sessions = {session: end for session, end in self._sessions.items() if end > now}
         for ended in tuple(self._waiting.get(name, ())):
             ended()

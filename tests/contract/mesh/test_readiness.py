@@ -1,0 +1,197 @@
+"""A service waits for its parts, says NOT_SERVING while it cannot serve, and recovers by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import psycopg
+import pytest
+from focusmesh.todo.v1 import task_service_pb2 as pb
+from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mesh import clock
+from mesh.app import App
+from mesh.db import Database
+from mesh.identity import KeySource
+from mesh.platform import Platform
+from services.todo.handlers import TaskHandlers
+from tests.contract.mesh.line import Line, line
+from tests.contract.refusing import refused
+from tests.contract.serving import SignerKeys, settings_for
+from tests.e2e.tokens import Signer
+from tests.patience import until
+
+
+@dataclass
+class Running:
+    """A todo service, ready or not."""
+
+    channel: grpc.aio.Channel
+    metadata: tuple[tuple[str, str], ...]
+    database: Database
+    stop: asyncio.Event
+    served: "asyncio.Task[None]"
+
+    @property
+    def tasks(self) -> rpc.TaskServiceStub:
+        return rpc.TaskServiceStub(self.channel)
+
+    async def create(self) -> pb.CreateTaskResponse:
+        answer: pb.CreateTaskResponse = await self.tasks.CreateTask(
+            pb.CreateTaskRequest(title="x"), metadata=self.metadata, timeout=5
+        )
+        return answer
+
+    async def serving(self) -> bool:
+        """What health says of the whole and of the one service, which is the same."""
+        health = health_pb2_grpc.HealthStub(self.channel)
+        states = {
+            (await health.Check(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True, timeout=5)).status
+            for name in ("", "focusmesh.todo.v1.TaskService")
+        }
+        return states == {health_pb2.HealthCheckResponse.SERVING}
+
+    async def not_serving(self) -> bool:
+        return not await self.serving()
+
+
+@asynccontextmanager
+async def running(
+    signer: Signer, database_url: str, redis_url: str, keys: KeySource | None = None, **changes: object
+) -> AsyncIterator[Running]:
+    settings = settings_for(database_url=database_url, redis_url=redis_url, **changes)
+    platform = Platform("todo", settings, keys or SignerKeys(signer))
+    db = platform.database()
+    registered = [(rpc.add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))]
+    app = App("todo", settings, platform.tokens, registered, [platform.revocations, platform.keys, db], db)
+    stop = asyncio.Event()
+    served = asyncio.create_task(app.serve(stop))
+    try:
+        async with grpc.aio.insecure_channel(settings.listen) as channel:
+            yield Running(channel, (("authorization", f"Bearer {signer.token()}"),), db, stop, served)
+    finally:
+        stop.set()
+        await served
+
+
+class TestWaiting:
+    """Before its parts are there."""
+
+    async def test_a_service_waits_for_its_database(self, signer: Signer, todo_url: str, valkey: str) -> None:
+        async with line(todo_url, whole=False) as postgres, running(signer, postgres.url, valkey) as todo:
+            assert await todo.not_serving()
+            with refused("UNAVAILABLE") as told:
+                await todo.create()
+            assert told.code is grpc.StatusCode.UNAVAILABLE
+            await postgres.mend()
+            await until(todo.serving, "it serves once the database is there")
+            assert (await todo.create()).task.title == "x"
+
+    async def test_a_service_waits_for_redis(self, signer: Signer, todo_url: str, valkey: str) -> None:
+        async with line(valkey, whole=False) as redis, running(signer, todo_url, redis.url) as todo:
+            await until(lambda: todo.database.ready, "the database is there")
+            assert await todo.not_serving()
+            with refused("UNAVAILABLE"):
+                await todo.create()
+            await redis.mend()
+            await until(todo.serving, "it serves once Redis is there")
+
+    async def test_a_service_refuses_to_serve_behind_its_head_revision(
+        self, signer: Signer, todo_url: str, valkey: str, postgres: str
+    ) -> None:
+        with psycopg.connect(postgres, autocommit=True) as administrator:
+            administrator.execute("UPDATE todo.alembic_version SET version_num = '0000'")
+            async with running(signer, todo_url, valkey) as todo:
+                with pytest.raises(AssertionError, match="not within"):
+                    await until(todo.serving, "it serves", seconds=1)
+                with refused("UNAVAILABLE"):
+                    await todo.create()
+                administrator.execute("UPDATE todo.alembic_version SET version_num = '0001'")
+                await until(todo.serving, "it serves once it is migrated")
+
+
+class TestOutages:
+    """A part that goes away and comes back."""
+
+    @pytest.fixture
+    async def to_postgres(self, todo_url: str) -> AsyncIterator[Line]:
+        async with line(todo_url) as made:
+            yield made
+
+    @pytest.fixture
+    async def to_redis(self, valkey: str) -> AsyncIterator[Line]:
+        async with line(valkey) as made:
+            yield made
+
+    @pytest.fixture
+    async def todo(self, signer: Signer, to_postgres: Line, to_redis: Line) -> AsyncIterator[Running]:
+        async with running(signer, to_postgres.url, to_redis.url) as todo:
+            await until(todo.serving, "everything is there")
+            yield todo
+
+    async def test_a_service_that_nobody_calls_notices_that_its_database_went_away(
+        self, todo: Running, to_postgres: Line
+    ) -> None:
+        await to_postgres.cut()
+        await until(todo.not_serving, "health says so", seconds=5)
+        await to_postgres.mend()
+        await until(todo.serving, "it recovers", seconds=2)
+
+    async def test_calls_are_unavailable_while_the_database_is_away_and_succeed_within_two_seconds_of_its_return(
+        self, todo: Running, to_postgres: Line
+    ) -> None:
+        await todo.create()
+        await to_postgres.cut()
+        for _ in range(20):
+            with refused("UNAVAILABLE") as told:
+                await todo.create()
+            assert told.code is grpc.StatusCode.UNAVAILABLE
+
+        async def created() -> bool:
+            try:
+                await todo.create()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    return False
+                raise
+            return True
+
+        await to_postgres.mend()
+        await until(created, "a create succeeds", seconds=2)
+
+    async def test_a_database_that_stops_answering_is_away(self, todo: Running, to_postgres: Line) -> None:
+        to_postgres.hang()
+        await until(todo.not_serving, "health says so", seconds=20)
+        await to_postgres.cut()
+        await to_postgres.mend()
+        await until(todo.serving, "it recovers", seconds=5)
+
+    async def test_without_redis_nobody_is_believed(self, todo: Running, to_redis: Line) -> None:
+        await todo.create()
+        await to_redis.cut()
+        await until(todo.not_serving, "health says so", seconds=2)
+        with refused("UNAVAILABLE") as told:
+            await todo.create()
+        assert told.code is grpc.StatusCode.UNAVAILABLE
+        await to_redis.mend()
+        await until(todo.serving, "it recovers", seconds=5)
+        await todo.create()
+
+    async def test_a_call_that_is_cancelled_twice_leaves_the_other_calls_alone(self, todo: Running) -> None:
+        async def sleep() -> None:
+            async with todo.database.connection() as connection:
+                await connection.execute("SELECT pg_sleep(30)")
+
+        pool = todo.database.pool()
+        sleeping = asyncio.create_task(sleep())
+        await until(lambda: pool.get_stats()["pool_available"] < pool.max_size, "the statement runs")
+        await asyncio.sleep(0)
+        for _ in range(2):
+            sleeping.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(sleeping, return_exceptions=True)
+        assert todo.database.pool() is pool
+        await until(lambda: pool.get_stats()["pool_available"] == pool.max_size, "the pool is whole again")
