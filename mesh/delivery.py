@@ -16,9 +16,10 @@ import psycopg
 import redis.exceptions
 from confluent_kafka import KafkaError, KafkaException
 
-from mesh import dead_letters
+from mesh import clock, dead_letters
 from mesh.db import LostRace
 from mesh.dead_letters import Command, Unreadable
+from mesh.durations import BOUNDS
 from mesh.envelope import ConsumedEvent, Message, read
 from mesh.errors import Conflict, DeadlineExceeded, ResourceExhausted, Unavailable
 from mesh.loops import backoff
@@ -31,6 +32,10 @@ TRIES = 5
 Answer = TypeVar("Answer")
 
 _dead_letters = meter.create_counter("focusmesh.consumer.dead_letters", unit="{message}")
+_parked_keys = meter.create_gauge("focusmesh.consumer.parked_keys", unit="{key}")
+_commit_to_effect = meter.create_histogram(
+    "focusmesh.consumer.commit_to_effect", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
+)
 
 _PASSING = (
     psycopg.OperationalError,
@@ -135,6 +140,7 @@ class Delivery:
         self._parking = parking
         self._publisher = publisher
         self._parked: set[str] | None = None
+        self._labels = {"topic": topic, "group": group}
         self._persistence = _Persistence(f"{group} on {topic}")
 
     @property
@@ -164,9 +170,13 @@ class Delivery:
         followers = [message for message in messages if message.key_text in parked]
         fresh = [message for message in messages if message.key_text not in parked]
         if fresh:
-            await self._effect.apply([read(message) for message in fresh])
+            await self._effect.apply(events := [read(message) for message in fresh])
+            now = clock.now()
+            for event in events:
+                _commit_to_effect.record(max(0, now - event.time) / clock.SECOND, self._labels)
         for message in followers:
             await self._follow(message, parked)
+        _parked_keys.set(len(parked), self._labels)
 
     async def _parked_keys(self) -> set[str]:
         """Only this partition's task parks its keys, so what was read once and added since is never too little."""
@@ -202,7 +212,7 @@ class Delivery:
 
     async def _publish(self, message: Message, reason: str) -> None:
         await _send(self._publisher, dead_letters.letter(message, self._group, reason))
-        _dead_letters.add(1, {"topic": self._topic, "group": self._group})
+        _dead_letters.add(1, self._labels)
 
 
 class Replays:

@@ -10,9 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from mesh import clock
 from mesh.db import Connection, Database
-from mesh.durations import BOUNDS
 from mesh.envelope import ConsumedEvent, Message
 from mesh.telemetry import meter
 
@@ -23,9 +21,6 @@ BatchHandler: TypeAlias = Callable[[Connection, Sequence[ConsumedEvent]], Awaita
 
 _duplicates = meter.create_counter("focusmesh.inbox.duplicates", unit="{event}")
 _stale = meter.create_counter("focusmesh.inbox.stale", unit="{event}")
-_commit_to_effect = meter.create_histogram(
-    "focusmesh.inbox.commit_to_effect", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
-)
 
 _ADMIT = """
     WITH arrived AS (
@@ -89,9 +84,6 @@ class Inbox:
         """Has the effects of new events of one topic, all or none of them."""
         async with self._database.transaction() as tx:
             await self._apply(tx, events)
-        now = clock.now()
-        for event in events:
-            _commit_to_effect.record(max(0, now - event.time) / 1e6, {"topic": event.topic})
 
     async def parked_keys(self, topic: str) -> set[str]:
         """Keys of a topic whose messages go to the dead letters."""
