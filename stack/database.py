@@ -62,7 +62,7 @@ def provision(cluster: Cluster, services: Iterable[Service], database: str = MAI
 def clone(cluster: Cluster, template: str, database: str) -> None:
     """Makes `database` a copy of `template`, which nobody may be connected to."""
     with psycopg.connect(cluster.administrator_url(), autocommit=True) as connection:
-        _execute(connection, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", database, template)
+        _execute(connection, "CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG", database, template)
         _close_to_strangers(connection, database)
 
 
