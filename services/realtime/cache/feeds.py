@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from redis.exceptions import RedisError
 
@@ -91,11 +91,9 @@ class Listener:
         """The next item; None when none came in time or the listener is behind. Raises what the stream ends with."""
         if not (self._waiting or self.behind or self.end.done()):
             self._arrived.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._arrived.wait()
-            except TimeoutError:
-                return None
         if self.end.done():
             raise self.end.result()
         return self._waiting.popleft() if self._waiting else None

@@ -106,7 +106,9 @@ async def by_grpc(target: Target, token: str, cursor: str = "") -> AsyncIterator
 @asynccontextmanager
 async def by_websocket(target: Target, token: str, cursor: str = "") -> AsyncIterator[Stream]:
     address = f"ws://{target.websocket}/v1/realtime" + (f"?cursor={cursor}" if cursor else "")
-    async with connect(address, additional_headers={"Authorization": f"Bearer {token}"}) as socket:
+    headers = {"Authorization": f"Bearer {token}"}
+    # A client with unread frames does not see the server's answer to its goodbye: it does not wait for it.
+    async with connect(address, additional_headers=headers, close_timeout=0.1) as socket:
         yield stream_of(socket)
 
 

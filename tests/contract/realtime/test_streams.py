@@ -274,3 +274,52 @@ async def _opens(door: Door, target: Target, token: str) -> bool:
             return (await another.frame()).HasField("opened")
         except Ended:
             return False
+
+
+async def test_a_redis_that_lost_its_memory_is_told_to_clients_that_come_back(
+    target: Target, door: Door, token: str, tell: Tell, valkey: str
+) -> None:
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        await tell()
+        await stream.events(1)
+        cursor = stream.cursor
+    await tell()
+    async with Redis.from_url(valkey) as redis:
+        await redis.flushall()
+    async with door.open(target, token, cursor) as stream:
+        await stream.frame()
+        assert (await stream.frame()).HasField("resync")
+        told = await tell()
+        assert await stream.events(1) == [told]
+
+
+async def test_another_run_of_a_redis_that_keeps_no_log_begins_anew(
+    target: Target, door: Door, token: str, tell: Tell, valkey: str
+) -> None:
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        await tell()
+        await stream.events(1)
+        cursor = stream.cursor
+    async with Redis.from_url(valkey) as redis:
+        await redis.config_set("appendonly", "no")
+        try:
+            await redis.hset("realtime:birth", "run", "an earlier one")
+            async with door.open(target, token, cursor) as stream:
+                await stream.frame()
+                assert (await stream.frame()).HasField("resync")
+        finally:
+            await redis.config_set("appendonly", "yes")
+
+
+async def test_another_run_of_a_redis_that_keeps_a_log_goes_on(
+    target: Target, door: Door, token: str, tell: Tell, valkey: str
+) -> None:
+    async with door.open(target, token) as stream:
+        cursor = (await stream.frame()).cursor
+    missed = await tell()
+    async with Redis.from_url(valkey) as redis:
+        await redis.hset("realtime:birth", "run", "an earlier one")
+    async with door.open(target, token, cursor) as stream:
+        assert await stream.events(1) == [missed]

@@ -1,11 +1,44 @@
-"""Tokens that a test signs itself."""
+"""Replicas that the broker feeds, on a Redis that can be taken away."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from services.realtime.main import build
+from stack.machine import Machine
+from tests.conftest import started
+from tests.contract.realtime.conftest import settings_for
+from tests.contract.realtime.doors import Target
+from tests.contract.serving import SignerKeys, serving
 from tests.e2e.tokens import Signer
+
+Replica = Callable[..., Awaitable[Target]]
 
 
 @pytest.fixture(scope="session")
 def signer() -> Signer:
     """Signs the tokens of a run."""
     return Signer()
+
+
+@pytest.fixture(scope="session")
+def own_redis() -> Iterator[Machine]:
+    """A Redis that only these tests use, and that is started again when it is killed."""
+    with started("realtime-valkey", parts=("valkey",)) as machine:
+        yield machine
+
+
+@pytest.fixture
+async def replica(own_redis: Machine, kafka: str, signer: Signer) -> AsyncIterator[Replica]:
+    """Starts a replica with settings of its own."""
+    async with AsyncExitStack() as running:
+
+        async def start(**changes: Any) -> Target:
+            settings = replace(settings_for(own_redis.valkey_url, **changes), kafka_bootstrap=kafka)
+            await running.enter_async_context(serving(build(settings, SignerKeys(signer))))
+            return Target(settings.listen, settings.websocket_listen)
+
+        yield start

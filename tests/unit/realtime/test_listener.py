@@ -82,3 +82,11 @@ async def test_the_end_reaches_a_connection_that_waits() -> None:
     listener.finish(TokenInvalid())
     with pytest.raises(TokenInvalid):
         await waiting
+
+
+async def test_an_entry_that_comes_as_the_time_is_up_is_not_lost() -> None:
+    listener = Listener(4, patience=9)
+    waiting = asyncio.create_task(listener.next(0))
+    await asyncio.sleep(0)
+    listener.offer(an_entry(1))
+    assert await waiting == an_entry(1)

@@ -1,0 +1,125 @@
+"""From the broker to every open stream: whatever breaks, a client that comes back with its cursor misses nothing."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from mesh.ids import new_id
+from mesh.producer import Producer
+from stack.machine import Machine
+from tests.contract.realtime.doors import GRPC, WEBSOCKET, Door, Ended, Target
+from tests.e2e.tokens import Signer
+from tests.events.realtime.conftest import Replica
+from tests.events.telling import a_task_event, publish
+from tests.patience import until
+
+TOPIC = "task-updates"
+
+
+class Client:
+    """A device of a user: hears until it has heard `count` events, and loses its connection ever so often."""
+
+    def __init__(self, targets: Sequence[Target], token: str, door: Door, seed: int) -> None:
+        self._targets, self._token, self._door = targets, token, door
+        self._chance = random.Random(seed)  # noqa: S311 (not a secret)
+        self.heard: list[str] = []
+        self.connections = 0
+        self.resyncs = 0
+        self.opened = asyncio.Event()
+
+    async def hear(self, count: int, *, steady: bool = False) -> None:
+        """steady: loses its connection only when it is taken away."""
+        cursor = ""
+        while len(self.heard) < count:
+            patience = count if steady else self._chance.randrange(1, 30)
+            cursor = await self._connect(cursor, min(patience, count - len(self.heard)))
+
+    async def _connect(self, cursor: str, most: int) -> str:
+        """Hears at most so many events over one connection; returns where it was."""
+        self.connections += 1
+        heard = 0
+        try:
+            async with self._door.open(self._chance.choice(self._targets), self._token, cursor) as stream:
+                while heard < most:
+                    frame = await stream.frame()
+                    self.opened.set()
+                    self.resyncs += frame.HasField("resync")
+                    if frame.HasField("change"):
+                        self.heard.append(frame.change.event_id)
+                        heard += 1
+                    cursor = frame.cursor
+        except (Ended, OSError):
+            await asyncio.sleep(0.05)
+        return cursor
+
+
+@pytest.fixture
+def user() -> str:
+    """A new user."""
+    return new_id()
+
+
+async def test_an_event_reaches_every_open_stream(
+    replica: Replica, producer: Producer, signer: Signer, user: str
+) -> None:
+    target = await replica()
+    token = signer.token(sub=user)
+    told = a_task_event(user, version=3, title="Buy groceries", description=None)
+    async with GRPC.open(target, token) as one, WEBSOCKET.open(target, token) as other:
+        await one.frame()
+        await other.frame()
+        await publish(producer, TOPIC, [told])
+        for stream in (one, other):
+            change = (await stream.change()).change
+            assert (change.event_id, change.event_type, change.subject_id) == (told.id, told.type, told.subject)
+            assert change.version == 3
+            assert dict(change.payload) == {"title": "Buy groceries", "description": None}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_random_disconnects_lose_nothing_and_double_nothing(
+    replica: Replica, producer: Producer, signer: Signer, user: str, seed: int
+) -> None:
+    targets = [await replica(), await replica(queue_frames=3)]
+    token = signer.token(sub=user)
+    clients = [Client(targets, token, door, seed * 10 + place) for place, door in enumerate((GRPC, WEBSOCKET) * 2)]
+    events = [a_task_event(user, text="x" * 50) for _ in range(300)]
+    hearing = [asyncio.create_task(client.hear(300)) for client in clients]
+    for client in clients:
+        async with asyncio.timeout(15):
+            await client.opened.wait()
+    chance = random.Random(seed)  # noqa: S311 (not a secret)
+    told = 0
+    while told < 300:
+        batch = events[told : told + chance.randrange(1, 25)]
+        await publish(producer, TOPIC, [*batch, *chance.sample(events[:told], min(told, 3))])
+        told += len(batch)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*hearing)
+    for client in clients:
+        assert client.heard == [event.id for event in events]
+        assert client.connections > 10
+        assert client.resyncs == 0
+
+
+async def test_streams_pause_while_redis_is_away_and_go_on_where_they_were(
+    replica: Replica, producer: Producer, signer: Signer, user: str, own_redis: Machine
+) -> None:
+    target = await replica()
+    clients = [Client([target], signer.token(sub=user), door, place) for place, door in enumerate((GRPC, WEBSOCKET))]
+    events = [a_task_event(user) for _ in range(200)]
+    hearing = [asyncio.create_task(client.hear(200, steady=True)) for client in clients]
+    for client in clients:
+        async with asyncio.timeout(15):
+            await client.opened.wait()
+    await publish(producer, TOPIC, events[:60])
+    await until(lambda: all(len(client.heard) >= 20 for client in clients), "the first are heard")
+    await asyncio.to_thread(own_redis.kill, "valkey")
+    await publish(producer, TOPIC, events[60:])
+    async with asyncio.timeout(60):
+        await asyncio.gather(*hearing)
+    for client in clients:
+        assert client.heard == [event.id for event in events]
+        assert client.resyncs == 0
