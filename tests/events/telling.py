@@ -12,12 +12,12 @@ TOPICS = ("task-events", "task-updates")
 
 
 def a_task_event(
-    user_id: str, *, task_id: str = "", version: int = 1, type: str = "task-created", **payload: Any
-) -> Event:  # noqa: A002,E501
+    user_id: str, *, task_id: str = "", version: int = 1, kind: str = "task-created", **payload: Any
+) -> Event:
     """What todo tells of a task."""
     return Event(
         id=new_id(),
-        type=type,
+        type=kind,
         source="todo",
         topics=TOPICS,
         user_id=user_id,

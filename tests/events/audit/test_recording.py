@@ -67,7 +67,7 @@ async def test_what_happens_to_a_task_is_recorded_as_it_was_told(
     user, task = new_id(), new_id()
     told = [
         a_task_event(user, task_id=task, title="Buy groceries", due_date=None),
-        a_task_event(user, task_id=task, version=2, type="task-completed", title="Buy groceries", due_date=None),
+        a_task_event(user, task_id=task, version=2, kind="task-completed", title="Buy groceries", due_date=None),
     ]
     async with running() as channel:
         await publish(producer, TOPIC, told)
