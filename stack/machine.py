@@ -5,20 +5,19 @@
     with Machine(State(folder), Ports(base), parts=("postgres", "kafka")) as machine: ...
 """
 
-import fcntl
 import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import psutil
 
 from stack import database, preflight, registry
+from stack.exclusive import locked
 from stack.interrupts import held_back
 from stack.keys import Keys
 from stack.layout import LOOPBACK, Ports, State
@@ -148,7 +147,7 @@ class Machine:
     def start(self) -> None:
         """Starts everything and returns when it serves; whatever goes wrong, also Ctrl-C, leaves nothing behind."""
         self.state.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with locked(self.state):
             if self.supervisor.pid is not None:
                 raise Trouble(f"a stack runs already in {self.state.folder}", advice="`make status`, `make down`")
             preflight.end(preflight.leftovers(self.state))
@@ -162,7 +161,7 @@ class Machine:
 
     def stop(self) -> None:
         """Stops everything in reverse order; nothing of it is left afterwards."""
-        with self._locked():
+        with locked(self.state):
             self._stop()
 
     def _start(self) -> None:
@@ -383,19 +382,3 @@ class Machine:
             "durable": self._durable,
         }
         (self.state.folder / "machine.json").write_text(json.dumps(plan, indent=1))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One verb at a time per state folder."""
-        if not self.state.folder.exists():
-            yield
-            return
-        with (self.state.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Trouble(
-                    f"another command starts or stops the stack in {self.state.folder}",
-                    advice="wait for it, then again",
-                ) from None
-            yield

@@ -1,0 +1,24 @@
+"""One verb at a time: a stack is not started by one command while another stops it."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stack.layout import State
+from stack.trouble import Trouble
+
+
+@contextmanager
+def locked(state: State) -> Iterator[None]:
+    """Holds the lock of a state folder; a folder that is not there needs none. Raises Trouble when another holds it."""
+    if not state.folder.exists():
+        yield
+        return
+    with (state.folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Trouble(
+                f"another command starts or stops the stack in {state.folder}", advice="wait for it, then again"
+            ) from None
+        yield
