@@ -50,7 +50,7 @@ class App:
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
         server = Server(self.settings)
-        guard = Guard(server.grpc, self.tokens, self.database)
+        guard = Guard(server.grpc, self.tokens, self.database, most_calls=self.settings.max_concurrent_calls)
         for add, servicer in self.servicers:
             add(servicer, guard)
         await server.start(guard.services)

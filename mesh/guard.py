@@ -8,6 +8,7 @@ A servicer is registered through a `Guard` in place of the server. A method with
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias, cast
 
@@ -20,7 +21,7 @@ from opentelemetry.trace import SpanKind
 
 from mesh import idempotency, refusals, validation
 from mesh.db import Database
-from mesh.errors import Internal
+from mesh.errors import Internal, Overloaded
 from mesh.identity import NOBODY, Identity, Tokens
 from mesh.outbox import Effect, Event
 from mesh.policy import policy_of
@@ -77,9 +78,10 @@ def caller(context: Context) -> Call:
 class Guard:
     """Stands in for the server while a generated `add_…Servicer_to_server` runs, and registers guarded handlers."""
 
-    def __init__(self, server: grpc.aio.Server, tokens: Tokens, database: Database | None) -> None:
-        """database: where remembered answers are; None for a service without tables."""
+    def __init__(self, server: grpc.aio.Server, tokens: Tokens, database: Database | None, *, most_calls: int) -> None:
+        """database: where remembered answers are; None for a service without tables. most_calls: at once."""
         self._server, self._tokens, self._database = server, tokens, database
+        self._room = _Room(most_calls)
         self.services: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -99,9 +101,10 @@ class Guard:
         guarded = _Guarded(
             method,
             _answering(behaviour, streams_out),
-            _each_checked if streams_in else _checked,
+            _reading(handler.request_deserializer, streams_in),
             self._tokens,
             self._database,
+            self._room,
         )
         make: Any = {
             (False, False): grpc.unary_unary_rpc_method_handler,
@@ -109,13 +112,22 @@ class Guard:
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[streams_in, streams_out]
-        wrapped: _Handler = make(guarded.run, handler.request_deserializer, handler.response_serializer)
+        wrapped: _Handler = make(guarded.run, None, handler.response_serializer)
         return wrapped
 
 
 def domain_of(method: MethodDescriptor) -> str:
     """The error domain of a method's service: `focusmesh.todo.v1` is `todo.focusmesh`."""
     return f"{method.containing_service.file.package.split('.')[1]}.focusmesh"
+
+
+class _Room:
+    """How many calls run. Counted here and not by gRPC, which would refuse health checks with the others."""
+
+    __slots__ = ("most", "running")
+
+    def __init__(self, most: int) -> None:
+        self.most, self.running = most, 0
 
 
 class _Guarded:
@@ -125,13 +137,14 @@ class _Guarded:
         self,
         method: MethodDescriptor,
         answer: "_Answering",
-        check: Callable[[Any], Any],
+        read: Callable[[Any], Any],
         tokens: Tokens,
         database: Database | None,
+        room: _Room,
     ) -> None:
         service = method.containing_service.full_name
         self._policy = policy_of(method)
-        self._answer, self._check, self._tokens = answer, check, tokens
+        self._answer, self._read, self._tokens, self._room = answer, read, tokens, room
         self._replay = _replaying(method, database)
         self._domain = domain_of(method)
         self._name = f"{service}/{method.name}"
@@ -146,6 +159,7 @@ class _Guarded:
         traced = CallTrace(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
         call.traceparent = traced.traceparent
         status, unexpected = "OK", None
+        self._room.running += 1
         try:
             return await self._pass(call)
         except asyncio.CancelledError:
@@ -157,17 +171,20 @@ class _Guarded:
             unexpected = error if isinstance(refusal, Internal) else None
             await refusals.abort(context, refusal, self._domain)
         finally:
+            self._room.running -= 1
             traced.end(status, unexpected)
             self._record(status, perf_counter() - started)
 
     async def _pass(self, call: Call) -> Any:
         """Identity, policy, validation, handler; a call that fails may have been answered before."""
+        if self._room.running > self._room.most:
+            raise Overloaded(retry_after=0.5)
         if not self._policy.public:
             call.identity = self._tokens.remembered(call.headers) or await self._tokens.verify(call.headers)
             self._policy.permit(call.identity)
-        request = self._check(call.request)
+        call.request = self._read(call.request)
         try:
-            return await self._answer(request, call)
+            return await self._answer(call.request, call)
         except Exception as error:
             stored = await self._replay(call, error)
             if stored is None:
@@ -175,15 +192,17 @@ class _Guarded:
             return stored
 
 
-def _checked(request: Message) -> Message:
-    validation.check(request)
-    return request
+def _reading(parse: Any, streams_in: bool) -> Callable[[Any], Any]:
+    """What turns the bytes of a call into its request, or its requests."""
+    read = partial(validation.read, parse)
+    if not streams_in:
+        return read
 
+    async def read_each(contents: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for content in contents:
+            yield read(content)
 
-async def _each_checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
-        validation.check(request)
-        yield request
+    return read_each
 
 
 def _answering(behaviour: Callable[..., Any], streams_out: bool) -> "_Answering":

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 (a media type)
 LONGEST_TOKEN_SECONDS = 600
+_CLOCK_SECONDS = 30
+"""By how much the issuer's clock may be ahead."""
 _REMEMBERED = 20_000
 _KEY_REFRESH_SECONDS = 60.0
 _KEY_RETRY_SECONDS = 0.2
@@ -128,7 +130,8 @@ class Tokens:
             raise AudienceWrong from None
         except (jwt.InvalidTokenError, ValueError, TypeError):
             raise TokenInvalid from None
-        if identity.expires - identity.issued > LONGEST_TOKEN_SECONDS:
+        longest = LONGEST_TOKEN_SECONDS
+        if identity.expires - identity.issued > longest or identity.expires - time.time() > longest + _CLOCK_SECONDS:
             raise TokenInvalid
         return identity
 

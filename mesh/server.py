@@ -34,8 +34,7 @@ class Server:
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-            ],
-            maximum_concurrent_rpcs=settings.max_concurrent_calls,
+            ]
         )
         self._settings = settings
         self._health = health.aio.HealthServicer()

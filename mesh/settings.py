@@ -38,7 +38,7 @@ class ServiceSettings:
     """Two are too few (1.3 times the CPU per call), more than eight gain nothing."""
     statement_timeout_ms: int = 5000
     max_concurrent_calls: int = 500
-    """More at once are refused with RESOURCE_EXHAUSTED at no cost."""
+    """More at once are refused with RESOURCE_EXHAUSTED before anything is done for them; health checks do not count."""
     log_level: str = "INFO"
     trace_ratio: float = 0.1
     """Share of traces that are recorded when the caller did not decide."""

@@ -1,15 +1,29 @@
 """Validation: every rule of the contract, checked before a handler sees the request."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import protovalidate
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from mesh.errors import FieldViolation, InvalidRequest
 
 _NUL = "must not contain the character U+0000"
 _MOST_VIOLATIONS = 20
 """A few kilobytes: native clients reject larger trailers."""
+
+
+def read(parse: Callable[[bytes], Message], content: bytes) -> Message:
+    """The request that was sent, checked; raises InvalidRequest.
+
+    gRPC is given no parser of its own: what a parser raises there is UNKNOWN and tells of its insides.
+    """
+    try:
+        request = parse(content)
+    except DecodeError:
+        expected = getattr(parse, "__self__", Message).DESCRIPTOR.full_name
+        raise InvalidRequest(summary=f"request: must be a {expected} in protobuf, its texts in UTF-8") from None
+    check(request)
+    return request
 
 
 def check(request: Message) -> None:

@@ -8,6 +8,7 @@ import pytest
 from focusmesh.policy.v1 import policy_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import StringValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.app import App
 from mesh.errors import NotFound
@@ -113,6 +114,35 @@ class Caller:
         chat = self._channel.stream_stream(path, **coding)(requests, metadata=metadata, timeout=5)
         return [answer.value async for answer in chat]
 
+    async def raw(self, method: str, content: bytes, *, token: str = "") -> bytes:
+        """Sends these bytes as the request."""
+        path, metadata = f"/{SERVICE}/{method}", (("authorization", f"Bearer {token}"),)
+        streams_in, streams_out = SHAPES[method]
+        if streams_in:
+            requests = [content]
+            if streams_out:
+                chat = self._channel.stream_stream(path)(requests, metadata=metadata, timeout=5)
+                return b"".join([answer async for answer in chat])
+            return await self._channel.stream_unary(path)(requests, metadata=metadata, timeout=5)
+        if streams_out:
+            stream = self._channel.unary_stream(path)(content, metadata=metadata, timeout=5)
+            return b"".join([answer async for answer in stream])
+        return await self._channel.unary_unary(path)(content, metadata=metadata, timeout=5)
+
+    def open(self, token: str) -> Any:
+        """A call that runs until the caller ends it; answers each word that is written."""
+        chat = self._channel.stream_stream(
+            f"/{SERVICE}/Chat",
+            request_serializer=StringValue.SerializeToString,
+            response_deserializer=StringValue.FromString,
+        )
+        return chat(metadata=(("authorization", f"Bearer {token}"),))
+
+    async def healthy(self) -> bool:
+        """What health says."""
+        answer = await health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
 
 @pytest.fixture(scope="session")
 def shapes() -> None:
@@ -121,10 +151,13 @@ def shapes() -> None:
     declare(SERVICE, rule)
 
 
+MOST_CALLS = 3
+
+
 @pytest.fixture
 async def call(shapes: None, valkey: str, signer: Signer) -> AsyncIterator[Caller]:
     """Calls the service behind the real guard."""
-    platform = Platform("shapes", settings_for(redis_url=valkey), SignerKeys(signer))
+    platform = Platform("shapes", settings_for(redis_url=valkey, max_concurrent_calls=MOST_CALLS), SignerKeys(signer))
     registered = [(lambda servicer, server: register(SERVICE, servicer, server), Shapes())]
     app = App("shapes", platform.settings, platform.tokens, registered, [platform.revocations])
     async with serving(app) as channel:

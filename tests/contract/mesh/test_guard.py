@@ -4,6 +4,7 @@ import time
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 from redis.asyncio import Redis
 
 from mesh import revocations
@@ -11,7 +12,7 @@ from mesh.guard import Guard
 from mesh.identity import Tokens
 from mesh.policy import PolicyMissingError
 from mesh.revocations import Revocations
-from tests.contract.mesh.conftest import SHAPES, Caller, Shapes, declare, register
+from tests.contract.mesh.conftest import MOST_CALLS, SHAPES, Caller, Shapes, declare, register
 from tests.contract.refusing import refused
 from tests.contract.serving import SignerKeys
 from tests.e2e import tokens
@@ -67,6 +68,45 @@ async def test_a_token_that_does_not_hold_is_refused(
         await call(method, "a", token=signer.token(**claims))
 
 
+@every_shape
+@pytest.mark.parametrize(
+    "content", [b"\x0a\x02\xff\xfe", b"\x0a\xff"], ids=["text is not UTF-8", "bytes are no message"]
+)
+async def test_bytes_that_are_no_message_are_refused(call: Caller, signer: Signer, method: str, content: bytes) -> None:
+    with refused("INVALID_REQUEST") as told:
+        await call.raw(method, content, token=signer.token())
+    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "google.protobuf.StringValue" in told.message
+
+
+@every_shape
+async def test_nobody_is_told_of_a_request_before_saying_who_asks(call: Caller, method: str) -> None:
+    with refused("TOKEN_INVALID"):
+        await call.raw(method, b"\x0a\xff", token="nonsense")
+
+
+async def test_calls_beyond_the_limit_are_refused_and_health_still_answers(call: Caller, signer: Signer) -> None:
+    token = signer.token()
+    running = [call.open(token) for _ in range(MOST_CALLS)]
+    for chat in running:
+        await chat.write(StringValue(value="a"))
+        assert (await chat.read()).value == "a"
+    with refused("OVERLOADED") as told:
+        await call("Once", "a", token=token)
+    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await call.healthy()
+    for chat in running:
+        await chat.done_writing()
+        assert await chat.code() is grpc.StatusCode.OK
+    assert await call("Once", "a", token=token) == ["a"]
+
+
+async def test_a_token_from_the_future_is_refused(call: Caller, signer: Signer) -> None:
+    later = int(time.time()) + 3600
+    with refused("TOKEN_INVALID"):
+        await call("Once", "a", token=signer.token(iat=later, exp=later + 300))
+
+
 async def test_tokens_of_other_kinds_are_refused(call: Caller, signer: Signer) -> None:
     payload = tokens.claims()
     for token in (
@@ -104,6 +144,6 @@ async def test_a_session_that_ended_is_refused_at_once_also_with_a_remembered_to
 async def test_a_method_without_a_policy_stops_the_start(valkey: str, signer: Signer) -> None:
     declare("focusmesh.shapes.v1.UnguardedService", None)
     known = Revocations(Redis.from_url(valkey))
-    guard = Guard(grpc.aio.server(), Tokens(SignerKeys(signer), known, issuer="i", audience="a"), None)
+    guard = Guard(grpc.aio.server(), Tokens(SignerKeys(signer), known, issuer="i", audience="a"), None, most_calls=1)
     with pytest.raises(PolicyMissingError, match="UnguardedService"):
         register("focusmesh.shapes.v1.UnguardedService", Shapes(), guard)
