@@ -122,7 +122,7 @@ class Consumer:
 
     def _run(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._loop.is_closed():
             try:
                 self._consume()
             except Exception:  # the thread outlives every error of its client

@@ -32,7 +32,6 @@ TRIES = 5
 Answer = TypeVar("Answer")
 
 _dead_letters = meter.create_counter("focusmesh.consumer.dead_letters", unit="{message}")
-_parked_keys = meter.create_gauge("focusmesh.consumer.parked_keys", unit="{key}")
 _commit_to_effect = meter.create_histogram(
     "focusmesh.consumer.commit_to_effect", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
 )
@@ -176,7 +175,6 @@ class Delivery:
                 _commit_to_effect.record(max(0, now - event.time) / clock.SECOND, self._labels)
         for message in followers:
             await self._follow(message, parked)
-        _parked_keys.set(len(parked), self._labels)
 
     async def _parked_keys(self) -> set[str]:
         """Only this partition's task parks its keys, so what was read once and added since is never too little."""

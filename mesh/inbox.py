@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from mesh.db import Connection, Database
 from mesh.envelope import ConsumedEvent, Message
@@ -21,6 +21,7 @@ BatchHandler: TypeAlias = Callable[[Connection, Sequence[ConsumedEvent]], Awaita
 
 _duplicates = meter.create_counter("focusmesh.inbox.duplicates", unit="{event}")
 _stale = meter.create_counter("focusmesh.inbox.stale", unit="{event}")
+_parked_keys = meter.create_gauge("focusmesh.inbox.parked_keys", unit="{key}")
 
 _ADMIT = """
     WITH arrived AS (
@@ -83,13 +84,16 @@ class Inbox:
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
         """Has the effects of new events of one topic, all or none of them."""
         async with self._database.transaction() as tx:
-            await self._apply(tx, events)
+            dropped = await self._apply(tx, events)
+        dropped.tell(events[0].topic)
 
     async def parked_keys(self, topic: str) -> set[str]:
         """Keys of a topic whose messages go to the dead letters."""
         async with self._database.connection() as connection:
             cursor = await connection.execute("SELECT key FROM parked WHERE topic = %s", (topic,))
-            return {key for (key,) in await cursor.fetchall()}
+            keys = {key for (key,) in await cursor.fetchall()}
+        _parked_keys.set(len(keys), {"topic": topic})
+        return keys
 
     async def park(self, message: Message, reason: str) -> None:
         """Parks the key of a message that cannot be applied."""
@@ -97,6 +101,7 @@ class Inbox:
             await connection.execute(
                 _PARK, (message.topic, message.key_text, message.partition, message.offset, reason.replace("\0", ""))
             )
+        await self.parked_keys(message.topic)
 
     @asynccontextmanager
     async def while_parked(self, topic: str, key: str) -> AsyncIterator[bool]:
@@ -117,18 +122,20 @@ class Inbox:
             events = await letters()
             await self._apply(tx, events)
             await tx.execute("DELETE FROM parked WHERE topic = %s AND key = %s", (topic, key))
+        await self.parked_keys(topic)
         return events
 
-    async def _apply(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+    async def _apply(self, tx: Connection, events: Sequence[ConsumedEvent]) -> "_Dropped":
         wanted = [event for event in events if self._subscriptions[event.topic].wants(event)]
         if not wanted:
-            return
-        admitted = await self._admit(tx, wanted)
+            return _Dropped(0, 0)
+        admitted, stale = await self._admit(tx, wanted)
         if admitted:
             await self._subscriptions[admitted[0].topic].apply(tx, admitted)
+        return _Dropped(len(wanted) - len(admitted) - stale, stale)
 
-    async def _admit(self, tx: Connection, events: Sequence[ConsumedEvent]) -> list[ConsumedEvent]:
-        """Those events that are neither known nor stale; from now on they are known."""
+    async def _admit(self, tx: Connection, events: Sequence[ConsumedEvent]) -> tuple[list[ConsumedEvent], int]:
+        """Those events that are neither known nor stale, and how many are stale; from now on they are known."""
         cursor = await tx.execute(
             _ADMIT,
             (
@@ -154,12 +161,21 @@ class Inbox:
                 continue
             heads[aggregate] = max(event.version, newest)
             admitted.append(event)
-        topic = {"topic": events[0].topic}
-        if stale:
-            _stale.add(stale, topic)
-        if duplicates := len(events) - len(admitted) - stale:
-            _duplicates.add(duplicates, topic)
-        return admitted
+        return admitted, stale
+
+
+class _Dropped(NamedTuple):
+    """How many events of a batch had no effect."""
+
+    duplicates: int
+    stale: int
+
+    def tell(self, topic: str) -> None:
+        """Tells the metrics, once the batch has committed."""
+        if self.duplicates:
+            _duplicates.add(self.duplicates, {"topic": topic})
+        if self.stale:
+            _stale.add(self.stale, {"topic": topic})
 
 
 async def _traced(handler: Handler, tx: Connection, event: ConsumedEvent) -> None:

@@ -1,0 +1,99 @@
+"""What an operator can see of events on their way."""
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from mesh import consumer as consumer_module
+from mesh import delivery, outbox
+from mesh.consumer import Consumer
+from mesh.ids import new_id
+from mesh.inbox import Inbox, Subscription
+from mesh.producer import Outgoing, Producer
+from mesh.relay import Relay
+from tests.events.parts import Applied, Source
+from tests.patience import until
+
+
+@pytest.fixture(scope="module")
+def reader() -> InMemoryMetricReader:
+    """Everything that is measured from here on; a process has one provider of meters."""
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    return reader
+
+
+class Seen:
+    """The latest value of every instrument: the sum of a counter, the count of a histogram, the sum over a gauge."""
+
+    def __init__(self, reader: InMemoryMetricReader, **labels: str) -> None:
+        self.values: dict[str, float] = {}
+        data = reader.get_metrics_data()
+        for resource in data.resource_metrics if data else ():
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    points: list[Any] = list(metric.data.data_points)
+                    found = [point for point in points if labels.items() <= dict(point.attributes).items()]
+                    if found:
+                        self.values[metric.name.removeprefix("focusmesh.")] = sum(map(_value, found))
+
+
+def _value(point: Any) -> float:
+    return float(point.count if hasattr(point, "count") else point.value)
+
+
+async def test_an_outbox_that_waits_and_drains_is_seen(
+    source: Source, producer: Producer, reader: InMemoryMetricReader
+) -> None:
+    service = f"source-{new_id()}"
+    relay = Relay(source.url, producer, service=service)
+    await source.changes(new_id(), 7)
+    await relay.run_once()
+    seen = Seen(reader, service=service).values
+    assert seen["outbox.published"] == 7
+    assert seen["outbox.publish_latency"] == 1
+    assert (seen["outbox.rows"], seen["outbox.oldest"], seen["outbox.blocked_keys"]) == (0, 0, 0)
+    await relay.close()
+
+
+async def test_repeats_stale_versions_and_dead_letters_are_seen(
+    source: Source,
+    target: Applied,
+    producer: Producer,
+    kafka: str,
+    topic: str,
+    group: str,
+    reader: InMemoryMetricReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0.01)
+    monkeypatch.setattr(consumer_module, "_MEASURE_SECONDS", 0.05)
+    ann, thing = new_id(), new_id()
+    first, third, second = (source.event(ann, thing, version) for version in (1, 3, 2))
+    poison = source.event(new_id(), new_id(), 1)
+    target.poison.add(poison.id)
+    for event in (first, first, third, second, poison):
+        await producer.publish([Outgoing(topic, event.user_id, outbox.envelope(event, ""), [])])
+    inbox = Inbox(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox, producer=producer)
+
+    def all_is_seen() -> bool:
+        seen = Seen(reader, topic=topic).values
+        return (
+            seen.get("inbox.duplicates") == 1
+            and seen.get("inbox.stale") == 1
+            and seen.get("consumer.dead_letters") == 1
+            and seen.get("inbox.parked_keys") == 1
+            and seen.get("consumer.commit_to_effect", 0) >= 2
+            and seen.get("consumer.lag") == 0
+            and seen.get("consumer.lag_seconds") == 0
+        )
+
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(consumer.close)
+        consumer.start()
+        await until(all_is_seen, "every count is right", 60)
