@@ -1,6 +1,7 @@
 """What is left after a run, read raw: topics from the broker, tables from the database."""
 
 import json
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from stack.trouble import Trouble
 TASK_EVENTS, TASK_UPDATES = "task-events", "task-updates"
 TOPICS = (TASK_EVENTS, TASK_UPDATES)
 _SECONDS = 20.0
+_BATCH = 1000
+_BATCH_SECONDS = 0.1
 Place = tuple[str, int]
 """Topic and partition."""
 
@@ -61,9 +64,13 @@ class Broker:
         waiting = {place for place, end in self.ends({topic for topic, _ in since}).items() if end > since[place]}
         self._client.assign([TopicPartition(*place, since[place] or OFFSET_BEGINNING) for place in since])
         messages: list[Message] = []
+        deadline = time.monotonic() + _SECONDS
         while waiting:
-            records = self._client.consume(1000, _SECONDS)
-            if not records:
+            # Returns when it has so many, or at the time-out: never earlier.
+            records = self._client.consume(_BATCH, _BATCH_SECONDS)
+            if records:
+                deadline = time.monotonic() + _SECONDS
+            elif time.monotonic() > deadline:
                 raise Trouble(f"the broker gave nothing for {_SECONDS:.0f} s", advice="`make logs S=kafka`")
             for record in records:
                 error = record.error()

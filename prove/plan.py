@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from stack.layout import RUN, Ports, State
+from stack.layout import RUN
 from stack.trouble import Trouble
 
-FOLDER = RUN / "prove"
+_FOLDER = RUN / "prove"
 REPLICAS = 2
-_PORT_BASE = 26000
 _GENEROUS = "1000000 then 1000000/s"
 OWN_ENVIRONMENT = {
     f"FOCUSMESH_GATEWAY_RATE_{name}": _GENEROUS for name in ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
@@ -40,23 +39,10 @@ class Plan:
     together: int
     """Services that are restarted side by side; each still one replica after the other."""
     logouts: int
-    port_base: int = _PORT_BASE
-    folder: Path = FOLDER
-
-    @property
-    def state(self) -> State:
-        """Of its own stack."""
-        return State(self.folder / "stack")
-
-    @property
-    def ports(self) -> Ports:
-        """Of its own stack."""
-        return Ports(self.port_base)
-
-    @property
-    def report(self) -> Path:
-        """For scripts."""
-        return self.folder / "latest.json"
+    folder: Path = _FOLDER / "stack"
+    """State of its own stack."""
+    report: Path = _FOLDER / "latest.json"
+    """For scripts."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -3,6 +3,8 @@
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvloop
 
@@ -12,9 +14,9 @@ from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
 from prove.promises import Promise, note
 from prove.trial import conduct
 from prove.users import Accounts
-from stack import registry
+from stack import preflight, registry
 from stack.interrupts import raise_on_every_end
-from stack.layout import main_state
+from stack.layout import State, main_state
 from stack.machine import Machine
 from stack.trouble import Trouble, run_command
 
@@ -26,19 +28,23 @@ def prove(plan: Plan) -> list[Promise]:
     if plan.running:
         found = uvloop.run(_prove(_running(), plan))
     else:
-        shutil.rmtree(plan.state.folder, ignore_errors=True)
-        with Machine(
-            plan.state,
-            plan.ports,
-            replicas=dict.fromkeys(_service_names(), REPLICAS),
-            environment=OWN_ENVIRONMENT,
-        ) as machine:
+        with _own(plan) as machine:
             note(f"a stack of its own, {REPLICAS} replicas of each service, after {time.monotonic() - began:.0f} s")
             found = uvloop.run(_prove(machine, plan))
     promises.write(plan.report, plan.seed, found)
     held = sum(promise.holds for promise in found)
     print(f"prove: {held} of {len(found)} promises hold, after {time.monotonic() - began:.0f} s; {plan.report}")
     return found
+
+
+@contextmanager
+def _own(plan: Plan) -> Iterator[Machine]:
+    """A stack for this run; what it stored and logged stays until the next."""
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    ports, claim = preflight.claim_ports()
+    replicas = dict.fromkeys(_service_names(), REPLICAS)
+    with claim, Machine(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as machine:
+        yield machine
 
 
 async def _prove(machine: Machine, plan: Plan) -> list[Promise]:

@@ -55,7 +55,7 @@ def _answers(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
     )
     for outage in outages:
         if outage.name == postgres.NAME:
-            yield _first_success(attempts, outage)
+            yield _first_success(trial.load.attempts, outage)
         if outage.name == kafka.NAME:
             yield _writes_without_kafka(attempts, outage)
 
