@@ -75,6 +75,19 @@ def load(call: Callable[[], Answer], workers: int = 4) -> Iterator[list[Answer]]
                 worker.result()
 
 
+@contextmanager
+def hanging_service(port: int) -> Iterator[subprocess.Popen[str]]:
+    """A service that takes calls and never answers, in a process of its own."""
+    command = [sys.executable, "-m", "tests.e2e.gateway.hanging", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "serving\n"
+            yield process
+        finally:
+            process.kill()
+
+
 def _avoids(replica: Upstream, call: Callable[[], bool]) -> bool:
     """Whether none of several calls, all of which succeed, goes to the replica."""
     before = len(replica.calls(GET))
@@ -210,22 +223,14 @@ class TestDeath:
         own = folder / f"death-{free_ports(1)[0]}"
         own.mkdir()
         [port] = free_ports(1)
-        hanging = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.gateway.hanging", str(port)], stdout=subprocess.PIPE, text=True
-        )
-        assert hanging.stdout
-        assert hanging.stdout.readline() == "serving\n"
         places = {**endpoints(upstream), "todo": [(LOOPBACK, port), (LOOPBACK, upstream.port)]}
         gateway = Running(own, places, allowances=UNLIMITED)
-        with running(gateway):
+        with hanging_service(port) as hanging, running(gateway):
             keyed = Rest(gateway.url)
             profile = BY_NAME["GetMe"]
             eventually(lambda: keyed.call(profile, empty(profile), signer.token()).ok, "the gateway has keys")
             keyed.close()
             yield gateway, hanging
-        hanging.kill()
-        hanging.wait()
-        hanging.stdout.close()
 
     @staticmethod
     def answers_when_killed(
