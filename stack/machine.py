@@ -32,8 +32,8 @@ SERVICES = "services"
 ALL_PARTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
 
 _POLL_SECONDS = 0.05
-_PART_SECONDS = 40.0
-_SERVICE_SECONDS = 40.0
+_PART_SECONDS = 60.0
+_SERVICE_SECONDS = 90.0
 Report = Callable[[str, float], None]
 """Told what became ready, and after how many seconds."""
 

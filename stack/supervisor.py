@@ -84,6 +84,8 @@ class Supervisor:
 
     def start(self, programs: Iterable[Program]) -> None:
         """Starts supervisord in the background with `programs`, none of them started yet. Raises Trouble."""
+        for log in self._state.logs.glob("*.log"):
+            log.replace(log.with_suffix(".log.1"))  # what a start says stands alone
         self._write(programs)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", self._configuration],
@@ -171,8 +173,7 @@ class Supervisor:
         """How often the program was started again since supervisord runs, as its log tells."""
         log = self._state.log("supervisord")
         spawned = f"spawned: '{name}' with pid"
-        text = log.read_text(errors="replace") if log.exists() else ""
-        return max(0, text.rpartition("supervisord started with pid")[2].count(spawned) - 1)
+        return max(0, log.read_text(errors="replace").count(spawned) - 1) if log.exists() else 0
 
     def trouble(self, name: str, what: str) -> Trouble:
         """A failure of one program, with the end of its log."""
