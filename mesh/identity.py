@@ -33,6 +33,12 @@ _REMEMBERED = 20_000
 _KEY_REFRESH_SECONDS = 60.0
 _KEY_RETRY_SECONDS = 0.2
 _UNKNOWN_KEY_SECONDS = 5.0
+_RECONNECTING = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+"""By itself a channel waits up to two minutes before it tries again."""
 
 
 class Identity(NamedTuple):
@@ -53,7 +59,7 @@ class KeySource(Part, Protocol):
     """Where public keys come from; ready when there are keys to verify with."""
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
-        """The key with this id, or None."""
+        """The key with this id, or None; raises PartUnavailable while that cannot be known."""
 
 
 class Tokens:
@@ -143,7 +149,7 @@ class PublishedKeys:
         """target: gRPC address of the auth service."""
         self._target = target
         self._keys: dict[str, Ed25519PublicKey] = {}
-        self._fetched = 0.0
+        self._asked = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
@@ -163,15 +169,20 @@ class PublishedKeys:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
-        """The key with this id; an unknown one is asked for at most every five seconds."""
+        """The key with this id, or None; raises PartUnavailable before any was fetched.
+
+        An unknown one is asked for at most every five seconds.
+        """
         if kid not in self._keys:
+            if not self.ready:
+                raise PartUnavailable("keys")
             async with self._lock:
-                if kid not in self._keys and time.monotonic() - self._fetched > _UNKNOWN_KEY_SECONDS:
+                if kid not in self._keys and time.monotonic() - self._asked > _UNKNOWN_KEY_SECONDS:
                     await self._fetch()
         return self._keys.get(kid)
 
     async def _follow(self) -> None:
-        async with grpc.aio.insecure_channel(self._target) as channel:
+        async with grpc.aio.insecure_channel(self._target, options=_RECONNECTING) as channel:
             self._stub = key_service_pb2_grpc.KeyServiceStub(channel)
             while True:
                 fetched = await self._fetch()
@@ -184,9 +195,10 @@ class PublishedKeys:
         except grpc.aio.AioRpcError as error:
             log.debug("jwks: %s", error.code().name)
             return False
+        finally:
+            self._asked = time.monotonic()
         self._keys = {key.kid: public_key(key.x) for key in answer.keys if key.crv == "Ed25519"}
-        self._fetched = time.monotonic()
-        return True
+        return self.ready
 
 
 def public_key(encoded: str) -> Ed25519PublicKey:

@@ -21,6 +21,9 @@ class Line:
         self.url = urlunsplit(parts._replace(netloc=f"{credentials}{at}{LOOPBACK}:{self._port}"))
         """Of the part, through the line."""
         self.target = f"{LOOPBACK}:{self._port}"
+        self.turned_away = 0
+        """Connections that found the line cut."""
+        self._whole = True
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
@@ -29,6 +32,7 @@ class Line:
     async def mend(self) -> None:
         """Connections are taken and carried again."""
         self._flowing.set()
+        self._whole = True
         if self._server is None:
             self._server = await asyncio.start_server(self._carry, LOOPBACK, self._port)
 
@@ -41,11 +45,21 @@ class Line:
             pair.cancel()
         await asyncio.gather(*self._pairs, return_exceptions=True)
 
+    async def turn_away(self) -> None:
+        """Ends every connection, and each new one at once."""
+        await self.cut()
+        await self.mend()
+        self._whole = False
+
     def hang(self) -> None:
         """Keeps every connection, and carries nothing."""
         self._flowing.clear()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._whole:
+            self.turned_away += 1
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._pairs.add(task)

@@ -1,0 +1,102 @@
+"""The keys that tokens are verified with, fetched from the auth service."""
+
+import base64
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from focusmesh.auth.v1 import key_service_pb2 as pb
+from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
+
+from mesh import identity
+from mesh.errors import PartUnavailable
+from mesh.identity import PublishedKeys
+from tests.contract.mesh.line import Line, line
+from tests.e2e.gateway.running import LOOPBACK
+from tests.e2e.tokens import Signer
+from tests.patience import until
+
+
+class Auth(rpc.KeyServiceServicer):
+    """Publishes the keys of signers."""
+
+    def __init__(self) -> None:
+        self.signers: list[Signer] = []
+        self.asked = 0
+
+    async def GetJwks(self, request: pb.GetJwksRequest, context: object) -> pb.GetJwksResponse:
+        self.asked += 1
+        return pb.GetJwksResponse(
+            keys=[
+                pb.JsonWebKey(kid=signer.kid, crv="Ed25519", x=base64.urlsafe_b64encode(signer.public_bytes).decode())
+                for signer in self.signers
+            ]
+        )
+
+
+@pytest.fixture
+def auth(signer: Signer) -> Auth:
+    made = Auth()
+    made.signers.append(signer)
+    return made
+
+
+@pytest.fixture
+async def to_auth(auth: Auth) -> AsyncIterator[Line]:
+    server = grpc.aio.server()
+    rpc.add_KeyServiceServicer_to_server(auth, server)
+    port = server.add_insecure_port(f"{LOOPBACK}:0")
+    await server.start()
+    async with line(f"grpc://{LOOPBACK}:{port}", whole=False) as made:
+        yield made
+    await server.stop(0)
+
+
+@pytest.fixture
+async def keys(to_auth: Line) -> AsyncIterator[PublishedKeys]:
+    made = PublishedKeys(to_auth.target)
+    made.start()
+    yield made
+    await made.close()
+
+
+async def test_nobody_is_called_a_stranger_before_the_keys_are_known(keys: PublishedKeys, signer: Signer) -> None:
+    with pytest.raises(PartUnavailable):
+        await keys.find(signer.kid)
+    assert not keys.ready
+
+
+async def test_keys_are_there_soon_after_auth_is_however_long_it_was_away(
+    keys: PublishedKeys, to_auth: Line, signer: Signer
+) -> None:
+    await to_auth.turn_away()
+    await until(lambda: to_auth.turned_away >= 4, "it tried again and again")
+    await to_auth.mend()
+    await until(lambda: keys.ready, "the keys are there", seconds=2)
+    assert await keys.find(signer.kid) is not None
+
+
+async def test_known_keys_go_on_to_serve_while_auth_is_away(keys: PublishedKeys, to_auth: Line, signer: Signer) -> None:
+    await to_auth.mend()
+    await until(lambda: keys.ready, "the keys are there")
+    await to_auth.cut()
+    assert keys.ready
+    assert await keys.find(signer.kid) is not None
+
+
+async def test_a_key_that_is_new_is_found_when_it_is_asked_for(
+    keys: PublishedKeys, to_auth: Line, auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "_UNKNOWN_KEY_SECONDS", 0.0)
+    await to_auth.mend()
+    await until(lambda: keys.ready, "the keys are there")
+    auth.signers.append(Signer(kid="next"))
+    assert await keys.find("next") is not None
+
+
+async def test_unknown_keys_cost_auth_nothing(keys: PublishedKeys, to_auth: Line, auth: Auth) -> None:
+    await to_auth.mend()
+    await until(lambda: keys.ready, "the keys are there")
+    for number in range(100):
+        assert await keys.find(f"made up {number}") is None
+    assert auth.asked <= 2
