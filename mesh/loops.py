@@ -40,6 +40,10 @@ class Loop(ABC):
     async def run_once(self) -> int:
         """Does one pass; returns how much it did, 0 when there was nothing to do."""
 
+    def rest(self, done: int) -> float:  # noqa: ARG002 (subclasses look at it)
+        """Seconds to wait after a pass that did so much, though there may be more to do."""
+        return 0.0
+
     def wake(self) -> None:
         """Ends the wait: there is something to do. Call it on the event loop."""
         self._woken.set()
@@ -83,7 +87,7 @@ class Loop(ABC):
                 failures = 0
             if done:
                 wait = self.shortest_wait
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.rest(done))
             else:
                 woken = await _first_of(self._woken, wait)
                 wait = self.shortest_wait if woken else min(wait * 2, self.longest_wait)

@@ -143,7 +143,8 @@ def shard(key: str) -> int:
 
 _INTO_OUTBOX = "INSERT INTO outbox (event_id, topics, key, version, shard, value, traceparent) "
 _ONE = (
-    _INTO_OUTBOX + "SELECT %(outbox_id)s::uuid, %(outbox_topics)s::text[], %(outbox_key)s, %(outbox_version)s::bigint,"
+    _INTO_OUTBOX
+    + "SELECT %(outbox_id)s::uuid, string_to_array(%(outbox_topics)s, ','), %(outbox_key)s, %(outbox_version)s::bigint,"
     " %(outbox_shard)s::smallint, %(outbox_value)b::bytea, %(outbox_traceparent)s FROM changed"
 )
 _MANY = (
@@ -180,7 +181,7 @@ def _statement(sql: str, events: int, remember: bool) -> str:
 def _single(event: Event, traceparent: str) -> dict[str, Any]:
     return {
         "outbox_id": event.id,
-        "outbox_topics": list(event.topics),
+        "outbox_topics": ",".join(event.topics),
         "outbox_key": event.user_id,
         "outbox_version": event.version,
         "outbox_shard": shard(event.user_id),
