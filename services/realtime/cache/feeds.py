@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from mesh.errors import Overloaded, PartUnavailable, Refusal
 from mesh.telemetry import meter
-from services.realtime.cache.streams import Streams, Tail, stream_key
+from services.realtime.cache.streams import PAGE, Streams, Tail, stream_key
 from services.realtime.errors import SlowConsumer, TooManyStreams
 from services.realtime.model import Entry, Gap, Position
 from services.realtime.settings import Settings
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _WAIT_SECONDS = 1
 """How long one read waits: also how old the position of a quiet stream may be."""
 _RETRY_SECONDS = 0.1
-_MISSING = (RedisError, OSError, PartUnavailable)
+_AWAY = (RedisError, OSError, PartUnavailable)
 
 _open_streams = meter.create_up_down_counter("focusmesh.realtime.streams", description="Open streams")
 _ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", description="Streams ended, by reason")
@@ -202,9 +202,10 @@ class Feeds:
                 self._ready = True
                 log.info("reads the streams of connected users")
                 await self._follow()
-            except _MISSING as error:
-                if self._ready:
-                    log.warning("lost Redis, streams pause: %s", error)
+            except Exception as error:
+                expected = isinstance(error, _AWAY)
+                if self._ready or not expected:
+                    log.warning("streams pause: %s", error, exc_info=None if expected else error)
                 self._ready = False
                 await self._tail.reset()
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -238,5 +239,5 @@ class Feeds:
                     feed.offer(Gap(page.tail))
                 for entry in page.entries:
                     feed.offer(entry)
-                if not page.entries:
+                if len(page.entries) < PAGE:
                     break

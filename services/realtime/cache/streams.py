@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError
 
 from mesh.errors import PartUnavailable
 from services.realtime.model import Entry, Page, Position
 
 PREFIX = "realtime:"
+PAGE = 256
+"""Entries that are read at once."""
 _BIRTH = f"{PREFIX}birth"
 _ANSWER_SECONDS = 2.0
 _WAKE_KEY_SECONDS = 3600
@@ -108,9 +111,13 @@ class Streams:
                     ],
                     client=pipe,
                 )
-            return sum(await pipe.execute())
+            try:
+                return sum(await pipe.execute())
+            except OutOfMemoryError:
+                # It passes as streams expire; nothing is wrong with what was to be added.
+                raise PartUnavailable("memory of redis") from None
 
-    async def read_after(self, user_id: str, after: Position | None, *, limit: int = 256) -> Page:
+    async def read_after(self, user_id: str, after: Position | None, *, limit: int = PAGE) -> Page:
         """What follows a position; with None only where the stream is now."""
         cursor = "" if after is None else str(after)
         async with _in_time(_ANSWER_SECONDS):

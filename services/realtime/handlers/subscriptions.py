@@ -12,12 +12,10 @@ from mesh.identity import Identity
 from mesh.revocations import Revocations
 from services.realtime import wire
 from services.realtime.cache.feeds import Feeds, Listener
-from services.realtime.cache.streams import Streams
+from services.realtime.cache.streams import PAGE, Streams
 from services.realtime.model import Entry, Gap, Position, Quiet
 from services.realtime.rules import position_of
 from services.realtime.settings import Settings
-
-_PAGE = 256
 
 
 class Subscription:
@@ -75,8 +73,8 @@ class Subscription:
         if self.end.done():
             raise self.end.result()
         self._listener.resume()
-        page = await self._streams.read_after(self._user_id, position, limit=_PAGE)
-        if len(page.entries) == _PAGE:
+        page = await self._streams.read_after(self._user_id, position)
+        if len(page.entries) == PAGE:
             self._listener.fall_behind()
         return [Gap(page.tail)] if page.lost else page.entries
 

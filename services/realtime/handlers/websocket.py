@@ -37,7 +37,10 @@ SUBPROTOCOL = Subprotocol("focusmesh.v1")
 _BEARER = "bearer."
 _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
-_CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 0.5
+"""How long the other side may take to hang up after the goodbye. The gateway lets the server hang up first, so clients
+behind it wait for as long."""
+_LISTEN_AGAIN_SECONDS = 1.0
 
 _CLOSE_CODES: tuple[tuple[type[Refusal], int], ...] = (
     (errors.Unauthenticated, 4401),
@@ -90,6 +93,7 @@ class WebSocketServer:
     async def close(self) -> None:
         """Accepts no more and closes what is open."""
         if self._task is not None:
+            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._server is not None:
             self._server.close(code=1012, reason=Leaving.reason)
@@ -99,7 +103,16 @@ class WebSocketServer:
     async def _listen(self) -> None:
         # It tells of every connection at INFO.
         logging.getLogger("websockets").setLevel(logging.WARNING)
-        self._server = await serve(
+        while self._server is None:
+            try:
+                self._server = await self._serve_port()
+            except OSError as error:
+                log.error("websocket cannot listen on %s:%s: %s", self._host, self._port, error)
+                await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+        log.info("websocket listens on %s:%s", self._host, self._port)
+
+    async def _serve_port(self) -> Server:
+        return await serve(
             self._serve,
             self._host,
             int(self._port),
@@ -115,7 +128,6 @@ class WebSocketServer:
             ping_interval=20,
             ping_timeout=20,
         )
-        log.info("websocket listens on %s:%s", self._host, self._port)
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Lets a handshake through, or answers it with an error in the shape of the REST interface."""

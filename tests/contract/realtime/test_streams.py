@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from mesh import revocations
+from mesh.errors import PartUnavailable
 from mesh.ids import new_id
 from services.realtime.consumers import Broadcast
 from tests.contract.realtime.conftest import Replica, Tell, an_event
@@ -323,3 +324,15 @@ async def test_another_run_of_a_redis_that_keeps_a_log_goes_on(
         await redis.hset("realtime:birth", "run", "an earlier one")
     async with door.open(target, token, cursor) as stream:
         assert await stream.events(1) == [missed]
+
+
+async def test_a_redis_that_is_full_is_a_part_that_is_away(broadcast: Broadcast, user: str, valkey: str) -> None:
+    async with Redis.from_url(valkey) as redis:
+        before = (await redis.config_get("maxmemory"))["maxmemory"]
+        await redis.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(PartUnavailable):
+                await broadcast.apply([an_event(user)])
+        finally:
+            await redis.config_set("maxmemory", before)
+    await broadcast.apply([an_event(user)])
