@@ -32,8 +32,6 @@ _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS = 0.015
 """Between two passes under load: a pass costs six round trips, however many events it publishes."""
-_PACE_SECONDS = 0.02
-"""From one pass to the next while batches are not full: a pass costs the same for one event as for twenty."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
@@ -99,17 +97,12 @@ class Relay(Loop):
         self._connection: Connection | None = None
         self._limits = [batch] * SHARDS
         self._blocked: dict[str, _Block] = {}
-        self._next_pass = 0.0
         self._next_measure = 0.0
 
     async def run_once(self) -> int:
         """Publishes a batch of every shard that has rows; returns how many events."""
-        await asyncio.sleep(max(0.0, self._next_pass - time.monotonic()))
-        begun = time.monotonic()
         connection = await self._connected()
         rows, errors = await self._publish(connection)
-        if len(rows) < self._batch:
-            self._next_pass = begun + _PACE_SECONDS
         for shard, found in groupby(zip(rows, errors, strict=True), key=lambda pair: pair[0].shard):
             self._learn(shard, list(found))
         # Not errors.count(None): a KafkaError that is compared with None leaves an exception behind.
@@ -117,7 +110,7 @@ class Relay(Loop):
         if delivered:
             _published.add(delivered, self._labels)
             _publish_latency.record(max(0.0, time.time() - min(row.committed for row in rows)), self._labels)
-        if begun >= self._next_measure:
+        if time.monotonic() >= self._next_measure:
             await self._measure(connection)
         return delivered
 
