@@ -1,19 +1,24 @@
 """Update masks: named and set = change, named and unset = clear, set and not named = a mistake that is told."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from google.protobuf.message import Message
 
-from mesh.errors import FieldNotInMask
+from mesh.errors import FieldNotInMask, FieldViolation, InvalidRequest
 
 
-def named(request: Message, updatable: Iterable[str]) -> frozenset[str]:
+def named(request: Message, updatable: Collection[str]) -> frozenset[str]:
     """The fields that the request's `update_mask` names.
 
-    The contract limits the mask to fields that may change. Raises FieldNotInMask when one of `updatable` is set and
-    not named: silently ignoring it would lose what the caller meant.
+    Raises FieldNotInMask when one of `updatable` is set and not named: silently ignoring it would lose what the caller
+    meant. Raises InvalidRequest for a path below one of them: the contract's `field_mask.in` lets `title.x` pass.
     """
     paths = frozenset(request.update_mask.paths)  # type: ignore[attr-defined]  # every update request has one
+    if strange := sorted(paths.difference(updatable)):
+        description = f"cannot name {', '.join(strange)}"
+        raise InvalidRequest(
+            fields=[FieldViolation("update_mask", description, "field_mask.in")], summary=f"update_mask: {description}"
+        )
     for field in updatable:
         if field not in paths and request.HasField(field):
             raise FieldNotInMask(field=field)

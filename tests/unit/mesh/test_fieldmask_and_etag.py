@@ -5,7 +5,7 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from mesh import etag
-from mesh.errors import FieldNotInMask, VersionConflict
+from mesh.errors import FieldNotInMask, InvalidRequest, VersionConflict
 from mesh.fieldmask import named
 
 FIELDS = ("title", "description")
@@ -29,3 +29,9 @@ def test_an_etag_holds_for_its_version_only() -> None:
     etag.require(etag.etag(3), 3)
     with pytest.raises(VersionConflict):
         etag.require(etag.etag(2), 3)
+
+
+def test_a_path_below_a_field_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        named(pb.UpdateTaskRequest(update_mask=FieldMask(paths=["title.deeper"]), title="x"), FIELDS)
+    assert [violation.field for violation in refused.value.fields] == ["update_mask"]
