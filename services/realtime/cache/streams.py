@@ -59,7 +59,7 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local birth = redis.call('HMGET', KEYS[2], 'run', 'since')
 if birth[1] ~= run then
     local kept = string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1', 1, true)
-    if not birth[2] or not kept then birth[2] = string.format('%.0f', now) end
+    if not birth[2] or not kept then birth[2] = string.format('%.0f', now - 1) end
     redis.call('HSET', KEYS[2], 'run', run, 'since', birth[2])
 end
 local tail = string.format('%.0f-0', now - 1)

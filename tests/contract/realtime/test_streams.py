@@ -336,3 +336,15 @@ async def test_a_redis_that_is_full_is_a_part_that_is_away(broadcast: Broadcast,
         finally:
             await redis.config_set("maxmemory", before)
     await broadcast.apply([an_event(user)])
+
+
+async def test_the_very_first_cursor_of_a_new_redis_is_good(
+    target: Target, door: Door, token: str, tell: Tell, valkey: str
+) -> None:
+    async with Redis.from_url(valkey) as redis:
+        await redis.flushall()
+    async with door.open(target, token) as stream:
+        cursor = (await stream.frame()).cursor
+    missed = await tell()
+    async with door.open(target, token, cursor) as stream:
+        assert await stream.events(1) == [missed]
