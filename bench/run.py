@@ -144,6 +144,7 @@ class Session:
             "DATABASE_URL": self._machine.cluster.runtime_url("todo"),
             "JWKS_URL": f"{self._machine.gateway_url}/.well-known/jwks.json",
             "PORT": str(port),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._own(_SINK)}",
         }
         return Module("bench.fastapi_app", (), port, FOLDER / "fastapi.log", told)
 
