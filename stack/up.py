@@ -1,6 +1,9 @@
 """`make up`: starts everything, proves it by one real call, and says where everything is."""
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 
 from stack import preflight
@@ -10,6 +13,8 @@ from stack.machine import Machine
 from stack.registry import MOST_REPLICAS, load
 from stack.terminal import GREEN, colour, mebibytes, table
 from stack.trouble import Trouble, run_command
+
+GRPCURL = BUILD / "bin" / "grpcurl"
 
 
 def wanted_replicas(text: str) -> dict[str, int]:
@@ -52,8 +57,7 @@ def first_calls(machine: Machine) -> str:
     who = f'{{"email":"ada.{int(time.time())}@example.org","password":"correct horse battery"}}'
     read = 'import json, sys; print(json.load(sys.stdin)["tokens"]["accessToken"])'
     bearer = '-H "authorization: Bearer $TOKEN"'
-    grpcurl = BUILD / "bin" / "grpcurl"
-    tool = str(grpcurl.relative_to(ROOT)) if grpcurl.exists() else "grpcurl"
+    tool = str(GRPCURL.relative_to(ROOT)) if GRPCURL.exists() else "grpcurl"
     return "\n".join(
         (
             f"curl -sS {url}/v1/users {json_type} -d '{who}'",
@@ -65,10 +69,18 @@ def first_calls(machine: Machine) -> str:
     )
 
 
+def fetch_grpcurl() -> None:
+    """Builds grpcurl once, where Go is there to build it; the lines to paste need it."""
+    if not GRPCURL.exists() and not shutil.which("grpcurl") and shutil.which("go"):
+        subprocess.run([sys.executable, "-m", "tools.go_tools", "grpcurl"], cwd=ROOT, check=False)
+
+
 def show(machine: Machine) -> None:
     """The table of a running stack."""
     used = machine.memory(machine.supervisor.pid) if machine.supervisor.pid else 0
     print(f"\n{addresses(machine)}\n\nPaste and try:\n\n{first_calls(machine)}\n")
+    if not GRPCURL.exists() and not shutil.which("grpcurl"):
+        print("The last line needs grpcurl: `make tools` builds it with Go, and so does the next `make up`.\n")
     print(f"All processes together hold {mebibytes(used)}.")
 
 
@@ -86,6 +98,7 @@ def main() -> None:
     preflight.python()
     preflight.disk(state)
     preflight.memory()
+    fetch_grpcurl()
     began = time.monotonic()
     machine = Machine(state, main_ports(), replicas=wanted, report=say)
     machine.start()

@@ -1,4 +1,7 @@
-"""Tools that only Go builds, pinned by tools/go.mod and go.sum, into .build/bin: `make tools`."""
+"""Tools that only Go builds, pinned by tools/go.mod and go.sum, into .build/bin: `make tools`.
+
+python -m tools.go_tools [NAME]     all of them, or one
+"""
 
 import os
 import shutil
@@ -25,10 +28,11 @@ def install(tool: str) -> bool:
 
 
 def main() -> None:
-    """Builds every tool."""
+    """Builds the tools that are named, or every one."""
     if not shutil.which("go"):
         sys.exit("tools: Go 1.26 or newer is needed to build grpcurl and the OpenAPI plugin; nothing else needs it")
-    if not all(install(tool) for tool in TOOLS):
+    wanted = [tool for tool in TOOLS if not sys.argv[1:] or tool.rsplit("/", 1)[1] in sys.argv[1:]]
+    if not all(map(install, wanted)):
         sys.exit(1)
 
 
