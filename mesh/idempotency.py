@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from psycopg.errors import UniqueViolation
 
 from mesh.db import Database
-from mesh.errors import Refusal, RequestIdReused
+from mesh.errors import Refusal, RequestIdReused, ResourceExhausted, Unavailable
 from mesh.outbox import Reply
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -59,17 +59,19 @@ async def remembered(database: Database, user_id: str, method: str, request: Mes
 
 
 def may_be_replay(error: Exception) -> bool:
-    """Whether a failed call may be one that was answered before."""
+    """Whether a failed call may be one that was answered before; a service without room or database is not asked."""
     if isinstance(error, UniqueViolation):
         return error.diag.constraint_name == "idempotency_pkey"
-    return isinstance(error, Refusal)
+    return isinstance(error, Refusal) and not isinstance(error, ResourceExhausted | Unavailable)
 
 
-async def forget(database: Database) -> int:
-    """Deletes answers older than a day; returns how many."""
+async def forget(database: Database, limit: int) -> int:
+    """Deletes up to `limit` answers older than a day; returns how many."""
     async with database.connection() as connection:
         cursor = await connection.execute(
-            "DELETE FROM idempotency WHERE created_at < now() - make_interval(hours => %s)", (KEPT_HOURS,)
+            "DELETE FROM idempotency WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM idempotency WHERE created_at < now() - make_interval(hours => %s) LIMIT %s))",
+            (KEPT_HOURS, limit),
         )
         return cursor.rowcount
 

@@ -100,9 +100,9 @@ def envelope(event: Event, traceparent: str) -> bytes:
 async def write(connection: Connection, sql: str, values: Mapping[str, Any], effect: Effect) -> None:
     """Runs one write together with its effect as one statement, which commits by itself outside a transaction.
 
-    sql: an INSERT, UPDATE or DELETE with RETURNING, whose names are in `values`. It must change at least one row: when
-    it changes none, nothing at all is written and LostRace is raised. Names beginning with `outbox_` and `reply_` are
-    taken. Raises UniqueViolation on `idempotency_pkey` when the request was answered before.
+    sql: an INSERT, UPDATE or DELETE with RETURNING, or a SELECT of what the answer was read from; its names are in
+    `values`. When it returns no row, nothing at all is written and LostRace is raised. Names beginning with `outbox_`
+    and `reply_` are taken. Raises UniqueViolation on `idempotency_pkey` when the request was answered before.
     """
     parameters = dict(values)
     if effect.reply is not None:

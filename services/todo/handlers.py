@@ -75,11 +75,10 @@ class TaskHandlers(rpc.TaskServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_tasks(connection, user_id, chosen, page)
-        reply = pb.ListTasksResponse()
-        for task in tasks[: page.size]:
-            wire.fill_pb(reply.tasks.add(), task)
-        if len(tasks) > page.size:
-            reply.next_page_token = self.pages.next_token(page, store.page_key(chosen.order, tasks[page.size - 1]))
+        reply = wire.page_to_pb(tasks[: page.size])
+        shown = len(reply.tasks)
+        if len(tasks) > shown:
+            reply.next_page_token = self.pages.next_token(page, store.page_key(chosen.order, tasks[shown - 1]))
         return reply
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
@@ -90,7 +89,9 @@ class TaskHandlers(rpc.TaskServiceServicer):
             task = await store.get_task(connection, call.user_id, request.task_id)
             changed = rules.update(task, changes, now=now, etag=_etag(request))
             reply = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
-            if changed is not task:
+            if changed is task:
+                await store.keep_task(connection, task, call.effect(reply))
+            else:
                 await store.save_task(connection, changed, call.effect(reply, events.task_updated(changed)))
             return reply
 

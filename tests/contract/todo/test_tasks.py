@@ -137,6 +137,44 @@ class TestRequestId:
         assert await todo.StartTask(task_id=task.id, request_id=request_id) == first
         assert (await todo.GetTask(task_id=task.id)).task.state == COMPLETE
 
+    async def test_an_update_that_changed_nothing_is_remembered_too(self, todo: Todo, a_task: TaskBuilder) -> None:
+        task = await a_task(title="x")
+        to_x = {"task_id": task.id, "update_mask": FieldMask(paths=["title"]), "title": "x", "request_id": new_id()}
+        first = await todo.UpdateTask(**to_x)
+        await todo.UpdateTask(task_id=task.id, update_mask=FieldMask(paths=["title"]), title="y")
+        assert await todo.UpdateTask(**to_x) == first
+        assert (await todo.GetTask(task_id=task.id)).task.title == "y"
+
+    async def test_a_verb_is_not_done_again_although_the_task_would_allow_it(
+        self, todo: Todo, a_task: TaskBuilder, todo_url: str
+    ) -> None:
+        task, request_id = await a_task(), new_id()
+        first = await todo.CompleteTask(task_id=task.id, request_id=request_id)
+        await todo.ReopenTask(task_id=task.id)
+        assert await todo.CompleteTask(task_id=task.id, request_id=request_id) == first
+        assert (await todo.GetTask(task_id=task.id)).task.state == PENDING
+        assert len(events(todo_url, task.id)) == 3
+
+    async def test_a_call_that_was_refused_may_be_tried_again_with_its_id(
+        self, todo: Todo, a_task: TaskBuilder
+    ) -> None:
+        task, request_id = await a_task(), new_id()
+        with refused("TASK_NOT_COMPLETE"):
+            await todo.ReopenTask(task_id=task.id, request_id=request_id)
+        await todo.CompleteTask(task_id=task.id)
+        assert (await todo.ReopenTask(task_id=task.id, request_id=request_id)).task.state == PENDING
+
+    async def test_other_methods_may_use_the_same_id(self, todo: Todo, a_task: TaskBuilder) -> None:
+        task, request_id = await a_task(), new_id()
+        assert (await todo.StartTask(task_id=task.id, request_id=request_id)).task.state == IN_PROGRESS
+        assert (await todo.CompleteTask(task_id=task.id, request_id=request_id)).task.state == COMPLETE
+
+    async def test_a_repeated_create_is_answered_after_its_task_was_deleted(self, todo: Todo) -> None:
+        request_id = new_id()
+        first = await todo.CreateTask(title="x", request_id=request_id)
+        await todo.DeleteTask(task_id=first.task.id)
+        assert await todo.CreateTask(title="x", request_id=request_id) == first
+
     async def test_the_same_id_with_another_request_is_refused_and_writes_nothing(self, todo: Todo) -> None:
         request_id = new_id()
         await todo.CreateTask(title="x", request_id=request_id)
@@ -228,6 +266,16 @@ class TestLists:
         await todo.DeleteTask(task_id=tasks[3].id)
         assert len(await self.everything(todo)) == 24
         assert len(await self.everything(todo, show_deleted=True)) == 25
+
+    @pytest.mark.parametrize("text", ["水", "\x01"], ids=["long in bytes", "long in JSON"])
+    async def test_a_page_of_the_longest_tasks_is_shorter_and_leads_on(self, todo: Todo, text: str) -> None:
+        longest = pb.NewTask(title="x", description=text * 10_000)
+        for _ in range(15):
+            await todo.BatchCreateTasks(tasks=[longest] * 10)
+        first = await todo.ListTasks(page_size=200)
+        rest = await todo.ListTasks(page_size=200, page_token=first.next_page_token)
+        assert len({task.id for task in [*first.tasks, *rest.tasks]}) == 150
+        assert (len(first.tasks), len(rest.tasks), rest.next_page_token) == (100, 50, "")
 
     async def test_a_page_token_of_another_list_is_refused(self, todo: Todo, tasks: list[task_pb2.Task]) -> None:
         token = (await todo.ListTasks(page_size=4)).next_page_token

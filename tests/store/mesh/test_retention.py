@@ -1,0 +1,57 @@
+"""What is remembered for a limited time is forgotten, however much of it there is."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh.db import Database
+from mesh.ids import new_id
+from mesh.migrate import head
+from mesh.retention import INBOX_DAYS, Retention
+from tests.patience import until
+
+
+@pytest.fixture
+async def db(todo_url: str) -> AsyncIterator[Database]:
+    """A schema as its service sees it."""
+    database = Database(todo_url, revision=head("todo"))
+    database.start()
+    await until(lambda: database.ready, "the database answers")
+    yield database
+    await database.close()
+
+
+async def fill(db: Database, count: int, *, answers_hours_ago: int, events_days_ago: int) -> None:
+    """As many remembered answers, and received events, of that age."""
+    async with db.connection() as connection:
+        await connection.execute(
+            "INSERT INTO idempotency (user_id, method, request_id, fingerprint, answer, created_at)"
+            " SELECT %s::uuid, 'm', gen_random_uuid(), '', '', now() - make_interval(hours => %s)"
+            " FROM generate_series(1, %s)",
+            (new_id(), answers_hours_ago, count),
+        )
+        await connection.execute(
+            "INSERT INTO inbox (source, event_id, received_at)"
+            " SELECT 'todo', gen_random_uuid(), now() - make_interval(days => %s) FROM generate_series(1, %s)",
+            (events_days_ago, count),
+        )
+
+
+async def remembered(db: Database) -> tuple[int, int]:
+    """How many answers and events are remembered."""
+    async with db.connection() as connection:
+        cursor = await connection.execute("SELECT (SELECT count(*) FROM idempotency), (SELECT count(*) FROM inbox)")
+        row = await cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def test_a_backlog_is_forgotten_batch_by_batch_and_the_rest_is_kept(db: Database) -> None:
+    await fill(db, 12_000, answers_hours_ago=25, events_days_ago=INBOX_DAYS + 1)
+    await fill(db, 7, answers_hours_ago=23, events_days_ago=INBOX_DAYS - 1)
+    retention = Retention(db)
+    passes = [await retention.run_once()]
+    while passes[-1]:
+        passes.append(await retention.run_once())
+    assert passes == [10_000, 10_000, 4_000, 0]
+    assert await remembered(db) == (7, 7)
