@@ -14,8 +14,7 @@ from stack.database import MAIN
 from stack.machine import Machine
 from stack.trouble import Trouble
 
-TASK_EVENTS, TASK_UPDATES = "task-events", "task-updates"
-TOPICS = (TASK_EVENTS, TASK_UPDATES)
+TASK_EVENTS, TASK_UPDATES, USER_EVENTS = "task-events", "task-updates", "user-events"
 _SECONDS = 20.0
 _BATCH = 1000
 _BATCH_SECONDS = 0.1
@@ -28,7 +27,10 @@ class Evidence(NamedTuple):
 
     tasks: list[Task]
     messages: list[Message]
+    """Of every topic but those of dead letters."""
     records: list[Record]
+    dead_letters: dict[str, int]
+    """How many messages came to each dead-letter topic."""
 
     def of(self, topic: str) -> list[Message]:
         """The messages of one topic."""
@@ -53,7 +55,7 @@ class Broker:
         """Ends its connections."""
         self._client.close()
 
-    def ends(self, topics: Iterable[str] = TOPICS) -> dict[Place, int]:
+    def ends(self, topics: Iterable[str]) -> dict[Place, int]:
         """The offset that the next message of every partition gets. Raises KafkaException."""
         found = self._client.list_topics(timeout=_SECONDS).topics
         places = [(topic, number) for topic in topics for number in found[topic].partitions]

@@ -34,13 +34,11 @@ class Ordeal:
     """Users with sessions of their own, who sign out in the end."""
     outages: list[Outage] = field(default_factory=list)
     rollings: list[Rolling] = field(default_factory=list)
-    faults_ended: float = 0.0
     logout: Promise | None = None
 
     async def __call__(self, load: Load) -> None:
         """Strikes, restarts, signs out. Raises Trouble when something does not come back."""
         await self._strike()
-        self.faults_ended = time.monotonic()
         await asyncio.sleep(self.plan.rest_seconds)
         await self._restart(load)
         leavers = [await self.accounts.sign_in(user) for user in self.leavers]

@@ -3,11 +3,11 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from prove.callers import Callers
-from prove.evidence import Broker, Evidence, Tables
+from prove.evidence import Broker, Evidence, Place, Tables
 from prove.load import Load
 from prove.plan import Plan
 from prove.promises import note
@@ -35,10 +35,10 @@ class Trial:
 async def conduct(machine: Machine, plan: Plan, accounts: Accounts, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
     """Runs the load and the subscribers during an ordeal, waits for the last effect, and collects the evidence."""
     chance = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
+    broker, tables = Broker(machine.kafka_bootstrap), Tables(machine)
+    since = await asyncio.to_thread(broker.ends, machine.registry.all_topics())
     users = await accounts.make(plan.users)
     ids = {user.id for user in users}
-    broker, tables = Broker(machine.kafka_bootstrap), Tables(machine)
-    since = await asyncio.to_thread(broker.ends)
     subscribers = [_subscriber(number, users, machine, chance) for number in range(plan.subscribers)]
     listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
     async with Callers(machine.gateway_target) as callers:
@@ -57,12 +57,18 @@ async def conduct(machine: Machine, plan: Plan, accounts: Accounts, ordeal: Call
     for task in listening:
         task.cancel()
     await asyncio.gather(*listening, return_exceptions=True)
-    evidence = await asyncio.to_thread(
-        lambda: Evidence(tables.tasks(ids), broker.read(since, ids), tables.records(ids))
-    )
+    evidence = await asyncio.to_thread(_collect, machine, broker, since, ids)
     broker.close()
     broken = [user for user in users if not await accounts.chain_is_whole(user)]
     return Trial(users, load, subscribers, evidence, broken, settled)
+
+
+def _collect(machine: Machine, broker: Broker, since: Mapping[Place, int], ids: set[str]) -> Evidence:
+    tables, topics = Tables(machine), machine.registry.topics
+    ends = broker.ends({topic for topic, _ in since})
+    dead = {topic: ends[topic, number] - before for (topic, number), before in since.items() if topic not in topics}
+    told = broker.read({place: before for place, before in since.items() if place[0] in topics}, ids)
+    return Evidence(tables.tasks(ids), told, tables.records(ids), dead)
 
 
 def _subscriber(number: int, users: list[User], machine: Machine, chance: random.Random) -> Subscriber:

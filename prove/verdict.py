@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prove import checker
-from prove.checker import SUCCESS, Attempt
-from prove.evidence import TASK_EVENTS, TASK_UPDATES, TOPICS
+from prove.checker import SUCCESS, Attempt, Task
+from prove.evidence import TASK_EVENTS, TASK_UPDATES, USER_EVENTS
 from prove.faults import Outage
 from prove.ordeal import Ordeal
 from prove.promises import Promise
@@ -39,7 +39,9 @@ def _rate(trial: Trial, rate: float) -> Promise:
 
 def _answers(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
     """What callers noticed of the faults."""
-    attempts = [attempt for attempt in trial.load.attempts if attempt.sent < ordeal.faults_ended]
+    attempts = [
+        one for one in trial.load.attempts if not any(roll.began <= one.sent <= roll.ended for roll in ordeal.rollings)
+    ]
     outages = ordeal.outages
     slowest = max(outages, key=lambda outage: outage.seconds)
     yield Promise(
@@ -50,12 +52,12 @@ def _answers(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
     counts = Counter(attempt.code for attempt in attempts)
     yield Promise.unless(
         checker.other_answers(attempts),
-        "no other answer than success or UNAVAILABLE / 503 while it was away",
+        "no other answer than success or UNAVAILABLE / 503, whatever is away",
         ", ".join(f"{count} {code}" for code, count in counts.most_common()),
     )
     for outage in outages:
         if outage.name == postgres.NAME:
-            yield _first_success(trial.load.attempts, outage)
+            yield _first_success(attempts, outage)
         if outage.name == kafka.NAME:
             yield _writes_without_kafka(attempts, outage)
 
@@ -105,16 +107,23 @@ def _effects(trial: Trial) -> Iterator[Promise]:
         "a create that is tried again counts once",
         f"{sum(count > 1 for count in again.values())} were tried again, up to {max(again.values(), default=0)} times",
     )
+    users = [Task(user.id, user.id, "", 1) for user in trial.users]
     yield Promise.unless(
-        checker.unpublished(evidence.tasks, evidence.messages, TOPICS),
-        "everything that committed is in both topics",
-        f"{sum(task.version for task in evidence.tasks)} changes of {len(evidence.tasks)} tasks",
+        checker.unpublished(evidence.tasks, evidence.messages, (TASK_EVENTS, TASK_UPDATES))
+        + checker.unpublished(users, evidence.messages, (USER_EVENTS,)),
+        "everything that committed is in every topic it belongs to",
+        f"{sum(task.version for task in evidence.tasks)} changes of {len(evidence.tasks)} tasks, {len(users)} users",
     )
     repeated = len(evidence.messages) - len({(one.topic, one.event_id) for one in evidence.messages})
     yield Promise.unless(
         checker.disorder(evidence.messages),
-        "versions of a task rise by one in each topic",
+        "versions of a thing rise by one in each topic",
         f"{len(evidence.messages)} messages, {repeated} of them delivered again",
+    )
+    yield Promise.unless(
+        [f"{count} messages lie in {topic}" for topic, count in evidence.dead_letters.items() if count],
+        "no event is given up",
+        f"{sum(evidence.dead_letters.values())} messages in {len(evidence.dead_letters)} dead-letter topics",
     )
     yield Promise.unless(
         checker.records_amiss(evidence.records, events),
