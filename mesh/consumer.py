@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 500
 _PAUSE_ABOVE = 2000
+_PAUSE_ABOVE_BYTES = 8 * 1024 * 1024
 _RESUME_BELOW = 500
 _COMMIT_SECONDS = 0.2
 _LEAVE_SECONDS = 5.0
@@ -180,7 +181,7 @@ class Consumer:
 
     def _pause_and_resume(self, client: confluent_kafka.Consumer) -> None:
         for place, partition in self._partitions.items():
-            if not partition.paused and (partition.queued > _PAUSE_ABOVE or partition.deliverer.waiting):
+            if not partition.paused and (partition.full or partition.deliverer.waiting):
                 client.pause([TopicPartition(*place)])
                 partition.paused = True
             elif partition.paused and partition.queued < _RESUME_BELOW and not partition.deliverer.waiting:
@@ -262,6 +263,7 @@ class _Partition:
         self.committed: int | None = None
         self.paused = False
         self._messages: deque[Message] = deque()
+        self._bytes = 0
         self._arrived = asyncio.Event()
         self._leaving = False
         self._task: asyncio.Task[None] | None = None
@@ -270,6 +272,11 @@ class _Partition:
     def queued(self) -> int:
         """How many messages are not dealt with."""
         return len(self._messages)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing further should be fetched."""
+        return self.queued > _PAUSE_ABOVE or self._bytes > _PAUSE_ABOVE_BYTES
 
     @property
     def oldest(self) -> int | None:
@@ -287,6 +294,7 @@ class _Partition:
     def put(self, messages: Sequence[Message]) -> None:
         """Queues messages."""
         self._messages.extend(messages)
+        self._bytes += sum(map(_size, messages))
         self._arrived.set()
 
     async def leave(self, seconds: float) -> None:
@@ -315,9 +323,14 @@ class _Partition:
                 await asyncio.sleep(backoff(failures))
                 continue
             failures = 0
-            for _ in batch:
+            for message in batch:
                 self._messages.popleft()
+                self._bytes -= _size(message)
             self.position = batch[-1].offset + 1
+
+
+def _size(message: Message) -> int:
+    return len(message.value or b"")
 
 
 async def _leave(partitions: "Sequence[_Partition]", seconds: float) -> None:

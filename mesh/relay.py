@@ -28,6 +28,8 @@ from mesh.telemetry import meter
 log = logging.getLogger(__name__)
 
 _LEASE_MS = 10_000
+_MOST_BYTES = 4 * 1024 * 1024
+"""Of a shard in one pass; a single event may exceed it by its own size."""
 _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS = 0.015
@@ -47,10 +49,14 @@ _LOCK = f"""
     SELECT shard FROM generate_series(0, {SHARDS - 1}) AS shard
     WHERE CASE WHEN EXISTS (SELECT FROM outbox WHERE outbox.shard = shard.shard)
         THEN pg_try_advisory_xact_lock(%s, shard) ELSE false END"""
-_TAKE = """
-    SELECT row.* FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
-        SELECT seq, shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8 FROM outbox
-        WHERE outbox.shard = wanted.shard AND key <> ALL(%s::text[]) ORDER BY seq LIMIT wanted.most) AS row"""
+_TAKE = f"""
+    SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
+    FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
+        SELECT *, sum(octet_length(value)) OVER upto - octet_length(value) AS before
+        FROM outbox WHERE outbox.shard = wanted.shard AND key <> ALL(%s::text[])
+        WINDOW upto AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+        ORDER BY seq LIMIT wanted.most) AS row
+    WHERE before < {_MOST_BYTES}"""
 _DELETE = "DELETE FROM outbox WHERE seq = ANY(%s)"
 _MEASURE = """
     SELECT shard, count(*), extract(epoch FROM now() - min(created_at))::float8 FROM outbox GROUP BY shard"""
