@@ -37,9 +37,8 @@ SUBPROTOCOL = Subprotocol("focusmesh.v1")
 _BEARER = "bearer."
 _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
-_CLOSE_SECONDS = 0.5
-"""How long the other side may take to hang up after the goodbye. The gateway lets the server hang up first, so clients
-behind it wait for as long."""
+_CLOSE_SECONDS = 1.0
+"""How long the other side may take to answer the goodbye."""
 _LISTEN_AGAIN_SECONDS = 1.0
 
 _CLOSE_CODES: tuple[tuple[type[Refusal], int], ...] = (
