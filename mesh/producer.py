@@ -101,6 +101,8 @@ class Producer:
         After a refused message the later ones of its key are not sent, and carry the same error. Raises Undelivered
         when not everything was acknowledged within `deadline` seconds.
         """
+        if self._thread is None:
+            raise Undelivered("the producer does not run")
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         batch = _Batch(messages, started + deadline, loop.create_future(), loop)

@@ -173,6 +173,18 @@ async def test_events_wait_while_kafka_is_away(source: Source, new_relay: Runnin
     assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
 
 
+async def test_a_producer_that_does_not_run_says_so(kafka: str) -> None:
+    producer = Producer(kafka, name="resting")
+    with pytest.raises(Undelivered):
+        await producer.publish([])
+    producer.start()
+    assert await producer.publish([]) == []
+    await producer.close()
+    await producer.close()
+    with pytest.raises(Undelivered):
+        await producer.publish([])
+
+
 async def test_a_stopping_relay_publishes_what_is_left(source: Source, new_relay: RunningRelay) -> None:
     class Drowsy(Relay):
         shortest_wait = longest_wait = 3600.0
