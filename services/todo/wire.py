@@ -1,6 +1,7 @@
 """Tasks to and from their messages; nothing else converts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
@@ -11,6 +12,11 @@ from mesh.etag import etag
 from services.todo.model import Filter, Order, Schedule, State, Task
 
 UPDATABLE = ("title", "description", "due_time", "reminder_time", "is_recurring", "recurrence_schedule")
+
+_MOST_CHARACTERS = 1_005_000
+"""Of titles and descriptions on one page: 4 bytes each in UTF-8, 6 in JSON; the rest of an answer is small."""
+_ALWAYS_FIT = 100
+"""Tasks of any length."""
 
 _STATE_TO_PB = {
     State.PENDING.value: task_pb2.TASK_STATE_PENDING,
@@ -62,6 +68,15 @@ def task_to_pb(task: Task) -> task_pb2.Task:
     return message
 
 
+def page_to_pb(tasks: Sequence[Task]) -> task_service_pb2.ListTasksResponse:
+    """A page of tasks, or of the first of them: it ends early before the answer would be longer than one may be."""
+    reply = task_service_pb2.ListTasksResponse()
+    add = reply.tasks.add
+    for task in tasks if len(tasks) <= _ALWAYS_FIT else tasks[: _fitting(tasks)]:
+        fill_pb(add(), task)
+    return reply
+
+
 def new_task_from_pb(
     request: task_service_pb2.CreateTaskRequest | task_service_pb2.NewTask, *, task_id: str, user_id: str, now: int
 ) -> Task:
@@ -108,6 +123,12 @@ def filter_from_pb(request: task_service_pb2.ListTasksRequest) -> Filter:
         show_deleted=request.show_deleted,
         order=_ORDER_FROM_PB[request.order],
     )
+
+
+def _fitting(tasks: Sequence[Task]) -> int:
+    """How many of the tasks, from the first, fit on one page."""
+    characters = accumulate(len(task.title) + len(task.description or "") for task in tasks)
+    return sum(1 for total in characters if total <= _MOST_CHARACTERS)
 
 
 def _instant(request: Message, field: str) -> int | None:
