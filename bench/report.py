@@ -73,13 +73,15 @@ def targets(found: Findings) -> list[Target]:
             _most(f"{operation}: CPU of direct gRPC to the ceiling's", todo.ratio_to_ceiling, most_cpu),
             _least(
                 f"{operation}: throughput of direct gRPC to the ceiling's",
-                todo.middle.throughput / bare.middle.throughput,
+                _ratio(todo.middle.throughput, bare.middle.throughput),
                 least_throughput,
             ),
-            _most(f"{operation}: CPU of direct gRPC to FastAPI's", todo.middle.cpu_ms / fastapi.middle.cpu_ms, 0.75),
+            _most(
+                f"{operation}: CPU of direct gRPC to FastAPI's", _ratio(todo.middle.cpu_ms, fastapi.middle.cpu_ms), 0.75
+            ),
             _least(
                 f"{operation}: throughput of REST through Envoy to direct gRPC's",
-                rows[REST, operation].middle.throughput / todo.middle.throughput,
+                _ratio(rows[REST, operation].middle.throughput, todo.middle.throughput),
                 0.70,
             ),
         ]
@@ -219,6 +221,11 @@ def _most(name: str, figure: float, limit: float) -> Target:
 
 def _least(name: str, figure: float, limit: float) -> Target:
     return Target(name, f"at least {limit:g}", _shown(figure), figure >= limit)
+
+
+def _ratio(figure: float, base: float) -> float:
+    """Of a row without a single success nothing can be told."""
+    return figure / base if base else float("nan")
 
 
 def _shown(figure: float) -> str:

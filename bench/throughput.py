@@ -122,6 +122,7 @@ class Bench:
         outcome = self._generator.run(job)
         if outcome.failed:
             self.failures.append(f"{case.name} at {job.in_flight}: {outcome.failed} failed: {outcome.failures}")
+            print(self.failures[-1], flush=True)
         if case.operation == "create":
             self._created += outcome.succeeded
             self._created_by_todo += outcome.succeeded if case.server == "todo" else 0
@@ -149,5 +150,5 @@ def _row(case: Case, in_flight: int, samples: list[Sample], ceiling_cpu_ms: floa
         middle,
         Sample(*map(min, columns)),
         Sample(*map(max, columns)),
-        middle.cpu_ms / ceiling_cpu_ms if ceiling_cpu_ms else 0.0,
+        middle.cpu_ms / ceiling_cpu_ms if ceiling_cpu_ms else float("nan"),
     )
