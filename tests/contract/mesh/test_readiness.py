@@ -26,14 +26,11 @@ from tests.patience import until
 
 
 @dataclass
-class Running:
-    """A todo service, ready or not."""
+class Todo:
+    """A todo service as a caller and the gateway see it, ready or not."""
 
     channel: grpc.aio.Channel
     metadata: tuple[tuple[str, str], ...]
-    database: Database
-    stop: asyncio.Event
-    served: "asyncio.Task[None]"
 
     @property
     def tasks(self) -> rpc.TaskServiceStub:
@@ -56,6 +53,15 @@ class Running:
 
     async def not_serving(self) -> bool:
         return not await self.serving()
+
+
+@dataclass
+class Running(Todo):
+    """The same in this process."""
+
+    database: Database
+    stop: asyncio.Event
+    served: "asyncio.Task[None]"
 
 
 @asynccontextmanager

@@ -1,0 +1,106 @@
+"""Migrations: one upgrade at a time, never waiting long for a lock, by the owner and by nobody else."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from mesh import migrate
+from stack import database
+from stack.database import Cluster
+from tests.patience import until
+
+TABLES = {"alembic_version", "head", "idempotency", "inbox", "outbox", "parked", "tasks"}
+
+
+@pytest.fixture
+def new_database(cluster: Cluster) -> Iterator[str]:
+    """A database with the schema and the roles of todo, and no table."""
+    name = f"test_{os.urandom(6).hex()}"
+    database.provision(cluster, [], name)
+    with psycopg.connect(cluster.administrator_url(name)) as connection:
+        connection.execute("CREATE SCHEMA todo AUTHORIZATION todo_owner")
+        connection.execute("GRANT USAGE ON SCHEMA todo TO todo")
+    yield name
+    database.drop(cluster, name)
+
+
+@pytest.fixture
+def owner_url(cluster: Cluster, new_database: str) -> str:
+    return cluster.owner_url("todo", new_database)
+
+
+def tables(cluster: Cluster, name: str) -> set[str]:
+    with psycopg.connect(cluster.administrator_url(name)) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'todo'")
+        return {table for (table,) in rows}
+
+
+def waiting(cluster: Cluster, kind: str) -> int:
+    """How many sessions wait for this kind of lock."""
+    with psycopg.connect(cluster.administrator_url()) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s", (kind,)
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def test_an_upgrade_brings_a_schema_to_its_head_and_a_second_one_changes_nothing(
+    cluster: Cluster, new_database: str, owner_url: str
+) -> None:
+    migrate.upgrade("todo", owner_url)
+    assert tables(cluster, new_database) == TABLES
+    migrate.upgrade("todo", owner_url)
+    with psycopg.connect(owner_url) as owner:
+        assert owner.execute("SELECT version_num FROM alembic_version").fetchall() == [(migrate.head("todo"),)]
+
+
+async def test_upgrades_that_start_together_take_turns(cluster: Cluster, new_database: str, owner_url: str) -> None:
+    with psycopg.connect(owner_url) as first:
+        first.execute("SELECT pg_advisory_lock(hashtext('focusmesh.migrate.todo'))")
+        upgrade = asyncio.create_task(asyncio.to_thread(migrate.upgrade, "todo", owner_url))
+        await until(lambda: waiting(cluster, "advisory") == 1, "the second waits")
+        assert tables(cluster, new_database) == set()
+    await upgrade
+    assert tables(cluster, new_database) == TABLES
+
+
+def test_an_upgrade_that_does_not_get_a_lock_gives_up_and_changes_nothing(
+    cluster: Cluster, new_database: str, owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT_SECONDS", 0.2)
+    with psycopg.connect(owner_url) as busy:
+        busy.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        busy.commit()
+        busy.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            migrate.upgrade("todo", owner_url)
+    assert tables(cluster, new_database) == {"alembic_version"}
+    migrate.upgrade("todo", owner_url)
+    assert tables(cluster, new_database) == TABLES
+
+
+def test_the_role_that_serves_cannot_migrate(cluster: Cluster, new_database: str, owner_url: str) -> None:
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        migrate.upgrade("todo", cluster.runtime_url("todo", new_database))
+    assert tables(cluster, new_database) == set()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE tasks ADD COLUMN x int",
+        "DROP TABLE tasks",
+        "TRUNCATE tasks",
+        "CREATE TABLE x (y int)",
+        "SELECT FROM auth.users",
+        "SELECT FROM audit.audit_records",
+        "SET ROLE todo_owner",
+    ],
+)
+def test_the_role_that_serves_changes_no_table_and_sees_no_other_schema(todo_url: str, statement: str) -> None:
+    with psycopg.connect(todo_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
