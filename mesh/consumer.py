@@ -153,7 +153,10 @@ class Consumer:
         """Waits for a message, then takes along what is there already: no message waits for a batch to fill."""
         first = client.poll(_POLL_SECONDS)
         if first is not None:
-            self._hand_over([first, *client.consume(_BATCH - 1, 0)])
+            owner = self._owner(first)
+            others = client.consume(_BATCH - 1, 0)
+            # A partition that went and came back meanwhile begins again before this message.
+            self._hand_over([first, *others] if self._owner(first) is owner else others)
         self._pause_and_resume(client)
         now = time.monotonic()
         if now >= self._next_commit:
@@ -178,6 +181,9 @@ class Consumer:
             partition = self._partitions.get(place)
             if partition is not None:
                 self._loop.call_soon_threadsafe(partition.put, list(found))
+
+    def _owner(self, record: confluent_kafka.Message) -> "_Partition | None":
+        return self._partitions.get((record.topic() or "", record.partition() or 0))
 
     def _pause_and_resume(self, client: confluent_kafka.Consumer) -> None:
         for place, partition in self._partitions.items():
