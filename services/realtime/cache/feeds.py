@@ -8,14 +8,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from redis.exceptions import RedisError
 
 from mesh.errors import Overloaded, PartUnavailable, Refusal
 from mesh.telemetry import meter
-from services.realtime.cache.streams import PAGE, Streams, Tail, stream_key
+from services.realtime.cache.streams import FULL, PAGE, Streams, Tail
 from services.realtime.errors import SlowConsumer, TooManyStreams
 from services.realtime.model import Entry, Gap, Position
 from services.realtime.settings import Settings
@@ -198,7 +198,8 @@ class Feeds:
         while True:
             try:
                 await self._streams.ping()
-                await self._catch_up()
+                for user_id, feed in tuple(self._feeds.items()):
+                    await self._catch_up(user_id, feed)
                 self._ready = True
                 log.info("reads the streams of connected users")
                 await self._follow()
@@ -213,31 +214,35 @@ class Feeds:
     async def _follow(self) -> None:
         read_at: int | None = None
         while True:
-            feeds = {stream_key(user_id): feed for user_id, feed in self._feeds.items() if feed.position is not None}
-            positions = {key: feed.position for key, feed in feeds.items() if feed.position is not None}
+            feeds = {user_id: feed for user_id, feed in self._feeds.items() if feed.position is not None}
+            positions = {user_id: feed.position for user_id, feed in feeds.items() if feed.position is not None}
             moment, arrived = await self._tail.next(positions, wait_ms=_WAIT_SECONDS * 1000)
-            if read_at is not None and moment - read_at > self._settings.retention_seconds * 1000:
-                log.warning("read nothing for %d ms: asks what was missed", moment - read_at)
-                await self._catch_up()
-                read_at = None
-                continue
+            late = read_at is not None and moment - read_at > self._settings.retention_seconds * 1000
             read_at = moment
-            for key, feed in feeds.items():
-                for entry in arrived.get(key, ()):
-                    feed.offer(entry)
-                if feed.position is not None and key not in arrived:
-                    feed.position = max(feed.position, Position(moment - 1, 0))
-                for listener in feed.listeners:
-                    listener.require_pace()
+            for user_id, feed in feeds.items():
+                entries = arrived.get(user_id, [])
+                if late or len(entries) >= FULL:
+                    await self._catch_up(user_id, feed)
+                else:
+                    _hand_out(feed, entries, moment)
 
-    async def _catch_up(self) -> None:
-        """Brings every stream up to now; where entries may be gone, says so to its listeners."""
-        for user_id, feed in tuple(self._feeds.items()):
-            while feed.position is not None:
-                page = await self._streams.read_after(user_id, feed.position)
-                if page.lost:
-                    feed.offer(Gap(page.tail))
-                for entry in page.entries:
-                    feed.offer(entry)
-                if len(page.entries) < PAGE:
-                    break
+    async def _catch_up(self, user_id: str, feed: Feed) -> None:
+        """Brings a stream up to now; where entries may be gone, says so to its listeners."""
+        while feed.position is not None:
+            page = await self._streams.read_after(user_id, feed.position)
+            if page.lost:
+                feed.offer(Gap(page.tail))
+            for entry in page.entries:
+                feed.offer(entry)
+            if len(page.entries) < PAGE:
+                break
+
+
+def _hand_out(feed: Feed, entries: Sequence[Entry], moment: int) -> None:
+    """Offers what was read. moment: when, by Redis's clock; a quiet stream is read up to just before it."""
+    for entry in entries:
+        feed.offer(entry)
+    if feed.position is not None and not entries:
+        feed.position = max(feed.position, Position(moment - 1, 0))
+    for listener in feed.listeners:
+        listener.require_pace()

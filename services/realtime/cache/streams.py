@@ -2,6 +2,7 @@
 
 `realtime:stream:<user>`   the changes of the last minutes; expires when nothing comes any more
 `realtime:head:<thing>`    the latest version of a thing that was added, and the events that had it
+`realtime:cut:<user>`      where a stream begins that grew too long; entries before it are gone
 `realtime:birth`           hash: the run of Redis that the streams come from, and since when they are whole
 `realtime:wake:<replica>`  interrupts a replica's waiting
 """
@@ -23,12 +24,18 @@ from services.realtime.model import Entry, Page, Position
 PREFIX = "realtime:"
 PAGE = 256
 """Entries that are read at once."""
+FULL = 500
+"""Entries of one stream that a tail takes at once. When there are as many, some before them may have been cut off."""
+_STREAM = f"{PREFIX}stream:"
 _BIRTH = f"{PREFIX}birth"
 _ANSWER_SECONDS = 2.0
 _WAKE_KEY_SECONDS = 3600
 _REMEMBERED = 2
 """Retentions for which a thing's latest version is remembered: a message that comes again comes within seconds of the
 restart that brought it back, and memory is what a Redis has least of."""
+
+_LONGEST = 10_000
+"""Entries of one user that are kept: about 4 MB. One user's flood must not fill the memory that all share."""
 
 _PUBLISH = """
 local version, event, retention = ARGV[1], ARGV[2], ARGV[4]
@@ -46,6 +53,13 @@ local time = redis.call('TIME')
 local oldest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - retention)
 redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'c', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], retention)
+local longest = tonumber(ARGV[6])
+if redis.call('XLEN', KEYS[1]) > longest then
+    local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.ceil(longest / 10))
+    local cut = first[#first][1]
+    redis.call('XTRIM', KEYS[1], 'MINID', '=', cut)
+    redis.call('SET', KEYS[3], cut, 'PX', retention)
+end
 redis.call('SET', KEYS[2], version .. ' ' .. events, 'PX', ARGV[5])
 return 1
 """
@@ -53,6 +67,12 @@ return 1
 as text."""
 
 _READ = """
+local function before(one, other)
+    local a, b = string.match(one, '^(%d+)-(%d+)$')
+    local c, d = string.match(other, '^(%d+)-(%d+)$')
+    a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+    return a < c or (a == c and b < d)
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
@@ -69,10 +89,13 @@ if ARGV[1] == '' then return {0, tail, {}} end
 local from = tonumber(string.match(ARGV[1], '^%d+'))
 local ahead = math.max(now, tonumber(string.match(tail, '^%d+')))
 if from < now - ARGV[2] or from < tonumber(birth[2]) or from > ahead then return {1, tail, {}} end
+local cut = redis.call('GET', KEYS[3])
+if cut and before(ARGV[1], cut) then return {1, tail, {}} end
 return {0, tail, redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[3])}
 """
-"""What follows a cursor, when nothing of it can be gone: it is younger than the retention and than the loss of Redis's
-memory. A Redis that keeps an append-only file remembers over a restart; any other run begins anew."""
+"""What follows a cursor, when nothing of it can be gone: it is younger than the retention, than the place where a long
+stream was cut, and than the loss of Redis's memory. A Redis that keeps an append-only file remembers over a restart;
+any other run begins anew."""
 
 
 class Publication(NamedTuple):
@@ -101,13 +124,14 @@ class Streams:
         async with _in_time(_ANSWER_SECONDS), self._redis.pipeline(transaction=False) as pipe:
             for one in publications:
                 await self._publish(
-                    keys=[stream_key(one.user_id), f"{PREFIX}head:{one.thing}"],
+                    keys=[_stream_key(one.user_id), f"{PREFIX}head:{one.thing}", _cut_key(one.user_id)],
                     args=[
                         f"{one.version:020d}",
                         one.event_id,
                         one.change,
                         self._retention_ms,
                         self._retention_ms * _REMEMBERED,
+                        _LONGEST,
                     ],
                     client=pipe,
                 )
@@ -122,7 +146,7 @@ class Streams:
         cursor = "" if after is None else str(after)
         async with _in_time(_ANSWER_SECONDS):
             lost, tail, entries = await self._read(
-                keys=[stream_key(user_id), _BIRTH], args=[cursor, self._retention_ms, limit]
+                keys=[_stream_key(user_id), _BIRTH, _cut_key(user_id)], args=[cursor, self._retention_ms, limit]
             )
         return Page(bool(lost), Position.read(tail.decode()), [_entry(place, change) for place, (_, change) in entries])
 
@@ -153,18 +177,21 @@ class Tail:
         self._woken: bytes | str = "0-0"
 
     async def next(self, positions: Mapping[str, Position], *, wait_ms: int) -> tuple[int, dict[str, list[Entry]]]:
-        """New entries by stream key, and a moment of Redis's clock, in milliseconds: what comes later is not older."""
-        names: dict[Any, Any] = {self.wake_key: self._woken, **{key: str(place) for key, place in positions.items()}}
+        """New entries by user, and a moment of Redis's clock, in milliseconds: what comes later is not older."""
+        names: dict[Any, Any] = {self.wake_key: self._woken}
+        names.update((_stream_key(user_id), str(place)) for user_id, place in positions.items())
         async with _in_time(_ANSWER_SECONDS + wait_ms / 1000), self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.xread(names, count=500, block=wait_ms)
+            pipe.xread(names, count=FULL, block=wait_ms)
             (seconds, microseconds), found = await pipe.execute()
         arrived: dict[str, list[Entry]] = {}
         for name, entries in found or ():
             if name.decode() == self.wake_key:
                 self._woken = entries[-1][0]
             else:
-                arrived[name.decode()] = [_entry(place, fields[b"c"]) for place, fields in entries]
+                arrived[name.decode().removeprefix(_STREAM)] = [
+                    _entry(place, fields[b"c"]) for place, fields in entries
+                ]
         return seconds * 1000 + microseconds // 1000, arrived
 
     async def reset(self) -> None:
@@ -195,9 +222,12 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
         raise PartUnavailable("redis") from None
 
 
-def stream_key(user_id: str) -> str:
-    """Key of a user's stream."""
-    return f"{PREFIX}stream:{user_id}"
+def _stream_key(user_id: str) -> str:
+    return _STREAM + user_id
+
+
+def _cut_key(user_id: str) -> str:
+    return f"{PREFIX}cut:{user_id}"
 
 
 def _entry(place: bytes, change: bytes) -> Entry:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
 from redis.asyncio import Redis
 
 from mesh import revocations
+from mesh.envelope import ConsumedEvent
 from mesh.errors import PartUnavailable
 from mesh.ids import new_id
 from services.realtime.consumers import Broadcast
@@ -348,3 +350,49 @@ async def test_the_very_first_cursor_of_a_new_redis_is_good(
     missed = await tell()
     async with door.open(target, token, cursor) as stream:
         assert await stream.events(1) == [missed]
+
+
+async def test_a_flood_is_cut_and_those_who_missed_something_are_told(
+    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+) -> None:
+    async with door.open(target, token) as stream:
+        before = (await stream.frame()).cursor
+    flood = [an_event(user) for _ in range(12_000)]
+    await _apply(broadcast, flood[:11_500])
+    async with door.open(target, token, before) as stream:
+        await stream.frame()
+        assert (await stream.frame()).HasField("resync")
+        await broadcast.apply(flood[11_500:])
+        assert await stream.events(500) == [event.id for event in flood[11_500:]]
+
+
+async def test_a_flood_reaches_an_open_stream_whole_or_says_that_it_does_not(
+    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+) -> None:
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        events = [an_event(user) for _ in range(15_000)]
+        flood = [event.id for event in events]
+        flooding = asyncio.create_task(_apply(broadcast, events))
+        expected = 0
+        while expected < len(flood):
+            frame = await stream.frame()
+            if frame.HasField("resync"):
+                await flooding
+                break
+            if frame.HasField("change"):
+                assert frame.change.event_id == flood[expected]
+                expected += 1
+        await flooding
+        last = an_event(user)
+        await broadcast.apply([last])
+        while True:
+            frame = await stream.frame()
+            if frame.change.event_id == last.id:
+                return
+
+
+async def _apply(broadcast: Broadcast, events: Sequence[ConsumedEvent]) -> None:
+    """As the consumer does, in batches."""
+    for first in range(0, len(events), 500):
+        await broadcast.apply(events[first : first + 500])
