@@ -39,6 +39,9 @@ transaction.state.log.num.partitions=3
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A broker that was killed may not register again before its last session is over: 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 log.retention.hours=168
 # Small, since one machine shares its memory and cores.
 num.network.threads=2
