@@ -9,6 +9,7 @@ from bench.dataset import Dataset
 from stack.machine import Machine
 from stack.trouble import Trouble
 
+CONSUMERS = ("audit-0", "realtime-0")
 _TOPICS = ("task-events", "task-updates")
 _DEADLINE_SECONDS = 180.0
 _POLL_SECONDS = 0.01
@@ -33,7 +34,7 @@ def measure(machine: Machine, dataset: Dataset, events: int) -> Drain:
 
     The consumers are stopped meanwhile: they would share the relay's cores, and the rate is the relay's.
     """
-    for name in ("audit-0", "realtime-0", "todo-0"):
+    for name in (*CONSUMERS, "todo-0"):
         machine.supervisor.stop([name])
     dataset.fill_outbox(events)
     client = confluent_kafka.Consumer(

@@ -92,8 +92,9 @@ class Session:
             say("relay")
             drained = drain.measure(self._machine, dataset, self._plan.drained_events)
             say(f"{drained.per_second:,.0f} events a second; stopping the stack")
-            self._machine.supervisor.start_program("audit-0")
-            self._machine.supervisor.start_program("realtime-0")
+            for name in drain.CONSUMERS:
+                self._machine.supervisor.start_program(name)
+                self._machine.wait_healthy(name)
             down = timed_stop(self._machine)
         start_up = StartUp(cold, warm, down, memory)
         spans = sum(json.loads(self._sink_file.read_text()).values())

@@ -1,6 +1,7 @@
 """How long the stack takes to start and to stop, and what its processes hold."""
 
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import psutil
@@ -58,5 +59,10 @@ def _memory(name: str, pid: int) -> Memory:
     root = psutil.Process(pid)
     # The supervisor's children are the programs themselves, which have lines of their own.
     family = [root] if name == "supervisor" else [root, *root.children(recursive=True)]
-    held = [process.memory_full_info() for process in family]
-    return Memory(name, sum(one.rss for one in held) / _MEBIBYTE, sum(one.pss for one in held) / _MEBIBYTE)
+    resident = proportional = 0
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            held = process.memory_full_info()
+            resident += held.rss
+            proportional += held.pss
+    return Memory(name, resident / _MEBIBYTE, proportional / _MEBIBYTE)
