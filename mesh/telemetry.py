@@ -9,11 +9,13 @@ import os
 import random
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -32,6 +34,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, T
 
 from mesh.durations import Durations, Exporter
 
+_FLUSH_SECONDS = 1.5
 _EMPTY = Context()
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -58,18 +61,23 @@ def configure(service: str, *, replica: int, ratio: float, log_level: str) -> Ca
     resource = Resource.create(
         {"service.name": service, "service.namespace": "focusmesh", "service.instance.id": str(replica)}
     )
-    traces = TracerProvider(resource=resource, sampler=ALWAYS_ON)
+    traces = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(traces)
     exporter = Exporter("rpc.server.call.duration", _calls, resource, OTLPMetricExporter())
-    meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource)
+    meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, shutdown_on_exit=False)
     metrics.set_meter_provider(meters)
+    return partial(_stop, traces.shutdown, meters.shutdown)
 
-    def stop() -> None:
-        traces.shutdown()
-        meters.shutdown()
 
-    return stop
+def _stop(*providers: Callable[[], None]) -> None:
+    """Flushes what is not sent yet; a collector that is away would hold up the end of the process for 20 seconds."""
+    flushing = [threading.Thread(target=shutdown, daemon=True) for shutdown in providers]
+    for thread in flushing:
+        thread.start()
+    deadline = time.monotonic() + _FLUSH_SECONDS
+    for thread in flushing:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def new_traceparent() -> str:

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 
 import grpc
@@ -14,6 +15,7 @@ from focusmesh.auth.v1 import key_service_pb2_grpc
 from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
+from mesh.settings import ServiceSettings
 from stack.layout import ROOT
 from tests.contract.mesh.test_keys import Auth
 from tests.contract.mesh.test_readiness import Todo, running
@@ -92,24 +94,43 @@ async def auth_target(signer: Signer) -> AsyncIterator[str]:
     await server.stop(0)
 
 
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
-async def test_a_process_that_is_asked_to_stop_drains_and_ends_well(
-    asked: signal.Signals, signer: Signer, todo_url: str, valkey: str, auth_target: str
-) -> None:
-    settings = settings_for(database_url=todo_url, redis_url=valkey, drain_seconds=0.5)
-    told = asdict(replace(settings, jwks_target=auth_target))
+@asynccontextmanager
+async def a_process(settings: ServiceSettings, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The todo service as a process of its own; ended by the block, or with it."""
+    told = {f"FOCUSMESH_{name.upper()}": str(value) for name, value in asdict(settings).items()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.todo.main"),
         cwd=ROOT,
-        env={
-            "PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "gen" / "python"))),
-            **{f"FOCUSMESH_{name.upper()}": str(value) for name, value in told.items()},
-        },
+        env={"PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "gen" / "python"))), **told, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+def settings(todo_url: str, valkey: str, auth_target: str) -> ServiceSettings:
+    made = settings_for(database_url=todo_url, redis_url=valkey, drain_seconds=0.5)
+    return replace(made, jwks_target=auth_target)
+
+
+@pytest.fixture
+async def todo(settings: ServiceSettings, signer: Signer) -> AsyncIterator[Todo]:
+    """The service where the settings let it listen."""
     async with grpc.aio.insecure_channel(settings.listen) as channel:
-        todo = Todo(channel, (("authorization", f"Bearer {signer.token()}"),))
+        yield Todo(channel, (("authorization", f"Bearer {signer.token()}"),))
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+async def test_a_process_that_is_asked_to_stop_drains_and_ends_well(
+    asked: signal.Signals, settings: ServiceSettings, todo: Todo
+) -> None:
+    async with a_process(settings) as process:
         await until(todo.serving, "the process serves", seconds=30)
         made: list[str] = []
         calling = asyncio.create_task(keep_calling(todo, made))
@@ -122,3 +143,17 @@ async def test_a_process_that_is_asked_to_stop_drains_and_ends_well(
     lines = [json.loads(line) for line in output.decode().splitlines()]
     assert lines[-1]["message"] == "stopped"
     assert {line["level"] for line in lines} <= {"INFO", "WARNING"}
+
+
+async def test_a_collector_that_is_away_does_not_hold_up_the_end(settings: ServiceSettings, todo: Todo) -> None:
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:1"}
+    async with a_process(replace(settings, trace_ratio=1.0), **nowhere) as process:
+        await until(todo.serving, "the process serves", seconds=30)
+        await todo.create()
+        process.terminate()
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if json.loads(line)["message"] == "stopped":
+                break
+        await asyncio.wait_for(process.wait(), 4)
+    assert process.returncode == 0
