@@ -98,8 +98,10 @@ def main(service: str, kind: type[Settings], build: Callable[[Settings], App]) -
         service, replica=settings.replica, ratio=settings.trace_ratio, log_level=settings.log_level
     )
     _spare_the_collector()
-    uvloop.run(_until_signalled(build, settings))
-    flush()
+    try:
+        uvloop.run(_until_signalled(build, settings))
+    finally:
+        flush()
 
 
 def _spare_the_collector() -> None:

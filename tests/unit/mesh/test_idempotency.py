@@ -1,0 +1,56 @@
+"""Which calls are the same, and which failed ones may have been answered before."""
+
+import pytest
+from focusmesh.auth.v1 import user_service_pb2
+from focusmesh.todo.v1 import task_service_pb2 as pb
+
+from mesh import errors
+from mesh.idempotency import NOBODY, fingerprint, may_be_replay, reply
+from mesh.ids import new_id
+from services.todo.errors import TaskAlreadyComplete, TaskNotFound
+
+REQUEST_ID = new_id()
+
+
+def test_requests_are_the_same_when_every_field_is() -> None:
+    first = pb.CreateTaskRequest(request_id=REQUEST_ID, title="x")
+    assert fingerprint(first) == fingerprint(pb.CreateTaskRequest(title="x", request_id=REQUEST_ID))
+    assert fingerprint(first) != fingerprint(pb.CreateTaskRequest(title="y", request_id=REQUEST_ID))
+    assert fingerprint(first) != fingerprint(pb.CreateTaskRequest(title="x", description="", request_id=REQUEST_ID))
+
+
+def test_secrets_leave_no_fingerprint() -> None:
+    requests = [
+        user_service_pb2.RegisterRequest(request_id=REQUEST_ID, email="a@example.org", password=password)
+        for password in ("correct horse battery", "another")
+    ]
+    assert fingerprint(requests[0]) == fingerprint(requests[1])
+    assert requests[0].password == "correct horse battery"
+
+
+def test_an_answer_is_stored_for_the_caller_and_the_method_only_when_the_request_has_an_id() -> None:
+    answer = pb.CreateTaskResponse()
+    assert reply("ada", "m", pb.CreateTaskRequest(title="x"), answer) is None
+    stored = reply("ada", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
+    assert stored is not None
+    assert stored[:3] == ("ada", "m", REQUEST_ID)
+    public = reply("", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
+    assert public is not None
+    assert public.user_id == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("failed", "asked"),
+    [
+        (TaskAlreadyComplete(task_id="t"), True),
+        (TaskNotFound(task_id="t"), True),
+        (errors.VersionConflict(etag="v2"), True),
+        (errors.Overloaded(), False),
+        (errors.PartUnavailable("database"), False),
+        (RuntimeError(), False),
+    ],
+)
+def test_memory_is_asked_for_what_the_first_call_may_have_caused_and_never_when_there_is_no_room(
+    failed: Exception, asked: bool
+) -> None:
+    assert may_be_replay(failed) is asked
