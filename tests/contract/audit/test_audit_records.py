@@ -4,11 +4,11 @@ import hashlib
 
 import grpc
 import pytest
+import rfc8785
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.ids import new_id
-from services.audit.rules import canonical
 from tests.contract.audit.conftest import Log, Recorder, Tamper
 from tests.contract.refusing import refused
 
@@ -48,7 +48,7 @@ async def test_a_stranger_can_verify_the_chain_from_the_answers_alone(log: Log, 
             "task_id": record.task_id,
             "user_id": log.user_id,
         }
-        assert hashlib.sha256(canonical(said).encode()).hexdigest() == record.hash
+        assert hashlib.sha256(rfc8785.dumps(said)).hexdigest() == record.hash
         assert record.previous_hash == previous
         previous = record.hash
 
