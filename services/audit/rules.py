@@ -11,6 +11,9 @@ import rfc8785
 
 from services.audit.model import Entry, Link, Record
 
+_EXACT = 2**53
+"""Below it a double holds every integer."""
+
 
 def append(head: Link, entries: Iterable[Entry], *, now: int) -> list[Record]:
     """The records that the entries become behind the head of their user's chain."""
@@ -26,14 +29,14 @@ def append(head: Link, entries: Iterable[Entry], *, now: int) -> list[Record]:
 def seal(record: Record) -> str:
     """SHA-256, in hexadecimal, over everything that the record says and its place, in the one form of RFC 8785.
 
-    Raises ValueError for an integer beyond 2**53, which JSON readers do not agree about.
+    Raises ValueError or OverflowError for what that form cannot say.
     """
     sealed: dict[str, Any] = {
         "chain_position": record.chain_position,
         "event_id": record.event_id,
         "event_type": record.event_type,
         "id": record.id,
-        "payload": record.payload,
+        "payload": _doubles(record.payload),
         "previous_hash": record.previous_hash,
         "recorded_at_us": record.recorded_at,
         "source_service": record.source_service,
@@ -56,7 +59,7 @@ class Walk:
         for record in records:
             self.checked += 1
             place = record.chain_position, record.previous_hash
-            if place != (self.link.position + 1, self.link.hash) or seal(record) != record.hash:
+            if place != (self.link.position + 1, self.link.hash) or not _is_sealed(record):
                 self.broken = self.link.position + 1
                 return
             self.link = Link(record.chain_position, record.hash)
@@ -66,3 +69,22 @@ class Walk:
         if self.broken is None and self.link != head:
             same_place = self.link.position == head.position
             self.broken = head.position if same_place else min(self.link.position, head.position) + 1
+
+
+def _is_sealed(record: Record) -> bool:
+    """Whether the record has the hash that it must have."""
+    try:
+        return seal(record) == record.hash
+    except (ValueError, OverflowError):
+        return False
+
+
+def _doubles(value: Any) -> Any:
+    """Integers beyond 2**53 as doubles, which all numbers of RFC 8785 are: Postgres gives 1e20 back as an integer."""
+    if isinstance(value, dict):
+        return {name: _doubles(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_doubles(member) for member in value]
+    if isinstance(value, int) and abs(value) >= _EXACT:
+        return float(value)
+    return value

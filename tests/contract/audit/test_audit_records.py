@@ -170,6 +170,7 @@ class TestVerify:
 
     @pytest.mark.parametrize(("statement", "place"), [
         ("UPDATE audit_records SET payload = '{}' WHERE chain_position = 3", 3),
+        ("UPDATE audit_records SET payload = jsonb_build_object('n', 10::numeric ^ 400) WHERE chain_position = 3", 3),
         ("UPDATE audit_records SET event_type = 'task-deleted' WHERE chain_position = 3", 3),
         ("UPDATE audit_records SET recorded_at = recorded_at - interval '1 microsecond' WHERE chain_position = 3", 3),
         ("UPDATE audit_records SET task_id = id WHERE chain_position = 3", 3),

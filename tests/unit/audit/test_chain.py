@@ -136,3 +136,10 @@ def test_the_order_of_a_payloads_members_does_not_change_the_hash() -> None:
     one = append(START, [an_entry(1, title="x", status="pending")], now=1)
     other = append(START, [an_entry(1, status="pending", title="x")], now=1)
     assert one[0].hash == other[0].hash
+
+
+def test_a_number_has_one_hash_whether_it_is_read_as_a_double_or_as_an_integer() -> None:
+    """Postgres gives the double 1e20 of a JSONB value back as an integer."""
+    one = append(START, [an_entry(1, many=[{"number": 1e20}, 3.0])], now=1)
+    other = append(START, [an_entry(1, many=[{"number": 10**20}, 3])], now=1)
+    assert one[0].hash == other[0].hash
