@@ -88,9 +88,11 @@ class Revocations:
 
     async def close(self) -> None:
         """Stops following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            # Again until it is heard: `asyncio.wait_for` of Python 3.11, inside the client, can swallow a cancellation.
+            task.cancel()
+            await asyncio.wait([task], timeout=_RETRY_SECONDS)
 
     async def _follow(self) -> None:
         while True:
