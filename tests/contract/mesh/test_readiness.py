@@ -46,7 +46,7 @@ class Todo:
         """What health says of the whole and of the one service, which is the same."""
         health = health_pb2_grpc.HealthStub(self.channel)
         states = {
-            (await health.Check(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True, timeout=5)).status
+            (await health.Check(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True, timeout=30)).status
             for name in ("", "focusmesh.todo.v1.TaskService")
         }
         return states == {health_pb2.HealthCheckResponse.SERVING}
