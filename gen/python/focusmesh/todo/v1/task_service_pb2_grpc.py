@@ -121,7 +121,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTasks(self, request, context):
-        """Lists tasks, a page at a time. Tasks created or changed between two pages are seen at most once.
+        """Lists tasks, a page at a time. A task that changes between two pages is missed or seen again only where the change
+        moves it in the order of the list.
 
         Needs scope `tasks:read`. Errors: PAGE_TOKEN_INVALID.
         """

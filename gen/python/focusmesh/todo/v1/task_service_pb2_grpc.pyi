@@ -34,7 +34,8 @@ class TaskServiceStub:
     Needs scope `tasks:read`. Errors: TASK_NOT_FOUND.
     """
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
-    """Lists tasks, a page at a time. Tasks created or changed between two pages are seen at most once.
+    """Lists tasks, a page at a time. A task that changes between two pages is missed or seen again only where the change
+    moves it in the order of the list.
 
     Needs scope `tasks:read`. Errors: PAGE_TOKEN_INVALID.
     """
@@ -117,7 +118,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ListTasksRequest,
         context: _aio.ServicerContext[_task_service_pb2.ListTasksRequest, _abc.Awaitable[_task_service_pb2.ListTasksResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ListTasksResponse]:
-        """Lists tasks, a page at a time. Tasks created or changed between two pages are seen at most once.
+        """Lists tasks, a page at a time. A task that changes between two pages is missed or seen again only where the change
+        moves it in the order of the list.
 
         Needs scope `tasks:read`. Errors: PAGE_TOKEN_INVALID.
         """
