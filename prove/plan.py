@@ -46,11 +46,11 @@ class Plan:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; quick or running 100). Raises Trouble."""
+        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60). Raises Trouble."""
         quick, running = (environment.get(name, "") not in ("", "0") for name in ("QUICK", "RUNNING"))
         seed = environment.get("SEED") or str(random.SystemRandom().randrange(10**9))
         # Behind the everyday allowances of `make up`, all users here share one address.
-        rate = environment.get("RATE") or ("100" if running or quick else "200")
+        rate = environment.get("RATE") or ("60" if quick else "100" if running else "200")
         if not seed.isdecimal() or not rate.isdecimal() or int(rate) < 1:
             raise Trouble(f"SEED={seed} RATE={rate} are not whole numbers", advice="`make prove SEED=1 RATE=200`")
         return cls(
