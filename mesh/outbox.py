@@ -106,13 +106,7 @@ async def write(connection: Connection, sql: str, values: Mapping[str, Any], eff
     """
     parameters = dict(values)
     if effect.reply is not None:
-        parameters.update(
-            reply_user=effect.reply.user_id,
-            reply_method=effect.reply.method,
-            reply_request=effect.reply.request_id,
-            reply_fingerprint=effect.reply.fingerprint,
-            reply_answer=effect.reply.answer,
-        )
+        parameters.update(_remembered(effect.reply))
     if len(effect.events) == 1:
         parameters.update(_single(effect.events[0], effect.traceparent))
     elif effect.events:
@@ -122,6 +116,12 @@ async def write(connection: Connection, sql: str, values: Mapping[str, Any], eff
         raise LostRace
     if effect.events:
         wake()
+
+
+async def remember(connection: Connection, effect: Effect) -> None:
+    """Stores the answer of a call that changed nothing, so that the same call is answered alike after later changes."""
+    if effect.reply is not None:
+        await connection.execute(f"WITH changed AS (SELECT) {_REMEMBER}", _remembered(effect.reply))
 
 
 async def append(tx: Connection, events: Sequence[Event], traceparent: str) -> None:
@@ -176,6 +176,16 @@ def _statement(sql: str, events: int, remember: bool) -> str:
     else:
         last = _REMEMBER
     return f"WITH {', '.join(ctes)} {last}"
+
+
+def _remembered(reply: Reply) -> dict[str, Any]:
+    return {
+        "reply_user": reply.user_id,
+        "reply_method": reply.method,
+        "reply_request": reply.request_id,
+        "reply_fingerprint": reply.fingerprint,
+        "reply_answer": reply.answer,
+    }
 
 
 def _single(event: Event, traceparent: str) -> dict[str, Any]:

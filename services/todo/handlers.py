@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
+from mesh import outbox
 from mesh.clock import Clock
 from mesh.db import Connection, Database
 from mesh.fieldmask import named
@@ -90,7 +91,7 @@ class TaskHandlers(rpc.TaskServiceServicer):
             changed = rules.update(task, changes, now=now, etag=_etag(request))
             reply = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
             if changed is task:
-                await store.keep_task(connection, task, call.effect(reply))
+                await outbox.remember(connection, call.effect(reply))
             else:
                 await store.save_task(connection, changed, call.effect(reply, events.task_updated(changed)))
             return reply

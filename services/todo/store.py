@@ -118,17 +118,6 @@ async def save_task(connection: Connection, task: Task, effect: Effect) -> None:
     )
 
 
-async def keep_task(connection: Connection, task: Task, effect: Effect) -> None:
-    """Remembers the answer of a call that changes nothing; raises LostRace when another write came first."""
-    if effect.reply is not None:
-        await outbox.write(
-            connection,
-            "SELECT id FROM tasks WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND version = %(version)s",
-            {"user_id": task.user_id, "id": task.id, "version": task.version},
-            effect,
-        )
-
-
 async def purge_tasks(connection: Connection, limit: int) -> int:
     """Removes tasks whose time for an undelete is over; returns how many."""
     cursor = await connection.execute(

@@ -49,7 +49,9 @@ class UserHandlers(rpc.UserServiceServicer):
             user = users.require_active(await store.get_user(connection, call.user_id))
             changed = users.update_user(user, changes, now=now, etag=_etag(request))
             reply = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
-            if changed is not user:
+            if changed is user:
+                await outbox.remember(connection, call.effect(reply))
+            else:
                 await store.save_user(connection, changed, call.effect(reply, events.user_updated(changed)))
             return reply
 
@@ -72,7 +74,9 @@ class UserHandlers(rpc.UserServiceServicer):
                 raise UserInactive
             changed = users.update_settings(settings, changes, now=now, etag=_etag(request))
             reply = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
-            if changed is not settings:
+            if changed is settings:
+                await outbox.remember(connection, call.effect(reply))
+            else:
                 await store.save_settings(connection, call.user_id, changed, call.effect(reply))
             return reply
 
