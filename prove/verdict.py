@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prove import checker
+from prove.callers import CREATE
 from prove.checker import SUCCESS, Attempt, Task
 from prove.evidence import TASK_EVENTS, TASK_UPDATES, USER_EVENTS
 from prove.faults import Outage
@@ -85,28 +86,59 @@ def _writes_without_kafka(attempts: Iterable[Attempt], outage: Outage) -> Promis
 
 def _effects(trial: Trial) -> Iterator[Promise]:
     """What became of the writes."""
-    attempts, evidence = trial.load.attempts, trial.evidence
-    events = evidence.of(TASK_EVENTS)
-    creates = {one.task_id for one in attempts if one.operation == "create" and one.code == SUCCESS}
-    records = checker.recorded_creates(evidence.records)
-    wrong = [f"task {task} has {records.get(task, 0)} records of its creation" for task in creates]
+    yield _creates(trial)
+    yield _changes(trial)
+    yield _repeated_creates(trial)
+    yield from _events(trial)
     yield Promise.unless(
-        [complaint for complaint, task in zip(wrong, creates, strict=True) if records.get(task, 0) != 1],
+        checker.records_amiss(trial.evidence.records, trial.evidence.of(TASK_EVENTS)),
+        "the audit log has each event once, in the order of versions",
+        f"{len(trial.evidence.records)} records",
+    )
+    yield Promise.unless(
+        [f"the chain of user {user.id} is not intact" for user in trial.broken_chains],
+        "the audit chain of every user verifies",
+        f"{len(trial.users) - len(trial.broken_chains)} of {len(trial.users)} users",
+    )
+
+
+def _creates(trial: Trial) -> Promise:
+    records = checker.recorded_creates(trial.evidence.records)
+    found = {task: records.get(task, 0) for task in _created(trial)}
+    return Promise.unless(
+        [f"task {task} has {number} records of its creation" for task, number in found.items() if number != 1],
         "every acknowledged create is in the audit log exactly once",
-        f"{sum(records.get(task, 0) == 1 for task in creates)} of {len(creates)}",
+        f"{sum(number == 1 for number in found.values())} of {len(found)}",
     )
+
+
+def _created(trial: Trial) -> set[str]:
+    """Tasks whose creation was acknowledged."""
+    return {one.task_id for one in trial.load.attempts if one.operation == CREATE and one.code == SUCCESS}
+
+
+def _changes(trial: Trial) -> Promise:
+    attempts, evidence = trial.load.attempts, trial.evidence
     writes = {(one.task_id, one.version) for one in attempts if one.writes and one.code == SUCCESS}
-    yield Promise.unless(
-        checker.lost_writes(attempts, events, evidence.records),
+    return Promise.unless(
+        checker.lost_writes(attempts, evidence.of(TASK_EVENTS), evidence.records),
         "so is every other acknowledged change",
-        f"{len(writes) - len(creates)} changes, {trial.seconds_to_settle:.1f} s after the last request",
+        f"{len(writes) - len(_created(trial))} changes, {trial.seconds_to_settle:.1f} s after the last request",
     )
-    again = Counter(one.request_id for one in attempts if one.operation == "create")
-    yield Promise.unless(
-        checker.created_twice(attempts, evidence.tasks),
+
+
+def _repeated_creates(trial: Trial) -> Promise:
+    tries = Counter(one.request_id for one in trial.load.attempts if one.operation == CREATE)
+    again = sum(number > 1 for number in tries.values())
+    return Promise.unless(
+        checker.created_twice(trial.load.attempts, trial.evidence.tasks),
         "a create that is tried again counts once",
-        f"{sum(count > 1 for count in again.values())} were tried again, up to {max(again.values(), default=0)} times",
+        f"{again} were tried again, up to {max(tries.values(), default=0)} times",
     )
+
+
+def _events(trial: Trial) -> Iterator[Promise]:
+    evidence = trial.evidence
     users = [Task(user.id, user.id, "", 1) for user in trial.users]
     yield Promise.unless(
         checker.unpublished(evidence.tasks, evidence.messages, (TASK_EVENTS, TASK_UPDATES))
@@ -124,16 +156,6 @@ def _effects(trial: Trial) -> Iterator[Promise]:
         [f"{count} messages lie in {topic}" for topic, count in evidence.dead_letters.items() if count],
         "no event is given up",
         f"{sum(evidence.dead_letters.values())} messages in {len(evidence.dead_letters)} dead-letter topics",
-    )
-    yield Promise.unless(
-        checker.records_amiss(evidence.records, events),
-        "the audit log has each event once, in the order of versions",
-        f"{len(evidence.records)} records",
-    )
-    yield Promise.unless(
-        [f"the chain of user {user.id} is not intact" for user in trial.broken_chains],
-        "the audit chain of every user verifies",
-        f"{len(trial.users) - len(trial.broken_chains)} of {len(trial.users)} users",
     )
 
 
