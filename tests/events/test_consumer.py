@@ -254,12 +254,13 @@ async def test_a_killed_member_loses_nothing_and_repeats_nothing(
 ) -> None:
     arguments = (kafka, group, topic, target_url, instance)
     victim = await start_member(*arguments)
-    writing = asyncio.gather(*(source.changes(new_id(), 60) for _ in range(12)))
+    writing = asyncio.gather(*(source.changes(new_id(), 40) for _ in range(12)))
     await until(target.has(100), "the victim works", 60)
     victim.send_signal(signal.SIGKILL)
     await victim.wait()
     heir = await start_member(*arguments)
     await writing
+    await asyncio.gather(*(source.changes(new_id(), 20) for _ in range(12)))
     await until(target.has(720), "the heir does the rest", 60)
     heir.terminate()
     assert await heir.wait() == 0
