@@ -17,7 +17,7 @@ MOST_IN_FLIGHT = 256
 _AGAIN_SECONDS = 0.2
 _LONGEST_TICK_SECONDS = 0.02
 _FINISH_SECONDS = 15.0
-_SHARES = {CREATE: 40, UPDATE: 20, START: 10, COMPLETE: 10, LIST: 20}
+_SHARES = {CREATE: 25, UPDATE: 20, START: 15, COMPLETE: 15, LIST: 25}
 """Of a hundred requests; a change without a task to change becomes a create."""
 _NEXT_STEPS = {START: "pending", COMPLETE: "in_progress"}
 
