@@ -14,6 +14,8 @@ from stack.trouble import Trouble
 NAME = "kafka"
 PROBE_GROUP = "stack-probe"
 _SECONDS = 20
+_KEPT = {"retention.ms": "-1"}
+"""A dead letter stays until an operator replays it: its key is parked for as long."""
 _MACHINE = (
     *("-Xms96m", "-Xmx256m", "-Xss512k", "-XX:MaxMetaspaceSize=128m", "-XX:+UseSerialGC"),
     # Only the quick compiler: starts with a third of the CPU, and a broker's work is system calls.
@@ -141,7 +143,11 @@ def make_topics(client: AdminClient, wanted: Mapping[str, int]) -> None:
                 f"topic {name} has {len(topic.partitions)} partitions, services.toml says {wanted[name]}",
                 advice="`make reset` (keys would change partitions and lose their order), or mend services.toml",
             )
-    missing = [NewTopic(name, partitions, 1) for name, partitions in wanted.items() if name not in there]
+    missing = [
+        NewTopic(name, partitions, 1, config=_KEPT if name.endswith(".dlq") else {})
+        for name, partitions in wanted.items()
+        if name not in there
+    ]
     if not missing:
         return
     for name, made in client.create_topics(missing, operation_timeout=_SECONDS).items():
