@@ -23,6 +23,8 @@ How it was measured:
 - Closed loop from one generator process on the same cores; the same generator for every gRPC row, a bare HTTP/1.1
   client for REST and FastAPI. All cases take turns in every round, in an order that turns; figures are medians over the
   rounds, with the least and the most in brackets. Throughput moves with the machine's load: compare ratios, CPU first.
+- Audit and realtime are stopped during these rounds: neither the ceiling nor FastAPI has anybody who consumes its
+  events. Delivery to them is measured below.
 - CPU is user and system time of the serving process with all its threads, in milliseconds per successful request. For
   todo it includes the relay in the same process, counted until the outbox is empty. The rows through Envoy show todo's
   CPU too; Envoy's own and that of Postgres have their columns. "to ceiling" is the ratio of the medians of CPU per

@@ -81,7 +81,6 @@ class Bench:
             for in_flight in plan.in_flight:
                 for case in turned:
                     self.samples[case, in_flight].append(self._measure(case, in_flight, plan))
-                    self._wait_for("the audit log", self._audited)
             self._dataset.tidy()
 
     def rows(self) -> list[Row]:
@@ -97,6 +96,10 @@ class Bench:
                 self.samples.items(), key=lambda item: (all_cases().index(item[0][0]), item[0][1])
             )
         ]
+
+    def wait_for_audit(self) -> None:
+        """Returns when the audit log has caught up with every create of the rounds."""
+        self._wait_for("the audit log", lambda: self._dataset.audited(self._creator.user_id) >= self._created_by_todo)
 
     def check(self) -> None:
         """Adds to `failures` when the database does not hold exactly the creates that were answered with success."""
@@ -127,10 +130,6 @@ class Bench:
             self._created += outcome.succeeded
             self._created_by_todo += outcome.succeeded if case.server == "todo" else 0
         return outcome
-
-    def _audited(self) -> bool:
-        """Whether the consumers have caught up, so that the next case has the cores for itself."""
-        return self._dataset.audited(self._creator.user_id) >= self._created_by_todo
 
     def _wait_for(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _SETTLE_SECONDS
