@@ -5,10 +5,11 @@ One statement needs no transaction: it commits by itself. More than one statemen
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Answer = TypeVar("Answer")
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _RACES = 8
 """Lost races after which a decision is given up: eight writers in turn on one row."""
@@ -27,6 +29,12 @@ _PROBE_SECONDS = 0.1
 _WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 _CHECKOUT_SECONDS = 2.0
+
+
+def rows_as(kind: type[Row]) -> Callable[[Any], Callable[[Sequence[Any]], Row]]:
+    """Row factory: rows as instances of a NamedTuple, made without a call of Python; `args_row` makes one for each."""
+    make = cast(Callable[[Sequence[Any]], Row], partial(tuple.__new__, kind))
+    return lambda _cursor: make
 
 
 class LostRace(Exception):  # noqa: N818 (not an error: the decision is made again)
@@ -41,6 +49,7 @@ class Database:
         self._url = url
         self._revision = revision
         self._connections = connections
+        self._turns = asyncio.Semaphore(connections)
         self._options = f"-c statement_timeout={statement_timeout_ms}"
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._recovery: asyncio.Task[None] | None = None
@@ -97,6 +106,38 @@ class Database:
         if self._pool is None:
             raise PartUnavailable("database")
         return self._pool
+
+    async def take(self, pool: AsyncConnectionPool[Connection]) -> Connection:
+        """A connection of the pool, when it is the caller's turn; raises PartUnavailable, Overloaded."""
+        if self._turns.locked():
+            # Callers wait here and not in the pool, where each that waits costs a task and a timer.
+            try:
+                async with asyncio.timeout(_CHECKOUT_SECONDS):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise Overloaded(retry_after=0.5) from None
+        else:
+            await self._turns.acquire()
+        try:
+            return await pool.getconn(_CHECKOUT_SECONDS)
+        except BaseException as error:
+            self._turns.release()
+            if isinstance(error, PoolClosed):
+                raise PartUnavailable("database") from None
+            if isinstance(error, (PoolTimeout, TooManyRequests)):
+                raise Overloaded(retry_after=0.5) from None
+            raise
+
+    async def give_back(
+        self, pool: AsyncConnectionPool[Connection], connection: Connection, error: BaseException | None
+    ) -> None:
+        """Ends the caller's turn. error: what its statements ended with."""
+        broken = connection.broken
+        try:
+            await pool.putconn(connection)
+        finally:
+            self._turns.release()
+        self.noticed(pool, error, broken=broken)
 
     def noticed(self, pool: AsyncConnectionPool[Connection], error: BaseException | None, *, broken: bool) -> None:
         """Replaces the pool, once, when a statement ended because the server went away."""
@@ -185,20 +226,13 @@ class _Checkout:
 
     async def __aenter__(self) -> Connection:
         self._pool = self._database.pool()
-        try:
-            self._connection = await self._pool.getconn(_CHECKOUT_SECONDS)
-        except PoolClosed:
-            raise PartUnavailable("database") from None
-        except (PoolTimeout, TooManyRequests):
-            raise Overloaded(retry_after=0.5) from None
+        self._connection = await self._database.take(self._pool)
         return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        broken = self._connection.broken
-        await self._pool.putconn(self._connection)
-        self._database.noticed(self._pool, error, broken=broken)
+        await self._database.give_back(self._pool, self._connection, error)
 
 
 def _went_away(error: psycopg.OperationalError) -> bool:

@@ -162,10 +162,13 @@ _REMEMBER = (
 
 
 @lru_cache(maxsize=512)
-def _statement(sql: str, events: int, remember: bool) -> str:
-    """The write as a CTE; the last statement's row count tells whether it changed anything."""
+def _statement(sql: str, events: int, remember: bool) -> bytes:
+    """The write as a CTE; the last statement's row count tells whether it changed anything.
+
+    Bytes, because the driver would encode and hash a text of this length each time.
+    """
     if not events and not remember:
-        return sql
+        return sql.encode()
     ctes = [f"changed AS ({sql})"]
     if remember and events:
         ctes.append(f"remembered AS ({_REMEMBER})")
@@ -175,7 +178,7 @@ def _statement(sql: str, events: int, remember: bool) -> str:
         last = _MANY + " WHERE EXISTS (SELECT FROM changed) ORDER BY place"
     else:
         last = _REMEMBER
-    return f"WITH {', '.join(ctes)} {last}"
+    return f"WITH {', '.join(ctes)} {last}".encode()
 
 
 def _remembered(reply: Reply) -> dict[str, Any]:

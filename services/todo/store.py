@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from psycopg.rows import args_row
-
 from mesh import outbox
 from mesh.clock import to_datetime
-from mesh.db import Connection
+from mesh.db import Connection, rows_as
 from mesh.outbox import Effect
 from mesh.pagination import Key, Page
 from services.todo.errors import TaskNotFound
@@ -21,6 +19,8 @@ COLUMNS = ", ".join(
     for name in Task._fields
 )
 """Ids as text and instants as microseconds, made by Postgres: a third less CPU for a list than making objects here."""
+
+_TASKS = rows_as(Task)
 
 _KEYS = {
     Order.CREATED_DESC: ("created_at", "DESC", "<"),
@@ -65,7 +65,7 @@ async def insert_tasks(connection: Connection, tasks: Sequence[Task], effect: Ef
 
 async def get_task(connection: Connection, user_id: str, task_id: str) -> Task:
     """Reads one task, also a deleted one until its time is up; raises TaskNotFound."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(Task))
+    cursor = connection.cursor(binary=True, row_factory=_TASKS)
     await cursor.execute(
         f"SELECT {COLUMNS} FROM tasks WHERE user_id = %s::uuid AND id = %s::uuid"
         " AND (purge_at IS NULL OR purge_at > now())",
@@ -91,7 +91,7 @@ async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page:
     if page.after is not None:
         instant, values["after_id"] = page.after
         values["after"] = "infinity" if instant is None else to_datetime(int(instant))
-    cursor = connection.cursor(binary=True, row_factory=args_row(Task))
+    cursor = connection.cursor(binary=True, row_factory=_TASKS)
     await cursor.execute(_list(chosen.order, chosen.show_deleted, frozenset(values)), values)
     return await cursor.fetchall()
 
