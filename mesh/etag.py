@@ -1,8 +1,11 @@
 """Etags: the version of a row, in a form that clients do not calculate with."""
 
+from functools import lru_cache
+
 from mesh.errors import VersionConflict
 
 
+@lru_cache(maxsize=4096)
 def etag(version: int) -> str:
     """The etag of a version, such as `"v7"` without the quotes."""
     return f"v{version}"

@@ -42,23 +42,27 @@ _ORDER_FROM_PB = {
 
 def fill_pb(message: task_pb2.Task, task: Task) -> None:
     """Fills a message in place: lists are made without a second object for each task."""
-    message.id, message.title, message.is_recurring = task.id, task.title, task.is_recurring
-    message.state, message.etag = _STATE_TO_PB[task.status], etag(task.version)
-    if task.description is not None:
-        message.description = task.description
-    if task.recurrence_schedule is not None:
-        message.recurrence_schedule = _SCHEDULE_TO_PB[task.recurrence_schedule]
-    clock.put(message.create_time, task.created_at)
-    clock.put(message.update_time, task.updated_at)
-    if task.due_date is not None:
-        clock.put(message.due_time, task.due_date)
-    if task.reminder_time is not None:
-        clock.put(message.reminder_time, task.reminder_time)
-    if task.completed_at is not None:
-        clock.put(message.complete_time, task.completed_at)
-    if task.deleted_at is not None:
-        clock.put(message.delete_time, task.deleted_at)
-        clock.put(message.purge_time, task.purge_at)
+    (
+        message.id, _, message.title, description, status, due, reminder, recurring, schedule,
+        created, updated, completed, deleted, purge, version,
+    ) = task  # fmt: skip
+    message.state, message.etag = _STATE_TO_PB[status], etag(version)
+    if description is not None:
+        message.description = description
+    if recurring:
+        message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
+    put = clock.put
+    put(message.create_time, created)
+    put(message.update_time, updated)
+    if due is not None:
+        put(message.due_time, due)
+    if reminder is not None:
+        put(message.reminder_time, reminder)
+    if completed is not None:
+        put(message.complete_time, completed)
+    if deleted is not None:
+        put(message.delete_time, deleted)
+        put(message.purge_time, purge)
 
 
 def task_to_pb(task: Task) -> task_pb2.Task:
