@@ -98,8 +98,9 @@ class Revocations:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("revocations: lost Redis: %s", error)
+            except Exception as error:  # a replica that follows no more would serve no more
+                expected = isinstance(error, RedisError | OSError)  # OSError: also time-outs
+                log.warning("revocations: lost Redis: %s", error, exc_info=None if expected else error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self) -> None:

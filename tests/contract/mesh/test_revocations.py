@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from mesh import revocations
 from mesh.revocations import KEY, Revocations, push, session_member, user_member
@@ -65,6 +67,25 @@ async def test_a_connection_that_redis_itself_ends_loses_no_session(known: Revoc
     await auth.zadd(KEY, {session_member("s1"): time.time() + 60})
     await auth.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     await until(lambda: known.ready and known.ended("ada", "s1", NOW), "the session is refused", seconds=2)
+
+
+async def test_the_strangest_error_of_the_client_is_outlived(valkey: str) -> None:
+    class Stumbling(Redis):
+        """uvloop fails with a RuntimeError when a connection ends right after it was made."""
+
+        stumbles = 1
+
+        def pubsub(self, **options: Any) -> PubSub:
+            if self.stumbles:
+                self.stumbles -= 1
+                raise RuntimeError("unable to perform operation: the handler is closed")
+            return super().pubsub(**options)
+
+    async with Stumbling.from_url(valkey, decode_responses=True) as redis:
+        replica = Revocations(redis)
+        replica.start()
+        await until(lambda: replica.ready, "Redis is heard", seconds=5)
+        await replica.close()
 
 
 async def test_a_watcher_is_told_once_the_session_or_all_of_its_user_ended(known: Revocations, auth: Redis) -> None:
