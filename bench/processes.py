@@ -35,6 +35,25 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+class Neighbours:
+    """What other programs use of the machine from now on."""
+
+    def __init__(self, stack: int) -> None:
+        """stack: pid of the supervisor; its family and this process's are ours."""
+        self._ours = (stack, os.getpid())
+        self._began = self._now()
+
+    def share(self) -> float:
+        """Of the CPU of all cores."""
+        busy, every, ours = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        return max(0.0, (busy - ours) / every)
+
+    def _now(self) -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        every = sum(times[:8])  # what follows is contained in these
+        return every - times.idle - times.iowait, every, sum(map(cpu_seconds, self._ours))
+
+
 class Module:
     """A module of this repository, run as a process on one port."""
 

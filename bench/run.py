@@ -21,7 +21,7 @@ from bench.dataset import Dataset
 from bench.machine_facts import facts
 from bench.processes import Generator, Module
 from bench.startup import Memory, StartUp, memory_of, timed_start, timed_stop
-from bench.throughput import Bench, Round, Row
+from bench.throughput import Bench, Round
 from stack.database import MAIN
 from stack.interrupts import raise_on_every_end
 from stack.layout import LOOPBACK, RUN, Ports, State
@@ -55,7 +55,7 @@ QUICK = Plan(
 )
 FULL = Plan(
     quick=False,
-    rounds=(*(Round((1, 16, 64), 2, 0.5),) * 3, *(Round((16,), 2, 0.5),) * 6),
+    rounds=(*(Round((1, 16, 64), 2, 0.5, tries=3),) * 3, *(Round((16,), 2, 0.5, tries=3),) * 6),
     delivery_seconds=20,
     drained_events=100_000,
 )
@@ -88,7 +88,7 @@ class Session:
             dataset = Dataset(self._machine.cluster.administrator_url(MAIN))
             stack.callback(dataset.close)
             machine = facts(dataset.server_version())
-            rows, failures, deliveries, memory = self._under_load(dataset)
+            bench, deliveries, memory = self._under_load(dataset)
             say("relay")
             drained = drain.measure(self._machine, dataset, self._plan.drained_events)
             say(f"{drained.per_second:,.0f} events a second; stopping the stack")
@@ -96,9 +96,19 @@ class Session:
             down = timed_stop(self._machine)
         start_up = StartUp(cold, warm, down, memory)
         spans = sum(json.loads(self._sink_file.read_text()).values())
-        return report.Findings(machine, self._plan.quick, rows, deliveries, drained, start_up, failures, spans)
+        return report.Findings(
+            machine,
+            self._plan.quick,
+            bench.rows(),
+            deliveries,
+            drained,
+            start_up,
+            bench.failures,
+            spans,
+            bench.others(),
+        )
 
-    def _under_load(self, dataset: Dataset) -> tuple[list[Row], list[str], list[delivery.Delivery], list[Memory]]:
+    def _under_load(self, dataset: Dataset) -> tuple[Bench, list[delivery.Delivery], list[Memory]]:
         gateway = self._machine.gateway_url
         creator, lister = Account(gateway), Account(gateway)
         dataset.seed(lister.user_id)
@@ -106,6 +116,7 @@ class Session:
 
             def pids() -> dict[str, int]:
                 own = {"ceiling": ceiling.pid, "fastapi": fastapi.pid, "todo": self._machine.pid("todo-0")}
+                own["stack"] = self._machine.supervisor.pid or 0
                 return {**own, **{name: self._machine.pid(name) for name in ("gateway", "postgres")}}
 
             bench = Bench(generator, dataset, self._addresses(), pids, creator, lister)
@@ -123,7 +134,7 @@ class Session:
             PACES,
             self._plan.delivery_seconds,
         )
-        return bench.rows(), bench.failures, deliveries, memory_of(self._machine)
+        return bench, deliveries, memory_of(self._machine)
 
     def _start_consumers(self) -> None:
         for name in drain.CONSUMERS:
