@@ -33,6 +33,8 @@ class Ordeal:
     leavers: Sequence[User]
     """Users with sessions of their own, who sign out in the end."""
     outages: list[Outage] = field(default_factory=list)
+    unwell: list[str] = field(default_factory=list)
+    """Programs that do not work a while after the last fault; the gateway, when it holds a replica for away."""
     rollings: list[Rolling] = field(default_factory=list)
     logout: Promise | None = None
 
@@ -40,9 +42,13 @@ class Ordeal:
         """Strikes, restarts, signs out. Raises Trouble when something does not come back."""
         await self._strike()
         await asyncio.sleep(self.plan.rest_seconds)
+        self.unwell = await asyncio.to_thread(self._ask_everybody)
         await self._restart(load)
         leavers = [await self.accounts.sign_in(user) for user in self.leavers]
         self.logout = await logout.prove(self.machine, self.accounts, leavers)
+
+    def _ask_everybody(self) -> list[str]:
+        return [name for name in self.machine.programs if not self.machine.healthy(name)]
 
     async def _strike(self) -> None:
         await asyncio.sleep(self.plan.calm_seconds)

@@ -29,7 +29,7 @@ class Promise:
 def show(promise: Promise) -> None:
     """Prints a promise, and the first of what stands against it."""
     mark = colour("✓", GREEN) if promise.holds else colour("✗", RED)
-    print(f"  {mark} {promise.name:<76} {promise.figure}", flush=True)
+    print(f"  {mark} {promise.name:<80} {promise.figure}", flush=True)
     for complaint in promise.complaints[:_SHOWN_COMPLAINTS]:
         print(colour(f"      {complaint}", RED))
     if (more := len(promise.complaints) - _SHOWN_COMPLAINTS) > 0:

@@ -45,10 +45,10 @@ def _answers(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
     ]
     outages = ordeal.outages
     slowest = max(outages, key=lambda outage: outage.seconds)
-    yield Promise(
-        "everything that was killed came back by itself",
-        f"{len(outages)} of {len(outages)}, the slowest {slowest.name} after {slowest.seconds:.1f} s",
-        True,
+    yield Promise.unless(
+        [f"{name} does not work, though everything is back" for name in ordeal.unwell],
+        "everything that was killed came back, and everybody recovered from its absence",
+        f"{len(outages)} faults, the slowest to come back {slowest.name} after {slowest.seconds:.1f} s",
     )
     counts = Counter(attempt.code for attempt in attempts)
     yield Promise.unless(
