@@ -12,8 +12,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import psutil
-
 from bench import delivery, drain, report
 from bench.accounts import Account
 from bench.cases import Addresses
@@ -24,14 +22,15 @@ from bench.startup import Memory, StartUp, memory_of, timed_start, timed_stop
 from bench.throughput import Bench, Round
 from stack.database import MAIN
 from stack.interrupts import raise_on_every_end
-from stack.layout import LOOPBACK, RUN, Ports, State
+from stack.layout import LOOPBACK, RUN, State
 from stack.machine import Machine
+from stack.preflight import claim_ports
 from stack.trouble import run_command
 
 FOLDER = RUN / "bench"
-STATE = RUN / "bench-stack"
-_PORT_BASES = range(28000, 32000, 200)
-_CEILING, _FASTAPI, _SINK = 150, 151, 152
+STATES = RUN / "bench-stack"
+"""A folder for each run, named by its ports: two runs at once do not meet."""
+_CEILING, _FASTAPI, _SINK = 140, 141, 142
 """Offsets of the ports of the benchmark's own processes."""
 _UNLIMITED = "1000000 then 1000000/s"
 PACES = (100, 300)
@@ -66,17 +65,19 @@ class Session:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ports = next(filter(_free, map(Ports, _PORT_BASES)))
+        self._ports, self._claim = claim_ports()
         rates = {f"FOCUSMESH_GATEWAY_RATE_{kind}": _UNLIMITED for kind in ("ADDRESS", "CREDENTIAL", "READ", "WRITE")}
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._own(_SINK)}"}
-        self._machine = Machine(State(STATE), self._ports, environment={**rates, **endpoint})
-        self._sink_file = FOLDER / "spans.json"
+        self._state = State(STATES / str(self._ports.base))
+        self._machine = Machine(self._state, self._ports, environment={**rates, **endpoint})
+        self._sink_file = self._state.folder / "spans.json"
 
     def run(self) -> report.Findings:
-        """Measures everything; whatever happens, nothing is left running."""
-        shutil.rmtree(STATE, ignore_errors=True)
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        """Measures everything; whatever happens, nothing is left running. The folder of a failed run is kept."""
+        shutil.rmtree(self._state.folder, ignore_errors=True)
+        self._state.folder.mkdir(parents=True)
         with ExitStack() as stack:
+            stack.enter_context(self._claim)
             stack.enter_context(self._sink())
             stack.callback(self._machine.stop)
             say("starting the stack on an empty folder")
@@ -96,6 +97,7 @@ class Session:
             down = timed_stop(self._machine)
         start_up = StartUp(cold, warm, down, memory)
         spans = sum(json.loads(self._sink_file.read_text()).values())
+        shutil.rmtree(self._state.folder)
         return report.Findings(
             machine,
             self._plan.quick,
@@ -151,12 +153,12 @@ class Session:
 
     def _sink(self) -> Module:
         arguments = (self._own(_SINK), str(self._sink_file))
-        return Module("bench.sink", arguments, self._ports.base + _SINK, FOLDER / "sink.log")
+        return Module("bench.sink", arguments, self._ports.base + _SINK, self._state.folder / "sink.log")
 
     def _ceiling(self) -> Module:
         url = self._machine.cluster.runtime_url("todo")
         port = self._ports.base + _CEILING
-        return Module("bench.ceiling", (url, self._own(_CEILING)), port, FOLDER / "ceiling.log")
+        return Module("bench.ceiling", (url, self._own(_CEILING)), port, self._state.folder / "ceiling.log")
 
     def _fastapi(self) -> Module:
         port = self._ports.base + _FASTAPI
@@ -166,13 +168,7 @@ class Session:
             "PORT": str(port),
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._own(_SINK)}",
         }
-        return Module("bench.fastapi_app", (), port, FOLDER / "fastapi.log", told)
-
-
-def _free(ports: Ports) -> bool:
-    """Whether nobody listens near this base; two runs, and a running stack, do not meet."""
-    taken = {connection.laddr.port for connection in psutil.net_connections("tcp") if connection.laddr}
-    return taken.isdisjoint(range(ports.base, ports.base + _PORT_BASES.step))
+        return Module("bench.fastapi_app", (), port, self._state.folder / "fastapi.log", told)
 
 
 def say(what: str) -> None:
