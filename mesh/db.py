@@ -15,7 +15,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from mesh import migrate
-from mesh.errors import Overloaded, PartUnavailable, Refusal
+from mesh.errors import Overloaded, PartUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -161,8 +161,8 @@ class Database:
                     await connection.execute("SELECT 1")
             except TimeoutError:
                 self._replace(pool, TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s"))
-            except (psycopg.Error, Refusal):
-                pass  # noticed already, or all connections are busy
+            except Exception as error:  # noqa: BLE001 (as above; noticed already, or all connections are busy)
+                log.debug("database watch: %s", error)
 
     def _recover(self) -> None:
         stale, self._pool = self._pool, None
@@ -201,9 +201,9 @@ class Database:
             if found < self._revision:
                 return f"its schema is at revision {found or 'none'}, behind {self._revision}; run the migrations"
             await pool.open(wait=True, timeout=5)
-        except (psycopg.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError too; who stops trying never recovers)
             await pool.close(timeout=0)
-            return str(error)
+            return f"{type(error).__name__}: {error}"
         except BaseException:
             await pool.close(timeout=0)
             raise

@@ -192,12 +192,12 @@ class PublishedKeys:
         """Replaces the keys; keeps the old ones when auth does not answer."""
         try:
             answer = await self._stub.GetJwks(key_service_pb2.GetJwksRequest(), timeout=2)
-        except grpc.aio.AioRpcError as error:
-            log.debug("jwks: %s", error.code().name)
+            self._keys = {key.kid: public_key(key.x) for key in answer.keys if key.crv == "Ed25519"}
+        except (grpc.aio.AioRpcError, ValueError) as error:
+            log.debug("jwks: %s", error)
             return False
         finally:
             self._asked = time.monotonic()
-        self._keys = {key.kid: public_key(key.x) for key in answer.keys if key.crv == "Ed25519"}
         return self.ready
 
 
