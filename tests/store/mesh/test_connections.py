@@ -1,0 +1,75 @@
+"""Connections are few: who finds none free waits for its turn, not for ever, and never takes another's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+
+from mesh import db as db_module
+from mesh.db import Database, rows_as
+from mesh.errors import Overloaded
+from mesh.migrate import head
+from tests.patience import until
+
+
+class Pair(NamedTuple):
+    """A row."""
+
+    number: int
+    text: str
+
+
+@pytest.fixture
+async def single(todo_url: str) -> AsyncIterator[Database]:
+    """A database with one connection."""
+    database = Database(todo_url, revision=head("todo"), connections=1)
+    database.start()
+    await until(lambda: database.ready, "the database answers")
+    yield database
+    await database.close()
+
+
+async def one_of(database: Database, number: int) -> int:
+    async with database.connection() as connection:
+        row = await (await connection.execute("SELECT %s::int", (number,))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_many_callers_share_one_connection(single: Database) -> None:
+    assert await asyncio.gather(*(one_of(single, number) for number in range(50))) == list(range(50))
+
+
+async def test_who_waits_too_long_is_told_to_come_back(single: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db_module, "_CHECKOUT_SECONDS", 0.05)
+    async with single.connection():
+        with pytest.raises(Overloaded):
+            await one_of(single, 1)
+    assert await one_of(single, 2) == 2
+
+
+async def test_who_gives_up_waiting_takes_nobodys_turn(single: Database) -> None:
+    async with single.connection():
+        waiting = [asyncio.create_task(one_of(single, number)) for number in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        waiting[1].cancel()
+    assert await waiting[2] == 2
+    assert await one_of(single, 3) == 3
+
+
+async def test_a_failed_statement_gives_its_connection_back(single: Database) -> None:
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            async with single.connection():
+                raise ZeroDivisionError
+    assert await one_of(single, 4) == 4
+
+
+async def test_rows_are_instances_of_what_was_asked_for(single: Database) -> None:
+    async with single.connection() as connection:
+        cursor = await connection.cursor(row_factory=rows_as(Pair)).execute("SELECT 7, 'seven'")
+        assert await cursor.fetchall() == [Pair(7, "seven")]
+        [row] = await (await cursor.execute("SELECT 8, 'eight'")).fetchall()
+        assert (type(row), row.text) == (Pair, "eight")

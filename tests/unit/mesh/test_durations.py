@@ -1,0 +1,61 @@
+"""Durations of calls are counted in buckets, and go out with what the SDK measured."""
+
+from typing import Any
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import Resource
+
+from mesh.durations import BOUNDS, Durations, Exporter
+
+
+class Kept(MetricExporter):
+    """Keeps what it is to send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exported: list[MetricsData] = []
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
+        self.exported.append(metrics_data)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        pass
+
+
+def test_a_call_is_counted_in_the_bucket_of_its_duration() -> None:
+    durations = Durations({"rpc.method": "GetTask"})
+    for seconds in (0.0005, BOUNDS[0], 0.003, 60.0):
+        durations.record(seconds)
+    point = durations.point(began=1, now=2)
+    assert point.count == 4
+    assert list(point.bucket_counts) == [2, 0, 1, *[0] * (len(BOUNDS) - 3), 1]
+    assert (point.min, point.max, point.sum) == (0.0005, 60.0, 0.0005 + BOUNDS[0] + 0.003 + 60.0)
+
+
+def test_the_histogram_leaves_with_the_metrics_of_the_sdk() -> None:
+    durations, kept = Durations({"rpc.method": "GetTask"}), Kept()
+    durations.record(0.003)
+    reader = PeriodicExportingMetricReader(Exporter("calls", [durations], Resource.create({}), kept))
+    provider = MeterProvider([reader])
+    provider.get_meter("test").create_counter("others").add(1)
+    reader.collect()
+    provider.shutdown()
+    sent = [
+        metric
+        for resource in kept.exported[0].resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
+    assert {"calls", "others"} <= {metric.name for metric in sent}
+    [histogram] = [metric for metric in sent if metric.name == "calls"]
+    assert [point.count for point in histogram.data.data_points] == [1]
