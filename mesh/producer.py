@@ -1,14 +1,13 @@
-"""Publishing to Kafka: librdkafka's producer, owned by one thread.
+"""Publishing to Kafka: librdkafka's producer, called on the event loop and never waited for there.
 
-The thread sends what is queued, waits until all of it is acknowledged, and sends what came meanwhile: under load calls
-share a round trip, and a lone call waits for nobody. Acknowledgements are counted in the thread, not awaited singly.
+librdkafka has threads of its own, and none of its calls here blocks. It gives every acknowledgement to Python by
+itself, holding the interpreter's lock; a thread that waited for them would fight the event loop for that lock once
+a message, up to 5 ms each time. So the loop itself fetches what came, a millisecond or more apart.
 """
 
 import asyncio
 import contextlib
 import logging
-import queue
-import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +25,11 @@ DEADLINE = 5.0
 """Seconds after which a publication is given up; half of the relay's lease."""
 _QUIET_SECONDS = 10.0
 _IDLE_SECONDS = 1.0
-_FULL_QUEUE_SECONDS = 0.05
+_FULL_QUEUE_SECONDS = 0.01
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between two looks for acknowledgements."""
+_AT_ONCE = 500
+"""Messages that are produced before other work has its turn: about 3 ms."""
 
 _round_trip = meter.create_histogram(
     "focusmesh.producer.acknowledgement", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
@@ -73,7 +76,7 @@ class Producer:
         self._settings = client_settings(bootstrap, options, name) | {
             "enable.idempotence": True,
             "acks": "all",
-            "linger.ms": 5,
+            "linger.ms": 1,
             "compression.type": "lz4",
             "message.timeout.ms": 0,
             # A refused message must not be overtaken by a later one of its key that is already on the way.
@@ -81,8 +84,9 @@ class Producer:
             # A topic that does not exist is told before the deadline, not after half a minute.
             "topic.metadata.propagation.max.ms": 2000,
         }
-        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._client: confluent_kafka.Producer | None = None
+        self._turn = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -90,98 +94,92 @@ class Producer:
         return True
 
     def start(self) -> None:
-        """Starts the thread; it connects with the first message."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="kafka producer", daemon=True)
-            self._thread.start()
+        """Allows publishing; it connects with the first message."""
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="kafka producer watch")
 
     async def publish(self, messages: Sequence[Outgoing], deadline: float = DEADLINE) -> list[KafkaError | None]:
-        """Sends in order; returns for each message None, or why the broker will never take it.
+        """Sends in order, one call after the other; returns for each message None, or why the broker never takes it.
 
         After a refused message the later ones of its key are not sent, and carry the same error. Raises Undelivered
         when not everything was acknowledged within `deadline` seconds.
         """
-        if self._thread is None:
+        if self._watching is None:
             raise Undelivered("the producer does not run")
-        loop = asyncio.get_running_loop()
-        started = time.monotonic()
-        batch = _Batch(messages, started + deadline, loop.create_future(), loop)
-        self._queue.put(batch)
-        outcome = await batch.future
+        batch, started = _Batch(messages), time.monotonic()
+        try:
+            async with asyncio.timeout(deadline), self._turn:
+                await self._send(batch)
+        except TimeoutError:
+            raise Undelivered(
+                f"Kafka did not acknowledge {batch.missing} of {len(messages)} messages in time"
+            ) from None
         _round_trip.record(time.monotonic() - started)
-        return outcome
+        return batch.outcome
 
     async def close(self) -> None:
-        """Sends what is queued and ends the thread; idempotent."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(thread.join)
+        """Lets the call that runs end, and disconnects; idempotent."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+        async with self._turn:
+            if self._client is not None:
+                await asyncio.to_thread(_end, self._client)
+                self._client = None
 
-    def _run(self) -> None:
-        client: confluent_kafka.Producer | None = None
-        closing = False
-        while not closing:
-            try:
-                first = self._queue.get(timeout=_IDLE_SECONDS)
-            except queue.Empty:
-                if client is not None and not _is_alive(client):
-                    client = None
-                continue
-            batches, closing = self._and_what_else_is_there(first)
-            if not batches:
-                continue
-            if client is None:
-                client = confluent_kafka.Producer(self._settings)
-            if not _send(client, batches):
-                _discard(client)
-                client = None
+    async def _send(self, batch: "_Batch") -> None:
+        if self._client is None:
+            self._client = confluent_kafka.Producer(self._settings)
+        healthy = False
+        try:
+            await batch.produce(self._client)
+            healthy = await batch.acknowledged(self._client)
+        finally:
+            if not healthy:
+                self._discard()
 
-    def _and_what_else_is_there(self, first: "_Batch | None") -> "tuple[list[_Batch], bool]":
-        batches: list[_Batch] = []
-        item = first
-        while item is not None:
-            batches.append(item)
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batches, False
-        return batches, True
+    def _discard(self) -> None:
+        """Drops the client and what is on its way: the caller is told, and sends it again through a fresh one.
+
+        In a thread, because librdkafka waits there for its own.
+        """
+        asyncio.get_running_loop().run_in_executor(None, _end, self._client)
+        self._client = None
+
+    async def _watch(self) -> None:
+        """Lets an idle client tell its errors, which would gather in its memory."""
+        while True:
+            await asyncio.sleep(_IDLE_SECONDS)
+            async with self._turn:
+                if self._client is not None and not _hear(self._client):
+                    self._discard()
 
 
 class _Batch:
     """The messages of one call on their way."""
 
-    def __init__(
-        self,
-        messages: Sequence[Outgoing],
-        deadline: float,
-        future: "asyncio.Future[list[KafkaError | None]]",
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, messages: Sequence[Outgoing]) -> None:
         self.messages = messages
-        self.deadline = deadline
-        self.future = future
-        self.loop = loop
         self.missing = len(messages)
         self.outcome: list[KafkaError | None] = [None] * len(messages)
 
-    def produce(self, client: confluent_kafka.Producer) -> None:
+    async def produce(self, client: confluent_kafka.Producer) -> None:
+        """Hands all messages to librdkafka."""
         refused: dict[str | bytes | None, KafkaError] = {}
         for index, message in enumerate(self.messages):
+            if index % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
             if message.key in refused:
                 self.acknowledge(index, refused[message.key])
                 continue
             try:
-                self._produce_one(client, index, message)
+                await self._produce_one(client, index, message)
             except KafkaException as failure:
                 refused[message.key] = cast(KafkaError, failure.args[0])
                 self.acknowledge(index, refused[message.key])
-            except TimeoutError:
-                return
 
-    def _produce_one(self, client: confluent_kafka.Producer, index: int, message: Outgoing) -> None:
-        """Raises KafkaException when it can never be sent, TimeoutError when the local queue stays full."""
+    async def _produce_one(self, client: confluent_kafka.Producer, index: int, message: Outgoing) -> None:
+        """Raises KafkaException when it can never be sent."""
         while True:
             try:
                 client.produce(
@@ -192,84 +190,49 @@ class _Batch:
                     on_delivery=partial(self.acknowledge, index),
                 )
             except BufferError:
-                if time.monotonic() > self.deadline:
-                    raise TimeoutError from None
-                client.poll(_FULL_QUEUE_SECONDS)
+                await asyncio.sleep(_FULL_QUEUE_SECONDS)
+                client.poll(0)
             else:
                 return
 
+    async def acknowledged(self, client: confluent_kafka.Producer) -> bool:
+        """Waits for every acknowledgement; returns whether the client can go on.
+
+        A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
+        """
+        healthy, pause = True, _SHORTEST_PAUSE
+        while self.missing:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            healthy &= _hear(client)
+        return healthy and not any(error is not None and _is_fatal(error) for error in self.outcome)
+
     def acknowledge(self, index: int, error: KafkaError | None, _: object = None) -> None:
+        """What librdkafka calls."""
         self.missing -= 1
         self.outcome[index] = error
-
-    @property
-    def broke_the_client(self) -> bool:
-        return any(error is not None and _is_fatal(error) for error in self.outcome)
 
 
 def _is_fatal(error: KafkaError) -> bool:
     return error.fatal() or error.code() in (KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE)
 
 
-def _send(client: confluent_kafka.Producer, batches: Sequence[_Batch]) -> bool:
-    """Sends and answers the batches; returns whether the client can go on."""
-    healthy = False
-    try:
-        for batch in batches:
-            batch.produce(client)
-        healthy = _flush(client, min(batch.deadline for batch in batches))
-    except Exception:  # whoever waits must be answered, and the thread must live
-        log.exception("sending failed")
-    for batch in batches:
-        answer = _fail if batch.missing else _answer
-        try:
-            batch.loop.call_soon_threadsafe(answer, batch)
-        except RuntimeError:
-            log.debug("nobody waits for the answer any more: the event loop is closed")
-    return healthy and not any(batch.missing or batch.broke_the_client for batch in batches)
-
-
-def _flush(client: confluent_kafka.Producer, deadline: float) -> bool:
-    """Waits for every acknowledgement, without lingering; returns False when the client is broken for good.
-
-    A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
-    """
-    healthy = True
-    while (left := deadline - time.monotonic()) > 0 and len(client):
-        try:
-            client.flush(left)
-        except (KafkaException, SystemError) as error:
-            log.warning("a fresh Kafka client is needed: %s", error.__cause__ or error)
-            healthy = False
-    return healthy
-
-
-def _answer(batch: _Batch) -> None:
-    if not batch.future.done():
-        batch.future.set_result(batch.outcome)
-
-
-def _fail(batch: _Batch) -> None:
-    if not batch.future.done():
-        batch.future.set_exception(
-            Undelivered(f"Kafka did not acknowledge {batch.missing} of {len(batch.messages)} messages in time")
-        )
-
-
-def _is_alive(client: confluent_kafka.Producer) -> bool:
-    """Lets an idle client tell its errors."""
+def _hear(client: confluent_kafka.Producer) -> bool:
+    """Lets the client tell what came since; False when it is broken for good."""
     try:
         client.poll(0)
-    except (KafkaException, SystemError):
+    except (KafkaException, SystemError) as error:
+        log.warning("a fresh Kafka client is needed: %s", error.__cause__ or error)
         return False
     return True
 
 
-def _discard(client: confluent_kafka.Producer) -> None:
-    """Drops what is on its way: its callers were told, and send it again through a fresh client."""
+def _end(client: Any) -> None:
+    """Disconnects; blocks. client: its `close` is missing from the type stubs."""
     with contextlib.suppress(KafkaException, SystemError):
         client.purge(blocking=False)
         client.flush(0)
+        client.close()
 
 
 class _ErrorLog:

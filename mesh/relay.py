@@ -1,10 +1,10 @@
 """The relay: carries committed events from the outbox to Kafka, at least once, in order per key.
 
-Every replica runs one. A shard is published by whoever holds its advisory lock, in one transaction: lock, read,
-produce, wait for the acknowledgements, delete, commit. The shards that have rows share a transaction, because one for
-each costs a multiple of the CPU. A relay that dies or hangs loses its locks with the transaction, which Postgres ends
-after ten seconds at the latest. Rows are found by being there, never by a position: sequence numbers become visible
-out of order, and a relay that remembers the highest one skips those that commit late.
+Every replica has one, and one of them publishes: the one whose database session holds the service's advisory lock. A
+pass reads what waits, produces, waits for the acknowledgements, deletes. A relay that dies loses the lock with its
+session; the session of one that hangs is ended by Postgres after ten seconds. Rows are found by being there, never by a
+position: sequence numbers become visible out of order, and a relay that remembers the highest one skips those that
+commit late.
 """
 
 import asyncio
@@ -27,13 +27,14 @@ from mesh.telemetry import meter
 
 log = logging.getLogger(__name__)
 
+_SHARDS = list(range(SHARDS))
 _LEASE_MS = 10_000
 _MOST_BYTES = 4 * 1024 * 1024
 """Of a shard in one pass; a single event may exceed it by its own size."""
 _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS = 0.015
-"""Between two passes under load: a pass costs six round trips, however many events it publishes."""
+"""Between two passes under load: a pass costs two statements, however many events it publishes."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
@@ -45,10 +46,7 @@ _publish_latency = meter.create_histogram(
     "focusmesh.outbox.publish_latency", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
 )
 
-_LOCK = f"""
-    SELECT shard FROM generate_series(0, {SHARDS - 1}) AS shard
-    WHERE CASE WHEN EXISTS (SELECT FROM outbox WHERE outbox.shard = shard.shard)
-        THEN pg_try_advisory_xact_lock(%s, shard) ELSE false END"""
+_LOCK = "SELECT pg_try_advisory_lock(%s)"
 _TAKE = f"""
     SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
     FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
@@ -101,14 +99,23 @@ class Relay(Loop):
         self._lock = zlib.crc32(self._name.encode()) - 2**31
         self._batch = batch
         self._connection: Connection | None = None
+        self._leads = False
         self._limits = [batch] * SHARDS
         self._blocked: dict[str, _Block] = {}
         self._next_measure = 0.0
 
     async def run_once(self) -> int:
-        """Publishes a batch of every shard that has rows; returns how many events."""
+        """Publishes a batch of every shard that has rows, if this relay leads; returns how many events."""
         connection = await self._connected()
-        rows, errors = await self._publish(connection)
+        if not self._leads:
+            [[self._leads]] = await (await connection.execute(_LOCK, (self._lock,))).fetchall()
+        if not self._leads:
+            return 0
+        try:
+            rows, errors = await self._publish(connection)
+        except Undelivered:
+            await connection.close()  # gives the lock back: another replica may reach Kafka
+            raise
         for shard, found in groupby(zip(rows, errors, strict=True), key=lambda pair: pair[0].shard):
             self._learn(shard, list(found))
         # Not errors.count(None): a KafkaError that is compared with None leaves an exception behind.
@@ -119,6 +126,11 @@ class Relay(Loop):
         if time.monotonic() >= self._next_measure:
             await self._measure(connection)
         return delivered
+
+    def wake(self) -> None:
+        """Ends the wait of the relay that leads; another process's relay looks by itself."""
+        if self._leads:
+            super().wake()
 
     def rest(self, done: int) -> float:
         """A moment in which events gather, unless there are many already."""
@@ -143,19 +155,13 @@ class Relay(Loop):
             log.warning("relay stops with events left for the next one: %s", error)
 
     async def _publish(self, connection: Connection) -> tuple[list[_Row], list[KafkaError | None]]:
-        """One transaction; the rows that were found, and for each None or why Kafka refuses it."""
-        async with connection.transaction():
-            shards = [shard for (shard,) in await (await connection.execute(_LOCK, (self._lock,))).fetchall()]
-            if not shards:
-                return [], []
-            # A statement of its own: it must see what the lock's previous holder deleted.
-            limits = [self._limits[shard] for shard in shards]
-            taken = await connection.execute(_TAKE, (shards, limits, self._keys_to_pass_over()), binary=True)
-            rows = [_Row(*row) for row in await taken.fetchall()]
-            errors = await self._send(rows) if rows else []
-            delivered = [row.seq for row, error in zip(rows, errors, strict=True) if error is None]
-            if delivered:
-                await connection.execute(_DELETE, (delivered,))
+        """The rows that were found, and for each None or why Kafka refuses it."""
+        taken = await connection.execute(_TAKE, (_SHARDS, self._limits, self._keys_to_pass_over()), binary=True)
+        rows = [_Row(*row) for row in await taken.fetchall()]
+        errors = await self._send(rows) if rows else []
+        delivered = [row.seq for row, error in zip(rows, errors, strict=True) if error is None]
+        if delivered:
+            await connection.execute(_DELETE, (delivered,))
         return rows, errors
 
     async def _send(self, rows: Sequence[_Row]) -> list[KafkaError | None]:
@@ -210,13 +216,17 @@ class Relay(Loop):
         self._next_measure = time.monotonic() + _MEASURE_SECONDS
 
     async def _connected(self) -> Connection:
-        """The relay's own connection; one that broke is replaced."""
+        """The relay's own connection; one that broke is replaced, and the lock with it.
+
+        A crash of Postgres may bring the last deletions back: their events are sent again, and dropped by consumers.
+        """
         if self._connection is None or self._connection.closed:
+            self._leads = False
             self._connection = await psycopg.AsyncConnection.connect(
                 self._url,
                 autocommit=True,
                 connect_timeout=2,
                 application_name=self._name,
-                options=f"-c idle_in_transaction_session_timeout={_LEASE_MS}",
+                options=f"-c idle_session_timeout={_LEASE_MS} -c synchronous_commit=off",
             )
         return self._connection

@@ -58,7 +58,9 @@ async def test_an_event_reaches_every_topic_it_is_for(
         )
 
 
-async def test_replicas_share_the_work_and_keep_the_order(source: Source, new_relay: RunningRelay, kafka: str) -> None:
+async def test_of_several_replicas_one_publishes_and_keeps_the_order(
+    source: Source, new_relay: RunningRelay, kafka: str
+) -> None:
     relays = [new_relay() for _ in range(3)]
     for relay in relays:
         relay.start()
@@ -69,9 +71,7 @@ async def test_replicas_share_the_work_and_keep_the_order(source: Source, new_re
     assert len(found) == len(source.committed), "nothing was published twice"
 
 
-async def test_a_shard_in_another_relays_hands_is_left_alone(
-    source: Source, new_relay: RunningRelay, kafka: str
-) -> None:
+async def test_what_another_relay_publishes_is_left_alone(source: Source, new_relay: RunningRelay, kafka: str) -> None:
     both = asyncio.Barrier(2)
 
     class Slow(Producer):
@@ -155,12 +155,14 @@ async def test_a_relay_that_hangs_loses_its_lease(
     await hanging.wait()
     heir = new_relay()
     heir.start()
-    await until(source.all_published, "another relay takes the shard over", 10)
+    await until(source.all_published, "another relay takes over", 10)
     stuck.cancel()
     assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
 
 
-async def test_events_wait_while_kafka_is_away(source: Source, new_relay: RunningRelay, kafka: str) -> None:
+async def test_events_wait_while_kafka_is_away_and_a_relay_that_reaches_it_takes_over(
+    source: Source, new_relay: RunningRelay, kafka: str
+) -> None:
     away = Producer("127.0.0.1:9", name="away")
     away.publish = partial(away.publish, deadline=0.5)  # type: ignore[method-assign]
     away.start()
