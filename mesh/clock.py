@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -21,8 +22,8 @@ def now() -> int:
 def put(message: Timestamp, instant: int | None) -> None:
     """Sets a Timestamp field in place; None leaves it unset. Ten times cheaper than FromDatetime."""
     if instant is not None:
-        message.seconds, rest = divmod(instant, SECOND)
-        message.nanos = rest * 1000
+        message.seconds = instant // SECOND
+        message.nanos = instant % SECOND * 1000
 
 
 def of(message: Timestamp) -> int:
@@ -30,6 +31,7 @@ def of(message: Timestamp) -> int:
     return message.seconds * SECOND + message.nanos // 1000
 
 
+@lru_cache(maxsize=256)
 def to_datetime(instant: int) -> datetime:
-    """The same instant as an aware datetime; exact for every year."""
+    """The same instant as an aware datetime; exact for every year. Remembered: a write uses one up to five times."""
     return _EPOCH + timedelta(microseconds=instant)

@@ -8,7 +8,6 @@ A servicer is registered through a `Guard` in place of the server. A method with
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias, cast
 
@@ -101,7 +100,7 @@ class Guard:
         guarded = _Guarded(
             method,
             _answering(behaviour, streams_out),
-            _reading(handler.request_deserializer, streams_in),
+            _reading(method, streams_in),
             self._tokens,
             self._database,
             self._room,
@@ -192,9 +191,9 @@ class _Guarded:
             return stored
 
 
-def _reading(parse: Any, streams_in: bool) -> Callable[[Any], Any]:
+def _reading(method: MethodDescriptor, streams_in: bool) -> Callable[[Any], Any]:
     """What turns the bytes of a call into its request, or its requests."""
-    read = partial(validation.read, parse)
+    read = validation.reader(method.input_type)
     if not streams_in:
         return read
 

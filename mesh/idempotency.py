@@ -29,7 +29,7 @@ def fingerprint(request: Message) -> bytes:
         for name in secrets:
             open_part.ClearField(name)
         request = open_part
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=32).digest()
 
 
 def reply(user_id: str, method: str, request: Message, answer: Message) -> Reply | None:

@@ -210,4 +210,5 @@ def public_key(encoded: str) -> Ed25519PublicKey:
 
 
 def _digest(bearer: str | bytes) -> bytes:
-    return hashlib.sha256(bearer if isinstance(bearer, bytes) else bearer.encode()).digest()
+    # BLAKE2b, because OpenSSL looks SHA-256 up by its name in every call.
+    return hashlib.blake2b(bearer if isinstance(bearer, bytes) else bearer.encode(), digest_size=32).digest()

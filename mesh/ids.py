@@ -6,7 +6,7 @@ import time
 
 def new_id() -> str:
     """A new UUIDv7 as text: 48 bits of milliseconds, 74 bits of chance."""
-    chance = int.from_bytes(os.urandom(10), "big")
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (chance >> 68) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    moment, chance = f"{time.time_ns() // 1_000_000:012x}", os.urandom(10)
+    digits = chance.hex()
+    variant = "89ab"[chance[9] & 3]  # the digit of `digits` that it is drawn from is not used
+    return f"{moment[:8]}-{moment[8:]}-7{digits[:3]}-{variant}{digits[3:6]}-{digits[6:18]}"

@@ -72,4 +72,4 @@ def _fingerprint(request: Message, user_id: str) -> bytes:
     bound.ClearField("page_token")
     bound.ClearField("page_size")
     name = request.DESCRIPTOR.full_name.encode()
-    return hashlib.sha256(b"\0".join((name, user_id.encode(), bound.SerializeToString(deterministic=True)))).digest()
+    return hashlib.blake2b(b"\0".join((name, user_id.encode(), bound.SerializeToString(deterministic=True)))).digest()

@@ -1,8 +1,8 @@
 """Publishing to Kafka: librdkafka's producer, called on the event loop and never waited for there.
 
-librdkafka has threads of its own, and none of its calls here blocks. It gives every acknowledgement to Python by
-itself, holding the interpreter's lock; a thread that waited for them would fight the event loop for that lock once
-a message, up to 5 ms each time. So the loop itself fetches what came, a millisecond or more apart.
+librdkafka has threads of its own, and none of its calls here blocks. It takes the interpreter's lock for every single
+acknowledgement; a thread that waited for them would fight the event loop for that lock, up to 5 ms each time. So the
+loop itself looks for what came, two milliseconds or more apart.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ DEADLINE = 5.0
 _QUIET_SECONDS = 10.0
 _IDLE_SECONDS = 1.0
 _FULL_QUEUE_SECONDS = 0.01
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 """Seconds between two looks for acknowledgements."""
 _AT_ONCE = 500
 """Messages that are produced before other work has its turn: about 3 ms."""
@@ -77,6 +77,7 @@ class Producer:
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 1,
+            "delivery.report.only.error": True,
             "compression.type": "lz4",
             "message.timeout.ms": 0,
             # A refused message must not be overtaken by a later one of its key that is already on the way.
@@ -111,9 +112,7 @@ class Producer:
             async with asyncio.timeout(deadline), self._turn:
                 await self._send(batch)
         except TimeoutError:
-            raise Undelivered(
-                f"Kafka did not acknowledge {batch.missing} of {len(messages)} messages in time"
-            ) from None
+            raise Undelivered(f"Kafka did not acknowledge all of {len(messages)} messages in time") from None
         _round_trip.record(time.monotonic() - started)
         return batch.outcome
 
@@ -160,7 +159,6 @@ class _Batch:
 
     def __init__(self, messages: Sequence[Outgoing]) -> None:
         self.messages = messages
-        self.missing = len(messages)
         self.outcome: list[KafkaError | None] = [None] * len(messages)
 
     async def produce(self, client: confluent_kafka.Producer) -> None:
@@ -170,13 +168,13 @@ class _Batch:
             if index % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
             if message.key in refused:
-                self.acknowledge(index, refused[message.key])
+                self.outcome[index] = refused[message.key]
                 continue
             try:
                 await self._produce_one(client, index, message)
             except KafkaException as failure:
                 refused[message.key] = cast(KafkaError, failure.args[0])
-                self.acknowledge(index, refused[message.key])
+                self.outcome[index] = refused[message.key]
 
     async def _produce_one(self, client: confluent_kafka.Producer, index: int, message: Outgoing) -> None:
         """Raises KafkaException when it can never be sent."""
@@ -187,7 +185,7 @@ class _Batch:
                     message.value,
                     message.key,
                     headers=list(message.headers),
-                    on_delivery=partial(self.acknowledge, index),
+                    on_delivery=partial(self.refuse, index),
                 )
             except BufferError:
                 await asyncio.sleep(_FULL_QUEUE_SECONDS)
@@ -201,15 +199,14 @@ class _Batch:
         A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
         """
         healthy, pause = True, _SHORTEST_PAUSE
-        while self.missing:
+        while len(client):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
             healthy &= _hear(client)
         return healthy and not any(error is not None and _is_fatal(error) for error in self.outcome)
 
-    def acknowledge(self, index: int, error: KafkaError | None, _: object = None) -> None:
-        """What librdkafka calls."""
-        self.missing -= 1
+    def refuse(self, index: int, error: KafkaError | None, _: object) -> None:
+        """What librdkafka calls; only with an error."""
         self.outcome[index] = error
 
 

@@ -3,27 +3,36 @@
 from collections.abc import Callable, Iterator
 
 import protovalidate
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 from mesh.errors import FieldViolation, InvalidRequest
+from mesh.surely_valid import surely_valid
 
 _NUL = "must not contain the character U+0000"
 _MOST_VIOLATIONS = 20
 """A few kilobytes: native clients reject larger trailers."""
 
 
-def read(parse: Callable[[bytes], Message], content: bytes) -> Message:
-    """The request that was sent, checked; raises InvalidRequest.
+def reader(expected: Descriptor) -> Callable[[bytes], Message]:
+    """What turns the bytes of a call into its request, checked; it raises InvalidRequest.
 
     gRPC is given no parser of its own: what a parser raises there is UNKNOWN and tells of its insides.
     """
-    try:
-        request = parse(content)
-    except DecodeError:
-        expected = getattr(parse, "__self__", Message).DESCRIPTOR.full_name
-        raise InvalidRequest(summary=f"request: must be a {expected} in protobuf, its texts in UTF-8") from None
-    check(request)
-    return request
+    parse, valid = GetMessageClass(expected).FromString, surely_valid(expected)
+
+    def read(content: bytes) -> Message:
+        try:
+            request = parse(content)
+        except DecodeError:
+            summary = f"request: must be a {expected.full_name} in protobuf, its texts in UTF-8"
+            raise InvalidRequest(summary=summary) from None
+        if b"\0" in content or not valid(request):
+            check(request)
+        return request
+
+    return read
 
 
 def check(request: Message) -> None:

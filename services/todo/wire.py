@@ -53,7 +53,10 @@ def fill_pb(message: task_pb2.Task, task: Task) -> None:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
     put = clock.put
     put(message.create_time, created)
-    put(message.update_time, updated)
+    if updated == created:
+        message.update_time.CopyFrom(message.create_time)
+    else:
+        put(message.update_time, updated)
     if due is not None:
         put(message.due_time, due)
     if reminder is not None:

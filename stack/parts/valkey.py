@@ -30,7 +30,7 @@ def prepare(state: State, port: int, password: str) -> None:
     configuration.touch(mode=0o600)
     configuration.write_text(
         f"bind {LOOPBACK}\nport {port}\nrequirepass {password}\ndir {state.valkey}\n"
-        'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory 128mb\nmaxmemory-policy noeviction\n'
+        'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory 256mb\nmaxmemory-policy noeviction\n'
         "tcp-backlog 128\nloglevel notice\n"
         "set-proc-title no\n"  # its title would cover the environment that it is found by
     )
