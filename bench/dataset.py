@@ -72,10 +72,6 @@ class Dataset:
         """How many tasks a user has."""
         return self._number("SELECT count(*) FROM todo.tasks WHERE user_id = %s", user_id)
 
-    def audited(self, user_id: str) -> int:
-        """How many events of a user are in the audit log."""
-        return self._number("SELECT coalesce(max(position), 0) FROM audit.chain_heads WHERE user_id = %s", user_id)
-
     def outbox_empty(self) -> bool:
         """Whether every event was handed to Kafka."""
         return self._number("SELECT CASE WHEN EXISTS (SELECT FROM todo.outbox) THEN 1 ELSE 0 END") == 0

@@ -22,7 +22,8 @@ from bench.accounts import Account
 from bench.load import percentile
 from stack.trouble import Trouble
 
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.004
+"""Looking more often would take a tenth of the machine; what is seen late counts as late."""
 _LAST_SECONDS = 20.0
 _WARM_SECONDS = 1.0
 _SEEN = """

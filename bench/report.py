@@ -29,15 +29,16 @@ How it was measured:
   events. Delivery to them is measured below.
 - CPU is user and system time of the serving process with all its threads, in milliseconds per successful request. For
   todo it includes the relay in the same process, counted until the outbox is empty. The rows through Envoy show todo's
-  CPU too; Envoy's own and that of Postgres have their columns. "to ceiling" is the ratio of the medians of CPU per
-  request to the ceiling's, of the same operation and as many in flight.
+  CPU too; Envoy's own and that of Postgres have their columns.
+- Ratios, "to ceiling" (CPU per request, to the ceiling's of the same operation and as many in flight) and those of the
+  targets, are medians of the rounds' ratios: the speed of a shared machine changes from round to round for all.
 - ceiling: grpc.aio, uvloop, psycopg, a pool of eight autocommit connections with prepared statements; no token, no
   interceptor, no outbox. Rows become messages through UUID and datetime objects, timestamps set by arithmetic rather
   than by the slower FromDatetime.
 - fastapi: uvicorn on uvloop and httptools, pydantic, psycopg; the token is verified (once, then remembered), the body
   validated, the task and its outbox row commit in one transaction, each request has a span (a tenth recorded) and a
-  duration, by a middleware that does less than OpenTelemetry's own instrumentation of FastAPI, which is no dependency
-  of this repository. In its favour it has no idempotency, revocation, deadline or relay.
+  duration by OpenTelemetry's instrumentation of FastAPI, without its spans for each part of a request. In its favour it
+  has no idempotency, revocation, deadline or relay.
 - todo: with everything on: token, policy, validation, idempotency (a fresh request_id for each create), outbox, relay
   and Kafka, metrics and traces to a collector (a tenth of the traces recorded). The gateway's rates are raised, nothing
   else.
@@ -79,15 +80,13 @@ def targets(found: Findings) -> list[Target]:
             _most(f"{operation}: CPU of direct gRPC to the ceiling's", todo.ratio_to_ceiling, most_cpu),
             _least(
                 f"{operation}: throughput of direct gRPC to the ceiling's",
-                _ratio(todo.middle.throughput, bare.middle.throughput),
+                todo.ratio(bare, "throughput"),
                 least_throughput,
             ),
-            _most(
-                f"{operation}: CPU of direct gRPC to FastAPI's", _ratio(todo.middle.cpu_ms, fastapi.middle.cpu_ms), 0.75
-            ),
+            _most(f"{operation}: CPU of direct gRPC to FastAPI's", todo.ratio(fastapi, "cpu_ms"), 0.75),
             _least(
                 f"{operation}: throughput of REST through Envoy to direct gRPC's",
-                _ratio(rows[REST, operation].middle.throughput, todo.middle.throughput),
+                rows[REST, operation].ratio(todo, "throughput"),
                 0.70,
             ),
         ]
@@ -155,7 +154,7 @@ def markdown(found: Findings) -> str:
                 for target in targets(found)
             ),
         ),
-        f"Ratios are of medians at {AT} in flight; delivery at {PACE} creates a second.",
+        f"Ratios are medians at {AT} in flight; delivery at {PACE} creates a second.",
         "## Requests",
         NOTES,
         f"Meanwhile other programs used {found.others[0]:.0%} of the machine's CPU (at most {found.others[1]:.0%}).",
@@ -229,11 +228,6 @@ def _most(name: str, figure: float, limit: float) -> Target:
 
 def _least(name: str, figure: float, limit: float) -> Target:
     return Target(name, f"at least {limit:g}", _shown(figure), figure >= limit)
-
-
-def _ratio(figure: float, base: float) -> float:
-    """Of a row without a single success nothing can be told."""
-    return figure / base if base else float("nan")
 
 
 def _shown(figure: float) -> str:

@@ -25,7 +25,8 @@ from stack.interrupts import raise_on_every_end
 from stack.layout import LOOPBACK, RUN, State
 from stack.machine import Machine
 from stack.preflight import claim_ports
-from stack.trouble import run_command
+from stack.topics import behind
+from stack.trouble import Trouble, run_command
 
 FOLDER = RUN / "bench"
 STATES = RUN / "bench-stack"
@@ -34,6 +35,8 @@ _CEILING, _FASTAPI, _SINK = 140, 141, 142
 """Offsets of the ports of the benchmark's own processes."""
 _UNLIMITED = "1000000 then 1000000/s"
 PACES = (100, 300)
+_CONSUMED = (("task-events", "audit"), ("task-updates", "realtime"))
+_CATCH_UP_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ QUICK = Plan(
 )
 FULL = Plan(
     quick=False,
-    rounds=(*(Round((1, 16, 64), 2, 0.5, tries=3),) * 3, *(Round((16,), 2, 0.5, tries=3),) * 6),
+    rounds=(*(Round((1, 16, 64), 1.5, 0.5, tries=3),) * 3, *(Round((16,), 1.5, 0.3, tries=3),) * 10),
     delivery_seconds=20,
     drained_events=100_000,
 )
@@ -127,7 +130,8 @@ class Session:
             bench.run(self._plan.rounds, say)
             bench.check()
             self._start_consumers()
-            bench.wait_for_audit()
+        say("waiting until the consumers have caught up")
+        self._wait_for_consumers()
         say("commit to effect")
         deliveries = delivery.measure(
             [Account(gateway) for _ in range(8)],
@@ -143,6 +147,14 @@ class Session:
             self._machine.supervisor.start_program(name)
         for name in drain.CONSUMERS:
             self._machine.wait_healthy(name)
+
+    def _wait_for_consumers(self) -> None:
+        """Returns when what consumes has applied every event of the rounds."""
+        deadline = time.monotonic() + _CATCH_UP_SECONDS
+        while any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in _CONSUMED):
+            if time.monotonic() > deadline:
+                raise Trouble("the consumers did not catch up", advice="the logs of audit and realtime")
+            time.sleep(1)
 
     def _own(self, offset: int) -> str:
         return f"{LOOPBACK}:{self._ports.base + offset}"

@@ -39,12 +39,17 @@ class Row(NamedTuple):
 
     case: Case
     in_flight: int
-    rounds: int
+    samples: Sequence[Sample]
+    """One of every round."""
     middle: Sample
     least: Sample
     most: Sample
     ratio_to_ceiling: float
-    """Of the medians of CPU per request."""
+    """Of CPU per request."""
+
+    def ratio(self, other: "Row", figure: str) -> float:
+        """The median of the rounds' ratios: within a round the machine is the same for all, from one to another not."""
+        return _ratio(self.samples, other.samples, figure)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Bench:
         self._creator = creator
         self.samples: dict[tuple[Case, int], list[Sample]] = defaultdict(list)
         self.failures: list[str] = []
-        self._created = self._created_by_todo = 0
+        self._created = 0
 
     def run(self, rounds: Sequence[Round], tell: Callable[[str], None]) -> None:
         """Measures every case in every round, in an order that turns."""
@@ -91,21 +96,12 @@ class Bench:
 
     def rows(self) -> list[Row]:
         """The medians."""
-        ceilings = {
-            (case.operation, in_flight): median(sample.cpu_ms for sample in samples)
-            for (case, in_flight), samples in self.samples.items()
-            if case.variant == CEILING
-        }
         return [
-            _row(case, in_flight, samples, ceilings[case.operation, in_flight])
+            _row(case, in_flight, samples, self.samples[Case(CEILING, case.operation), in_flight])
             for (case, in_flight), samples in sorted(
                 self.samples.items(), key=lambda item: (all_cases().index(item[0][0]), item[0][1])
             )
         ]
-
-    def wait_for_audit(self) -> None:
-        """Returns when the audit log has caught up with every create of the rounds."""
-        self._wait_for("the audit log", lambda: self._dataset.audited(self._creator.user_id) >= self._created_by_todo)
 
     def check(self) -> None:
         """Adds to `failures` when the database does not hold exactly the creates that were answered with success."""
@@ -146,7 +142,6 @@ class Bench:
             print(self.failures[-1], flush=True)
         if case.operation == "create":
             self._created += outcome.succeeded
-            self._created_by_todo += outcome.succeeded if case.server == "todo" else 0
         return outcome
 
     def _wait_for(self, what: str, done: Callable[[], bool]) -> None:
@@ -157,15 +152,19 @@ class Bench:
             time.sleep(_POLL_SECONDS)
 
 
-def _row(case: Case, in_flight: int, samples: list[Sample], ceiling_cpu_ms: float) -> Row:
+def _row(case: Case, in_flight: int, samples: Sequence[Sample], ceiling: Sequence[Sample]) -> Row:
     columns = list(zip(*samples, strict=True))
-    middle = Sample(*map(median, columns))
     return Row(
         case,
         in_flight,
-        len(samples),
-        middle,
+        samples,
+        Sample(*map(median, columns)),
         Sample(*map(min, columns)),
         Sample(*map(max, columns)),
-        middle.cpu_ms / ceiling_cpu_ms if ceiling_cpu_ms else float("nan"),
+        _ratio(samples, ceiling, "cpu_ms"),
     )
+
+
+def _ratio(samples: Sequence[Sample], others: Sequence[Sample], figure: str) -> float:
+    pairs = ((getattr(sample, figure), getattr(other, figure)) for sample, other in zip(samples, others, strict=True))
+    return median(one / other if other else float("nan") for one, other in pairs)

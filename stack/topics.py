@@ -26,6 +26,12 @@ def _rows(bootstrap: str, registry: Registry) -> Iterator[tuple[str, ...]]:
             yield name, str(len(partitions)), str(kept), group or "-", str(behind) if group else "-"
 
 
+def behind(bootstrap: str, topic: str, group: str) -> int:
+    """How many messages of a topic the group has not applied."""
+    there = kafka.admin(bootstrap).list_topics(topic, timeout=_SECONDS).topics[topic].partitions
+    return _counts(bootstrap, group, [confluent_kafka.TopicPartition(topic, number) for number in there])[1]
+
+
 def _counts(bootstrap: str, group: str, partitions: Sequence[confluent_kafka.TopicPartition]) -> tuple[int, int]:
     """Messages kept, and how many of them the group has not applied."""
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
