@@ -39,6 +39,17 @@ def test_a_request_that_keeps_every_rule_passes() -> None:
     validation.check(pb.UpdateTaskRequest(task_id=TASK_ID, update_mask={"paths": ["is_recurring"]}, is_recurring=False))
 
 
+def test_bytes_become_a_checked_request() -> None:
+    read = validation.reader(pb.CreateTaskRequest.DESCRIPTOR)
+    request = pb.CreateTaskRequest(title="x")
+    assert read(request.SerializeToString()) == request
+    for title in ("", "a\0b"):
+        with pytest.raises(InvalidRequest, match="title"):
+            read(pb.CreateTaskRequest(title=title).SerializeToString())
+    with pytest.raises(InvalidRequest, match="CreateTaskRequest"):
+        read(b"\xff")
+
+
 def test_a_hundred_broken_fields_make_a_short_error() -> None:
     with pytest.raises(InvalidRequest) as refused:
         validation.check(pb.BatchCreateTasksRequest(tasks=[pb.NewTask()] * 100))
