@@ -27,9 +27,11 @@ _POLL_SECONDS = 0.004
 _LAST_SECONDS = 20.0
 _WARM_SECONDS = 1.0
 _SEEN = """
-    SELECT task_id::text, user_id::text, chain_position
-    FROM unnest(%s::uuid[], %s::integer[]) AS after (owner, position)
-    JOIN audit.audit_records ON user_id = owner AND chain_position > position"""
+    SELECT task_id::text, owner::text, chain_position
+    FROM unnest(%s::uuid[], %s::integer[]) AS after (owner, position) CROSS JOIN LATERAL (
+        SELECT task_id, chain_position FROM audit.audit_records
+        WHERE user_id = owner AND chain_position > position ORDER BY chain_position LIMIT 1000) AS new"""
+"""By index, whatever the planner knows of a table that has just grown."""
 
 
 class Delivery(NamedTuple):

@@ -132,6 +132,7 @@ class Session:
             self._start_consumers()
         say("waiting until the consumers have caught up")
         self._wait_for_consumers()
+        dataset.settle()
         say("commit to effect")
         deliveries = delivery.measure(
             [Account(gateway) for _ in range(8)],

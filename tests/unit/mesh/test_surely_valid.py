@@ -51,7 +51,21 @@ def check_of(request: Descriptor) -> Check:
 def texts(field: FieldDescriptor) -> st.SearchStrategy[str]:
     rules = field.GetOptions().Extensions[validate_pb2.field].string
     lengths = [length for bound in (rules.min_len, rules.max_len) if bound for length in (bound - 1, bound, bound + 1)]
-    edges = ["", "x", " ", "\t\n ", "\v", "\u00a0", "\u2003x", "ä", "\0", ID, ID.upper(), f"{ID}\n", ID.replace("-", "")]
+    edges = [
+        "",
+        "x",
+        " ",
+        "\t\n ",
+        "\v",
+        "\u00a0",
+        "\u2003x",
+        "ä",
+        "\0",
+        ID,
+        ID.upper(),
+        f"{ID}\n",
+        ID.replace("-", ""),
+    ]
     return st.sampled_from([*edges, *("ö" * length for length in lengths)])
 
 
