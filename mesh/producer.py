@@ -77,7 +77,6 @@ class Producer:
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 1,
-            "delivery.report.only.error": True,
             "compression.type": "lz4",
             "message.timeout.ms": 0,
             # A refused message must not be overtaken by a later one of its key that is already on the way.
@@ -112,7 +111,7 @@ class Producer:
             async with asyncio.timeout(deadline), self._turn:
                 await self._send(batch)
         except TimeoutError:
-            raise Undelivered(f"Kafka did not acknowledge all of {len(messages)} messages in time") from None
+            raise Undelivered(f"Kafka did not acknowledge {batch.missing} of {len(messages)} messages") from None
         _round_trip.record(time.monotonic() - started)
         return batch.outcome
 
@@ -159,6 +158,7 @@ class _Batch:
 
     def __init__(self, messages: Sequence[Outgoing]) -> None:
         self.messages = messages
+        self.missing = len(messages)
         self.outcome: list[KafkaError | None] = [None] * len(messages)
 
     async def produce(self, client: confluent_kafka.Producer) -> None:
@@ -168,13 +168,13 @@ class _Batch:
             if index % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
             if message.key in refused:
-                self.outcome[index] = refused[message.key]
+                self.acknowledge(index, refused[message.key])
                 continue
             try:
                 await self._produce_one(client, index, message)
             except KafkaException as failure:
                 refused[message.key] = cast(KafkaError, failure.args[0])
-                self.outcome[index] = refused[message.key]
+                self.acknowledge(index, refused[message.key])
 
     async def _produce_one(self, client: confluent_kafka.Producer, index: int, message: Outgoing) -> None:
         """Raises KafkaException when it can never be sent."""
@@ -185,7 +185,7 @@ class _Batch:
                     message.value,
                     message.key,
                     headers=list(message.headers),
-                    on_delivery=partial(self.refuse, index),
+                    on_delivery=partial(self.acknowledge, index),
                 )
             except BufferError:
                 await asyncio.sleep(_FULL_QUEUE_SECONDS)
@@ -199,14 +199,15 @@ class _Batch:
         A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
         """
         healthy, pause = True, _SHORTEST_PAUSE
-        while len(client):
+        while self.missing:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
             healthy &= _hear(client)
         return healthy and not any(error is not None and _is_fatal(error) for error in self.outcome)
 
-    def refuse(self, index: int, error: KafkaError | None, _: object) -> None:
-        """What librdkafka calls; only with an error."""
+    def acknowledge(self, index: int, error: KafkaError | None, _: object = None) -> None:
+        """What librdkafka calls. Only what it was called for has arrived: silence is no success."""
+        self.missing -= 1
         self.outcome[index] = error
 
 
