@@ -8,6 +8,7 @@ from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
 from mesh import clock
+from mesh.clock import SECOND
 from mesh.etag import etag
 from services.todo.model import Filter, Order, Schedule, State, Task
 
@@ -51,21 +52,22 @@ def fill_pb(message: task_pb2.Task, task: Task) -> None:
         message.description = description
     if recurring:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
-    put = clock.put
-    put(message.create_time, created)
-    if updated == created:
-        message.update_time.CopyFrom(message.create_time)
-    else:
-        put(message.update_time, updated)
+    # Written out: a call for each instant costs a fifth of this function, which runs 50 times for a list.
+    moment = message.create_time
+    moment.seconds, moment.nanos = created // SECOND, created % SECOND * 1000
+    moment = message.update_time
+    moment.seconds, moment.nanos = updated // SECOND, updated % SECOND * 1000
     if due is not None:
-        put(message.due_time, due)
+        moment = message.due_time
+        moment.seconds, moment.nanos = due // SECOND, due % SECOND * 1000
     if reminder is not None:
-        put(message.reminder_time, reminder)
+        moment = message.reminder_time
+        moment.seconds, moment.nanos = reminder // SECOND, reminder % SECOND * 1000
     if completed is not None:
-        put(message.complete_time, completed)
+        clock.put(message.complete_time, completed)
     if deleted is not None:
-        put(message.delete_time, deleted)
-        put(message.purge_time, purge)
+        clock.put(message.delete_time, deleted)
+        clock.put(message.purge_time, purge)
 
 
 def task_to_pb(task: Task) -> task_pb2.Task:
