@@ -52,7 +52,7 @@ def fill_pb(message: task_pb2.Task, task: Task) -> None:
         message.description = description
     if recurring:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
-    # Written out: a call for each instant costs a fifth of this function, which runs 50 times for a list.
+    # Written out: a call for each instant costs a seventh of this function, which runs 50 times for a list.
     moment = message.create_time
     moment.seconds, moment.nanos = created // SECOND, created % SECOND * 1000
     moment = message.update_time
