@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from mesh import migrate
+from mesh.connection import Connection
 from mesh.errors import Overloaded, PartUnavailable
 
 log = logging.getLogger(__name__)
 
-Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -188,6 +188,7 @@ class Database:
         """Opens the pool, or tells why the database is not ready."""
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
+            connection_class=Connection,
             kwargs={"autocommit": True, "options": self._options, "connect_timeout": 2},
             min_size=self._connections,
             max_size=self._connections,

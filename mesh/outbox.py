@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from mesh import clock
-from mesh.db import Connection, LostRace
+from mesh.connection import Connection
+from mesh.db import LostRace
 
 SHARDS = 8
 LARGEST_ENVELOPE = 512 * 1024

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import psycopg
 from confluent_kafka import KafkaError
 
-from mesh.db import Connection
+from mesh.connection import Connection
 from mesh.durations import BOUNDS
 from mesh.loops import Loop
 from mesh.outbox import SHARDS
@@ -222,7 +222,7 @@ class Relay(Loop):
         """
         if self._connection is None or self._connection.closed:
             self._leads = False
-            self._connection = await psycopg.AsyncConnection.connect(
+            self._connection = await Connection.connect(
                 self._url,
                 autocommit=True,
                 connect_timeout=2,

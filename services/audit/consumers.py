@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from mesh.clock import Clock
-from mesh.db import Connection
+from mesh.connection import Connection
 from mesh.envelope import ConsumedEvent
 from mesh.ids import new_id
 from mesh.inbox import Subscription

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from psycopg.rows import args_row
 
-from mesh.db import Connection
+from mesh.connection import Connection
 from mesh.pagination import Key, Page
 from services.audit.errors import AuditRecordNotFound
 from services.audit.model import START, Filter, Link, Record

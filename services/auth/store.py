@@ -6,7 +6,8 @@ from psycopg.rows import args_row
 
 from mesh import outbox
 from mesh.clock import to_datetime
-from mesh.db import Connection, LostRace
+from mesh.connection import Connection
+from mesh.db import LostRace
 from mesh.outbox import Effect
 from services.auth.errors import EmailTaken
 from services.auth.model import Credentials, Session, Settings, Theme, User

@@ -8,7 +8,8 @@ from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
 from mesh import outbox
 from mesh.clock import Clock
-from mesh.db import Connection, Database
+from mesh.connection import Connection
+from mesh.db import Database
 from mesh.fieldmask import named
 from mesh.guard import Context, caller
 from mesh.ids import new_id

@@ -6,7 +6,8 @@ from typing import Any
 
 from mesh import outbox
 from mesh.clock import to_datetime
-from mesh.db import Connection, rows_as
+from mesh.connection import Connection
+from mesh.db import rows_as
 from mesh.outbox import Effect
 from mesh.pagination import Key, Page
 from services.todo.errors import TaskNotFound

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 
 from mesh import outbox
-from mesh.db import Connection, LostRace
+from mesh.connection import Connection
+from mesh.db import LostRace
 from mesh.loops import Loop
 from mesh.outbox import Effect, Event
 from mesh.producer import Outgoing, Producer

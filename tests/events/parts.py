@@ -6,7 +6,8 @@ from typing import Any
 import confluent_kafka
 
 from mesh import clock, dead_letters, outbox
-from mesh.db import Connection, Database
+from mesh.connection import Connection
+from mesh.db import Database
 from mesh.envelope import ConsumedEvent, Message
 from mesh.ids import new_id
 from mesh.outbox import Effect, Event

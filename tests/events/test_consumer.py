@@ -13,8 +13,8 @@ import pytest
 
 from mesh import consumer as consumer_module
 from mesh import outbox
+from mesh.connection import Connection
 from mesh.consumer import Consumer
-from mesh.db import Connection
 from mesh.envelope import ConsumedEvent
 from mesh.errors import PartUnavailable
 from mesh.ids import new_id

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from mesh.db import Connection, Database
+from mesh.connection import Connection
+from mesh.db import Database
 from mesh.ids import new_id
 from mesh.migrate import head
 from services.audit import rules, store

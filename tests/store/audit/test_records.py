@@ -5,7 +5,8 @@ import asyncio
 import psycopg
 import pytest
 
-from mesh.db import Connection, Database
+from mesh.connection import Connection
+from mesh.db import Database
 from mesh.ids import new_id
 from mesh.pagination import Page
 from services.audit import store

@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from mesh.clock import now
-from mesh.db import Connection, Database
+from mesh.connection import Connection
+from mesh.db import Database
 from mesh.ids import new_id
 from mesh.migrate import head
 from mesh.outbox import Effect

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mesh.clock import DAY, SECOND, now
-from mesh.db import Connection, Database
+from mesh.connection import Connection
+from mesh.db import Database
 from mesh.ids import new_id
 from services.auth import store
 from services.auth.model import SESSION_LIFE, Session, User

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mesh.clock import now
-from mesh.db import Connection, Database, LostRace
+from mesh.connection import Connection
+from mesh.db import Database, LostRace
 from mesh.ids import new_id
 from mesh.outbox import Effect
 from services.auth import events, store

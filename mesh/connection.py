@@ -1,0 +1,114 @@
+"""A connection to Postgres whose socket stays registered at the event loop.
+
+psycopg registers it anew for every statement, a third of the CPU of a short one (34 instead of 22 µs under uvloop).
+"""
+
+import asyncio
+import logging
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from psycopg.waiting import READY_R, WAIT_R, Wait
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+_CANCEL_SECONDS = 5.0
+_INTERVAL_SECONDS = 0.1
+"""psycopg's default: how often it looks for Ctrl-C, which the event loop does for us."""
+
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """An asynchronous connection; close it, or the event loop keeps it."""
+
+    _registered: int | None = None
+    """The file descriptor at the event loop."""
+    _waiter: asyncio.Future[None] | None = None
+
+    async def wait(
+        self,
+        gen: PQGen[Answer],
+        interval: float = _INTERVAL_SECONDS,
+        timeout: float | None = None,  # noqa: ASYNC109 (psycopg's signature)
+    ) -> Answer:
+        """Runs a statement to its end. What is not plain waiting for an answer is left to psycopg."""
+        if timeout is None and interval == _INTERVAL_SECONDS:
+            try:
+                state = next(gen)
+                while state == WAIT_R:
+                    await self._readable()
+                    state = gen.send(READY_R)
+                    if state == WAIT_R:
+                        # libuv drops a socket after an error, without a word: registered anew it tells the rest.
+                        self._unregister()
+            except StopIteration as end:
+                answer: Answer = end.value
+                return answer
+            except asyncio.CancelledError:
+                await self._cancel(gen)
+                raise
+            except BaseException:
+                self._unregister()
+                raise
+            gen = _rest(gen, state)
+        # psycopg's own registration replaces ours.
+        self._unregister()
+        return await super().wait(gen, interval, timeout)
+
+    async def close(self) -> None:
+        """Closes the connection; idempotent."""
+        # Before the descriptor is closed: its number may be another connection's at once.
+        self._unregister()
+        await super().close()
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._registered is None:
+            self._registered = self.pgconn.socket
+            loop.add_reader(self._registered, self._on_readable)
+        self._waiter = loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _on_readable(self) -> None:
+        if self._waiter is None:
+            # Nobody asked: the server went away, or has a notice. The next statement finds out.
+            self._unregister()
+        elif not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _unregister(self) -> None:
+        if self._registered is not None:
+            asyncio.get_running_loop().remove_reader(self._registered)
+            self._registered = None
+
+    async def _cancel(self, statement: PQGen[Answer]) -> None:
+        """Ends a statement that nobody waits for any more; a connection that does not become free is closed."""
+        self._unregister()
+        if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+            return
+        try:
+            await self.cancel_safe(timeout=_CANCEL_SECONDS)
+            await super().wait(_rest(statement, WAIT_R), timeout=_CANCEL_SECONDS)
+        except psycopg.errors.QueryCanceled:
+            pass
+        except BaseException as error:
+            log.warning("a statement could not be cancelled, so its connection is closed: %r", error)
+            self.pgconn.finish()
+            if not isinstance(error, Exception):
+                raise
+
+
+def _rest(statement: PQGen[Answer], state: Wait) -> PQGen[Answer]:
+    """A begun statement, for a loop that is to hear once more what it waits for."""
+    try:
+        while True:
+            state = statement.send((yield state))
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer

@@ -1,0 +1,140 @@
+"""A connection stays registered at the event loop: nothing of that shows, whatever becomes of statement and server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg.pq import TransactionStatus
+
+from mesh.connection import Connection
+from tests.patience import until
+
+
+@pytest.fixture
+async def connection(todo_url: str) -> AsyncIterator[Connection]:
+    made = await Connection.connect(todo_url, autocommit=True)
+    yield made
+    await made.close()
+
+
+async def answer_of(connection: Connection, statement: str, *values: object) -> object:
+    row = await (await connection.execute(statement, values)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def end_by_server(url: str, connection: Connection) -> None:
+    async with await Connection.connect(url, autocommit=True) as other:
+        assert await answer_of(other, "SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
+
+
+async def test_statements_follow_each_other(connection: Connection) -> None:
+    assert [await answer_of(connection, "SELECT %s::int", number) for number in range(100)] == list(range(100))
+
+
+async def test_a_statement_and_an_answer_may_be_larger_than_any_buffer(connection: Connection) -> None:
+    text = "focus" * 4_000_000
+    assert await answer_of(connection, "SELECT %s::text", text) == text
+
+
+async def test_a_cancelled_statement_ends_in_the_server_and_the_connection_serves_on(connection: Connection) -> None:
+    task = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+    await until(lambda: connection.info.transaction_status == TransactionStatus.ACTIVE, "the statement runs")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await answer_of(connection, "SELECT 1") == 1
+
+
+async def test_a_deadline_ends_a_statement_as_a_timeout(connection: Connection) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await connection.execute("SELECT pg_sleep(60)")
+    assert await answer_of(connection, "SELECT 2") == 2
+
+
+async def test_cancelled_twice_the_connection_is_closed_rather_than_left_in_doubt(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(*, timeout: float) -> None:
+        asked.set()
+        await asyncio.sleep(timeout)
+
+    monkeypatch.setattr(connection, "cancel_safe", never)
+    task = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+    await until(lambda: connection.info.transaction_status == TransactionStatus.ACTIVE, "the statement runs")
+    task.cancel()
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert connection.closed
+
+
+async def test_a_failed_statement_leaves_the_connection_usable(connection: Connection) -> None:
+    for _ in range(3):
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await connection.execute("SELECT 1 / 0")
+    assert await answer_of(connection, "SELECT 3") == 3
+
+
+async def test_a_server_that_goes_away_in_the_midst_of_a_statement_is_an_operational_error(
+    todo_url: str, connection: Connection
+) -> None:
+    running = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+    await until(lambda: connection.info.transaction_status == TransactionStatus.ACTIVE, "the statement runs")
+    await end_by_server(todo_url, connection)
+    with pytest.raises(psycopg.OperationalError):
+        await running
+    assert connection.broken
+
+
+async def test_a_server_that_goes_away_while_nothing_runs_is_noticed_once_and_told_by_the_next_statement(
+    todo_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await answer_of(connection, "SELECT 1") == 1
+    noticed = 0
+
+    def notice() -> None:
+        nonlocal noticed
+        noticed += 1
+        Connection._on_readable(connection)
+
+    monkeypatch.setattr(connection, "_on_readable", notice)
+    connection._unregister()
+    assert await answer_of(connection, "SELECT 1") == 1
+    noticed = 0
+    await end_by_server(todo_url, connection)
+    await until(lambda: noticed > 0, "it is noticed")
+    await asyncio.sleep(0.05)
+    assert noticed == 1
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute("SELECT 1")
+
+
+async def test_a_new_connection_may_have_the_number_of_a_closed_or_broken_one(todo_url: str) -> None:
+    numbers = set()
+    for turn in range(30):
+        fresh = await Connection.connect(todo_url, autocommit=True)
+        numbers.add(fresh.fileno())
+        async with asyncio.timeout(5):
+            assert await answer_of(fresh, "SELECT %s::int", turn) == turn
+            if turn % 3 == 1:
+                with pytest.raises(psycopg.OperationalError):
+                    await fresh.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        await fresh.close()
+    assert len(numbers) < 30, "no number came twice: this test shows nothing"
+
+
+async def test_what_is_not_a_plain_statement_works_as_ever(connection: Connection) -> None:
+    await connection.execute("LISTEN news")
+    await connection.execute("NOTIFY news, 'now'")
+    assert [note.payload async for note in connection.notifies(timeout=5, stop_after=1)] == ["now"]
+    async with connection.cursor().copy("COPY (SELECT generate_series(1, 3)) TO STDOUT") as copy:
+        assert [row async for row in copy.rows()] == [("1",), ("2",), ("3",)]
+    async with connection.pipeline():
+        cursors = [await connection.execute("SELECT %s::int", (number,)) for number in range(3)]
+    assert [await cursor.fetchone() for cursor in cursors] == [(0,), (1,), (2,)]
