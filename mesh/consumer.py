@@ -20,6 +20,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from mesh import dead_letters
 from mesh.delivery import Delivery, Effect, Parking, Replays
 from mesh.envelope import Message
+from mesh.group_commit import GroupCommit
 from mesh.loops import backoff
 from mesh.producer import Producer, client_settings
 from mesh.telemetry import meter
@@ -77,12 +78,11 @@ class Consumer:
         group: str,
         topics: Sequence[str],
         effect: Effect,
-        producer: Producer,
         parking: Parking | None = None,
         options: str = "",
         instance: str = "",
     ) -> None:
-        """group: name of the service. producer: for dead letters. parking: keeps parked keys, as a rule an Inbox.
+        """group: name of the service. parking: keeps parked keys, as a rule an Inbox.
 
         instance: unique and lasting name of this replica, where it has one: restarted at once it keeps its partitions.
         """
@@ -90,8 +90,9 @@ class Consumer:
         self._group = group
         self._topics = list(topics)
         self._dead_letter_topics = {dead_letters.topic_of(topic, group): topic for topic in topics}
-        self._effect = effect
-        self._producer = producer
+        self._effects = {topic: GroupCommit(effect) for topic in topics}
+        # Of its own: a dead letter that is not acknowledged must not hold up the relay.
+        self._producer = Producer(bootstrap, name=f"{group} dead letters", options=options)
         self._parking = parking
         self._instance = instance
         self._partitions: dict[_Place, _Partition] = {}
@@ -109,6 +110,7 @@ class Consumer:
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
             self._stopping.clear()
+            self._producer.start()
             self._thread = threading.Thread(target=self._run, name=f"{self._group} consumer", daemon=True)
             self._thread.start()
 
@@ -118,6 +120,7 @@ class Consumer:
         if thread is not None:
             self._stopping.set()
             await asyncio.to_thread(thread.join, _CLOSE_SECONDS)
+            await self._producer.close()
 
     # Everything below runs in the thread.
 
@@ -230,11 +233,11 @@ class Consumer:
         origin = self._dead_letter_topics.get(topic)
         if origin is None:
             return Delivery(
-                topic, group=self._group, effect=self._effect, parking=self._parking, publisher=self._producer
+                topic, group=self._group, effect=self._effects[topic], parking=self._parking, publisher=self._producer
             )
         return Replays(
             origin,
-            effect=self._effect,
+            effect=self._effects[origin],
             parking=self._parking,
             publisher=self._producer,
             read_partition=lambda topic, number: dead_letters.read_partition(self._client_settings, topic, number),

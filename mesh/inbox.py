@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mesh.connection import Connection
 from mesh.db import Database
@@ -25,16 +25,20 @@ _stale = meter.create_counter("focusmesh.inbox.stale", unit="{event}")
 _parked_keys = meter.create_gauge("focusmesh.inbox.parked_keys", unit="{key}")
 
 _ADMIT = """
+    INSERT INTO inbox (source, event_id) SELECT source, event_id FROM unnest(%s::text[], %s::uuid[])
+        AS arrived (source, event_id) ORDER BY source, event_id
+    ON CONFLICT DO NOTHING RETURNING source, event_id::text, 0"""
+_ADMIT_NEWEST = """
     WITH arrived AS (
-        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::bigint[], %s::boolean[])
-            AS event (source, event_id, subject, version, drop_stale)
+        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::bigint[])
+            AS event (source, event_id, subject, version)
     ), fresh AS (
         INSERT INTO inbox (source, event_id) SELECT DISTINCT source, event_id FROM arrived ORDER BY 1, 2
         ON CONFLICT DO NOTHING RETURNING source, event_id
     ), moved AS (
         INSERT INTO head AS known (source, subject, version)
         SELECT source, subject, max(version) FROM arrived JOIN fresh USING (source, event_id)
-        WHERE drop_stale GROUP BY source, subject ORDER BY source, subject
+        GROUP BY source, subject ORDER BY source, subject
         ON CONFLICT (source, subject) DO UPDATE SET version = greatest(known.version, excluded.version)
         RETURNING source, subject, coalesce(old.version, 0) AS before
     )
@@ -108,7 +112,7 @@ class Inbox:
     async def while_parked(self, topic: str, key: str) -> AsyncIterator[bool]:
         """Whether the key is parked, and stays so within the block: a replay waits for the end of it.
 
-        The one transaction besides the relay's that is held while Kafka answers: rare, and bounded by its deadline.
+        The one transaction that is held while Kafka answers: rare, and bounded by its deadline.
         """
         async with self._database.transaction() as tx:
             cursor = await tx.execute("SELECT FROM parked WHERE topic = %s AND key = %s FOR SHARE", (topic, key))
@@ -130,39 +134,37 @@ class Inbox:
         wanted = [event for event in events if self._subscriptions[event.topic].wants(event)]
         if not wanted:
             return _Dropped(0, 0)
-        admitted, stale = await self._admit(tx, wanted)
+        subscription = self._subscriptions[wanted[0].topic]
+        admitted, stale = await _admit(tx, wanted, drop_stale=subscription.drop_stale)
         if admitted:
-            await self._subscriptions[admitted[0].topic].apply(tx, admitted)
+            await subscription.apply(tx, admitted)
         return _Dropped(len(wanted) - len(admitted) - stale, stale)
 
-    async def _admit(self, tx: Connection, events: Sequence[ConsumedEvent]) -> tuple[list[ConsumedEvent], int]:
-        """Those events that are neither known nor stale, and how many are stale; from now on they are known."""
-        cursor = await tx.execute(
-            _ADMIT,
-            (
-                [event.source for event in events],
-                [event.id for event in events],
-                [event.subject for event in events],
-                [event.version for event in events],
-                [self._subscriptions[event.topic].drop_stale for event in events],
-            ),
-        )
-        fresh = {(source, event_id): before for source, event_id, before in await cursor.fetchall()}
-        heads: dict[tuple[str, str], int] = {}
-        admitted: list[ConsumedEvent] = []
-        stale = 0
-        for event in events:
-            before = fresh.pop((event.source, event.id), None)
-            if before is None:
-                continue
-            aggregate = (event.source, event.subject)
-            newest = heads.setdefault(aggregate, before)
-            if event.version < newest and self._subscriptions[event.topic].drop_stale:
-                stale += 1
-                continue
-            heads[aggregate] = max(event.version, newest)
-            admitted.append(event)
-        return admitted, stale
+
+async def _admit(
+    tx: Connection, events: Sequence[ConsumedEvent], *, drop_stale: bool
+) -> tuple[list[ConsumedEvent], int]:
+    """Those events that are neither known nor stale, and how many are stale; from now on they are known."""
+    columns: list[list[Any]] = [[event.source for event in events], [event.id for event in events]]
+    if drop_stale:
+        columns += [event.subject for event in events], [event.version for event in events]
+    cursor = await tx.execute(_ADMIT_NEWEST if drop_stale else _ADMIT, columns)
+    fresh = {(source, event_id): before for source, event_id, before in await cursor.fetchall()}
+    heads: dict[tuple[str, str], int] = {}
+    admitted: list[ConsumedEvent] = []
+    stale = 0
+    for event in events:
+        before = fresh.pop((event.source, event.id), None)
+        if before is None:
+            continue
+        aggregate = (event.source, event.subject)
+        newest = heads.setdefault(aggregate, before)
+        if event.version < newest and drop_stale:
+            stale += 1
+            continue
+        heads[aggregate] = max(event.version, newest)
+        admitted.append(event)
+    return admitted, stale
 
 
 class _Dropped(NamedTuple):

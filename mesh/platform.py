@@ -35,7 +35,6 @@ class Platform:
         self.keys = keys or PublishedKeys(settings.jwks_target)
         self.tokens = Tokens(self.keys, self.revocations, issuer=settings.issuer, audience=settings.audience)
         self.pages = Pages(settings.page_token_key)
-        self.producer = Producer(settings.kafka_bootstrap, name=service, options=settings.kafka_options)
 
     def database(self) -> Database:
         """The service's schema."""
@@ -52,7 +51,8 @@ class Platform:
         """The service. database: with it come the relay of its outbox and the retention of its tables."""
         common: list[Part] = [self.revocations, self.keys]
         if database is not None:
-            relay = Relay(self.settings.database_url, self.producer, service=self.service)
+            producer = Producer(self.settings.kafka_bootstrap, name=self.service, options=self.settings.kafka_options)
+            relay = Relay(self.settings.database_url, producer, service=self.service)
             outbox.on_append(relay.wake)
-            common += [database, self.producer, relay, Retention(database)]
+            common += [database, producer, relay, Retention(database)]
         return App(self.service, self.settings, self.tokens, servicers, [*common, *parts], database)

@@ -8,6 +8,7 @@ loop itself looks for what came, two milliseconds or more apart.
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -111,7 +112,7 @@ class Producer:
             async with asyncio.timeout(deadline), self._turn:
                 await self._send(batch)
         except TimeoutError:
-            raise Undelivered(f"Kafka did not acknowledge {batch.missing} of {len(messages)} messages") from None
+            raise Undelivered(f"Kafka did not acknowledge {len(messages)} messages within {deadline:g} s") from None
         _round_trip.record(time.monotonic() - started)
         return batch.outcome
 
@@ -122,27 +123,28 @@ class Producer:
             watching.cancel()
         async with self._turn:
             if self._client is not None:
-                await asyncio.to_thread(_end, self._client)
-                self._client = None
+                client, self._client = self._client, None
+                await asyncio.to_thread(_end, client)
 
     async def _send(self, batch: "_Batch") -> None:
         if self._client is None:
             self._client = confluent_kafka.Producer(self._settings)
+        client = self._client
         healthy = False
         try:
-            await batch.produce(self._client)
-            healthy = await batch.acknowledged(self._client)
+            await batch.produce(client)
+            healthy = await batch.acknowledged(client)
         finally:
             if not healthy:
-                self._discard()
+                self._discard(client)
 
-    def _discard(self) -> None:
-        """Drops the client and what is on its way: the caller is told, and sends it again through a fresh one.
-
-        In a thread, because librdkafka waits there for its own.
-        """
-        asyncio.get_running_loop().run_in_executor(None, _end, self._client)
+    def _discard(self, client: confluent_kafka.Producer) -> None:
+        """Drops the client and what is on its way: the caller is told, and sends it again through a fresh one."""
         self._client = None
+        # Now, before another client sends. Not waiting is what `blocking` means there, whatever its name says.
+        client.purge(blocking=True)
+        # Its threads may hang in a name that does not resolve; neither this process nor its end waits for them.
+        threading.Thread(target=_end, args=(client,), name="kafka producer's end", daemon=True).start()
 
     async def _watch(self) -> None:
         """Lets an idle client tell its errors, which would gather in its memory."""
@@ -150,7 +152,7 @@ class Producer:
             await asyncio.sleep(_IDLE_SECONDS)
             async with self._turn:
                 if self._client is not None and not _hear(self._client):
-                    self._discard()
+                    self._discard(self._client)
 
 
 class _Batch:
@@ -189,7 +191,7 @@ class _Batch:
                 )
             except BufferError:
                 await asyncio.sleep(_FULL_QUEUE_SECONDS)
-                client.poll(0)
+                _hear(client)
             else:
                 return
 
@@ -228,8 +230,8 @@ def _hear(client: confluent_kafka.Producer) -> bool:
 def _end(client: Any) -> None:
     """Disconnects; blocks. client: its `close` is missing from the type stubs."""
     with contextlib.suppress(KafkaException, SystemError):
-        client.purge(blocking=False)
         client.flush(0)
+    with contextlib.suppress(KafkaException, SystemError):
         client.close()
 
 

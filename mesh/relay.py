@@ -10,7 +10,6 @@ commit late.
 import asyncio
 import logging
 import time
-import zlib
 from collections.abc import Sequence
 from itertools import groupby
 from typing import ClassVar, NamedTuple
@@ -46,7 +45,7 @@ _publish_latency = meter.create_histogram(
     "focusmesh.outbox.publish_latency", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
 )
 
-_LOCK = "SELECT pg_try_advisory_lock(%s)"
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('focusmesh.relay'), hashtext(%s))"
 _TAKE = f"""
     SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
     FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
@@ -87,6 +86,8 @@ class Relay(Loop):
     """Publishes one service's outbox."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (Undelivered, psycopg.OperationalError, OSError)
+    longest_wait: ClassVar[float] = 0.1
+    """An event that another replica wrote waits so long for the one that leads."""
     longest_backoff: ClassVar[float] = 1.0
 
     def __init__(self, database_url: str, producer: Producer, *, service: str, batch: int = 500) -> None:
@@ -96,7 +97,6 @@ class Relay(Loop):
         self._producer = producer
         self._labels = {"service": service}
         self._name = f"{service} relay"
-        self._lock = zlib.crc32(self._name.encode()) - 2**31
         self._batch = batch
         self._connection: Connection | None = None
         self._leads = False
@@ -107,14 +107,18 @@ class Relay(Loop):
     async def run_once(self) -> int:
         """Publishes a batch of every shard that has rows, if this relay leads; returns how many events."""
         connection = await self._connected()
+        if time.monotonic() >= self._next_measure:
+            await self._measure(connection)
         if not self._leads:
-            [[self._leads]] = await (await connection.execute(_LOCK, (self._lock,))).fetchall()
+            [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
         if not self._leads:
+            self._blocked.clear()  # they are the business of the one that leads
             return 0
         try:
             rows, errors = await self._publish(connection)
-        except Undelivered:
-            await connection.close()  # gives the lock back: another replica may reach Kafka
+        except Exception:
+            # Gives the lock back. A standby asks for it sooner than this relay does, and may well reach Kafka.
+            await connection.close()
             raise
         for shard, found in groupby(zip(rows, errors, strict=True), key=lambda pair: pair[0].shard):
             self._learn(shard, list(found))
@@ -123,8 +127,6 @@ class Relay(Loop):
         if delivered:
             _published.add(delivered, self._labels)
             _publish_latency.record(max(0.0, time.time() - min(row.committed for row in rows)), self._labels)
-        if time.monotonic() >= self._next_measure:
-            await self._measure(connection)
         return delivered
 
     def wake(self) -> None:
@@ -140,18 +142,20 @@ class Relay(Loop):
         """Stops, publishes what the last calls left, and closes its connections."""
         running = self._task is not None
         await super().close(grace)
-        if running:
-            await self._last_passes()
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        try:
+            if running:
+                await self._last_passes()
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None
 
     async def _last_passes(self) -> None:
         try:
             async with asyncio.timeout(_LAST_PASSES_SECONDS):
                 while await self.run_once():
                     pass
-        except (Undelivered, psycopg.OperationalError, OSError) as error:  # OSError: also the time-out
+        except self.expected as error:  # OSError: also the time-out
             log.warning("relay stops with events left for the next one: %s", error)
 
     async def _publish(self, connection: Connection) -> tuple[list[_Row], list[KafkaError | None]]:
@@ -218,7 +222,8 @@ class Relay(Loop):
     async def _connected(self) -> Connection:
         """The relay's own connection; one that broke is replaced, and the lock with it.
 
-        A crash of Postgres may bring the last deletions back: their events are sent again, and dropped by consumers.
+        Postgres ends the session of a relay that is silent, or whose host vanished. Nothing waits for the disk:
+        deletions that a crash brings back are sent again, and dropped by consumers. The plan is always the same.
         """
         if self._connection is None or self._connection.closed:
             self._leads = False
@@ -227,6 +232,7 @@ class Relay(Loop):
                 autocommit=True,
                 connect_timeout=2,
                 application_name=self._name,
-                options=f"-c idle_session_timeout={_LEASE_MS} -c synchronous_commit=off",
+                options=f"-c idle_session_timeout={_LEASE_MS} -c tcp_user_timeout={_LEASE_MS}"
+                " -c synchronous_commit=off -c plan_cache_mode=force_generic_plan",
             )
         return self._connection

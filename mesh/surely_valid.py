@@ -20,6 +20,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _VISIBLE = re.compile(r"\S", re.ASCII)
 _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
 _TOGETHER = re.compile(r"this\.(\w+) == \(this\.(\w+) != 0\)")
+_COMPARISON = re.compile(r"this\.\w+ [<>=!]=? this\.\w+")
 _FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldMask"})
 _INFINITE = float("inf")
 
@@ -50,16 +51,20 @@ def _of_message(descriptor: Descriptor) -> Iterator[Check]:
     rules = descriptor.GetOptions().Extensions[validate_pb2.message]
     _only(rules, {"cel"})
     for rule in rules.cel:
-        yield _of_expression(rule.expression)
+        yield _of_expression(descriptor, rule.expression)
 
 
-def _of_expression(text: str) -> Check:
+def _of_expression(descriptor: Descriptor, text: str) -> Check:
     """Two forms of CEL are decided: one flag for whether another field is set, and fields of which one is absent."""
     if found := _TOGETHER.fullmatch(text):
         flag, value = found.groups()
         return lambda message: getattr(message, flag) == (getattr(message, value) != 0)
-    names = [found[1] for part in text.split(" || ") if (found := _ABSENT.fullmatch(part))]
-    if not names:
+    *absent, last = text.split(" || ")
+    names = [found[1] for part in absent if (found := _ABSENT.fullmatch(part))]
+    # One absent field decides only an alternative of all: brackets and conditionals could make it a part of something.
+    if not names or len(names) < len(absent) or not _COMPARISON.fullmatch(last):
+        raise _UnknownRuleError
+    if not all(field.has_presence for field in map(descriptor.fields_by_name.__getitem__, names)):
         raise _UnknownRuleError
     return lambda message: not all(map(message.HasField, names))
 
@@ -103,6 +108,7 @@ def _of_value(field: FieldDescriptor, rules: Any) -> Check:
 def _string(_: FieldDescriptor, rules: Any) -> Check:
     _only(rules, {"min_len", "max_len", "uuid", "pattern"})
     if rules.uuid:
+        _only(rules, {"uuid"})
         return lambda value: _UUID.fullmatch(value) is not None
     least, most = rules.min_len, rules.max_len if rules.HasField("max_len") else _INFINITE
     if not rules.HasField("pattern"):

@@ -28,6 +28,7 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
         except DecodeError:
             summary = f"request: must be a {expected.full_name} in protobuf, its texts in UTF-8"
             raise InvalidRequest(summary=summary) from None
+        # No text may contain U+0000, which no rule says.
         if b"\0" in content or not valid(request):
             check(request)
         return request

@@ -23,7 +23,6 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
         group="audit",
         topics=inbox.topics,
         effect=inbox,
-        producer=platform.producer,
         parking=inbox,
         options=settings.kafka_options,
     )

@@ -29,7 +29,6 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
         group="realtime",
         topics=Broadcast.topics,
         effect=Broadcast(streams),
-        producer=platform.producer,
         options=settings.kafka_options,
     )
     subscriptions = Subscriptions(feeds, streams, platform.revocations, clock.now, settings)
@@ -37,7 +36,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     websocket = WebSocketServer(subscriptions, platform.tokens, policy_of(subscribe), settings)
     app = platform.app(
         [(add_RealtimeServiceServicer_to_server, RealtimeHandlers(subscriptions))],
-        parts=[platform.producer, feeds, consumer, websocket],
+        parts=[feeds, consumer, websocket],
     )
     app.end_streams = lambda: feeds.end_all(Leaving())
     return app

@@ -7,7 +7,6 @@ import sys
 from mesh.consumer import Consumer
 from mesh.db import Database
 from mesh.inbox import Inbox, Subscription
-from mesh.producer import Producer
 from tests.events.parts import Applied
 
 
@@ -16,7 +15,6 @@ async def main(kafka: str, group: str, topic: str, database_url: str, instance: 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     database = Database(database_url, revision="0001")
-    producer = Producer(kafka, name="member")
     target = Applied(database)
     inbox = Inbox(database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
     consumer = Consumer(
@@ -25,12 +23,11 @@ async def main(kafka: str, group: str, topic: str, database_url: str, instance: 
         topics=[topic],
         effect=inbox,
         parking=inbox,
-        producer=producer,
         # With a name a member that was killed is known again; without one its partitions wait until its session ends.
         options="session.timeout.ms=45000" if instance else "",
         instance=instance,
     )
-    parts = [database, producer, consumer]
+    parts = [database, consumer]
     for part in parts:
         part.start()
     await stop.wait()

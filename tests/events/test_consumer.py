@@ -31,12 +31,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-async def new_consumer(kafka: str, topic: str, group: str, producer: Producer) -> AsyncIterator[NewConsumer]:
+async def new_consumer(kafka: str, topic: str, group: str) -> AsyncIterator[NewConsumer]:
     """Makes members of the group; they are closed at the end."""
     async with AsyncExitStack() as closing:
 
         def make(effect: Inbox) -> Consumer:
-            consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=effect, producer=producer)
+            consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=effect)
             closing.push_async_callback(consumer.close)
             return consumer
 
@@ -292,7 +292,7 @@ async def test_an_effect_need_not_be_in_postgres(
     good = [source.event(user, new_id(), 1) for _ in range(3)]
     await publish(producer, good[0], source.event(user, poison, 1), *good[1:])
     heard = Heard()
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=heard, producer=producer)
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=heard)
     consumer.start()
     await until(lambda: len(heard.events) == 3, "all but the poisoned one")
     await consumer.close()

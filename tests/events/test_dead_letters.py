@@ -66,7 +66,7 @@ async def house(
     source: Source, target: Applied, producer: Producer, kafka: str, topic: str, group: str
 ) -> AsyncIterator[House]:
     inbox = Inbox(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=False)])
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox, producer=producer)
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
     consumer.start()
     yield House(source, target, producer, consumer, kafka, topic, topic_of(topic, group))
     await consumer.close()
@@ -194,7 +194,6 @@ async def test_only_the_group_of_the_letters_hears_a_replay(house: House, source
             group=f"neighbour-{new_id()}",
             topics=[house.topic],
             effect=Neighbour(),
-            producer=house.producer,
         )
         closing.push_async_callback(neighbour.close)
         neighbour.start()

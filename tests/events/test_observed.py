@@ -1,19 +1,22 @@
 """What an operator can see of events on their way."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from mesh import consumer as consumer_module
 from mesh import delivery, outbox
+from mesh import relay as relay_module
 from mesh.consumer import Consumer
 from mesh.ids import new_id
 from mesh.inbox import Inbox, Subscription
-from mesh.producer import Outgoing, Producer
+from mesh.producer import Outgoing, Producer, Undelivered
 from mesh.relay import Relay
 from tests.events.parts import Applied, Source
 from tests.patience import until
@@ -47,17 +50,49 @@ def _value(point: Any) -> float:
 
 
 async def test_an_outbox_that_waits_and_drains_is_seen(
-    source: Source, producer: Producer, reader: InMemoryMetricReader
+    source: Source, producer: Producer, reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relay_module, "_MEASURE_SECONDS", 0)
     service = f"source-{new_id()}"
     relay = Relay(source.url, producer, service=service)
     await source.changes(new_id(), 7)
     await relay.run_once()
     seen = Seen(reader, service=service).values
-    assert seen["outbox.published"] == 7
-    assert seen["outbox.publish_latency"] == 1
+    assert (seen["outbox.published"], seen["outbox.publish_latency"], seen["outbox.rows"]) == (7, 1, 7)
+    assert seen["outbox.oldest"] > 0
+    await relay.run_once()
+    seen = Seen(reader, service=service).values
     assert (seen["outbox.rows"], seen["outbox.oldest"], seen["outbox.blocked_keys"]) == (0, 0, 0)
     await relay.close()
+
+
+async def test_events_that_wait_for_kafka_are_seen_while_it_is_away(
+    source: Source, kafka: str, reader: InMemoryMetricReader
+) -> None:
+    class Away(Producer):
+        async def publish(self, messages: Sequence[Outgoing], deadline: float = 0.0) -> list[KafkaError | None]:
+            raise Undelivered(f"{len(messages)} messages within {deadline:g} s")
+
+    service = f"source-{new_id()}"
+    relay = Relay(source.url, Away(kafka, name="away"), service=service)
+    await source.changes(new_id(), 3)
+    with pytest.raises(Undelivered):
+        await relay.run_once()
+    assert Seen(reader, service=service).values["outbox.rows"] == 3
+    await relay.close()
+
+
+async def test_a_replica_that_does_not_publish_shows_what_waits_all_the_same(
+    source: Source, producer: Producer, reader: InMemoryMetricReader
+) -> None:
+    service = f"source-{new_id()}"
+    leading, standby = (Relay(source.url, producer, service=service) for _ in range(2))
+    await leading.run_once()
+    await source.changes(new_id(), 2)
+    assert await standby.run_once() == 0
+    assert Seen(reader, service=service).values["outbox.rows"] == 2
+    await standby.close()
+    await leading.close()
 
 
 async def test_repeats_stale_versions_and_dead_letters_are_seen(
@@ -79,7 +114,7 @@ async def test_repeats_stale_versions_and_dead_letters_are_seen(
     for event in (first, first, third, second, poison):
         await producer.publish([Outgoing(topic, event.user_id, outbox.envelope(event, ""), [])])
     inbox = Inbox(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox, producer=producer)
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
 
     def all_is_seen() -> bool:
         seen = Seen(reader, topic=topic).values

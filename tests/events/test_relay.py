@@ -175,6 +175,22 @@ async def test_events_wait_while_kafka_is_away_and_a_relay_that_reaches_it_takes
     assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
 
 
+async def test_a_relay_that_fails_for_any_reason_leaves_publishing_to_another(
+    source: Source, new_relay: RunningRelay, kafka: str
+) -> None:
+    class Misconfigured(Producer):
+        async def publish(self, messages: Sequence[Outgoing], deadline: float = 5.0) -> list[KafkaError | None]:
+            raise RuntimeError(f"{len(messages)} messages, {deadline:g} s: no such certificate")
+
+    failing, standby = new_relay(Misconfigured(kafka, name="misconfigured")), new_relay()
+    await source.changes(new_id(), 3)
+    with pytest.raises(RuntimeError):
+        await failing.run_once()
+    failing.start()
+    standby.start()
+    await until(source.all_published, "the other relay publishes", 5)
+
+
 async def test_a_producer_that_does_not_run_says_so(kafka: str) -> None:
     producer = Producer(kafka, name="resting")
     with pytest.raises(Undelivered):

@@ -11,6 +11,8 @@ from focusmesh.auth.v1 import key_service_pb2, session_service_pb2, user_service
 from focusmesh.realtime.v1 import realtime_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as todo
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
@@ -129,3 +131,58 @@ def test_common_requests_need_no_second_look(request_message: Message) -> None:
 def test_what_only_protovalidate_understands_is_left_to_it(request_message: Message) -> None:
     assert not protovalidate.collect_violations(request_message)
     assert not check_of(request_message.DESCRIPTOR)(request_message)
+
+
+def message_with(*fields: FieldDescriptorProto, expression: str = "") -> Descriptor:
+    """A type of a contract that nobody has written yet."""
+    file = FileDescriptorProto(name="new.proto", package="new", syntax="proto3")
+    message = file.message_type.add(name="New", field=fields)
+    for number, field in enumerate(message.field, start=1):
+        field.number = number
+        if field.proto3_optional:
+            field.oneof_index = len(message.oneof_decl)
+            message.oneof_decl.add(name=f"_{field.name}")
+    if expression:
+        rule = message.options.Extensions[validate_pb2.message].cel.add()
+        rule.id, rule.expression = "new", expression
+    return DescriptorPool().AddSerializedFile(file.SerializeToString()).message_types_by_name["New"]
+
+
+def text(name: str, **rules: Any) -> FieldDescriptorProto:
+    field = FieldDescriptorProto(name=name, type=FieldDescriptorProto.TYPE_STRING)
+    field.options.Extensions[validate_pb2.field].string.MergeFrom(validate_pb2.StringRules(**rules))
+    return field
+
+
+def number(name: str, *, optional: bool) -> FieldDescriptorProto:
+    return FieldDescriptorProto(name=name, type=FieldDescriptorProto.TYPE_INT32, proto3_optional=optional)
+
+
+@pytest.mark.parametrize("further", [{"pattern": "^.{14}7"}, {"min_len": 40}, {"max_len": 3}])
+def test_a_uuid_with_a_further_rule_is_left_to_protovalidate(further: dict[str, Any]) -> None:
+    check = surely_valid(message_with(text("id", uuid=True, **further)))
+    assert not check(GetMessageClass(message_with(text("id", uuid=True)))(id=ID))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "this.a > 0 && (this.b > 0 || !has(this.c) || this.a > this.b)",
+        "this.a > 0 ? !has(this.c) || this.b > 0 : this.a > this.b",
+        "!has(this.c) || this.a > this.b && (this.a > 0 || !has(this.c))",
+        "!has(this.c) || size('a || b') > 3",
+    ],
+)
+def test_an_expression_of_another_form_is_left_to_protovalidate(expression: str) -> None:
+    fields = number("a", optional=True), number("b", optional=True), number("c", optional=True)
+    type_ = message_with(*fields, expression=expression)
+    assert not surely_valid(type_)(GetMessageClass(type_)())
+
+
+def test_the_known_form_is_decided_where_fields_know_whether_they_are_set() -> None:
+    known = "!has(this.a) || !has(this.b) || this.a > this.b"
+    optional = message_with(number("a", optional=True), number("b", optional=True), expression=known)
+    check, new = surely_valid(optional), GetMessageClass(optional)
+    assert (check(new(a=1)), check(new(a=1, b=2))) == (True, False)
+    plain = message_with(number("a", optional=False), number("b", optional=True), expression=known)
+    assert not surely_valid(plain)(GetMessageClass(plain)(b=1))
