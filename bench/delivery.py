@@ -91,7 +91,10 @@ async def _measure(
     accounts: Sequence[Account], gateway: str, administrator_url: str, paces: Sequence[int], seconds: float
 ) -> list[Delivery]:
     watch = _Watch(accounts)
-    observer = await psycopg.AsyncConnection.connect(administrator_url, autocommit=True)
+    # Planned once: planning would cost the machine more than looking.
+    observer = await psycopg.AsyncConnection.connect(
+        administrator_url, autocommit=True, options="-c plan_cache_mode=force_generic_plan"
+    )
     sockets = [
         await connect(f"ws://{gateway}/v1/realtime", additional_headers=dict([_bearer(account)]), max_queue=None)
         for account in accounts

@@ -203,7 +203,7 @@ class _Batch:
         healthy, pause = True, _SHORTEST_PAUSE
         while self.missing:
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            pause = min(pause * 1.25, _LONGEST_PAUSE)
             healthy &= _hear(client)
         return healthy and not any(error is not None and _is_fatal(error) for error in self.outcome)
 

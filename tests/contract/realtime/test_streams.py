@@ -51,6 +51,18 @@ async def test_only_the_owner_hears_of_it(target: Target, door: Door, token: str
         assert await theirs.events(1) == [told]
 
 
+async def test_a_redis_that_forgot_its_scripts_is_taught_them_again(
+    target: Target, door: Door, token: str, tell: Tell, valkey: str
+) -> None:
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        first = await tell()
+        async with Redis.from_url(valkey) as redis:
+            await redis.script_flush()
+        second = await tell()
+        assert await stream.events(2) == [first, second]
+
+
 async def test_every_device_of_a_user_hears_the_same(target: Target, door: Door, token: str, tell: Tell) -> None:
     async with door.open(target, token) as one, door.open(target, token) as other:
         await one.frame()
