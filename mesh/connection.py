@@ -59,10 +59,12 @@ class Connection(psycopg.AsyncConnection[Any]):
         return await super().wait(gen, interval, timeout)
 
     async def close(self) -> None:
-        """Closes the connection; idempotent."""
+        """Closes the connection; idempotent. A statement that still runs ends with an OperationalError."""
         # Before the descriptor is closed: its number may be another connection's at once.
         self._unregister()
         await super().close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -115,6 +115,14 @@ async def test_a_server_that_goes_away_while_nothing_runs_is_noticed_once_and_to
         await connection.execute("SELECT 1")
 
 
+async def test_a_statement_whose_connection_is_closed_does_not_wait_for_ever(connection: Connection) -> None:
+    running = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+    await until(lambda: connection.info.transaction_status == TransactionStatus.ACTIVE, "the statement runs")
+    await connection.close()
+    with pytest.raises(psycopg.OperationalError):
+        await asyncio.wait_for(running, 5)
+
+
 async def test_a_new_connection_may_have_the_number_of_a_closed_or_broken_one(todo_url: str) -> None:
     numbers = set()
     for turn in range(30):
