@@ -32,8 +32,10 @@ _MOST_BYTES = 4 * 1024 * 1024
 """Of a shard in one pass; a single event may exceed it by its own size."""
 _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
-_GATHER_SECONDS = 0.015
-"""Between two passes under load: a pass costs two statements, however many events it publishes."""
+_GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
+"""Between two passes: a pass costs two statements, and Kafka a request for each partition, for few events as for many."""
+_MANY = 20
+"""Events of one pass that show more than some 400 writes a second: then CPU is dearer than a moment."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
@@ -135,8 +137,10 @@ class Relay(Loop):
             super().wake()
 
     def rest(self, done: int) -> float:
-        """A moment in which events gather, unless there are many already."""
-        return 0.0 if done >= self._batch else _GATHER_SECONDS
+        """A moment in which events gather, unless a backlog is there already."""
+        if done >= self._batch:
+            return 0.0
+        return _GATHER_SECONDS if done < _MANY else _GATHER_MANY_SECONDS
 
     async def close(self, grace: float = 5.0) -> None:
         """Stops, publishes what the last calls left, and closes its connections."""
