@@ -33,7 +33,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
-"""Between two passes: a pass costs two statements, and Kafka a request for each partition, for few events as for many."""
+"""Between two passes: a pass costs two statements and a request for each partition, for few events as for many."""
 _MANY = 20
 """Events of one pass that show more than some 400 writes a second: then CPU is dearer than a moment."""
 _FIRST_BLOCK_SECONDS = 30.0
