@@ -132,7 +132,8 @@ class Streams:
                 raise PartUnavailable("memory of redis") from None
 
     async def _add(self, publications: Sequence[Publication]) -> int:
-        async with self._redis.pipeline(transaction=False) as pipe:
+        # All or nothing: a batch whose beginning failed and whose rest did not would leave versions behind for good.
+        async with self._redis.pipeline(transaction=True) as pipe:
             for one in publications:
                 # By its digest, not as a Script: that would ask before every batch whether Redis knows it.
                 pipe.evalsha(

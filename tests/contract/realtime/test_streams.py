@@ -3,15 +3,19 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import cycle
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from mesh import revocations
 from mesh.envelope import ConsumedEvent
 from mesh.errors import PartUnavailable
 from mesh.ids import new_id
+from services.realtime.cache.streams import _PUBLISH
 from services.realtime.consumers import Broadcast
 from tests.contract.realtime.conftest import Replica, Tell, an_event
 from tests.contract.realtime.doors import Door, Ended, Target
@@ -408,3 +412,34 @@ async def _apply(broadcast: Broadcast, events: Sequence[ConsumedEvent]) -> None:
     """As the consumer does, in batches."""
     for first in range(0, len(events), 500):
         await broadcast.apply(events[first : first + 500])
+
+
+async def test_no_change_is_lost_while_redis_forgets_and_learns_its_scripts(
+    broadcast: Broadcast, valkey: str, user: str
+) -> None:
+    """Another replica may teach Redis while a long batch is on its way: its rest must not overtake its beginning."""
+    things = [new_id() for _ in range(20)]
+
+    async def tell_until_it_passes(events: Sequence[ConsumedEvent]) -> None:
+        while True:
+            with suppress(NoScriptError):
+                return await broadcast.apply(events)
+
+    told = asyncio.Event()
+    async with Redis.from_url(valkey) as redis:
+
+        async def forget_and_learn() -> None:
+            while not told.is_set():
+                await redis.script_flush()
+                await asyncio.sleep(0.001 * next(step))  # so that the two are not in step
+                await redis.script_load(_PUBLISH)
+                await asyncio.sleep(0.001 * next(step))
+
+        step = cycle((0, 3, 0, 1, 0, 5, 1, 2))
+        forgetting = asyncio.create_task(forget_and_learn())
+        for batch in range(60):
+            versions = range(batch * 3 + 1, batch * 3 + 4)
+            await tell_until_it_passes([an_event(user, subject=one, version=v) for v in versions for one in things])
+        told.set()
+        await forgetting
+        assert await redis.xlen(f"realtime:stream:{user}") == 60 * 3 * len(things)
