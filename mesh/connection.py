@@ -5,12 +5,13 @@ psycopg registers it anew for every statement, a third of the CPU of a short one
 
 import asyncio
 import logging
+import select
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from psycopg.waiting import READY_R, WAIT_R, Wait
+from psycopg.waiting import READY_R, WAIT_R, Wait, wait_async
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     _registered: int | None = None
     """The file descriptor at the event loop."""
+    _broken: select.poll
+    """Tells at once whether that socket is broken; made with the registration."""
     _waiter: asyncio.Future[None] | None = None
 
     async def wait(
@@ -41,9 +44,6 @@ class Connection(psycopg.AsyncConnection[Any]):
                 while state == WAIT_R:
                     await self._readable()
                     state = gen.send(READY_R)
-                    if state == WAIT_R:
-                        # libuv drops a socket after an error, without a word: registered anew it tells the rest.
-                        self._unregister()
             except StopIteration as end:
                 answer: Answer = end.value
                 return answer
@@ -68,9 +68,14 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._registered is not None and self._broken.poll(0):
+            # libuv drops a socket after an error, without a word. Registered anew it tells the rest.
+            self._unregister()
         if self._registered is None:
             self._registered = self.pgconn.socket
             loop.add_reader(self._registered, self._on_readable)
+            self._broken = select.poll()
+            self._broken.register(self._registered, 0)  # errors and hang-ups only
         self._waiter = loop.create_future()
         try:
             await self._waiter
@@ -96,7 +101,7 @@ class Connection(psycopg.AsyncConnection[Any]):
             return
         try:
             await self.cancel_safe(timeout=_CANCEL_SECONDS)
-            await super().wait(_rest(statement, WAIT_R), timeout=_CANCEL_SECONDS)
+            await wait_async(_rest(statement, WAIT_R), self.pgconn.socket, _INTERVAL_SECONDS, _CANCEL_SECONDS)
         except psycopg.errors.QueryCanceled:
             pass
         except BaseException as error:

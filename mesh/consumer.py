@@ -244,7 +244,10 @@ class Consumer:
         )
 
     def _revoked(self, client: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
-        """Nothing of these partitions is in work any more when it returns, and what was done is committed."""
+        """Nothing of these partitions is begun any more when it returns, and what was done is committed.
+
+        What is at work after some seconds may still have its effect: effects know what comes twice.
+        """
         left = self._forget(places)
         leaving = asyncio.run_coroutine_threadsafe(_leave(left, _LEAVE_SECONDS), self._loop)
         leaving.result(_LEAVE_SECONDS * 2)

@@ -47,20 +47,28 @@ class GroupCommit:
             self._task = None
 
     async def _together(self, group: Sequence[_Waiting]) -> None:
-        error: BaseException | None = None
         try:
             if group:
                 await self._effect.apply([event for one in group for event in one.events])
-        except Exception as failure:  # noqa: BLE001 (told to those who wait)
-            if len(group) > 1 and not may_pass(failure):
-                for one in group:
-                    await self._together([one])  # each partition isolates what fails in its own batch
+        except asyncio.CancelledError:
+            _tell(group, InterruptedError("its group was cancelled"))  # comes again, as after any OSError
+            raise
+        except Exception as error:  # noqa: BLE001 (told to those who wait)
+            if len(group) == 1 or may_pass(error):
+                _tell(group, error)
                 return
-            error = failure
-        for one in group:
-            if one.done.done():
-                continue
-            if error is None:
-                one.done.set_result(None)
-            else:
-                one.done.set_exception(error)
+            for one in group:
+                if not one.done.done():
+                    await self._together([one])  # each partition isolates what fails in its own batch
+        else:
+            _tell(group, None)
+
+
+def _tell(group: Sequence[_Waiting], error: Exception | None) -> None:
+    for one in group:
+        if one.done.done():
+            continue
+        if error is None:
+            one.done.set_result(None)
+        else:
+            one.done.set_exception(error)

@@ -109,14 +109,14 @@ class Relay(Loop):
     async def run_once(self) -> int:
         """Publishes a batch of every shard that has rows, if this relay leads; returns how many events."""
         connection = await self._connected()
-        if time.monotonic() >= self._next_measure:
-            await self._measure(connection)
-        if not self._leads:
-            [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
-        if not self._leads:
-            self._blocked.clear()  # they are the business of the one that leads
-            return 0
         try:
+            if time.monotonic() >= self._next_measure:
+                await self._measure(connection)
+            if not self._leads:
+                [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
+            if not self._leads:
+                self._blocked.clear()  # they are the business of the one that leads
+                return 0
             rows, errors = await self._publish(connection)
         except Exception:
             # Gives the lock back. A standby asks for it sooner than this relay does, and may well reach Kafka.
@@ -215,13 +215,13 @@ class Relay(Loop):
         return [key for key, block in self._blocked.items() if block.until > now]
 
     async def _measure(self, connection: Connection) -> None:
+        self._next_measure = time.monotonic() + _MEASURE_SECONDS
         rows = await (await connection.execute(_MEASURE)).fetchall()
         counts = {shard: count for shard, count, _ in rows}
         for shard in range(SHARDS):
             _waiting_rows.set(counts.get(shard, 0), {**self._labels, "shard": shard})
         _oldest_row.set(max((age for _, _, age in rows), default=0.0), self._labels)
         _blocked_keys.set(len(self._blocked), self._labels)
-        self._next_measure = time.monotonic() + _MEASURE_SECONDS
 
     async def _connected(self) -> Connection:
         """The relay's own connection; one that broke is replaced, and the lock with it.

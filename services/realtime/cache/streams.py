@@ -123,10 +123,11 @@ class Streams:
         """Adds changes to their streams, in order; returns how many were new. When it fails, do all again."""
         async with _in_time(_ANSWER_SECONDS):
             try:
-                return await self._add(publications)
-            except NoScriptError:
-                await self._redis.script_load(_PUBLISH)
-                return await self._add(publications)
+                try:
+                    return await self._add(publications)
+                except NoScriptError:
+                    await self._redis.script_load(_PUBLISH)
+                    return await self._add(publications)
             except OutOfMemoryError:
                 # It passes as streams expire; nothing is wrong with what was to be added.
                 raise PartUnavailable("memory of redis") from None

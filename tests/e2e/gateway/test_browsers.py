@@ -103,7 +103,9 @@ class TestWebSocket:
     def test_the_service_gets_the_token_to_verify_it_itself(
         self, gateway: Running, upstream: Upstream, token: str
     ) -> None:
-        with self.open(gateway, subprotocols=[SUBPROTOCOL, f"bearer.{token}"]):
+        with self.open(gateway, subprotocols=[SUBPROTOCOL, f"bearer.{token}"]) as connection:
+            connection.send("x")
+            assert connection.recv(timeout=5) == "x"  # it was noted before
             headers = {name.lower(): value for name, value in upstream.handshakes[-1].items()}
 
         assert f"bearer.{token}" in headers["sec-websocket-protocol"]

@@ -1,7 +1,13 @@
 """A connection stays registered at the event loop: nothing of that shows, whatever becomes of statement and server."""
 
 import asyncio
+import select
+import socket
+import struct
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -121,6 +127,44 @@ async def test_a_statement_whose_connection_is_closed_does_not_wait_for_ever(con
     await connection.close()
     with pytest.raises(psycopg.OperationalError):
         await asyncio.wait_for(running, 5)
+
+
+async def test_a_connection_that_breaks_together_with_an_answer_is_noticed_by_the_next_statement(todo_url: str) -> None:
+    """As a load balancer may break it: with a reset, which libuv tells only once."""
+    at = urlsplit(todo_url)
+    with socket.create_server(("127.0.0.1", 0)) as entry, ThreadPoolExecutor() as threads:
+        gate = Gate()
+        threads.submit(gate.carry, entry, (str(at.hostname), int(at.port or 0)))
+        through = todo_url.replace(f":{at.port}/", f":{entry.getsockname()[1]}/")
+        connection = await Connection.connect(through, autocommit=True)
+        assert await answer_of(connection, "SELECT 1") == 1
+        gate.break_after_next = True
+        asyncio.get_running_loop().call_later(0.001, time.sleep, 0.3)  # both arrive while the loop is busy
+        await connection.execute("SELECT pg_sleep(0.05)")
+        async with asyncio.timeout(5):
+            with pytest.raises(psycopg.OperationalError):
+                await connection.execute("SELECT 2")
+        await connection.close()
+
+
+class Gate:
+    """Carries one connection to Postgres, and resets it after an answer when it is told to."""
+
+    def __init__(self) -> None:
+        self.break_after_next = False
+
+    def carry(self, entry: socket.socket, server: tuple[str, int]) -> None:
+        caller, _ = entry.accept()
+        with caller, socket.create_connection(server) as postgres:
+            while ready := select.select([caller, postgres], [], [])[0]:
+                for one in ready:
+                    content = one.recv(65536)
+                    if not content:
+                        return
+                    (postgres if one is caller else caller).sendall(content)
+                    if one is postgres and self.break_after_next:
+                        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
 
 
 async def test_a_new_connection_may_have_the_number_of_a_closed_or_broken_one(todo_url: str) -> None:

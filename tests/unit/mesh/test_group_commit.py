@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from mesh import outbox
+from mesh.delivery import may_pass
 from mesh.envelope import ConsumedEvent, Message, read
 from mesh.group_commit import GroupCommit
 from mesh.ids import new_id
@@ -90,3 +91,11 @@ async def test_who_is_cancelled_at_work_does_not_disturb_the_next(effects: Effec
     await tasks[1]
     assert effects.calls == [["a"], ["b"]]
     assert tasks[0].cancelled()
+
+
+async def test_when_the_effect_is_cancelled_its_batches_come_again(effects: Effects) -> None:
+    effects.poison["b"] = asyncio.CancelledError()  # type: ignore[assignment]
+    tasks = await begun(effects, ["a"], ["b"], ["c"])
+    effects.may_go.set()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(one, Exception) and may_pass(one) for one in told] == [False, True, True]
