@@ -35,8 +35,8 @@ _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
 """Between two passes: a pass costs two statements and a request for each partition, for few events as for many."""
 _MANY = 30
-"""Events of one pass that show some 800 writes a second: then CPU is dearer than a moment. Far above what gathers in the
-longer rest at a few hundred a second, which would keep itself up."""
+"""Events of one pass that show some 800 writes a second: then CPU is dearer than a moment. Fewer would gather in the
+longer rest itself at a few hundred a second, and keep it up."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
