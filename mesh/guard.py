@@ -1,6 +1,6 @@
 """The guard: what every RPC passes, composed once per method when its servicer is registered.
 
-    trace -> identity -> policy -> validation -> handler -> refusal -> metrics
+    trace -> deadline -> identity -> policy -> validation -> handler -> refusal -> metrics
 
 A servicer is registered through a `Guard` in place of the server. A method without a policy stops the start.
 """
@@ -20,7 +20,8 @@ from opentelemetry.trace import SpanKind
 
 from mesh import idempotency, refusals, validation
 from mesh.db import Database
-from mesh.errors import Internal, Overloaded
+from mesh.deadline import Deadline
+from mesh.errors import DeadlineExceeded, Internal, Overloaded
 from mesh.identity import NOBODY, Identity, Tokens
 from mesh.outbox import Effect, Event
 from mesh.policy import policy_of
@@ -157,19 +158,23 @@ class _Guarded:
         call = Call(self._name, headers, context, request)
         traced = CallTrace(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
         call.traceparent = traced.traceparent
+        deadline = Deadline(context.time_remaining())
         status, unexpected = "OK", None
         self._room.running += 1
         try:
             return await self._pass(call)
         except asyncio.CancelledError:
-            status = "CANCELLED"
-            raise
+            status = "DEADLINE_EXCEEDED" if deadline.passed else "CANCELLED"
+            if not deadline.passed:
+                raise
+            await refusals.abort(context, DeadlineExceeded(), self._domain)
         except Exception as error:  # noqa: BLE001 (nothing else may leave: grpc.aio would send its text)
             refusal = refusals.refusal_of(error)
             status = refusals.code_of(refusal).name
             unexpected = error if isinstance(refusal, Internal) else None
             await refusals.abort(context, refusal, self._domain)
         finally:
+            deadline.clear()
             self._room.running -= 1
             traced.end(status, unexpected)
             self._record(status, perf_counter() - started)

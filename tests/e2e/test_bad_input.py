@@ -18,7 +18,9 @@ from google.rpc import error_details_pb2
 from psycopg import sql
 
 from envoy.contract import Method
+from stack.database import MAIN
 from stack.machine import Machine
+from stack.registry import load
 from tests.e2e.accounts import Account
 from tests.e2e.bad_input import Case, cases, wrong_values
 from tests.e2e.clients import SECONDS, Answer, Grpc, Rest, rest_request
@@ -62,21 +64,15 @@ def rpc(machine: Machine) -> Iterator[Grpc]:
 @pytest.fixture(scope="module")
 def database(machine: Machine) -> Iterator[psycopg.Connection[Any]]:
     """The database, seen as its administrator."""
-    with psycopg.connect(machine.cluster.administrator_url(), autocommit=True) as connection:
+    with psycopg.connect(machine.cluster.administrator_url(MAIN), autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture(scope="module")
 def given(account: Account) -> Given:
-    """Things for valid requests, made once for each RPC: what is refused does not use them up."""
-    made: dict[str, dict[str, Any]] = {}
-
-    def things(method: Method) -> dict[str, Any]:
-        if method.name not in made:
-            made[method.name] = account.fitting(method)
-        return made[method.name]
-
-    return things
+    """Things for valid requests, made before any test looks at the tables: what is refused does not use them up."""
+    made = {method.name: account.fitting(method) for method in EXPOSED}
+    return lambda method: made[method.name]
 
 
 @pytest.fixture
@@ -88,11 +84,14 @@ def nothing_written(database: psycopg.Connection[Any], given: object) -> Iterato
 
 
 def content(database: psycopg.Connection[Any]) -> Mapping[str, Any]:
-    """A digest of every table that requests write to at once."""
+    """A digest of every table that requests write to at once; audit writes what was accepted, a moment later."""
+    schemas = [service.schema for service in load().with_schema() if service.name != "audit"]
     tables = database.execute(
         """SELECT schemaname, tablename FROM pg_tables
-           WHERE schemaname IN ('auth', 'todo') AND tablename NOT IN ('outbox', 'alembic_version')"""
+           WHERE schemaname = ANY(%s) AND tablename NOT IN ('outbox', 'alembic_version')""",
+        (schemas,),
     ).fetchall()
+    assert {schema for schema, _ in tables} == set(schemas)
     digest = sql.SQL("SELECT count(*), coalesce(sum(hashtext(t::text)::bigint), 0) FROM {} t")
     return {
         f"{schema}.{table}": database.execute(digest.format(sql.Identifier(schema, table))).fetchone()

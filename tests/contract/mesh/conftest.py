@@ -1,5 +1,6 @@
 """A service of four RPCs, one of each call shape, that exists for tests of the guard only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,24 +49,28 @@ def declare(service: str, rule: policy_pb2.Rule | None) -> None:
 
 
 class Shapes:
-    """Answers with what it was sent; the words `refuse` and `break` do what they say."""
+    """Answers with what it was sent; the words `refuse`, `break` and `wait` do what they say."""
 
     async def Once(self, request: StringValue, context: Context) -> StringValue:
-        return _answer(request.value, context)
+        return await _answer(request.value, context)
 
     async def Many(self, request: StringValue, context: Context) -> AsyncIterator[StringValue]:
         for word in request.value.split():
-            yield _answer(word, context)
+            yield await _answer(word, context)
 
     async def Collect(self, requests: AsyncIterator[StringValue], context: Context) -> StringValue:
-        return StringValue(value=" ".join([_answer(request.value, context).value async for request in requests]))
+        return StringValue(
+            value=" ".join([(await _answer(request.value, context)).value async for request in requests])
+        )
 
     async def Chat(self, requests: AsyncIterator[StringValue], context: Context) -> AsyncIterator[StringValue]:
         async for request in requests:
-            yield _answer(request.value, context)
+            yield await _answer(request.value, context)
 
 
-def _answer(word: str, context: Context) -> StringValue:
+async def _answer(word: str, context: Context) -> StringValue:
+    if word == "wait":
+        await asyncio.Event().wait()
     if word == "refuse":
         raise NothingThere(thing_id="t1")
     if word == "break":
@@ -98,20 +103,22 @@ class Caller:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
 
-    async def __call__(self, method: str, *words: str, token: str = "") -> list[str]:
+    async def __call__(self, method: str, *words: str, token: str = "", timeout: float = 5) -> list[str]:
         path = f"/{SERVICE}/{method}"
         coding = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         requests = [StringValue(value=word) for word in words]
         joined = StringValue(value=" ".join(words))
         if method == "Once":
-            return [(await self._channel.unary_unary(path, **coding)(joined, metadata=metadata, timeout=5)).value]
+            return [(await self._channel.unary_unary(path, **coding)(joined, metadata=metadata, timeout=timeout)).value]
         if method == "Many":
-            stream = self._channel.unary_stream(path, **coding)(joined, metadata=metadata, timeout=5)
+            stream = self._channel.unary_stream(path, **coding)(joined, metadata=metadata, timeout=timeout)
             return [answer.value async for answer in stream]
         if method == "Collect":
-            return [(await self._channel.stream_unary(path, **coding)(requests, metadata=metadata, timeout=5)).value]
-        chat = self._channel.stream_stream(path, **coding)(requests, metadata=metadata, timeout=5)
+            return [
+                (await self._channel.stream_unary(path, **coding)(requests, metadata=metadata, timeout=timeout)).value
+            ]
+        chat = self._channel.stream_stream(path, **coding)(requests, metadata=metadata, timeout=timeout)
         return [answer.value async for answer in chat]
 
     async def raw(self, method: str, content: bytes, *, token: str = "") -> bytes:

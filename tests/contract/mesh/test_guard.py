@@ -49,6 +49,15 @@ async def test_an_unexpected_error_tells_nothing_but_where_to_look(call: Caller,
 
 
 @every_shape
+async def test_a_call_that_takes_too_long_is_refused_before_its_caller_gives_up(
+    call: Caller, signer: Signer, method: str
+) -> None:
+    with refused("DEADLINE_EXCEEDED") as told:
+        await call(method, "wait", token=signer.token(), timeout=2)
+    assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@every_shape
 @pytest.mark.parametrize(
     ("claims", "reason"),
     [

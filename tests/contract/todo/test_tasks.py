@@ -311,9 +311,9 @@ async def test_a_callers_deadline_leaves_no_query_running(todo: Todo, a_task: Ta
             ).fetchone() or (0,)
             return int(count)
 
-        call = asyncio.create_task(todo.StartTask(task_id=task.id, timeout=0.5))
+        call = asyncio.create_task(todo.StartTask(task_id=task.id, timeout=2))
         await until(lambda: running() == 1, "the update waits for the row")
-        with refused(""):
+        with refused("DEADLINE_EXCEEDED"):
             await call
         await until(lambda: running() == 0, "no update waits any more")
         blocker.rollback()

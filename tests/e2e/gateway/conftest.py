@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from focusmesh.auth.v1 import key_service_pb2
 
+from envoy.contract import Method
 from envoy.settings import Allowances, Bucket
 from tests.e2e.clients import Client, Grpc, GrpcWeb, Rest, empty
 from tests.e2e.gateway.running import LOOPBACK, Running, eventually, free_ports, running
@@ -75,11 +76,10 @@ def gateway(upstream: Upstream, folder: Path, signer: Signer) -> Iterator[Runnin
         yield gateway
 
 
-def await_keys(gateway: Running, signer: Signer) -> None:
-    """Waits until tokens of the signer are accepted."""
+def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListTasks"]) -> None:
+    """Waits until tokens of the signer are accepted. method: of a service that answers."""
     client = Rest(gateway.url)
-    task = BY_NAME["ListTasks"]
-    eventually(lambda: client.call(task, empty(task), signer.token()).ok, "the gateway accepts a good token")
+    eventually(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
     client.close()
 
 

@@ -1,6 +1,7 @@
 """Services that are slow, away or dying."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -104,8 +105,28 @@ class TestDeadlines:
             answers = list(pool.map(lambda client: client.call(CREATE, empty(CREATE), token), (rest, rpc, web)))
 
         assert {answer.code for answer in answers} == {DEADLINE_EXCEEDED}
-        assert (answers[0].http, answers[0].reason) == (504, "DEADLINE_EXCEEDED")
+        assert answers[0].http == 504
         assert cancelled.wait(2), "the service is told that nobody waits"
+
+    def test_a_service_that_hangs_is_given_up_in_the_usual_shape(
+        self, folder: Path, signer: Signer, upstream: Upstream, token: str
+    ) -> None:
+        [port] = free_ports(1)
+        own = folder / "hung"
+        own.mkdir()
+        places = {**endpoints(upstream), "todo": [(LOOPBACK, port)]}
+        with hanging_service(port) as hanging, running(Running(own, places)) as gateway:
+            await_keys(gateway, signer, BY_NAME["GetMe"])
+            rest = Rest(gateway.url)
+            with ThreadPoolExecutor() as pool:
+                call = pool.submit(rest.call, CREATE, empty(CREATE), token)
+                assert hanging.stdout
+                assert hanging.stdout.readline() == "working\n"
+                hanging.send_signal(signal.SIGSTOP)
+                answer = call.result()
+            rest.close()
+
+        assert (answer.code, answer.http, answer.reason) == (DEADLINE_EXCEEDED, 504, "DEADLINE_EXCEEDED")
 
     @pytest.mark.parametrize(("method", "seconds"), [(GET, 5), (CREATE, 5), (VERIFY, 15), (BY_NAME["Login"], 10)])
     def test_services_know_how_long_they_have(
@@ -226,10 +247,7 @@ class TestDeath:
         places = {**endpoints(upstream), "todo": [(LOOPBACK, port), (LOOPBACK, upstream.port)]}
         gateway = Running(own, places, allowances=UNLIMITED)
         with hanging_service(port) as hanging, running(gateway):
-            keyed = Rest(gateway.url)
-            profile = BY_NAME["GetMe"]
-            eventually(lambda: keyed.call(profile, empty(profile), signer.token()).ok, "the gateway has keys")
-            keyed.close()
+            await_keys(gateway, signer, BY_NAME["GetMe"])
             yield gateway, hanging
 
     @staticmethod
