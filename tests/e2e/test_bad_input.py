@@ -99,6 +99,12 @@ def content(database: psycopg.Connection[Any]) -> Mapping[str, Any]:
     }
 
 
+def test_a_write_is_seen(database: psycopg.Connection[Any], account: Account) -> None:
+    before = content(database)
+    account.task()
+    assert content(database) != before
+
+
 def names_the_field(answer: Answer, path: str) -> bool:
     found = answer.detail(error_details_pb2.BadRequest).field_violations
     return any(
