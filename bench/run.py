@@ -31,8 +31,8 @@ from stack.trouble import Trouble, run_command
 FOLDER = RUN / "bench"
 STATES = RUN / "bench-stack"
 """A folder for each run, named by its ports: two runs at once do not meet."""
-_CEILING, _FASTAPI, _SINK = 140, 141, 142
-"""Offsets of the ports of the benchmark's own processes."""
+_CEILING, _FASTAPI, _SINK = 90, 91, 92
+"""Offsets of the ports of the benchmark's own processes, before those of the services."""
 _UNLIMITED = "1000000 then 1000000/s"
 PACES = (100, 300)
 _CONSUMED = (("task-events", "audit"), ("task-updates", "realtime"))

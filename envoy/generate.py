@@ -34,17 +34,20 @@ class TemplateError(Exception):
     """The template names a value that is not there, or leaves one out."""
 
 
-def write(path: Path, endpoints: Endpoints, settings: GatewaySettings) -> None:
-    """Writes the configuration as JSON, whole or not at all.
+def write(path: Path, endpoints: Endpoints, settings: GatewaySettings) -> bool:
+    """Writes the configuration as JSON, whole or not at all; returns whether it differs from what was there.
 
     endpoints: host and port of every replica by service (`auth`, `todo`, …), and `realtime_ws` in the order of
     `realtime`. Raises ContractError for a contract that cannot be routed.
     """
     text = json.dumps(bootstrap(endpoints, settings), indent=1)
+    if path.exists() and path.read_text() == text:
+        return False
     new = path.with_suffix(f"{path.suffix}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
     new.write_text(text)
     new.replace(path)
+    return True
 
 
 def bootstrap(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
@@ -95,13 +98,12 @@ def _address(name: str, address: Address) -> dict[str, Any]:
 
 
 def _bucket(bucket: Bucket) -> dict[str, Any]:
-    """Refilled one by one when that is slower than a second, so that a minute's allowance does not come at once."""
-    interval = bucket.per_seconds / bucket.refill if bucket.per_seconds > 1 else 1
-    refill = 1 if bucket.per_seconds > 1 else bucket.refill
+    """Refilled one by one, or each second where that is slower: a minute's allowance does not come at once."""
+    refill = max(1, round(bucket.refill / bucket.per_seconds))
     return {
         "max_tokens": bucket.burst,
         "tokens_per_fill": refill,
-        "fill_interval": f"{max(interval, 0.05):.3f}s",
+        "fill_interval": f"{refill * bucket.per_seconds / bucket.refill:.3f}s",
     }
 
 

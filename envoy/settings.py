@@ -110,6 +110,11 @@ class GatewaySettings:
         return cls(**{"allowances": _allowances(environment), **found, **given})
 
 
+def settings_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """What an environment sets of the gateway; services know these variables too."""
+    return {name: value for name, value in environment.items() if name in _VARIABLES or name.startswith(_RATE)}
+
+
 def _allowances(environment: Mapping[str, str]) -> Allowances:
     names = {f"{_RATE}{name.upper()}": name for name in Allowances._fields}
     given = {name: value for name, value in environment.items() if name.startswith(_RATE)}

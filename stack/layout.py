@@ -11,6 +11,8 @@ BUILD = ROOT / ".build"
 JARS = BUILD / "jars" / "kafka"
 RUN = ROOT / ".run"
 DEFAULT_PORT_BASE = 18000
+PORTS = 250
+"""How many ports from its base a stack may take: those of its parts, and services from 100 on."""
 LOOPBACK = "127.0.0.1"
 PYTHON_PATH = os.pathsep.join((str(ROOT), str(ROOT / "gen" / "python")))
 

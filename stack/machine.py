@@ -78,7 +78,7 @@ class Machine:
             state,
             Ports(told["port_base"]),
             parts=told["parts"],
-            only=told["only"],
+            only=[name for name in told["replicas"] if name in registry.load().services],
             replicas=told["replicas"],
             environment=told["environment"],
             durable=told["durable"],
@@ -213,13 +213,13 @@ class Machine:
             for role in (service.schema, f"{service.schema}_owner"):
                 self.keys.password(f"postgres-{role}")
 
-    def _preparations(self) -> Iterator[Callable[[], None]]:
+    def _preparations(self) -> Iterator[Callable[[], object]]:
         administrator = self.keys.password(f"postgres-{postgres.ADMINISTRATOR}")
-        steps: dict[str, Callable[[], None]] = {
+        steps: dict[str, Callable[[], object]] = {
             postgres.NAME: lambda: postgres.prepare(self.state, administrator),
             valkey.NAME: lambda: valkey.prepare(self.state, self.ports.valkey, self.keys.password(valkey.NAME)),
             kafka.NAME: lambda: kafka.prepare(self.state, self.ports, self.keys.kafka_cluster_id()),
-            gateway.NAME: lambda: gateway.prepare(self.state, self.ports, self.replicas, self._environment),
+            gateway.NAME: self.prepare_gateway,
         }
         return (step for name, step in steps.items() if name in self._parts)
 
@@ -295,12 +295,19 @@ class Machine:
 
     def restart(self, name: str) -> None:
         """Stops a program as its stop signal asks, starts it, and returns when it is healthy and is sent calls."""
+        if name == gateway.NAME:
+            self.prepare_gateway()
+            gateway.leave(self.state)
         self.supervisor.stop([name])
         self.supervisor.start_program(name)
         self.wait_healthy(name)
         if gateway.NAME in self._parts:
             ports = [port for replica in self.replicas if replica.name == name for port in self._ports_of(replica)]
             self.wait_for(name, lambda: gateway.sends_to(self.state, ports), _SERVICE_SECONDS)
+
+    def prepare_gateway(self) -> bool:
+        """Writes the gateway's configuration; returns whether the contract has changed since it was written."""
+        return gateway.prepare(self.state, self.ports, self.replicas, self._environment)
 
     def restart_service(self, name: str) -> None:
         """Restarts a service, one replica after the other, each healthy before the next one goes."""
@@ -376,8 +383,7 @@ class Machine:
         plan = {
             "port_base": self.ports.base,
             "parts": sorted(self._parts),
-            "only": self._only,
-            "replicas": self._wanted,
+            "replicas": {service.name: self._wanted.get(service.name, service.replicas) for service in self.services},
             "environment": self._environment,
             "durable": self._durable,
         }

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator
 
 import psutil
 
-from stack.layout import LOOPBACK, Ports, State
+from stack.layout import LOOPBACK, PORTS, Ports, State
 from stack.trouble import Trouble
 
 OLDEST_PYTHON = (3, 11)
 DISK_BYTES = 1 << 30
 MEMORY_BYTES = 3 << 29
-_PORTS_EACH = 150
-_BASES = range(20000, 32600, _PORTS_EACH)
+_BASES = range(20000, 32500, PORTS)
 """Below the ports that outgoing connections take."""
 _END_SECONDS = 5
 STATE_VARIABLE = "FOCUSMESH_STATE_FOLDER"
@@ -96,7 +95,7 @@ def claim_ports() -> tuple[Ports, socket.socket]:
         except OSError:
             claim.close()
             continue
-        if all(map(_free, range(base + 1, base + _PORTS_EACH))):
+        if all(map(_free, range(base + 1, base + PORTS))):
             return Ports(base), claim
         claim.close()
     raise Trouble("no block of ports is free", advice="`make status`, and stop what runs")

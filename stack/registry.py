@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stack.layout import PORTS
+
 REGISTRY_FILE = Path(__file__).resolve().parent.parent / "services.toml"
 MOST_REPLICAS = 4
 DEAD_LETTER_PARTITIONS = 1
@@ -90,6 +92,8 @@ def _check_ports(services: Mapping[str, Service]) -> None:
     taken: dict[int, str] = {}
     for service in services.values():
         for first in filter(None, (service.port, service.websocket_port)):
+            if first + MOST_REPLICAS > PORTS:
+                raise ValueError(f"{service.name} claims port offset {first}; a stack has {PORTS} for all its replicas")
             for offset in range(first, first + MOST_REPLICAS):
                 if offset in taken:
                     raise ValueError(f"{service.name} and {taken[offset]} both claim port offset {offset}")

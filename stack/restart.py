@@ -1,8 +1,14 @@
-"""`make restart S=todo`: one replica after the other, each healthy before the next one goes."""
+"""`make restart S=todo`: one replica after the other, each healthy before the next one goes.
+
+What changed in the repository comes along: new revisions of the schema before, new routes of the gateway after.
+"""
 
 import sys
 import time
 
+from stack import database
+from stack.machine import Machine
+from stack.parts import gateway
 from stack.status import running_machine
 from stack.trouble import Trouble, run_command
 
@@ -17,10 +23,19 @@ def main() -> None:
             f"{name or 'nothing'} is not a part of the stack: {', '.join(known)}", advice="`make restart S=todo`"
         )
     of_service = [replica.name for replica in machine.replicas if replica.service.name == name]
+    if of_service:
+        database.provision(machine.cluster, [machine.registry.service(name)])
     for program in of_service or [name]:
-        began = time.monotonic()
-        machine.restart(program)
-        print(f"{program} is healthy again after {time.monotonic() - began:.1f} s", flush=True)
+        restart(machine, program)
+    if of_service and machine.prepare_gateway():
+        restart(machine, gateway.NAME)
+
+
+def restart(machine: Machine, program: str) -> None:
+    """Restarts one program and says when it is back."""
+    began = time.monotonic()
+    machine.restart(program)
+    print(f"{program} is healthy again after {time.monotonic() - began:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
+from envoy.settings import settings_in
 from stack import preflight
 from stack.interrupts import raise_on_every_end
 from stack.layout import BUILD, ROOT, main_ports, main_state
@@ -84,12 +86,23 @@ def show(machine: Machine) -> None:
     print(f"All processes together hold {mebibytes(used)}.")
 
 
+def require_shape(running: Machine, wanted: Mapping[str, int]) -> None:
+    """Raises Trouble when the stack that runs lacks a service, or has not as many replicas of one as are wanted."""
+    has = {service.name: len(running.replicas_of(service.name)) for service in running.services}
+    if other := [name for name in load().services if name not in has or has[name] != wanted.get(name, has[name])]:
+        raise Trouble(
+            f"the stack that runs has another shape: {', '.join(f'{has.get(name, 0)} of {name}' for name in other)}",
+            advice="`make down up`, with the same REPLICAS=…",
+        )
+
+
 def main() -> None:
     """Starts the stack, or says that it runs."""
     raise_on_every_end()
     state, wanted = main_state(), wanted_replicas(os.environ.get("REPLICAS", ""))
     running = Machine.running(state)
     if running is not None:
+        require_shape(running, wanted)
         for name in running.programs:
             running.wait_healthy(name)
         print("The stack runs already.")
@@ -100,7 +113,7 @@ def main() -> None:
     preflight.memory()
     fetch_grpcurl()
     began = time.monotonic()
-    machine = Machine(state, main_ports(), replicas=wanted, report=say)
+    machine = Machine(state, main_ports(), replicas=wanted, environment=settings_in(os.environ), report=say)
     machine.start()
     show(machine)
     print(f"Ready after {time.monotonic() - began:.1f} s. Stop it with `make down`.")

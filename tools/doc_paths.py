@@ -1,6 +1,7 @@
 """What the documents name exists: files, folders and `make` verbs.
 
-A path counts when it is a relative link, or stands in backquotes and begins with a folder of the repository.
+A path counts when it is a relative link, or stands in backquotes and begins with a folder of the repository, or ends as
+its files do.
 """
 
 import re
@@ -10,13 +11,14 @@ from pathlib import Path
 
 from tools.paths import ROOT
 
-DOCUMENTS = ("README.md", "docs/**/*.md", "services/*/README.md", "bench/*.md", "k8s/**/*.md")
+DOCUMENTS = ("*.md", "docs/**/*.md", "*/README.md", "services/*/README.md")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 QUOTED = re.compile(r"`([^`\n]+)`")
 VERB = re.compile(r"\bmake ([a-z][a-z-]*)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # Written at run time or filled in by the reader.
 ELSEWHERE = re.compile(r"[<>*{}…$]|^\.(?:venv|build|run)\b|\bNAME\b")
+FILE = re.compile(r"\.(?:py|md|proto|toml|yaml|sql)$")
 ANCHOR = re.compile(r"#L(\d+)$")
 
 
@@ -44,7 +46,9 @@ def missing_link(document: Path, target: str) -> bool:
 def is_path(root: Path, text: str) -> bool:
     """Whether quoted text means a path of the repository."""
     head = text.split("/", maxsplit=1)[0]
-    return "/" in text and " " not in text and not ELSEWHERE.search(text) and bool(head) and (root / head).is_dir()
+    if "/" not in text or " " in text or not head or ELSEWHERE.search(text):
+        return False
+    return (root / head).is_dir() or FILE.search(text) is not None
 
 
 def missing_in(root: Path, document: Path, known: set[str]) -> Iterator[str]:

@@ -31,8 +31,8 @@ def admin_socket(state: State) -> Path:
     return state.socket("gateway")
 
 
-def prepare(state: State, ports: Ports, replicas: Iterable[Replica], told: Mapping[str, str]) -> None:
-    """Writes its configuration. told: environment of this stack, over the process's own."""
+def prepare(state: State, ports: Ports, replicas: Iterable[Replica], told: Mapping[str, str]) -> bool:
+    """Writes its configuration; returns whether it is another one. told: environment of this stack."""
     endpoints: dict[str, list[tuple[str, int]]] = {}
     for replica in replicas:
         endpoints.setdefault(replica.service.name, []).append((LOOPBACK, replica.port(ports)))
@@ -45,7 +45,7 @@ def prepare(state: State, ports: Ports, replicas: Iterable[Replica], told: Mappi
         keys=(LOOPBACK, ports.gateway_internal),
         admin_socket=admin_socket(state),
     )
-    generate.write(_configuration(state), endpoints, settings)
+    return generate.write(_configuration(state), endpoints, settings)
 
 
 def program(state: State) -> Program:

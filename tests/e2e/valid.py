@@ -87,7 +87,8 @@ def _text(rules: validate_pb2.StringRules) -> str:
         return str(uuid.uuid4())
     if rules.email:
         return f"{uuid.uuid4()}@example.org"
-    return "x" * max(rules.min_len, 1)
+    # Another one each time: a service may want names to be unique.
+    return uuid.uuid4().hex.ljust(rules.min_len, "x")[: rules.max_len or None]
 
 
 def _fill_mask(message: Message, mask: FieldDescriptor) -> None:

@@ -9,11 +9,12 @@ import pytest
 from focusmesh.auth.v1 import key_service_pb2
 
 from envoy.contract import Method
+from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Allowances, Bucket
 from tests.e2e.clients import Client, Grpc, GrpcWeb, Rest, empty
 from tests.e2e.gateway.running import LOOPBACK, Running, eventually, free_ports, running
 from tests.e2e.gateway.upstream import Upstream
-from tests.e2e.rpcs import BY_NAME
+from tests.e2e.rpcs import BY_NAME, METHODS
 from tests.e2e.tokens import Signer
 
 PLENTY = Bucket(1_000_000, 1_000_000, 1)
@@ -41,7 +42,7 @@ def endpoints(*upstreams: Upstream) -> dict[str, list[tuple[str, int]]]:
     """Every service at these upstreams."""
     grpc = [(LOOPBACK, upstream.port) for upstream in upstreams]
     websocket = [(LOOPBACK, upstream.websocket_port) for upstream in upstreams]
-    return {"auth": grpc, "todo": grpc, "audit": grpc, "realtime": grpc, "realtime_ws": websocket}
+    return {**{method.cluster: grpc for method in METHODS}, WEBSOCKET_CLUSTER: websocket}
 
 
 @pytest.fixture(scope="session")

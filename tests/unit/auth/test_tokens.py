@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.clock import SECOND
-from services.auth.rules.tokens import RefreshTokens, Signer, kid_of, private_key, public_key
+from services.auth.rules.tokens import USER_SCOPES, RefreshTokens, Signer, kid_of, private_key, public_key
 
 NOW = 1_800_000_000 * SECOND + 999_999
 TOKENS = RefreshTokens("a secret of this test")
@@ -48,7 +48,7 @@ def test_an_access_token_says_who_may_do_what_until_when(signer: Signer, key: Ed
         "aud": "focusmesh",
         "sub": "user",
         "sid": "session",
-        "scope": "profile:read profile:write tasks:read tasks:write audit:read realtime:read",
+        "scope": " ".join(USER_SCOPES),
         "iat": 1_800_000_000,
         "exp": 1_800_000_600,
         "jti": "token",

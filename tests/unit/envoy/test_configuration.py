@@ -95,6 +95,18 @@ def test_filters_come_in_the_order_that_makes_them_safe(configuration: dict[str,
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["1 then 1/s", "60 then 30/s", "10 then 20/min", "100 then 1250/min", "9 then 6000/min"]
+)
+def test_an_allowance_comes_back_at_its_rate_and_once_a_second_at_most(text: str) -> None:
+    bucket = Bucket.parse(text)
+    filled = generate._bucket(bucket)
+    seconds = float(filled["fill_interval"].removesuffix("s"))
+
+    assert seconds >= 0.9
+    assert filled["tokens_per_fill"] / seconds == pytest.approx(bucket.refill / bucket.per_seconds, rel=0.01)
+
+
 def test_without_a_collector_nothing_is_traced(configuration: dict[str, Any]) -> None:
     assert not list(values_of(configuration["static_resources"], "tracing"))
 

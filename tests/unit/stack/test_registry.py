@@ -42,6 +42,11 @@ def test_ports_that_replicas_would_share_are_refused(port: int) -> None:
         parse(port=port)
 
 
+def test_ports_outside_those_of_a_stack_are_refused() -> None:
+    with pytest.raises(ValueError, match="two claims port offset 247; a stack has 250"):
+        parse(port=247)
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -1,9 +1,30 @@
-"""What `make up` is asked for."""
+"""What `make up` is asked for, and what runs already."""
+
+from pathlib import Path
 
 import pytest
 
+from stack.layout import Ports, State
+from stack.machine import Machine
+from stack.registry import load
+from stack.supervisor import Supervisor
 from stack.trouble import Trouble
-from stack.up import wanted_replicas
+from stack.up import require_shape, wanted_replicas
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a stack that seems to run."""
+    monkeypatch.setattr(Supervisor, "pid", 1)
+    return tmp_path
+
+
+def running(folder: Path, *services: str) -> Machine:
+    """A stack with two replicas of todo, as its folder tells of it."""
+    Machine(State(folder), Ports(20000), only=services, replicas={"todo": 2})._write_plan()
+    machine = Machine.running(State(folder))
+    assert machine is not None
+    return machine
 
 
 @pytest.mark.parametrize(
@@ -17,3 +38,30 @@ def test_replicas_are_read_by_service(text: str, wanted: dict[str, int]) -> None
 def test_replicas_that_do_not_read_are_answered_with_how_to_write_them(text: str) -> None:
     with pytest.raises(Trouble, match="make up REPLICAS=todo=2"):
         wanted_replicas(text)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"todo": 2}, {"audit": 1}])
+def test_a_stack_that_runs_as_it_is_wanted_is_left_alone(folder: Path, wanted: dict[str, int]) -> None:
+    require_shape(running(folder, *load().services), wanted)
+
+
+@pytest.mark.parametrize("wanted", [{"todo": 1}, {"audit": 2}])
+def test_a_stack_that_runs_with_other_replicas_is_named(folder: Path, wanted: dict[str, int]) -> None:
+    with pytest.raises(Trouble, match="another shape"):
+        require_shape(running(folder, *load().services), wanted)
+
+
+def test_a_stack_that_began_before_a_service_was_registered_is_still_known(folder: Path) -> None:
+    machine = running(folder, "auth", "todo")
+    assert {replica.name for replica in machine.replicas} == {"auth-0", "todo-0", "todo-1"}
+    with pytest.raises(Trouble, match="0 of audit, 0 of realtime"):
+        require_shape(machine, {})
+
+
+def test_a_stack_that_began_with_a_service_that_is_gone_can_be_stopped(folder: Path) -> None:
+    running(folder, "auth")
+    plan = folder / "machine.json"
+    plan.write_text(plan.read_text().replace('"auth"', '"gone"'))
+    machine = Machine.running(State(folder))
+    assert machine is not None
+    assert machine.replicas == ()

@@ -36,6 +36,7 @@ def test_a_document_that_names_what_is_there_is_fine(house: Path, text: str) -> 
     [
         "See `mesh/gate.py`.",
         "See `mesh/gate/`.",
+        "See `gone/guard.py`.",
         "See [it](mesh/gate.py).",
         "See [it](mesh/guard.py#L3).",
         "Then `make upp`.",
@@ -47,9 +48,10 @@ def test_a_document_that_names_what_is_not_there_is_found(house: Path, text: str
     assert len(doc_paths.complaints(house)) == 1
 
 
-def test_documents_of_services_are_read_too(house: Path) -> None:
-    (house / "services" / "todo").mkdir(parents=True)
-    (house / "services" / "todo" / "README.md").write_text("See `mesh/gate.py`.")
+@pytest.mark.parametrize("folder", ["services/todo", "envoy"])
+def test_documents_of_services_and_parts_are_read_too(house: Path, folder: str) -> None:
+    (house / folder).mkdir(parents=True)
+    (house / folder / "README.md").write_text("See `mesh/gate.py`.")
     assert len(doc_paths.complaints(house)) == 1
 
 
