@@ -17,6 +17,7 @@ from tests.e2e.clients import Client
 from tests.e2e.gateway.running import eventually
 from tests.e2e.rpcs import BY_NAME, descriptor
 from tests.e2e.tokens import Signer
+from tests.e2e.valid import is_required
 
 PASSWORD = "correct horse battery"
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
@@ -82,7 +83,10 @@ class Account:
             "audit_record_id": self.record_id,
             "refresh_token": lambda: self.sign_in().refresh_token,
         }
-        names = [field.name for field in descriptor(method).input_type.fields]
+        fields = descriptor(method).input_type.fields
+        names = [field.name for field in fields]
+        unknown = {field.name for field in fields if field.name.endswith("_id") and is_required(field)} - makers.keys()
+        assert not unknown, f"{method.name} needs {unknown}: say here how one is made"
         given = {name: make() for name, make in makers.items() if name in names}
         if "password" in names:
             given["password"] = PASSWORD

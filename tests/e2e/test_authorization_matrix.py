@@ -20,7 +20,12 @@ from tests.e2e.valid import is_required, valid_request
 NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED = (
     grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED")
 )
-THINGS = {"task_id", "audit_record_id"}
+THINGS = {
+    field.name
+    for method in EXPOSED
+    for field in descriptor(method).input_type.fields
+    if field.name.endswith("_id") and is_required(field)
+}
 PROTECTED = [method for method in EXPOSED if not method.public]
 PUBLIC = [method for method in EXPOSED if method.public]
 ABOUT_A_THING = [

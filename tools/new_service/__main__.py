@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> None:
     for path in written:
         print(f"  {path}")
     print(f"also changed: services.toml, {SCOPES}")
-    print(f"next: make proto ACCEPT=1 && make fmt && make lint && make test T=unit/{name} && make up")
+    print(f"next: make proto ACCEPT=1 && make fmt lint && make test T=unit/{name} && make down up")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """services.toml."""
 
+from pathlib import Path
+
 import pytest
 
 from stack import registry
+from stack.trouble import Trouble
 
 TWO = """
 [one]
@@ -59,6 +62,13 @@ def test_ports_outside_those_of_a_stack_are_refused() -> None:
 def test_what_contradicts_itself_is_named(line: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse(one=line)
+
+
+def test_a_file_that_does_not_read_is_answered_with_what_to_mend(tmp_path: Path) -> None:
+    file = tmp_path / "services.toml"
+    file.write_text("[one")
+    with pytest.raises(Trouble, match=r"services\.toml: "):
+        registry.load(file)
 
 
 def test_an_unknown_service_is_answered_with_the_known_ones() -> None:
