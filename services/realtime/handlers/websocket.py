@@ -8,7 +8,7 @@ the address. The token comes in the `authorization` header, or from browsers in 
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +18,7 @@ from google.protobuf.json_format import MessageToDict
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -38,7 +39,9 @@ _BEARER = "bearer."
 _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
 _CLOSE_SECONDS = 1.0
-"""How long the other side may take to answer the goodbye."""
+"""How long the other side may take to read and to answer the goodbye."""
+_STOP_SECONDS = 2.0
+"""How long the server waits for its connections to end."""
 _LISTEN_AGAIN_SECONDS = 1.0
 
 _CLOSE_CODES: tuple[tuple[type[Refusal], int], ...] = (
@@ -66,6 +69,14 @@ class Socket(ServerConnection):
 
     identity: Identity = NOBODY
     cursor: str = ""
+
+    async def close(self, code: CloseCode | int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Says goodbye, or cuts: the library bounds its wait for the answer, but not for room to send in."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await super().close(code, reason)
+        except TimeoutError:
+            self.transport.abort()
 
 
 class WebSocketServer:
@@ -95,8 +106,11 @@ class WebSocketServer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._server is not None:
-            self._server.close(code=1012, reason=Leaving.reason)
-            await self._server.wait_closed()
+            self._server.close(code=CloseCode.SERVICE_RESTART, reason=Leaving.reason)
+            # What was open is cut by then; a client that has not finished its handshake goes with the process.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._server.wait_closed()
             self._server = None
 
     async def _listen(self) -> None:
