@@ -197,6 +197,8 @@ class Feeds:
         """Reads; after every loss of the connection asks first what was missed."""
         while True:
             try:
+                # Here, because giving the old connection up may fail as well.
+                await self._tail.reset()
                 await self._streams.ping()
                 for user_id, feed in tuple(self._feeds.items()):
                     await self._catch_up(user_id, feed)
@@ -208,7 +210,6 @@ class Feeds:
                 if self._ready or not expected:
                     log.warning("streams pause: %s", error, exc_info=None if expected else error)
                 self._ready = False
-                await self._tail.reset()
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self) -> None:
