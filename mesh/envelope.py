@@ -1,6 +1,7 @@
 """What arrives: a Kafka message, and the CloudEvent in it. `mesh/outbox.py` writes the same envelope."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -62,8 +63,24 @@ class ConsumedEvent(NamedTuple):
     """The envelope as it came."""
 
     def trace(self) -> CallTrace:
-        """Continues the trace of the call that caused the event; the caller ends it."""
+        """Continues the trace of the call that caused the event; `traced` ends it."""
         return CallTrace(f"process {self.type}", self.traceparent, SpanKind.CONSUMER, {"messaging.system": "kafka"})
+
+
+@contextmanager
+def traced(events: Sequence[ConsumedEvent]) -> Iterator[list[str]]:
+    """Around the work on events: continues their traces, gives their traceparents, and ends them as the work ends."""
+    traces = [event.trace() for event in events]
+    status, failure = "CANCELLED", None
+    try:
+        yield [trace.traceparent for trace in traces]
+        status = "OK"
+    except Exception as error:
+        status, failure = "INTERNAL", error
+        raise
+    finally:
+        for trace in reversed(traces):
+            trace.end(status, failure)
 
 
 def read(message: Message, topic: str = "") -> ConsumedEvent:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mesh.connection import Connection
 from mesh.db import Database
-from mesh.envelope import ConsumedEvent, Message
+from mesh.envelope import ConsumedEvent, Message, traced
 from mesh.telemetry import meter
 
 log = logging.getLogger(__name__)
@@ -182,10 +182,5 @@ class _Dropped(NamedTuple):
 
 
 async def _traced(handler: Handler, tx: Connection, event: ConsumedEvent) -> None:
-    trace = event.trace()
-    try:
-        await handler(tx, event._replace(traceparent=trace.traceparent))
-    except Exception as error:
-        trace.end("INTERNAL", error)
-        raise
-    trace.end("OK")
+    with traced([event]) as [traceparent]:
+        await handler(tx, event._replace(traceparent=traceparent))

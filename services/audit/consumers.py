@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from uuid import UUID
 
 from mesh.clock import Clock
 from mesh.connection import Connection
-from mesh.envelope import ConsumedEvent
+from mesh.envelope import ConsumedEvent, traced
 from mesh.ids import new_id
 from mesh.inbox import Subscription
 from services.audit import rules, store
@@ -27,9 +28,9 @@ class Recorder:
         """Records a batch: one statement finds and locks the ends of the chains, one appends."""
         entries: dict[str, list[Entry]] = defaultdict(list)
         for event in events:
-            entries[event.user_id].append(_entry(event))
-        traces = [event.trace() for event in events]
-        try:
+            entry = _entry(event)
+            entries[entry.user_id].append(entry)
+        with traced(events):
             heads = await store.lock_heads(tx, entries)
             # After the lock: records of one chain are in the order of their times, whoever appends them.
             now = self._clock()
@@ -40,18 +41,16 @@ class Recorder:
                 ends[user_id] = Link(chained[-1].chain_position, chained[-1].hash)
                 records += chained
             await store.append_records(tx, records, ends)
-        finally:
-            for trace in reversed(traces):
-                trace.end("OK")
 
 
 def _entry(event: ConsumedEvent) -> Entry:
+    # Ids as Postgres gives them back: a record is sealed with what is read when it is verified.
     return Entry(
         id=new_id(),
-        user_id=event.user_id,
+        user_id=str(UUID(event.user_id)),
         event_id=event.id,
         event_type=event.type,
-        task_id=event.data["task_id"],
+        task_id=str(UUID(event.data["task_id"])),
         payload=dict(event.data),
         source_service=event.source,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mesh.envelope import ConsumedEvent
+from mesh.envelope import ConsumedEvent, traced
 from services.realtime import wire
 from services.realtime.cache.streams import Publication, Streams
 
@@ -18,12 +18,8 @@ class Broadcast:
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
         """Adds a batch; may be called with the same events again."""
-        traces = [event.trace() for event in events]
-        try:
+        with traced(events):
             await self._streams.publish([_publication(event) for event in events])
-        finally:
-            for trace in reversed(traces):
-                trace.end("OK")
 
 
 def _publication(event: ConsumedEvent) -> Publication:

@@ -1,0 +1,42 @@
+"""What the traces of changes say when they could not be passed on."""
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisAway
+
+from mesh import telemetry
+from services.realtime.cache.streams import Streams
+from services.realtime.consumers import Broadcast
+from tests.contract.realtime.conftest import an_event
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """Every span of the test."""
+    provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(telemetry, "_ratio", 1.0)
+    yield exporter
+    provider.shutdown()
+
+
+async def test_every_event_of_a_batch_that_failed_says_so(spans: InMemorySpanExporter, user: str) -> None:
+    broken = Broadcast(Streams(Redis.from_url("redis://127.0.0.1:1"), retention_seconds=300))
+    with pytest.raises(RedisAway):
+        await broken.apply([an_event(user), an_event(user)])
+    assert [span.status.status_code for span in spans.get_finished_spans()] == [StatusCode.ERROR] * 2
+
+
+async def test_events_that_were_passed_on_say_that(
+    spans: InMemorySpanExporter, broadcast: Broadcast, user: str
+) -> None:
+    await broadcast.apply([an_event(user), an_event(user)])
+    told = spans.get_finished_spans()
+    assert [(span.attributes or {})["rpc.response.status_code"] for span in told] == ["OK"] * 2

@@ -1,0 +1,31 @@
+"""What the consumer makes of events, whoever wrote them."""
+
+import json
+
+from mesh import outbox
+from mesh.db import Database
+from mesh.envelope import Message, read
+from mesh.ids import new_id
+from services.audit import store
+from services.audit.consumers import Recorder
+from services.audit.model import START
+from services.audit.rules import Walk
+from tests.events.telling import a_task_event
+
+
+async def test_ids_in_other_spellings_join_the_same_honest_chain(db: Database) -> None:
+    user, task = new_id(), new_id()
+    envelope = outbox.envelope(a_task_event(user, task_id=task), "")
+    spelled = json.loads(envelope.decode().replace(user, user.upper()).replace(task, task.replace("-", "").upper()))
+    events = [
+        read(Message("task-events", 0, number, None, json.dumps(spelled | {"id": new_id()}).encode(), (), 0))
+        for number in range(2)
+    ]
+    events.append(read(Message("task-events", 0, 2, None, envelope, (), 0)))
+    async with db.transaction() as tx:
+        await Recorder(lambda: 1).on_task_events(tx, events)
+        walk = Walk(START)
+        walk.follow(records := await store.list_chain(tx, user, after=0, limit=10))
+        walk.finish(await store.get_head(tx, user))
+    assert (walk.checked, walk.broken) == (3, None)
+    assert {record.task_id for record in records} == {task}
