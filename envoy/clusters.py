@@ -54,6 +54,8 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
         "health_checks": [
             {
                 "grpc_health_check": {},
+                # Where there are certificates; the WebSocket's health is asked for on another port than it has.
+                "tls_options": {"alpn_protocols": ["h2"]},
                 "timeout": "0.5s",
                 "interval": "1s",
                 "no_traffic_interval": "1s",
@@ -76,7 +78,7 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
         "upstream_connection_options": {
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 5, "keepalive_probes": 3}
         },
-        **({"transport_socket": _tls(tls)} if tls else {}),
+        **({"transport_socket": _tls(tls, found, "http/1.1" if websocket else "h2")} if tls else {}),
     }
 
 
@@ -111,19 +113,29 @@ def _endpoint(host: str, port: int, health_port: int) -> Json:
     return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}, **health}}
 
 
-def _tls(tls: UpstreamTls) -> Json:
+def _tls(tls: UpstreamTls, found: Sequence[Address], protocol: str) -> Json:
+    """Shows the gateway's certificate, and asks for one of the authority that names the host which is called."""
     context = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     certificate = {
         "certificate_chain": {"filename": str(tls.certificate)},
         "private_key": {"filename": str(tls.key)},
     }
+    hosts = [
+        {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
+        for host in sorted({host for host, _ in found})
+    ]
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
             "@type": f"{_TYPE}/{context}",
             "common_tls_context": {
                 "tls_certificates": [certificate],
-                "validation_context": {"trusted_ca": {"filename": str(tls.authority)}},
+                "validation_context": {
+                    "trusted_ca": {"filename": str(tls.authority)},
+                    "match_typed_subject_alt_names": hosts,
+                },
+                # Without it a gRPC server refuses the connection.
+                "alpn_protocols": [protocol],
             },
         },
     }

@@ -19,6 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from focusmesh.auth.v1 import key_service_pb2, key_service_pb2_grpc
 
+from mesh import tls
 from mesh.errors import AudienceWrong, PartUnavailable, TokenInvalid, TokenMissing, TokenRevoked
 from mesh.parts import Part
 from mesh.revocations import Revocations
@@ -145,9 +146,9 @@ class Tokens:
 class PublishedKeys:
     """The keys that the auth service publishes, fetched once a minute and when an unknown one is asked for."""
 
-    def __init__(self, target: str) -> None:
-        """target: gRPC address of the auth service."""
-        self._target = target
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        """target: gRPC address of the auth service. credentials: None for plain text."""
+        self._target, self._credentials = target, credentials
         self._keys: dict[str, Ed25519PublicKey] = {}
         self._asked = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -182,7 +183,7 @@ class PublishedKeys:
         return self._keys.get(kid)
 
     async def _follow(self) -> None:
-        async with grpc.aio.insecure_channel(self._target, options=_RECONNECTING) as channel:
+        async with tls.channel(self._target, self._credentials, _RECONNECTING) as channel:
             self._stub = key_service_pb2_grpc.KeyServiceStub(channel)
             while True:
                 fetched = await self._fetch()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from mesh import outbox
+from mesh import outbox, tls
 from mesh.app import App, Registration
 from mesh.db import Database
 from mesh.identity import KeySource, PublishedKeys, Tokens
@@ -32,7 +32,7 @@ class Platform:
             health_check_interval=5,
         )
         self.revocations = Revocations(self.redis)
-        self.keys = keys or PublishedKeys(settings.jwks_target)
+        self.keys = keys or PublishedKeys(settings.jwks_target, tls.channel_credentials(settings))
         self.tokens = Tokens(self.keys, self.revocations, issuer=settings.issuer, audience=settings.audience)
         self.pages = Pages(settings.page_token_key)
 

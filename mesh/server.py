@@ -1,12 +1,12 @@
-"""The gRPC server of a service: limits, health, reflection, TLS."""
+"""The gRPC server of a service: limits, health, reflection."""
 
-from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from mesh import tls
 from mesh.settings import ServiceSettings
 
 LARGEST_REQUEST = 1024 * 1024
@@ -47,7 +47,7 @@ class Server:
         await self.say(NOT_SERVING)
         if self._settings.reflection:
             reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], self.grpc)
-        credentials = _credentials(self._settings)
+        credentials = tls.server_credentials(self._settings)
         if credentials is None:
             self.grpc.add_insecure_port(self._settings.listen)
         else:
@@ -62,11 +62,3 @@ class Server:
     async def stop(self, grace: float) -> None:
         """Accepts no more calls; running ones have `grace` seconds."""
         await self.grpc.stop(grace)
-
-
-def _credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
-    if not settings.tls_certificate_file:
-        return None
-    pair = (Path(settings.tls_key_file).read_bytes(), Path(settings.tls_certificate_file).read_bytes())
-    authority = Path(settings.tls_client_ca_file).read_bytes() if settings.tls_client_ca_file else None
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)

@@ -45,10 +45,11 @@ class ServiceSettings:
     reflection: bool = True
     """Serve gRPC reflection on the service's own port; the gateway never routes to it."""
     tls_certificate_file: str = ""
-    """Server certificate, PEM. Empty: plain text, for one machine or inside a mesh that encrypts."""
+    """PEM; shown to callers, and to auth when keys are fetched. Empty: plain text, for one machine or in a mesh that
+    encrypts."""
     tls_key_file: str = ""
     tls_client_ca_file: str = ""
-    """When set, clients must present a certificate of this authority (mTLS)."""
+    """When set, clients must present a certificate of this authority (mTLS), and auth must have one of it."""
     kafka_options: str = ""
     """Further librdkafka settings such as TLS and SASL: `name=value;name=value`."""
 

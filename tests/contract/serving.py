@@ -9,6 +9,7 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from mesh import tls
 from mesh.app import App
 from mesh.settings import ServiceSettings
 from tests.e2e.gateway.running import free_ports
@@ -55,7 +56,7 @@ async def serving(app: App) -> AsyncIterator[grpc.aio.Channel]:
     stop = asyncio.Event()
     running = asyncio.create_task(app.serve(stop))
     try:
-        async with grpc.aio.insecure_channel(app.settings.listen) as channel:
+        async with tls.channel(app.settings.listen, tls.channel_credentials(app.settings)) as channel:
             await _until_serving(channel, running)
             yield channel
     finally:

@@ -22,7 +22,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from mesh import errors, refusals
+from mesh import errors, refusals, tls
 from mesh.errors import Refusal
 from mesh.identity import NOBODY, Identity, Tokens
 from mesh.policy import Policy
@@ -85,6 +85,7 @@ class WebSocketServer:
     def __init__(self, subscriptions: Subscriptions, tokens: Tokens, policy: Policy, settings: Settings) -> None:
         """policy: of Subscribe."""
         self._subscriptions, self._tokens, self._policy = subscriptions, tokens, policy
+        self._tls = tls.server_context(settings)
         self._host, _, self._port = settings.websocket_listen.rpartition(":")
         allowed = settings.allowed_origins.split(",")
         self._origins = frozenset(origin.strip() for origin in allowed if origin.strip())
@@ -129,6 +130,7 @@ class WebSocketServer:
             self._serve,
             self._host,
             int(self._port),
+            ssl=self._tls,
             create_connection=Socket,
             process_request=self._admit,
             select_subprotocol=_select_subprotocol,

@@ -38,9 +38,16 @@ class Received(NamedTuple):
 class Upstream:
     """All services in one process, on a thread of their own."""
 
-    def __init__(self, port: int, websocket_port: int, keys: key_service_pb2.GetJwksResponse) -> None:
-        """keys: what the gateway is told to verify tokens with."""
+    def __init__(
+        self,
+        port: int,
+        websocket_port: int,
+        keys: key_service_pb2.GetJwksResponse,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        """keys: what the gateway is told to verify tokens with. credentials: None for plain text."""
         self.port, self.websocket_port, self.keys = port, websocket_port, keys
+        self._credentials = credentials
         self.received: list[Received] = []
         self.handshakes: list[dict[str, str]] = []
         self._behaviours: dict[str, Behaviour] = {}
@@ -103,7 +110,10 @@ class Upstream:
         for service in {method.service for method in METHODS}:
             handlers = {method.name: self._handler(method) for method in METHODS if method.service == service}
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        if self._credentials is None:
+            self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        else:
+            self._server.add_secure_port(f"127.0.0.1:{self.port}", self._credentials)
         await self._server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         self._websocket = await serve(
