@@ -6,6 +6,7 @@ comes again; the effect drops what it knows (`mesh/inbox.py`).
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -35,6 +36,7 @@ _RESUME_BELOW = 500
 _COMMIT_SECONDS = 0.2
 _LEAVE_SECONDS = 5.0
 _MEASURE_SECONDS = 5.0
+_LOOK_UP_SECONDS = 1.0
 _CLOSE_SECONDS = 20.0
 
 _lag = meter.create_gauge("focusmesh.consumer.lag", unit="{message}")
@@ -150,7 +152,7 @@ class Consumer:
                 self._step(client)
         finally:
             client.close()
-            self._lost(client, [TopicPartition(*place) for place in self._partitions])
+            self._abandon([TopicPartition(*place) for place in self._partitions])
 
     def _step(self, client: confluent_kafka.Consumer) -> None:
         """Waits for a message, then takes along what is there already: no message waits for a batch to fill."""
@@ -214,14 +216,26 @@ class Consumer:
             log.warning("offsets not committed, their messages come again: %s", error)
 
     def _measure(self, client: confluent_kafka.Consumer) -> None:
+        self._look_up(client)
         now = time.time()
         for (topic, number), partition in self._partitions.items():
             labels: dict[str, str | int] = {"topic": topic, "partition": number, "group": self._group}
             _, end = client.get_watermark_offsets(TopicPartition(topic, number), cached=True)
-            position = partition.position
+            position = partition.committed if partition.position is None else partition.position
             _lag.set(max(0, end - position) if position is not None else partition.queued, labels)
             oldest = partition.oldest
             _lag_seconds.set(max(0.0, now - oldest / 1000) if oldest is not None else 0.0, labels)
+
+    def _look_up(self, client: confluent_kafka.Consumer) -> None:
+        """Where the group stands: the lag of partitions counts from there until something of them is delivered."""
+        new = [place for place, found in self._partitions.items() if found.position is found.committed is None]
+        if not new:
+            return
+        with contextlib.suppress(KafkaException):  # Kafka is away: another time
+            answers = client.committed([TopicPartition(*place) for place in new], timeout=_LOOK_UP_SECONDS)
+            for place, answer in zip(new, answers, strict=True):
+                if answer.offset >= 0:
+                    self._partitions[place].committed = answer.offset
 
     def _assigned(self, _: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
         for place in places:
@@ -252,12 +266,17 @@ class Consumer:
         leaving = asyncio.run_coroutine_threadsafe(_leave(left, _LEAVE_SECONDS), self._loop)
         leaving.result(_LEAVE_SECONDS * 2)
         self._commit(client, left, wait=True)
+        _unpause(client, left)
 
-    def _lost(self, _: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
+    def _lost(self, client: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
         """Another member has them already: nothing may be committed."""
+        _unpause(client, self._abandon(places))
+
+    def _abandon(self, places: Sequence[TopicPartition]) -> "list[_Partition]":
         left = self._forget(places)
         if left:
             asyncio.run_coroutine_threadsafe(_leave(left, 0), self._loop)
+        return left
 
     def _forget(self, places: Sequence[TopicPartition]) -> "list[_Partition]":
         found = [self._partitions.pop((place.topic, place.partition), None) for place in places]
@@ -339,6 +358,15 @@ class _Partition:
                 self._messages.popleft()
                 self._bytes -= _size(message)
             self.position = batch[-1].offset + 1
+
+
+def _unpause(client: confluent_kafka.Consumer, left: "Iterable[_Partition]") -> None:
+    """librdkafka keeps a partition paused that this member leaves, also when it comes back."""
+    paused = [TopicPartition(*partition.place) for partition in left if partition.paused]
+    try:
+        client.resume(paused)
+    except KafkaException as error:
+        log.warning("partitions that were left stay paused: %s", error)
 
 
 def _size(message: Message) -> int:

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 
 from mesh import consumer as consumer_module
-from mesh import outbox
+from mesh import delivery, outbox
 from mesh.connection import Connection
 from mesh.consumer import Consumer
+from mesh.delivery import Effect
 from mesh.envelope import ConsumedEvent
 from mesh.errors import PartUnavailable
 from mesh.ids import new_id
@@ -35,8 +36,9 @@ async def new_consumer(kafka: str, topic: str, group: str) -> AsyncIterator[NewC
     """Makes members of the group; they are closed at the end."""
     async with AsyncExitStack() as closing:
 
-        def make(effect: Inbox) -> Consumer:
-            consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=effect)
+        def make(effect: Effect) -> Consumer:
+            parking = effect if isinstance(effect, Inbox) else None
+            consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=parking)
             closing.push_async_callback(consumer.close)
             return consumer
 
@@ -201,6 +203,39 @@ async def test_members_may_come_and_go(
     await until(target.has(720), "the second member goes on alone")
     events = await target.events()
     assert (check(source.committed, events).holds, len(events)) == (True, 720)
+
+
+async def test_a_partition_that_waited_goes_on_when_it_comes_back(
+    source: Source, topic: str, producer: Producer, new_consumer: NewConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its effect is away it is not read, and librdkafka remembers that for a member that it leaves."""
+
+    class Away:
+        """An effect that can be away."""
+
+        def __init__(self) -> None:
+            self.away = True
+            self.tries = 0
+            self.had: set[str] = set()
+
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            self.tries += 1
+            if self.away:
+                raise PartUnavailable("whatever it needs")
+            self.had |= {event.id for event in events}
+
+    monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0.3)
+    events = [source.event(new_id(), new_id(), 1) for _ in range(30)]
+    await publish(producer, *events)
+    staying, passing = Away(), Away()
+    new_consumer(staying).start()
+    await until(lambda: staying.tries > 12, "its partitions wait")
+    guest = new_consumer(passing)
+    guest.start()
+    await until(lambda: passing.tries > 0, "a second member has a part of them")
+    await guest.close()
+    staying.away = False
+    await until(lambda: len(staying.had) == 30, "every event has its effect")
 
 
 async def test_a_member_that_joins_again_goes_on_where_the_group_stopped(

@@ -14,6 +14,8 @@ from mesh import consumer as consumer_module
 from mesh import delivery, outbox
 from mesh import relay as relay_module
 from mesh.consumer import Consumer
+from mesh.envelope import ConsumedEvent
+from mesh.errors import PartUnavailable
 from mesh.ids import new_id
 from mesh.inbox import Inbox, Subscription
 from mesh.producer import Outgoing, Producer, Undelivered
@@ -132,3 +134,47 @@ async def test_repeats_stale_versions_and_dead_letters_are_seen(
         closing.push_async_callback(consumer.close)
         consumer.start()
         await until(all_is_seen, "every count is right", 60)
+
+
+async def test_the_lag_of_what_is_not_read_is_seen(
+    source: Source,
+    producer: Producer,
+    kafka: str,
+    topic: str,
+    group: str,
+    reader: InMemoryMetricReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also by a member that begins while its effect is away, and has read next to nothing."""
+    monkeypatch.setattr(consumer_module, "_MEASURE_SECONDS", 0.05)
+    monkeypatch.setattr(consumer_module, "_BATCH", 20)
+    user = new_id()
+    had: list[str] = []
+
+    class Passing:
+        """An effect that works."""
+
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            had.extend(event.id for event in events)
+
+    class Away:
+        """An effect that does not."""
+
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            raise PartUnavailable(f"what {len(events)} events need")
+
+    async def publish(versions: range) -> None:
+        events = [source.event(user, new_id(), version) for version in versions]
+        await producer.publish([Outgoing(topic, user, outbox.envelope(event, ""), []) for event in events])
+
+    await publish(range(1))
+    first = Consumer(kafka, group=group, topics=[topic], effect=Passing())
+    first.start()
+    await until(lambda: len(had) == 1, "the first event has its effect")
+    await first.close()
+    await publish(range(1, 2001))
+    second = Consumer(kafka, group=group, topics=[topic], effect=Away())
+    second.start()
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(second.close)
+        await until(lambda: Seen(reader, topic=topic, group=group).values.get("consumer.lag") == 2000, "all that waits")
