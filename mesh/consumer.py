@@ -13,10 +13,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, cast
 
 import confluent_kafka
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from mesh import dead_letters
 from mesh.delivery import Delivery, Effect, Parking, Replays
@@ -38,6 +38,8 @@ _LEAVE_SECONDS = 5.0
 _MEASURE_SECONDS = 5.0
 _LOOK_UP_SECONDS = 1.0
 _CLOSE_SECONDS = 20.0
+_WORKED_SECONDS = 60.0
+"""A client that ran so long had worked: its failure is the first of a new row."""
 
 _lag = meter.create_gauge("focusmesh.consumer.lag", unit="{message}")
 _lag_seconds = meter.create_gauge("focusmesh.consumer.lag_seconds", unit="s")
@@ -129,15 +131,16 @@ class Consumer:
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set() and not self._loop.is_closed():
+            begun = time.monotonic()
             try:
                 self._consume()
             except Exception:  # the thread outlives every error of its client
-                failures += 1
+                failures = 1 if time.monotonic() - begun >= _WORKED_SECONDS else failures + 1
                 log.exception("consumer of %s starts again", self._group)
                 self._stopping.wait(backoff(failures))
 
     def _consume(self) -> None:
-        settings = _SETTINGS | self._client_settings | {"group.id": self._group}
+        settings = _SETTINGS | self._client_settings | {"group.id": self._group, "on_commit": self._committed}
         if self._instance:
             settings["group.instance.id"] = self._instance
         client = confluent_kafka.Consumer(settings)
@@ -212,8 +215,18 @@ class Consumer:
                 client.commit(offsets=offsets, asynchronous=False)
             else:
                 client.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            log.warning("offsets not committed, their messages come again: %s", error)
+        except KafkaException as failure:
+            self._committed(cast(KafkaError, failure.args[0]), offsets)
+
+    def _committed(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """What became of a commit; the next round commits again what could not be."""
+        for place in places:
+            reason = error or place.error
+            if reason is not None:
+                self._client_settings["error_cb"](reason)
+                partition = self._partitions.get((place.topic, place.partition))
+                if partition is not None:
+                    partition.committed = None
 
     def _measure(self, client: confluent_kafka.Consumer) -> None:
         self._look_up(client)

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import confluent_kafka
 import psycopg
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 
 from mesh import consumer as consumer_module
 from mesh import delivery, outbox
@@ -23,6 +25,7 @@ from mesh.inbox import Inbox, Subscription
 from mesh.outbox import Event
 from mesh.producer import Outgoing, Producer
 from mesh.relay import Relay
+from stack.parts.kafka import admin
 from tests.events.checker import Told, check
 from tests.events.parts import TRACEPARENT, Applied, Source
 from tests.patience import until
@@ -260,6 +263,48 @@ async def test_a_member_that_joins_again_goes_on_where_the_group_stopped(
     new_consumer(effect).start()
     await until(target.has(2), "the second is applied")
     assert seen == [first.id, second.id], "what was committed is not delivered again"
+
+
+@pytest.mark.parametrize("refused_by", ["the broker", "the client"])
+async def test_an_offset_that_could_not_be_committed_is_committed_later(
+    source: Source,
+    topic: str,
+    group: str,
+    kafka: str,
+    producer: Producer,
+    new_consumer: NewConsumer,
+    monkeypatch: pytest.MonkeyPatch,
+    refused_by: str,
+) -> None:
+    class Unlucky(confluent_kafka.Consumer):
+        """Its first commit fails."""
+
+        lucky = False
+
+        def commit(self, *, offsets: list[TopicPartition], **how: bool) -> object:
+            if not self.lucky:
+                self.lucky = True
+                if refused_by == "the client":
+                    raise KafkaException(KafkaError(KafkaError._STATE))
+                too_much = "x" * 10_000
+                offsets = [TopicPartition(at.topic, at.partition, at.offset, too_much) for at in offsets]
+            return super().commit(offsets=offsets, **how)
+
+    class Anything:
+        async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+            assert events
+
+    monkeypatch.setattr(confluent_kafka, "Consumer", Unlucky)
+    await publish(producer, source.event(new_id(), new_id(), 1))
+    new_consumer(Anything()).start()
+    await until(lambda: 1 in committed(kafka, group), "the offset is committed")
+
+
+def committed(kafka: str, group: str) -> list[int]:
+    """Offsets that the group has committed."""
+    client = admin(kafka)
+    [asked] = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    return [place.offset for place in asked.result(20).topic_partitions]
 
 
 async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(

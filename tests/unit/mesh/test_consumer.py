@@ -1,0 +1,39 @@
+"""The consumer whose client fails; what it does with a broker is shown in tests/events."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from mesh import consumer as consumer_module
+from mesh.consumer import Consumer
+from mesh.envelope import ConsumedEvent
+from tests.patience import until
+
+
+class Nothing:
+    """An effect that is never asked for."""
+
+    async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+        raise AssertionError(events)
+
+
+@pytest.mark.parametrize(
+    ("long", "in_a_row"), [(0.0, [1, 1, 1]), (3600.0, [1, 2, 3])], ids=["worked for long", "failed at once"]
+)
+async def test_it_waits_longer_after_each_failure_in_a_row(
+    monkeypatch: pytest.MonkeyPatch, long: float, in_a_row: list[int]
+) -> None:
+    """A client that worked for long begins a new row: errors of months do not add up to the longest wait."""
+    waits: list[int] = []
+
+    def backoff(failures: int) -> float:
+        waits.append(failures)
+        return 0.001
+
+    monkeypatch.setattr(consumer_module, "_WORKED_SECONDS", long)
+    monkeypatch.setattr(consumer_module, "backoff", backoff)
+    consumer = Consumer("nowhere:1", group="group", topics=["topic"], effect=Nothing(), options="no.such.setting=1")
+    consumer.start()
+    await until(lambda: len(waits) >= 3, "it failed three times")
+    await consumer.close()
+    assert waits[:3] == in_a_row
