@@ -100,10 +100,11 @@ class Producer:
             self._watching = asyncio.get_running_loop().create_task(self._watch(), name="kafka producer watch")
 
     async def publish(self, messages: Sequence[Outgoing], deadline: float = DEADLINE) -> list[KafkaError | None]:
-        """Sends in order, one call after the other; returns for each message None, or why the broker never takes it.
+        """Sends in order, one call after the other; returns for each message None, or why it did not arrive.
 
-        After a refused message the later ones of its key are not sent, and carry the same error. Raises Undelivered
-        when not everything was acknowledged within `deadline` seconds.
+        The broker refuses a batch for one message of it, and what else was on the way ends too (`is_verdict`). After a
+        refused message the later ones of its key are not sent, and carry the same error. Raises Undelivered when not
+        everything was acknowledged within `deadline` seconds.
         """
         if self._watching is None:
             raise Undelivered("the producer does not run")
@@ -211,6 +212,12 @@ class _Batch:
         """What librdkafka calls. Only what it was called for has arrived: silence is no success."""
         self.missing -= 1
         self.outcome[index] = error
+
+
+def is_verdict(error: KafkaError) -> bool:
+    """Whether it says something of the message, or only that the client ended under it: sent again it may arrive."""
+    swept_away = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+    return not _is_fatal(error) and error.code() not in swept_away
 
 
 def _is_fatal(error: KafkaError) -> bool:

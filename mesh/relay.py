@@ -21,13 +21,15 @@ from mesh.connection import Connection
 from mesh.durations import BOUNDS
 from mesh.loops import Loop
 from mesh.outbox import SHARDS
-from mesh.producer import Outgoing, Producer, Undelivered
+from mesh.producer import Outgoing, Producer, Undelivered, is_verdict
 from mesh.telemetry import meter
 
 log = logging.getLogger(__name__)
 
 _SHARDS = list(range(SHARDS))
 _LEASE_MS = 10_000
+_PASS_SECONDS = 8.0
+"""Longer than the deadline of a publication and shorter than the lease: nothing is sent when another may lead."""
 _MOST_BYTES = 4 * 1024 * 1024
 """Of a shard in one pass; a single event may exceed it by its own size."""
 _MEASURE_SECONDS = 5.0
@@ -118,7 +120,8 @@ class Relay(Loop):
             if not self._leads:
                 self._blocked.clear()  # they are the business of the one that leads
                 return 0
-            rows, errors = await self._publish(connection)
+            async with asyncio.timeout(_PASS_SECONDS):
+                rows, errors = await self._publish(connection)
         except Exception:
             # Gives the lock back. A standby asks for it sooner than this relay does, and may well reach Kafka.
             await connection.close()
@@ -167,11 +170,17 @@ class Relay(Loop):
         """The rows that were found, and for each None or why Kafka refuses it."""
         taken = await connection.execute(_TAKE, (_SHARDS, self._limits, self._keys_to_pass_over()), binary=True)
         rows = [_Row(*row) for row in await taken.fetchall()]
-        errors = await self._send(rows) if rows else []
+        errors: list[KafkaError | None] = []
+        for _, together in groupby(rows, key=self._suspect):
+            errors += await self._send(list(together))
         delivered = [row.seq for row, error in zip(rows, errors, strict=True) if error is None]
         if delivered:
             await connection.execute(_DELETE, (delivered,))
         return rows, errors
+
+    def _suspect(self, row: _Row) -> int | None:
+        """The shard of a row that is sent alone: a batch is refused as a whole, also what other shards have in it."""
+        return row.shard if self._limits[row.shard] == 1 else None
 
     async def _send(self, rows: Sequence[_Row]) -> list[KafkaError | None]:
         """Why a row was refused by one of its topics, or None when all have it."""
@@ -183,7 +192,8 @@ class Relay(Loop):
                 owners.append(index)
         errors: list[KafkaError | None] = [None] * len(rows)
         for owner, error in zip(owners, await self._producer.publish(messages), strict=True):
-            errors[owner] = errors[owner] or error
+            if error is not None and (errors[owner] is None or is_verdict(error)):
+                errors[owner] = error
         return errors
 
     def _learn(self, shard: int, outcome: Sequence[tuple[_Row, KafkaError | None]]) -> None:
@@ -196,7 +206,7 @@ class Relay(Loop):
                 del self._blocked[key]
         elif self._limits[shard] > 1:
             self._limits[shard] = 1
-        elif not refused[1].fatal():
+        elif is_verdict(refused[1]):
             self._block(*refused)
 
     def _block(self, row: _Row, error: KafkaError) -> None:

@@ -249,6 +249,61 @@ async def test_an_event_that_kafka_refuses_blocks_its_key_and_no_other(
         assert check(source.committed, map(told, raw(kafka, topic))).holds
 
 
+async def test_an_event_that_kafka_refuses_blocks_no_key_of_another_shard(
+    source_url: str, new_topic: Callable[..., str], producer: Producer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though they travel together, and a batch is refused as a whole."""
+    topic = new_topic("narrow", **{"max.message.bytes": "4096"})
+    async with opened(source_url) as database, AsyncExitStack() as closing:
+        source = Source(database, source_url, [topic])
+        first, *others = (a_user_of(shard) for shard in range(outbox.SHARDS))
+        await source.change(first, new_id(), 1, {"title": "".join(new_id() for _ in range(1000))})
+        for user in others:
+            await source.changes(user, 10)
+        relay = Relay(source_url, producer, service="source")
+        closing.push_async_callback(relay.close)
+        relay.start()
+        await until(partial(waits_for, source, 1), "everything but the refused event")
+        assert sum("Kafka refuses event" in text for text in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE]
+)
+async def test_what_a_refusal_swept_away_is_sent_again_at_once(
+    source: Source, new_relay: RunningRelay, kafka: str, code: int
+) -> None:
+    guilty, innocent = a_user_of(0), a_user_of(1)
+
+    class Sweeping(Producer):
+        """Refuses one user's events twice, and what is said of the others' then is no verdict on them."""
+
+        times = 2
+
+        async def publish(self, messages: Sequence[Outgoing], deadline: float = 5.0) -> list[KafkaError | None]:
+            if not self.times:
+                return await super().publish(messages, deadline)
+            self.times -= any(message.key == innocent for message in messages)
+            verdicts = {guilty: KafkaError.MSG_SIZE_TOO_LARGE, innocent: code}
+            return [KafkaError(verdicts[str(message.key)]) for message in messages]
+
+    sweeping = Sweeping(kafka, name="sweeping")
+    sweeping.start()
+    relay = new_relay(sweeping)
+    for user in (guilty, innocent):
+        await source.changes(user, 1)
+    for _ in range(3):
+        await relay.run_once()
+    await sweeping.close()
+    assert [message.key for message in raw(kafka, source.topics[0])] == [innocent.encode()]
+    assert await source.waiting() == 1
+
+
+def a_user_of(shard: int) -> str:
+    """A user whose events lie in the shard."""
+    return next(user for user in iter(new_id, "") if outbox.shard(user) == shard)
+
+
 async def waits_for(source: Source, count: int) -> bool:
     return await source.waiting() == count
 
