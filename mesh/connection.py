@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
+REACHING: dict[str, Any] = {"connect_timeout": 2, "target_session_attrs": "read-write"}
+"""How services reach Postgres: a server that takes no writes, such as a primary that was demoted, is none."""
 _CANCEL_SECONDS = 5.0
 _INTERVAL_SECONDS = 0.1
 """psycopg's default: how often it looks for Ctrl-C, which the event loop does for us."""

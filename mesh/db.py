@@ -15,7 +15,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from mesh import migrate
-from mesh.connection import Connection
+from mesh.connection import REACHING, Connection
 from mesh.errors import Overloaded, PartUnavailable
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Database:
         """Replaces the pool, once, when a statement ended because the server went away."""
         if isinstance(error, asyncio.CancelledError):
             return  # cancelled twice, psycopg drops the connection; the server is well
-        if broken or (isinstance(error, psycopg.OperationalError) and _went_away(error)):
+        if broken or _went_away(error):
             self._replace(pool, error)
 
     def _replace(self, pool: AsyncConnectionPool[Connection] | None, error: BaseException | None) -> None:
@@ -189,7 +189,7 @@ class Database:
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             connection_class=Connection,
-            kwargs={"autocommit": True, "options": self._options, "connect_timeout": 2},
+            kwargs={"autocommit": True, "options": self._options, **REACHING},
             min_size=self._connections,
             max_size=self._connections,
             max_waiting=1000,
@@ -197,7 +197,7 @@ class Database:
             open=False,
         )
         try:
-            async with await Connection.connect(self._url, connect_timeout=2) as probe:
+            async with await Connection.connect(self._url, **REACHING) as probe:
                 found = await migrate.revision_of(probe)
             if found < self._revision:
                 return f"its schema is at revision {found or 'none'}, behind {self._revision}; run the migrations"
@@ -236,7 +236,8 @@ class _Checkout:
         await self._database.give_back(self._pool, self._connection, error)
 
 
-def _went_away(error: psycopg.OperationalError) -> bool:
-    """Whether the server, and not the statement, is the matter: no SQLSTATE, class 08 or 57P (shutdown)."""
-    state = error.sqlstate
-    return state is None or state.startswith(("08", "57P"))
+def _went_away(error: BaseException | None) -> bool:
+    """Whether the server, and not the statement, is the matter: no SQLSTATE, class 08, 57P (shutdown), or demoted."""
+    if isinstance(error, psycopg.OperationalError):
+        return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    return isinstance(error, psycopg.errors.ReadOnlySqlTransaction)

@@ -32,7 +32,14 @@ STATUS: dict[type[errors.Refusal], grpc.StatusCode] = {
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
 
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, RedisConnectionError, RedisTimeoutError)
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    PoolTimeout,
+    RedisConnectionError,
+    RedisTimeoutError,
+)
 
 
 def refusal_of(error: Exception) -> errors.Refusal:

@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 import psycopg
 from confluent_kafka import KafkaError
 
-from mesh.connection import Connection
+from mesh.connection import REACHING, Connection
 from mesh.durations import BOUNDS
 from mesh.loops import Loop
 from mesh.outbox import SHARDS
@@ -90,7 +90,12 @@ class _Block(NamedTuple):
 class Relay(Loop):
     """Publishes one service's outbox."""
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (Undelivered, psycopg.OperationalError, OSError)
+    expected: ClassVar[tuple[type[Exception], ...]] = (
+        Undelivered,
+        psycopg.OperationalError,
+        psycopg.errors.ReadOnlySqlTransaction,
+        OSError,
+    )
     longest_wait: ClassVar[float] = 0.1
     """An event that another replica wrote waits so long for the one that leads."""
     longest_backoff: ClassVar[float] = 1.0
@@ -245,9 +250,9 @@ class Relay(Loop):
             self._connection = await Connection.connect(
                 self._url,
                 autocommit=True,
-                connect_timeout=2,
                 application_name=self._name,
                 options=f"-c idle_session_timeout={_LEASE_MS} -c tcp_user_timeout={_LEASE_MS}"
                 " -c synchronous_commit=off -c plan_cache_mode=force_generic_plan",
+                **REACHING,
             )
         return self._connection

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+import psycopg
 import pytest
 
 from mesh import db as db_module
+from mesh.connection import Connection
 from mesh.db import Database, rows_as
 from mesh.errors import Overloaded
 from mesh.migrate import head
@@ -73,3 +75,33 @@ async def test_rows_are_instances_of_what_was_asked_for(single: Database) -> Non
         assert await cursor.fetchall() == [Pair(7, "seven")]
         [row] = await (await cursor.execute("SELECT 8, 'eight'")).fetchall()
         assert (type(row), row.text) == (Pair, "eight")
+
+
+async def write(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM outbox")
+
+
+async def test_a_server_that_takes_no_writes_any_more_is_left_for_the_one_that_does(single: Database) -> None:
+    async with single.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        await write(single)
+    await until(lambda: single.ready, "a fresh connection is there")
+    await write(single)
+
+
+async def test_a_server_that_takes_no_writes_is_not_served_from(
+    single: Database, postgres: str, database_name: str
+) -> None:
+    async with await Connection.connect(postgres, autocommit=True) as administrator:
+        await administrator.execute(f"ALTER DATABASE {database_name} SET default_transaction_read_only = on")
+        async with single.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await write(single)
+        with pytest.raises(AssertionError):
+            await until(lambda: single.ready, "it is read only", seconds=1)
+        await administrator.execute(f"ALTER DATABASE {database_name} RESET default_transaction_read_only")
+        await until(lambda: single.ready, "it takes writes again")
+        await write(single)

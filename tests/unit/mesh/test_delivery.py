@@ -88,6 +88,7 @@ async def test_a_batch_is_applied_at_once(partition: Delivery, effects: Effects)
         postgres.SerializationFailure("raced"),
         postgres.DeadlockDetected("raced"),
         postgres.QueryCanceled("deadline"),
+        postgres.ReadOnlySqlTransaction("demoted"),
         PartUnavailable("database"),
         Undelivered("Kafka is away"),
         ConnectionResetError(),

@@ -52,6 +52,7 @@ def test_every_broken_field_is_named() -> None:
     ("raised", "code"),
     [
         (psycopg.OperationalError("server closed the connection"), grpc.StatusCode.UNAVAILABLE),
+        (psycopg.errors.ReadOnlySqlTransaction("demoted"), grpc.StatusCode.UNAVAILABLE),
         (psycopg.errors.QueryCanceled("statement timeout"), grpc.StatusCode.DEADLINE_EXCEEDED),
         (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED),
         (RuntimeError("password=hunter2"), grpc.StatusCode.INTERNAL),
