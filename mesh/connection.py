@@ -17,8 +17,16 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-REACHING: dict[str, Any] = {"connect_timeout": 2, "target_session_attrs": "read-write"}
-"""How services reach Postgres: a server that takes no writes, such as a primary that was demoted, is none."""
+REACHING: dict[str, Any] = {
+    "connect_timeout": 2,
+    "target_session_attrs": "read-write",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How services reach Postgres: a server that takes no writes, such as a primary that was demoted, is none. A host
+that vanished is noticed within some ten seconds; by itself the kernel waits for a quarter of an hour, or for ever."""
 _CANCEL_SECONDS = 5.0
 _INTERVAL_SECONDS = 0.1
 """psycopg's default: how often it looks for Ctrl-C, which the event loop does for us."""
@@ -59,6 +67,11 @@ class Connection(psycopg.AsyncConnection[Any]):
         # psycopg's own registration replaces ours.
         self._unregister()
         return await super().wait(gen, interval, timeout)
+
+    async def hang_up(self) -> None:
+        """Closes the connection if a statement waits for its answer, which ends with an OperationalError."""
+        if self._waiter is not None:
+            await self.close()
 
     async def close(self) -> None:
         """Closes the connection; idempotent. A statement that still runs ends with an OperationalError."""

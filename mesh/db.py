@@ -52,6 +52,7 @@ class Database:
         self._turns = asyncio.Semaphore(connections)
         self._options = f"-c statement_timeout={statement_timeout_ms}"
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._in_use: set[Connection] = set()
         self._recovery: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closed = False
@@ -119,7 +120,7 @@ class Database:
         else:
             await self._turns.acquire()
         try:
-            return await pool.getconn(_CHECKOUT_SECONDS)
+            connection = await pool.getconn(_CHECKOUT_SECONDS)
         except BaseException as error:
             self._turns.release()
             if isinstance(error, PoolClosed):
@@ -127,11 +128,14 @@ class Database:
             if isinstance(error, (PoolTimeout, TooManyRequests)):
                 raise Overloaded(retry_after=0.5) from None
             raise
+        self._in_use.add(connection)
+        return connection
 
     async def give_back(
         self, pool: AsyncConnectionPool[Connection], connection: Connection, error: BaseException | None
     ) -> None:
         """Ends the caller's turn. error: what its statements ended with."""
+        self._in_use.discard(connection)
         broken = connection.broken
         try:
             await pool.putconn(connection)
@@ -182,6 +186,8 @@ class Database:
             if why != said:
                 log.warning("database not ready: %s", why)
                 said = why
+            for connection in list(self._in_use):
+                await connection.hang_up()  # who does not let us in answers nobody
             await asyncio.sleep(_PROBE_SECONDS)
 
     async def _why_not(self) -> str:

@@ -119,13 +119,14 @@ class Relay(Loop):
         connection = await self._connected()
         try:
             if time.monotonic() >= self._next_measure:
-                await self._measure(connection)
-            if not self._leads:
-                [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
-            if not self._leads:
-                self._blocked.clear()  # they are the business of the one that leads
-                return 0
+                async with asyncio.timeout(_PASS_SECONDS):
+                    await self._measure(connection)
             async with asyncio.timeout(_PASS_SECONDS):
+                if not self._leads:
+                    [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
+                if not self._leads:
+                    self._blocked.clear()  # they are the business of the one that leads
+                    return 0
                 rows, errors = await self._publish(connection)
         except Exception:
             # Gives the lock back. A standby asks for it sooner than this relay does, and may well reach Kafka.
@@ -242,8 +243,9 @@ class Relay(Loop):
     async def _connected(self) -> Connection:
         """The relay's own connection; one that broke is replaced, and the lock with it.
 
-        Postgres ends the session of a relay that is silent, or whose host vanished. Nothing waits for the disk:
-        deletions that a crash brings back are sent again, and dropped by consumers. The plan is always the same.
+        Postgres ends the session of a relay that is silent, or whose host vanished; when Postgres is silent, the pass
+        ends by its own clock. Nothing waits for the disk: deletions that a crash brings back are sent again, and
+        dropped by consumers. The plan is always the same.
         """
         if self._connection is None or self._connection.closed:
             self._leads = False

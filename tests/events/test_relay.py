@@ -10,7 +10,9 @@ import psycopg
 import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from mesh import connection as connection_module
 from mesh import outbox
 from mesh import relay as relay_module
 from mesh.ids import new_id
@@ -20,6 +22,7 @@ from stack.parts.kafka import admin
 from tests.events.checker import check, told
 from tests.events.conftest import opened
 from tests.events.parts import TRACEPARENT, Source, raw
+from tests.gate import gate_to
 from tests.patience import until
 
 RunningRelay = Callable[..., Relay]
@@ -158,6 +161,28 @@ async def test_a_relay_that_hangs_loses_its_lease(
     await until(source.all_published, "another relay takes over", 10)
     stuck.cancel()
     assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
+
+
+@pytest.mark.parametrize("next_measure", [0.0, float("inf")], ids=["while it measures", "while it publishes"])
+async def test_a_relay_whose_database_says_nothing_any_more_gives_its_connection_up(
+    source: Source, producer: Producer, monkeypatch: pytest.MonkeyPatch, next_measure: float
+) -> None:
+    monkeypatch.setattr(connection_module, "_CANCEL_SECONDS", 0.1)
+    at = conninfo_to_dict(source.url)
+    async with gate_to(str(at["host"]), int(at["port"] or 0)) as (gate, port):
+        relay = Relay(make_conninfo(source.url, port=port), producer, service="source")
+        assert await relay.run_once() == 0
+        await source.changes(new_id(), 3)
+        monkeypatch.setattr(relay, "_next_measure", next_measure)
+        gate.open = False
+        with monkeypatch.context() as hurried:
+            hurried.setattr(relay_module, "_PASS_SECONDS", 0.3)
+            a_pass = asyncio.create_task(relay.run_once())
+            await asyncio.wait([a_pass], timeout=5)
+        assert isinstance(a_pass.exception(), TimeoutError)
+        gate.open = True
+        assert await relay.run_once() == 3
+        await relay.close()
 
 
 async def test_events_wait_while_kafka_is_away_and_a_relay_that_reaches_it_takes_over(

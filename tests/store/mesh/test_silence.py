@@ -1,0 +1,60 @@
+"""A server that says nothing any more, and does not even end its connections, is given up."""
+
+import asyncio
+import os
+import socket
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from mesh import connection as connection_module
+from mesh.db import Database
+from mesh.migrate import head
+from tests.gate import gate_to
+from tests.patience import until
+
+
+async def pid(database: Database) -> int:
+    async with database.connection() as connection:
+        row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_connection_whose_other_end_vanished_breaks_within_some_ten_seconds(todo_url: str) -> None:
+    database = Database(todo_url, revision=head("todo"), connections=1)
+    database.start()
+    await until(lambda: database.ready, "the database answers")
+    async with database.connection() as connection:
+        with socket.socket(fileno=os.dup(connection.fileno())) as carrier:
+            options = [
+                carrier.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            ]
+    await database.close()
+    assert options == [5, 2, 3, 10_000]
+
+
+async def test_a_statement_that_is_never_answered_ends_with_its_pool(
+    todo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_CANCEL_SECONDS", 0.2)
+    at = conninfo_to_dict(todo_url)
+    async with gate_to(str(at["host"]), int(at["port"] or 0)) as (gate, port):
+        database = Database(make_conninfo(todo_url, port=port), revision=head("todo"), connections=2)
+        database.start()
+        await until(lambda: database.ready, "the database answers")
+        gate.open = False
+        async with asyncio.timeout(20):
+            with pytest.raises(psycopg.OperationalError):
+                await pid(database)
+        gate.open = True
+        await until(lambda: database.ready, "the database answers again")
+        assert await pid(database)
+        await database.close()
