@@ -176,7 +176,8 @@ def _statement(sql: str, events: int, remember: bool) -> bytes:
     if events == 1:
         last = _ONE
     elif events:
-        last = _MANY + " WHERE EXISTS (SELECT FROM changed) ORDER BY place"
+        # Counted, so that every row is locked before a number is drawn; EXISTS would look at the first only.
+        last = _MANY + " WHERE (SELECT count(*) FROM changed) > 0 ORDER BY place"
     else:
         last = _REMEMBER
     return f"WITH {', '.join(ctes)} {last}".encode()

@@ -1,0 +1,54 @@
+"""Events lie in the outbox in the order of the versions they tell of, whoever waited for whom."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh import clock, outbox
+from mesh.connection import Connection
+from mesh.ids import new_id
+from mesh.outbox import Effect, Event
+from tests.patience import until
+
+_BOTH = "UPDATE head SET version = version + 1 WHERE source = %(source)s RETURNING subject"
+
+
+@pytest.fixture
+async def session(todo_url: str) -> AsyncIterator[Connection]:
+    async with await Connection.connect(todo_url, autocommit=True) as made:
+        yield made
+
+
+@pytest.fixture
+async def other(todo_url: str) -> AsyncIterator[Connection]:
+    async with await Connection.connect(todo_url, autocommit=True) as made:
+        yield made
+
+
+def event(subject: str, version: int) -> Event:
+    user = "01890000-0000-7000-8000-000000000000"
+    return Event(new_id(), "thing-changed", "test", ("t",), user, subject, "thing_id", version, clock.now(), {})
+
+
+async def test_a_change_of_several_rows_numbers_its_events_after_the_last_row_is_locked(
+    session: Connection, other: Connection
+) -> None:
+    for subject in ("a", "b"):
+        await session.execute("INSERT INTO head (source, subject, version) VALUES ('test', %s, 1)", (subject,))
+    async with other.transaction():
+        await other.execute("UPDATE head SET version = 2 WHERE source = 'test' AND subject = 'b'")
+        effect = Effect([event("a", 2), event("b", 3)], None, "")
+        change = asyncio.create_task(outbox.write(session, _BOTH, {"source": "test"}, effect))
+
+        async def waits() -> bool:
+            blocked = await other.execute("SELECT pg_blocking_pids(%s) <> '{}'", (session.info.backend_pid,))
+            return await blocked.fetchone() == (True,)
+
+        await until(waits, "the change waits for the second row")
+        await outbox.append(other, [event("b", 2)], "")
+    await change
+    rows = await other.execute(
+        "SELECT version FROM outbox WHERE convert_from(value, 'UTF8')::json ->> 'subject' = 'b' ORDER BY seq"
+    )
+    assert await rows.fetchall() == [(2,), (3,)]
