@@ -48,7 +48,8 @@ class Method(NamedTuple):
     cluster: str
     """The service of ours that answers it: `todo` for `focusmesh.todo.v1`."""
     rule: policy_pb2.Rule
-    idempotent: bool
+    repeatable: bool
+    """Whether calling it again changes nothing."""
     streaming: bool
     client_streaming: bool
     binding: Binding | None
@@ -104,7 +105,7 @@ def _method(cluster: str, service: str, method: descriptor_pb2.MethodDescriptorP
         method.name,
         cluster,
         rule,
-        options.idempotency_level != descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN,
+        options.idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
         method.client_streaming or method.server_streaming,
         method.client_streaming,
         binding,

@@ -42,7 +42,7 @@ SAFE_RETRIES: Json = {
     "host_selection_retry_max_attempts": 5,
     "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
 }
-IDEMPOTENT_RETRIES: Json = {**SAFE_RETRIES, "retry_on": "connect-failure,refused-stream,unavailable,reset"}
+REPEATABLE_RETRIES: Json = {**SAFE_RETRIES, "retry_on": "connect-failure,refused-stream,unavailable,reset"}
 
 
 def routes(methods: list[Method], stream_idle_seconds: int) -> list[Json]:
@@ -105,8 +105,8 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         "timeout": "0s",
         "max_stream_duration": {"max_stream_duration": limit, "grpc_timeout_header_max": limit},
     }
-    if method.idempotent:
-        action["retry_policy"] = IDEMPOTENT_RETRIES
+    if method.repeatable:
+        action["retry_policy"] = REPEATABLE_RETRIES
     if method.streaming:
         action["idle_timeout"] = f"{stream_idle_seconds}s"
     return {

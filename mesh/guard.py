@@ -65,10 +65,6 @@ class Call:
             return forwarded.rpartition(",")[2].strip()
         return self.context.peer()
 
-    def time_remaining(self) -> float | None:
-        """Seconds until the deadline; None without one."""
-        return self.context.time_remaining()
-
 
 def caller(context: Context) -> Call:
     """The call behind a handler's context. The guard passes a Call where the generated stubs say context."""

@@ -51,6 +51,8 @@ class Identity(NamedTuple):
     issued: int
     """Seconds since the epoch, like `expires`."""
     expires: int
+    key_id: str = ""
+    """Of the key that the token was verified with."""
 
 
 NOBODY = Identity("", "", frozenset(), 0, 0)
@@ -58,6 +60,9 @@ NOBODY = Identity("", "", frozenset(), 0, 0)
 
 class KeySource(Part, Protocol):
     """Where public keys come from; ready when there are keys to verify with."""
+
+    def knows(self, kid: str) -> bool:
+        """Whether the key is published, as far as is known without asking."""
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The key with this id, or None; raises PartUnavailable while that cannot be known."""
@@ -78,7 +83,7 @@ class Tokens:
         if bearer is None:
             return None
         found = self._verified.get(_digest(bearer))
-        if found is None or found.expires <= time.time():
+        if found is None or found.expires <= time.time() or not self.keys.knows(found.key_id):
             return None
         self.check_revoked(found)
         return found
@@ -115,7 +120,7 @@ class Tokens:
             # Only the algorithm, the type and the id of the key are read: `jku`, `jwk` and `x5u` name nobody we trust.
             if header.get("alg") != "EdDSA" or str(header.get("typ", "")).lower() != TOKEN_TYPE:
                 raise TokenInvalid
-            key = await self.keys.find(str(header.get("kid", "")))
+            key = await self.keys.find(header["kid"]) if isinstance(header.get("kid"), str) else None
             if key is None:
                 raise TokenInvalid
             claims = jwt.decode(
@@ -132,6 +137,7 @@ class Tokens:
                 frozenset(str(claims.get("scope", "")).split()),
                 int(claims["iat"]),
                 int(claims["exp"]),
+                header["kid"],
             )
         except jwt.InvalidAudienceError:
             raise AudienceWrong from None
@@ -168,6 +174,10 @@ class PublishedKeys:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def knows(self, kid: str) -> bool:
+        """Whether auth published the key when it was asked last."""
+        return kid in self._keys
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The key with this id, or None; raises PartUnavailable before any was fetched.

@@ -1,5 +1,9 @@
 """Redis of auth: failed attempts. Ended sessions go through `mesh/revocations.py`.
 
+`auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures, and when the next may come
+`auth:attempts:known:<account>:<network>`   the account was signed in to from there: whoever fails elsewhere does not
+delay its owner
+
 Attempts are counted before the password is checked and given back when it was right, in one script with one clock: any
 number of parallel guesses, at any number of replicas, get no more than the allowance.
 """
@@ -14,7 +18,7 @@ class Allowance(NamedTuple):
 
     free: int
     longest_delay: int
-    """Seconds. There is no lock: an attempt is always possible again after this."""
+    """Seconds. There is no lock: after this an attempt is possible again, where no other was quicker."""
     forget_seconds: int
     """One failure is forgotten after every so many seconds."""
 
@@ -24,6 +28,7 @@ NETWORK = Allowance(free=50, longest_delay=900, forget_seconds=60)
 """Larger, because a network is many people, some of whom always mistype; longer, because only the guessing fail on."""
 
 _PREFIX = "auth:attempts:"
+_KNOWN_SECONDS = 30 * 24 * 3600
 
 _TAKE = """
 local time = redis.call('TIME')
@@ -73,22 +78,27 @@ class Attempts:
 
         account: a pseudonym, the address itself is not to be read in Redis. Raises redis.exceptions.RedisError.
         """
-        wait = await self._take(keys=_keys(account, network), args=[*ACCOUNT, *NETWORK])
+        wait = await self._take(keys=await self._keys(account, network), args=[*ACCOUNT, *NETWORK])
         return float(wait)
 
     async def give_back(self, account: str, network: str) -> None:
         """It was no attempt: nothing was checked. A delay that it brought stays."""
-        await self._give_back(keys=_keys(account, network))
+        await self._give_back(keys=await self._keys(account, network))
 
     async def forgive(self, account: str, network: str) -> None:
         """The password was right: the account is clean, and the network has one failure less.
 
         The network's delay stays, or whoever has one account could guess at others without delay.
         """
-        account_key, network_key = _keys(account, network)
+        account_key, network_key = await self._keys(account, network)
         await self._give_back(keys=[network_key])
         await self._redis.delete(account_key)
+        await self._redis.set(_known(account, network), 1, ex=_KNOWN_SECONDS)
+
+    async def _keys(self, account: str, network: str) -> tuple[str, str]:
+        counted = f"{account}:{network}" if await self._redis.exists(_known(account, network)) else account
+        return f"{_PREFIX}account:{counted}", f"{_PREFIX}network:{network}"
 
 
-def _keys(account: str, network: str) -> list[str]:
-    return [f"{_PREFIX}account:{account}", f"{_PREFIX}network:{network}"]
+def _known(account: str, network: str) -> str:
+    return f"{_PREFIX}known:{account}:{network}"

@@ -32,9 +32,13 @@ class SignerKeys:
     async def close(self) -> None:
         """They stay."""
 
+    def knows(self, kid: str) -> bool:
+        """Whether it is the one key."""
+        return kid == self._signer.kid
+
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The one key."""
-        return self._signer.key.public_key() if kid == self._signer.kid else None
+        return self._signer.key.public_key() if self.knows(kid) else None
 
 
 def settings_for(*, database_url: str = "", redis_url: str, **changes: Any) -> ServiceSettings:

@@ -33,6 +33,10 @@ class OwnKeys:
     async def close(self) -> None:
         """Nothing was begun."""
 
+    def knows(self, kid: str) -> bool:
+        """Whether it is one of them."""
+        return kid in self._keys
+
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The key with this id, or None."""
         return self._keys.get(kid)

@@ -48,7 +48,7 @@ class PasswordWorker:
         self._room -= 1
         loop = asyncio.get_running_loop()
         running = self._threads.submit(work, *arguments, **options)
-        # A caller who gives up leaves its work in the queue: the room is free when the work is done, not before.
+        # A caller who gives up leaves work that has begun: the room is free when that is done, not before.
         running.add_done_callback(lambda _: _on_loop(loop, self._leave))
         return await asyncio.wrap_future(running)
 

@@ -16,6 +16,8 @@ from services.auth.errors import PasswordTooCommon
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 _WORDS = frozenset((files("services.auth.rules") / "common_passwords.txt").read_text(encoding="utf-8").split())
+_SHORTEST = 8
+"""Characters, as the contract says; it counts a letter and its accent as two."""
 _LONGEST_DECORATION = 6
 """Digits and signs around a common word that do not make it better, as in `Sunshine2024!`."""
 _LONGEST_REPEATED = 4
@@ -45,8 +47,8 @@ _PLAIN_LETTERS = str.maketrans("01345789@$!", "oieastbgasi")
 
 
 def require_uncommon(password: str) -> None:
-    """Raises PasswordTooCommon for what is guessed first: see `common`."""
-    if common(password):
+    """Raises PasswordTooCommon for what is guessed first: see `common`; also for what is short once it is composed."""
+    if len(_normal(password)) < _SHORTEST or common(password):
         raise PasswordTooCommon(fields=[FieldViolation("password", "must not be one of the most common passwords")])
 
 

@@ -55,11 +55,15 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
         changed = changed._replace(name=changes["name"] or None)
     if "time_zone" in changes:
         changed = changed._replace(time_zone=time_zone(changes["time_zone"]))
-    return user if changed == user else changed._replace(version=user.version + 1, updated_at=now)
+    return user if changed == user else changed._replace(version=user.version + 1, updated_at=max(now, user.updated_at))
 
 
 def update_settings(settings: Settings, changes: Mapping[str, Any], *, now: int, etag: str | None) -> Settings:
     """The settings with these changed; the same ones when nothing differs. Raises VersionConflict."""
     require(etag, settings.version)
     changed = settings._replace(**changes)
-    return settings if changed == settings else changed._replace(version=settings.version + 1, updated_at=now)
+    return (
+        settings
+        if changed == settings
+        else changed._replace(version=settings.version + 1, updated_at=max(now, settings.updated_at))
+    )

@@ -7,10 +7,12 @@ import grpc
 import pytest
 from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
+from redis.asyncio import Redis
 
 from mesh import identity
-from mesh.errors import PartUnavailable
-from mesh.identity import PublishedKeys
+from mesh.errors import PartUnavailable, TokenInvalid
+from mesh.identity import PublishedKeys, Tokens
+from mesh.revocations import Revocations
 from tests.contract.mesh.line import Line, line
 from tests.e2e.gateway.running import LOOPBACK
 from tests.e2e.tokens import Signer
@@ -100,3 +102,22 @@ async def test_unknown_keys_cost_auth_nothing(keys: PublishedKeys, to_auth: Line
     for number in range(100):
         assert await keys.find(f"made up {number}") is None
     assert auth.asked <= 2
+
+
+async def test_a_token_that_was_verified_before_falls_with_its_key(
+    keys: PublishedKeys, to_auth: Line, auth: Auth, signer: Signer, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "_KEY_REFRESH_SECONDS", 0.05)
+    known = Revocations(Redis.from_url(valkey))
+    known.start()
+    await to_auth.mend()
+    await until(lambda: keys.ready and known.ready, "the keys are there")
+    tokens = Tokens(keys, known, issuer="https://auth.focusmesh", audience="focusmesh")
+    bearer = {"authorization": f"Bearer {signer.token()}"}
+    await tokens.verify(bearer)
+    assert tokens.remembered(bearer) is not None
+    auth.signers[:] = [Signer(kid="next")]
+    await until(lambda: tokens.remembered(bearer) is None, "the token is no longer remembered")
+    with pytest.raises(TokenInvalid):
+        await tokens.verify(bearer)
+    await known.close()

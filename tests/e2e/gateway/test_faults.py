@@ -152,7 +152,7 @@ class TestDeadlines:
 
 
 class TestRetries:
-    def test_an_idempotent_call_is_tried_again_when_a_service_is_unavailable(
+    def test_a_call_without_effects_is_tried_again_when_a_service_is_unavailable(
         self, client: Client, upstream: Upstream, token: str
     ) -> None:
         attempts: list[Message] = []
@@ -265,7 +265,7 @@ class TestDeath:
         rest.close()
         return answers
 
-    def test_an_idempotent_call_is_answered_by_another_replica(
+    def test_a_call_without_effects_is_answered_by_another_replica(
         self, doomed: tuple[Running, subprocess.Popen[str]], token: str
     ) -> None:
         assert all(answer.ok for answer in self.answers_when_killed(*doomed, GET, token))

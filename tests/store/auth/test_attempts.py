@@ -117,3 +117,25 @@ async def test_nothing_is_kept_longer_than_it_takes_to_forget(
     for kind, name, allowance in (("account", account, ACCOUNT), ("network", network, NETWORK)):
         kept = await redis.ttl(f"auth:attempts:{kind}:{name}")
         assert allowance.forget_seconds <= kept <= allowance.forget_seconds + allowance.longest_delay + 1
+
+
+async def test_who_fails_elsewhere_does_not_delay_an_account_where_it_was_signed_in_to(
+    attempts: Attempts, account: str, network: str
+) -> None:
+    await attempts.take(account, network)
+    await attempts.forgive(account, network)
+    elsewhere = new_id()
+    while await attempts.take(account, elsewhere) == 0:
+        pass
+    assert await attempts.take(account, new_id()) > 0
+    assert await attempts.take(account, network) == 0
+
+
+async def test_who_fails_where_the_account_was_signed_in_to_is_delayed_there(
+    attempts: Attempts, account: str, network: str
+) -> None:
+    await attempts.take(account, network)
+    await attempts.forgive(account, network)
+    for _ in range(ACCOUNT.free):
+        assert await attempts.take(account, network) == 0
+    assert await attempts.take(account, network) > 0

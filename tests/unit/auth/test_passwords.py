@@ -106,3 +106,10 @@ def test_the_decoy_costs_what_a_real_hash_costs_and_opens_for_nothing() -> None:
 
 def test_a_damaged_hash_opens_for_nothing() -> None:
     assert not passwords.verify("not a hash", "correct horse")
+
+
+def test_a_password_that_is_short_once_its_accents_are_composed_is_refused() -> None:
+    accents = unicodedata.normalize("NFD", "\u00e9\u00e1\u00f3\u00fa")
+    assert len(accents) == 8
+    with pytest.raises(PasswordTooCommon):
+        passwords.require_uncommon(accents)

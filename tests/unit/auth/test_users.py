@@ -90,3 +90,10 @@ def test_a_change_that_is_based_on_another_version_is_refused_with_the_current_o
 def test_a_closed_or_missing_account_is_inactive(user: User | None) -> None:
     with pytest.raises(UserInactive):
         users.require_active(user)
+
+
+def test_a_change_is_never_older_than_the_one_before() -> None:
+    user = users.update_user(ANN, {"name": "Anna"}, now=ANN.updated_at - 1, etag=None)
+    assert (user.version, user.updated_at) == (2, ANN.updated_at)
+    settings = Settings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=1_000)
+    assert users.update_settings(settings, {"theme": Theme.DARK}, now=999, etag=None).updated_at == 1_000

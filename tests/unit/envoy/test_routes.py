@@ -81,11 +81,11 @@ def test_an_rpc_without_a_deadline_has_five_seconds_and_a_stream_has_no_limit() 
     ("level", "retried"),
     [
         (MethodOptions.IDEMPOTENCY_UNKNOWN, False),
-        (MethodOptions.IDEMPOTENT, True),
+        (MethodOptions.IDEMPOTENT, False),
         (MethodOptions.NO_SIDE_EFFECTS, True),
     ],
 )
-def test_only_an_idempotent_rpc_is_retried_after_it_may_have_begun(level: Any, retried: bool) -> None:
+def test_only_an_rpc_without_effects_is_retried_after_it_may_have_begun(level: Any, retried: bool) -> None:
     route = route_of(routes_of(rpc("Buy", idempotency=level)), "focusmesh.shop.v1.ShopService/Buy")
 
     assert ("retry_policy" in route["route"]) == retried

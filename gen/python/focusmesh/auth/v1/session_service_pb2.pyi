@@ -121,7 +121,7 @@ class LogoutRequest(_message.Message):
 
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
-    """The session's newest refresh token."""
+    """Any refresh token of the session."""
     def __init__(
         self,
         *,

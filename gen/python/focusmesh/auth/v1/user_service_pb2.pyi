@@ -31,7 +31,9 @@ class RegisterRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     DAY_START_MINUTES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours. The password is
+    not part of what is compared, because nothing of it is stored: another password needs another id.
+    """
     email: _builtins.str
     """E-mail address; compared without regard to case."""
     password: _builtins.str

@@ -31,7 +31,7 @@ class UserEvent(_message.Message):
     event_id: _builtins.str
     """Id of the event, a UUIDv7."""
     event_type: _builtins.str
-    """`user-registered`, `user-updated` or `user-deleted`."""
+    """`user-registered` or `user-updated`; `user-deleted` is not published yet."""
     user_id: _builtins.str
     """Id of the user."""
     timestamp: _builtins.str
