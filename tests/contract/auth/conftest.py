@@ -19,12 +19,11 @@ from redis.asyncio import Redis
 
 from mesh.db import Database
 from mesh.ids import new_id
-from mesh.migrate import head
 from services.auth.settings import Settings
 from stack import database
 from tests.contract.auth.asking import PASSWORD, Account, login, private_pem, process
 from tests.contract.serving import serving, settings_for
-from tests.patience import until
+from tests.databases import opened
 
 SettingsBuilder = Callable[..., Settings]
 UserBuilder = Callable[..., Awaitable[user_pb2.User]]
@@ -91,11 +90,8 @@ def keys(channel: grpc.aio.Channel) -> key_service_pb2_grpc.KeyServiceStub:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def db(auth_database: str) -> AsyncIterator[Database]:
     """The service's tables, to look into and to age."""
-    database = Database(auth_database, revision=head("auth"), connections=2)
-    database.start()
-    await until(lambda: database.ready, "the database answers")
-    yield database
-    await database.close()
+    async with opened(auth_database, "auth", connections=2) as database:
+        yield database
 
 
 @pytest_asyncio.fixture(loop_scope="module")

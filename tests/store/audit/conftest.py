@@ -7,10 +7,9 @@ import pytest
 from mesh.connection import Connection
 from mesh.db import Database
 from mesh.ids import new_id
-from mesh.migrate import head
 from services.audit import rules, store
 from services.audit.model import Entry, Link, Record
-from tests.patience import until
+from tests.databases import opened
 
 Recorder = Callable[..., Awaitable[list[Record]]]
 
@@ -18,11 +17,8 @@ Recorder = Callable[..., Awaitable[list[Record]]]
 @pytest.fixture
 async def db(audit_url: str) -> AsyncIterator[Database]:
     """The schema as the service sees it."""
-    database = Database(audit_url, revision=head("audit"))
-    database.start()
-    await until(lambda: database.ready, "the database answers")
-    yield database
-    await database.close()
+    async with opened(audit_url, "audit") as database:
+        yield database
 
 
 @pytest.fixture

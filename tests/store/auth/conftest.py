@@ -10,23 +10,19 @@ from mesh.clock import now
 from mesh.connection import Connection
 from mesh.db import Database
 from mesh.ids import new_id
-from mesh.migrate import head
 from mesh.outbox import Effect
 from services.auth import events, store
 from services.auth.model import Session, User
 from services.auth.rules import sessions, users
-from tests.patience import until
+from tests.databases import opened
 
 UserBuilder = Callable[..., Awaitable[User]]
 
 
 @pytest.fixture
 async def db(auth_url: str) -> AsyncIterator[Database]:
-    database = Database(auth_url, revision=head("auth"))
-    database.start()
-    await until(lambda: database.ready, "the database answers")
-    yield database
-    await database.close()
+    async with opened(auth_url, "auth") as database:
+        yield database
 
 
 @pytest.fixture

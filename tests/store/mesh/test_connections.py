@@ -11,7 +11,7 @@ from mesh import db as db_module
 from mesh.connection import Connection
 from mesh.db import Database, rows_as
 from mesh.errors import Overloaded
-from mesh.migrate import head
+from tests.databases import opened
 from tests.patience import until
 
 
@@ -25,11 +25,8 @@ class Pair(NamedTuple):
 @pytest.fixture
 async def single(todo_url: str) -> AsyncIterator[Database]:
     """A database with one connection."""
-    database = Database(todo_url, revision=head("todo"), connections=1)
-    database.start()
-    await until(lambda: database.ready, "the database answers")
-    yield database
-    await database.close()
+    async with opened(todo_url, "todo", connections=1) as database:
+        yield database
 
 
 async def one_of(database: Database, number: int) -> int:

@@ -6,19 +6,15 @@ import pytest
 
 from mesh.db import Database
 from mesh.ids import new_id
-from mesh.migrate import head
 from mesh.retention import INBOX_DAYS, Retention
-from tests.patience import until
+from tests.databases import opened
 
 
 @pytest.fixture
 async def db(todo_url: str) -> AsyncIterator[Database]:
     """A schema as its service sees it."""
-    database = Database(todo_url, revision=head("todo"))
-    database.start()
-    await until(lambda: database.ready, "the database answers")
-    yield database
-    await database.close()
+    async with opened(todo_url, "todo") as database:
+        yield database
 
 
 async def fill(db: Database, count: int, *, answers_hours_ago: int, events_days_ago: int) -> None:

@@ -11,12 +11,11 @@ from mesh.clock import DAY, SECOND, now
 from mesh.connection import Connection
 from mesh.db import Database
 from mesh.ids import new_id
-from mesh.migrate import head
 from mesh.outbox import Effect
 from services.todo import events, store
 from services.todo.jobs import PurgeTasks
 from services.todo.model import State, Task
-from tests.patience import until
+from tests.databases import opened
 
 USER = new_id()
 
@@ -29,11 +28,8 @@ def a_task(title: str = "x") -> Task:
 
 @pytest.fixture
 async def db(todo_url: str) -> AsyncIterator[Database]:
-    database = Database(todo_url, revision=head("todo"))
-    database.start()
-    await until(lambda: database.ready, "the database answers")
-    yield database
-    await database.close()
+    async with opened(todo_url, "todo") as database:
+        yield database
 
 
 @pytest.fixture
