@@ -5,16 +5,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import psutil
+import psycopg
 import pytest
 
+from envoy import drain
 from stack import down, preflight
-from stack.database import Cluster
+from stack.database import MAIN, Cluster
 from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
 from stack.machine import Machine
-from stack.parts import postgres
+from stack.parts import gateway, postgres
 from stack.trouble import Trouble
+from tests.e2e.accounts import Account
+from tests.e2e.clients import Rest
 from tests.patience import until
 
 
@@ -35,11 +41,11 @@ def state() -> Iterator[State]:
     down.erase(state)
 
 
-def verb(name: str, state: State, ports: Ports) -> subprocess.Popen[str]:
+def verb(name: str, state: State, ports: Ports, *arguments: str) -> subprocess.Popen[str]:
     """A verb of the stack, in a process group of its own as a terminal would make it."""
     told = {"PYTHONPATH": PYTHON_PATH, "FOCUSMESH_STATE": str(state.folder), "FOCUSMESH_PORT_BASE": str(ports.base)}
     return subprocess.Popen(
-        [sys.executable, "-m", f"stack.{name}"],
+        [sys.executable, "-m", f"stack.{name}", *arguments],
         cwd=ROOT,
         env={**os.environ, **told},
         stdout=subprocess.PIPE,
@@ -77,6 +83,42 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
     ended, _ = verb("down", state, ports).communicate(timeout=60)
     assert "Stopped after" in ended
     assert_nothing_left(state, ports)
+
+
+def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, ports: Ports) -> None:
+    with Machine(state, ports, only=("auth", "todo")) as machine:
+        with psycopg.connect(machine.cluster.administrator_url(MAIN), autocommit=True) as connection:
+            connection.execute("DROP SCHEMA todo CASCADE")
+        (state.gateway / "gateway.json").write_text("another contract")
+        before = machine.pid("gateway")
+        told, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
+        assert told.splitlines()[-1].startswith("gateway is healthy again")
+        assert machine.pid("gateway") != before
+        assert Account(Rest(machine.gateway_url)).task().title
+        again, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
+        assert [line.split()[0] for line in again.splitlines()] == ["todo-0"]
+
+
+async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(state: State, ports: Ports) -> None:
+    with Machine(state, ports, only=("auth", "todo")) as machine, ThreadPoolExecutor(2) as pool:
+        account, socket = Account(Rest(machine.gateway_url)), gateway.admin_socket(state)
+        todo = psutil.Process(machine.pid("todo-0"))
+        todo.suspend()
+        call = pool.submit(account.task)
+        await until(lambda: drain.calls(socket) == 1, "the call is in flight")
+        restart = pool.submit(machine.restart, "gateway")
+        await until(lambda: not open_to_callers(machine), "the gateway leaves")
+        todo.resume()
+        assert call.result().title
+        restart.result()
+
+
+def open_to_callers(machine: Machine) -> bool:
+    """Whether the gateway says that it takes calls."""
+    try:
+        return httpx.get(f"{machine.gateway_url}/healthz").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_a_port_that_is_taken_is_told_with_who_holds_it(state: State, ports: Ports, cluster: Cluster) -> None:

@@ -36,6 +36,12 @@ def test_the_service_is_registered_after_the_others(house: Path) -> None:
     assert after.topics == before.topics
 
 
+def test_nine_services_fit_into_the_ports_of_a_stack(house: Path) -> None:
+    for name in ("notes", "habits", "goals", "teams", "files"):
+        new_service.begin(house, name, name.removesuffix("s"))
+    assert len(registry.load(house / "services.toml").services) == 9
+
+
 def test_a_signed_in_user_may_call_it(house: Path) -> None:
     new_service.begin(house, "notes", "note")
     assert '"notes:write",\n)' in (house / new_service.SCOPES).read_text()
