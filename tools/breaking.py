@@ -60,7 +60,9 @@ def main() -> None:
     commit = base_commit()
     image = image_of(commit) if commit else None
     if image is None:
-        print("breaking: no earlier contract, or the newest commit of it owns up to a break")
+        shallow = words("rev-parse", "--is-shallow-repository") == "true"
+        missing = "NOT COMPARED: `git fetch --unshallow` brings the history" if shallow else "no earlier contract"
+        print(f"breaking: {missing}, or the newest commit of it owns up to a break")
         return
     try:
         generate.run(BUF, "breaking", "protos", "--against", image)
