@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from mesh import idempotency, refusals, validation
 from mesh.db import Database
-from mesh.deadline import Deadline
+from mesh.deadline import Deadlines
 from mesh.errors import DeadlineExceeded, Internal, Overloaded
 from mesh.identity import NOBODY, Identity, Tokens
 from mesh.outbox import Effect, Event
@@ -77,7 +77,7 @@ class Guard:
     def __init__(self, server: grpc.aio.Server, tokens: Tokens, database: Database | None, *, most_calls: int) -> None:
         """database: where remembered answers are; None for a service without tables. most_calls: at once."""
         self._server, self._tokens, self._database = server, tokens, database
-        self._room = _Room(most_calls)
+        self._room, self._deadlines = _Room(most_calls), Deadlines()
         self.services: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -101,6 +101,7 @@ class Guard:
             self._tokens,
             self._database,
             self._room,
+            self._deadlines,
         )
         make: Any = {
             (False, False): grpc.unary_unary_rpc_method_handler,
@@ -137,10 +138,12 @@ class _Guarded:
         tokens: Tokens,
         database: Database | None,
         room: _Room,
+        deadlines: Deadlines,
     ) -> None:
         service = method.containing_service.full_name
         self._policy = policy_of(method)
-        self._answer, self._read, self._tokens, self._room = answer, read, tokens, room
+        self._answer, self._read, self._tokens = answer, read, tokens
+        self._room, self._deadlines = room, deadlines
         self._replay = _replaying(method, database)
         self._domain = domain_of(method)
         self._name = f"{service}/{method.name}"
@@ -154,7 +157,7 @@ class _Guarded:
         call = Call(self._name, headers, context, request)
         traced = CallTrace(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
         call.traceparent = traced.traceparent
-        deadline = Deadline(context.time_remaining())
+        deadline = self._deadlines.begin(context.time_remaining())
         status, unexpected = "OK", None
         self._room.running += 1
         try:
@@ -170,7 +173,7 @@ class _Guarded:
             unexpected = error if isinstance(refusal, Internal) else None
             await refusals.abort(context, refusal, self._domain)
         finally:
-            deadline.clear()
+            self._deadlines.end(deadline)
             self._room.running -= 1
             traced.end(status, unexpected)
             self._record(status, perf_counter() - started)

@@ -36,9 +36,9 @@ _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
 """Between two passes: a pass costs two statements and a request for each partition, for few events as for many."""
-_MANY = 30
-"""Events of one pass that show some 800 writes a second: then CPU is dearer than a moment. Fewer would gather in the
-longer rest itself at a few hundred a second, and keep it up."""
+_MANY_A_SECOND = 700
+"""Events: from here on CPU is dearer than a moment. A rate and not a number of a pass, which the longer rest itself
+would keep up."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
@@ -112,7 +112,7 @@ class Relay(Loop):
         self._leads = False
         self._limits = [batch] * SHARDS
         self._blocked: dict[str, _Block] = {}
-        self._next_measure = 0.0
+        self._next_measure = self._last_rest = 0.0
 
     async def run_once(self) -> int:
         """Publishes a batch of every shard that has rows, if this relay leads; returns how many events."""
@@ -148,9 +148,11 @@ class Relay(Loop):
 
     def rest(self, done: int) -> float:
         """A moment in which events gather, unless a backlog is there already."""
+        now = time.monotonic()
+        since, self._last_rest = now - self._last_rest, now
         if done >= self._batch:
             return 0.0
-        return _GATHER_SECONDS if done < _MANY else _GATHER_MANY_SECONDS
+        return _GATHER_MANY_SECONDS if done > _MANY_A_SECOND * since else _GATHER_SECONDS
 
     async def close(self, grace: float = 5.0) -> None:
         """Stops, publishes what the last calls left, and closes its connections."""
