@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.paths import ROOT
 
-DOCUMENTS = ("*.md", "docs/**/*.md", "*/README.md", "services/*/README.md")
+DOCUMENTS = ("*.md", "docs/**/*.md", "[!.]*/README.md", "services/*/README.md")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 QUOTED = re.compile(r"`([^`\n]+)`")
 VERB = re.compile(r"\bmake ([a-z][a-z-]*)")
