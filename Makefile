@@ -14,43 +14,43 @@ help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Make or mend .venv and .build (only what a lock change made stale)
-	@$(PYTHON3) -m stack.setup
+	@$(PYTHON3) -m stack.commands.setup
 
 $(PYTHON):
-	@$(PYTHON3) -m stack.setup
+	@$(PYTHON3) -m stack.commands.setup
 
 tools: setup ## Build the pinned Go tools into .build/bin: grpcurl, the OpenAPI plugin (needs Go)
 	@$(PYTHON) -m tools.go_tools
 
 doctor: setup ## Check Python, ports, disk, memory and what runs; say what to do about it
-	@$(PYTHON) -m stack.doctor
+	@$(PYTHON) -m stack.commands.doctor
 
 up: setup ## Start everything; REPLICAS=todo=2,audit=2 starts more of a service
-	@$(PYTHON) -m stack.up
+	@$(PYTHON) -m stack.commands.up
 
 down: ## Stop everything, in reverse order
-	@$(PYTHON) -m stack.down
+	@$(PYTHON) -m stack.commands.down
 
 status: $(PYTHON) ## Show state, pid, port, uptime, restarts, memory and health of every part
-	@$(PYTHON) -m stack.status
+	@$(PYTHON) -m stack.commands.status
 
 logs: $(PYTHON) ## Show logs; S=todo chooses a part, F=1 follows, N=100 lines
-	@$(PYTHON) -m stack.logs $(S)
+	@$(PYTHON) -m stack.commands.logs $(S)
 
 restart: $(PYTHON) ## Restart S=todo, one replica after the other, each awaited
-	@$(PYTHON) -m stack.restart $(S)
+	@$(PYTHON) -m stack.commands.restart $(S)
 
 psql: $(PYTHON) ## Open the database as S=todo sees it, O=1 as its owner; without S as administrator
-	@$(PYTHON) -m stack.psql $(S)
+	@$(PYTHON) -m stack.commands.psql $(S)
 
 topics: $(PYTHON) ## List topics, their messages, and how far each consumer group is behind
-	@$(PYTHON) -m stack.topics
+	@$(PYTHON) -m stack.commands.topics
 
 demo: $(PYTHON) ## Walk the main journey on the running stack and show every call
-	@$(PYTHON) -m stack.demo
+	@$(PYTHON) -m stack.commands.demo
 
 reset: $(PYTHON) ## Delete everything the stack stored; asks first, Y=1 does not
-	@$(PYTHON) -m stack.reset
+	@$(PYTHON) -m stack.commands.reset
 
 proto: setup ## Generate everything that follows from protos/; ACCEPT=1 also accepts changed routes and rules
 	@$(PYTHON) -m tools.generate
@@ -74,4 +74,4 @@ prove: setup ## Kill everything under load, then check every promise; QUICK=1, S
 	@$(PYTHON) -m prove.run
 
 dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" tells more
-	@$(PYTHON) -m mesh.dlq $(A)
+	@$(PYTHON) -m mesh.events.dlq $(A)

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from stack.trouble import Trouble
+from stack.errors import StackError
 
 _FRESH_SECONDS = 240
 """A token is replaced when it is older, so that none expires within a measurement."""
@@ -17,13 +17,13 @@ class Account:
     """One user and a token that is always fresh."""
 
     def __init__(self, gateway_url: str) -> None:
-        """Registers it. Raises Trouble."""
+        """Registers it. Raises StackError."""
         self._url = gateway_url
         self._email = f"bench-{secrets.token_hex(8)}@example.org"
         self._password = secrets.token_urlsafe(16)
         self._token, self._since = "", 0.0
-        answer = self._post("/v1/users", {"email": self._email, "password": self._password})
-        self.user_id: str = answer["user"]["id"]
+        response = self._post("/v1/users", {"email": self._email, "password": self._password})
+        self.user_id: str = response["user"]["id"]
 
     @property
     def token(self) -> str:
@@ -40,9 +40,9 @@ class Account:
             self._url + path, json.dumps(body).encode(), {"content-type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310
+                return json.load(response)
         except urllib.error.HTTPError as error:
-            raise Trouble(
+            raise StackError(
                 f"{path} answers {error.code}", log=error.read().decode(errors="replace"), advice="`make logs S=auth`"
             ) from error

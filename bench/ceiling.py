@@ -133,9 +133,9 @@ class BareTasks(task_service_pb2_grpc.TaskServiceServicer):
         row = new_row(request, _caller(context))
         async with self.pool.connection() as connection:
             await connection.execute(INSERT, (*row[:11], row[14]))
-        reply = pb.CreateTaskResponse()
-        fill(reply.task, row)
-        return reply
+        response = pb.CreateTaskResponse()
+        fill(response.task, row)
+        return response
 
     async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
         size = request.page_size or 50
@@ -143,13 +143,13 @@ class BareTasks(task_service_pb2_grpc.TaskServiceServicer):
             cursor = connection.cursor(binary=True)
             await cursor.execute(LIST, (_caller(context), size + 1))
             rows = await cursor.fetchall()
-        reply = pb.ListTasksResponse()
+        response = pb.ListTasksResponse()
         for row in rows[:size]:
-            fill(reply.tasks.add(), row)
+            fill(response.tasks.add(), row)
         if len(rows) > size:
             last = rows[size - 1]
-            reply.next_page_token = base64.urlsafe_b64encode(f"{last[9].isoformat()} {last[0]}".encode()).decode()
-        return reply
+            response.next_page_token = base64.urlsafe_b64encode(f"{last[9].isoformat()} {last[0]}".encode()).decode()
+        return response
 
 
 async def serve(database_url: str, listen: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from mesh.outbox import SHARDS
+from mesh.events.outbox import SHARDS
 
 USERS = 200
 TASKS = 100_000

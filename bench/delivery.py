@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from bench.accounts import Account
 from bench.load import percentile
-from stack.trouble import Trouble
+from stack.errors import StackError
 
 _POLL_SECONDS = 0.004
 """Looking more often would take a tenth of the machine; what is seen late counts as late."""
@@ -83,7 +83,7 @@ class _Watch:
 def measure(
     accounts: Sequence[Account], gateway: str, administrator_url: str, paces: Sequence[int], seconds: float
 ) -> list[Delivery]:
-    """One Delivery for each pace. Raises Trouble when an effect does not come at all."""
+    """One Delivery for each pace. Raises StackError when an effect does not come at all."""
     return uvloop.run(_measure(accounts, gateway, administrator_url, paces, seconds))
 
 
@@ -122,7 +122,7 @@ async def _at_pace(watch: _Watch, stub: rpc.TaskServiceStub, pace: int, seconds:
     deadline = time.monotonic() + _LAST_SECONDS
     while not watch.complete():
         if time.monotonic() > deadline:
-            raise Trouble(
+            raise StackError(
                 f"of {len(watch.created)} tasks {len(watch.audited)} were audited, {len(watch.received)} received",
                 advice="the logs of todo, audit and realtime",
             )
@@ -144,11 +144,11 @@ async def _create(watch: _Watch, stub: rpc.TaskServiceStub, pace: int, seconds: 
     metadata = [(_bearer(account),) for account in watch.accounts]
 
     async def create(number: int) -> None:
-        reply = await stub.CreateTask(
+        response = await stub.CreateTask(
             pb.CreateTaskRequest(title=f"Task {number}"), metadata=metadata[number % len(metadata)], timeout=10
         )
-        instant = reply.task.create_time
-        watch.created[reply.task.id] = instant.seconds + instant.nanos / 1e9
+        instant = response.task.create_time
+        watch.created[response.task.id] = instant.seconds + instant.nanos / 1e9
 
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:

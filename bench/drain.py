@@ -6,8 +6,8 @@ from typing import NamedTuple
 import confluent_kafka
 
 from bench.dataset import Dataset
-from stack.machine import Machine
-from stack.trouble import Trouble
+from stack.errors import StackError
+from stack.stack import Stack
 
 CONSUMERS = ("audit-0", "realtime-0")
 _TOPICS = ("task-events", "task-updates")
@@ -29,7 +29,7 @@ class Drain(NamedTuple):
         return self.events / self.seconds
 
 
-def measure(machine: Machine, dataset: Dataset, events: int) -> Drain:
+def measure(machine: Stack, dataset: Dataset, events: int) -> Drain:
     """Fills the outbox while todo is stopped, starts it, and times from the first message to the empty outbox.
 
     The consumers are stopped meanwhile: they would share the relay's cores, and the rate is the relay's.
@@ -76,4 +76,4 @@ def _messages(client: confluent_kafka.Consumer) -> int:
 
 def _check(since: float) -> None:
     if time.monotonic() - since > _DEADLINE_SECONDS:
-        raise Trouble("the relay did not empty the outbox", advice="the log of todo")
+        raise StackError("the relay did not empty the outbox", advice="the log of todo")

@@ -17,7 +17,7 @@ def processor() -> str:
 
 
 def facts(postgres: str) -> dict[str, str]:
-    """Machine, versions and load, for people. postgres: its version."""
+    """Stack, versions and load, for people. postgres: its version."""
     return {
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",

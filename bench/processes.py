@@ -16,8 +16,8 @@ from typing import Self
 import psutil
 
 from bench.load import Job, Outcome
+from stack.errors import StackError, tail
 from stack.layout import LOOPBACK, PYTHON_PATH, ROOT
-from stack.trouble import Trouble, tail
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
@@ -73,7 +73,7 @@ class Module:
         return self._process.pid
 
     def __enter__(self) -> Self:
-        """Returns when it listens; raises Trouble."""
+        """Returns when it listens; raises StackError."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
@@ -82,7 +82,7 @@ class Module:
         while not self._listens():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__(None, None, None)
-                raise Trouble(
+                raise StackError(
                     f"{self._command[2]} did not start", log=tail(self._log), advice="`make doctor`, then again"
                 )
             time.sleep(_POLL_SECONDS)
@@ -131,12 +131,12 @@ class Generator:
         self._process.communicate()
 
     def run(self, job: Job) -> Outcome:
-        """Runs one job to its end; raises Trouble when the generator itself fails."""
+        """Runs one job to its end; raises StackError when the generator itself fails."""
         assert self._process.stdin is not None  # noqa: S101 (for the type checker)
         assert self._process.stdout is not None  # noqa: S101
         self._process.stdin.write(json.dumps(asdict(job)) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise Trouble(f"the load generator ended during {job.path}", advice="the lines above say why")
+            raise StackError(f"the load generator ended during {job.path}", advice="the lines above say why")
         return Outcome(**json.loads(line))

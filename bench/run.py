@@ -20,13 +20,13 @@ from bench.machine_facts import facts
 from bench.processes import Generator, Module
 from bench.startup import Memory, StartUp, memory_of, timed_start, timed_stop
 from bench.throughput import Bench, Round
+from stack.commands.topics import behind
 from stack.database import MAIN
-from stack.interrupts import raise_on_every_end
+from stack.errors import StackError, run_command
 from stack.layout import LOOPBACK, RUN, State
-from stack.machine import Machine
 from stack.preflight import claim_ports
-from stack.topics import behind
-from stack.trouble import Trouble, run_command
+from stack.signals import install_signal_handlers
+from stack.stack import Stack
 
 FOLDER = RUN / "bench"
 STATES = RUN / "bench-stack"
@@ -72,7 +72,7 @@ class Session:
         rates = {f"FOCUSMESH_GATEWAY_RATE_{kind}": _UNLIMITED for kind in ("ADDRESS", "CREDENTIAL", "READ", "WRITE")}
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._own(_SINK)}"}
         self._state = State(STATES / str(self._ports.base))
-        self._machine = Machine(self._state, self._ports, environment={**rates, **endpoint})
+        self._machine = Stack(self._state, self._ports, environment={**rates, **endpoint})
         self._sink_file = self._state.folder / "spans.json"
 
     def run(self) -> report.Findings:
@@ -154,7 +154,7 @@ class Session:
         deadline = time.monotonic() + _CATCH_UP_SECONDS
         while any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in _CONSUMED):
             if time.monotonic() > deadline:
-                raise Trouble("the consumers did not catch up", advice="the logs of audit and realtime")
+                raise StackError("the consumers did not catch up", advice="the logs of audit and realtime")
             time.sleep(1)
 
     def _own(self, offset: int) -> str:
@@ -191,7 +191,7 @@ def say(what: str) -> None:
 
 def main() -> None:
     """Runs it, prints the report, and ends with 1 when a call failed or, in a full run, a target was missed."""
-    raise_on_every_end()
+    install_signal_handlers()
     plan = QUICK if os.environ.get("QUICK", "") not in {"", "0"} else FULL
     began = time.monotonic()
     found = Session(plan).run()

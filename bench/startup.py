@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import psutil
 
-from stack.machine import Machine
+from stack.stack import Stack
 
 _MEBIBYTE = 2**20
 
@@ -35,21 +35,21 @@ class StartUp(NamedTuple):
         return sum(memory.proportional_mib for memory in self.memory)
 
 
-def timed_start(machine: Machine) -> float:
+def timed_start(machine: Stack) -> float:
     """Seconds until everything serves."""
     began = time.monotonic()
     machine.start()
     return time.monotonic() - began
 
 
-def timed_stop(machine: Machine) -> float:
+def timed_stop(machine: Stack) -> float:
     """Seconds until nothing is left."""
     began = time.monotonic()
     machine.stop()
     return time.monotonic() - began
 
 
-def memory_of(machine: Machine) -> list[Memory]:
+def memory_of(machine: Stack) -> list[Memory]:
     """Every process of a running stack, its supervisor included."""
     pids = {"supervisor": machine.supervisor.pid or 0, **{name: machine.pid(name) for name in machine.programs}}
     return [_memory(name, pid) for name, pid in pids.items()]

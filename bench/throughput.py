@@ -12,7 +12,7 @@ from bench.cases import CEILING, Addresses, Case, all_cases
 from bench.dataset import Dataset
 from bench.load import Job, Outcome
 from bench.processes import Generator, Neighbours, cpu_seconds
-from stack.trouble import Trouble
+from stack.errors import StackError
 
 _SETTLE_SECONDS = 300.0
 _POLL_SECONDS = 0.01
@@ -148,7 +148,7 @@ class Bench:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while not done():
             if time.monotonic() > deadline:
-                raise Trouble(f"{what} did not catch up in {_SETTLE_SECONDS:.0f} s", advice="read its log")
+                raise StackError(f"{what} did not catch up in {_SETTLE_SECONDS:.0f} s", advice="read its log")
             time.sleep(_POLL_SECONDS)
 
 

@@ -50,14 +50,14 @@ def _ask(admin_socket: Path, verb: str, path: str) -> str:
     connection = UnixConnection(admin_socket)
     try:
         connection.request(verb, path)
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        response = connection.getresponse()
+        text = response.read().decode()
     except (OSError, http.client.HTTPException) as error:
         raise DrainError(f"{admin_socket}: {error}") from error
     finally:
         connection.close()
-    if answer.status != 200:
-        raise DrainError(f"{verb} {path} was answered with {answer.status}: {text}")
+    if response.status != 200:
+        raise DrainError(f"{verb} {path} was answered with {response.status}: {text}")
     return text
 
 

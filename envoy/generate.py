@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from envoy import contract, replies, routes
+from envoy import contract, routes
 from envoy.clusters import Endpoints, clusters
+from envoy.responses import mappers
 from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Address, Bucket, GatewaySettings, SettingsError
 from stack.layout import LOOPBACK, Ports, State, main_ports, main_state
@@ -88,7 +89,7 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "key_routes": routes.key_routes(methods),
         "token_rules": routes.token_rules(methods),
         "safe_retries": routes.SAFE_RETRIES,
-        "replies": replies.mappers(),
+        "replies": mappers(),
         "clusters": clusters(endpoints, settings),
     }
 

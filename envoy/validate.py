@@ -24,9 +24,9 @@ def validate(endpoints: Endpoints, settings: GatewaySettings) -> None:
         config = Path(folder) / "gateway.json"
         generate.write(config, endpoints, settings)
         asked = [str(binary()), "--mode", "validate", "--config-path", str(config), "--log-level", "error"]
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
-    if answer.returncode:
-        raise Refused(_first_words(answer.stderr or answer.stdout))
+        response = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
+    if response.returncode:
+        raise Refused(_first_words(response.stderr or response.stdout))
 
 
 def _first_words(complaint: str) -> str:

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from mesh import telemetry
-from mesh.db import Database
-from mesh.guard import Guard
-from mesh.identity import Tokens
-from mesh.parts import Part
-from mesh.server import NOT_SERVING, SERVING, Server
-from mesh.settings import ServiceSettings, load
+from mesh.database.pool import Database
+from mesh.rpc.identity import Tokens
+from mesh.rpc.interceptor import Interceptor
+from mesh.rpc.server import NOT_SERVING, SERVING, Server
+from mesh.runtime import telemetry
+from mesh.runtime.parts import Component
+from mesh.runtime.settings import ServiceSettings, load
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class App:
     settings: ServiceSettings
     tokens: Tokens
     servicers: Sequence[Registration]
-    parts: Sequence[Part]
+    parts: Sequence[Component]
     """In the order of starting; closed in reverse."""
     database: Database | None = None
     """The one of `parts` that holds the remembered answers of idempotent calls."""
@@ -52,7 +52,7 @@ class App:
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
         server = Server(self.settings)
-        guard = Guard(server.grpc, self.tokens, self.database, most_calls=self.settings.max_concurrent_calls)
+        guard = Interceptor(server.grpc, self.tokens, self.database, most_calls=self.settings.max_concurrent_calls)
         for add, servicer in self.servicers:
             add(servicer, guard)
         await server.start(guard.services)
@@ -71,14 +71,14 @@ class App:
             ready = all(part.ready for part in self.parts)
             if ready != serving:
                 serving = ready
-                await server.say(SERVING if ready else NOT_SERVING)
+                await server.set_serving_status(SERVING if ready else NOT_SERVING)
                 missing = [type(part).__name__ for part in self.parts if not part.ready]
                 log.info("SERVING" if ready else "NOT_SERVING: %s", *([] if ready else [", ".join(missing)]))
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def _drain(self, server: Server) -> None:
         """Serves on until the gateway has noticed, then lets running calls end, then closes the parts."""
-        await server.say(NOT_SERVING)
+        await server.set_serving_status(NOT_SERVING)
         await asyncio.sleep(self.settings.drain_seconds)
         if self.end_streams is not None:
             self.end_streams()
@@ -97,14 +97,14 @@ def main(service: str, kind: type[Settings], build: Callable[[Settings], App]) -
     flush = telemetry.configure(
         service, replica=settings.replica, ratio=settings.trace_ratio, log_level=settings.log_level
     )
-    _spare_the_collector()
+    _freeze_gc()
     try:
         uvloop.run(_until_signalled(build, settings))
     finally:
         flush()
 
 
-def _spare_the_collector() -> None:
+def _freeze_gc() -> None:
     """What is loaded by now stays for good: looking through it again and again took a fifth of the CPU of a call."""
     gc.collect()
     gc.freeze()

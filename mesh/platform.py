@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from mesh import outbox, tls
 from mesh.app import App, Registration
-from mesh.db import Database
-from mesh.identity import KeySource, PublishedKeys, Tokens
-from mesh.migrate import head
-from mesh.pagination import Pages
-from mesh.parts import Part
-from mesh.producer import Producer
-from mesh.relay import Relay
-from mesh.retention import Retention
-from mesh.revocations import Revocations
-from mesh.settings import ServiceSettings
+from mesh.database.migrate import head
+from mesh.database.pool import Database
+from mesh.events import outbox
+from mesh.events.producer import Producer
+from mesh.events.relay import Relay
+from mesh.retention import RetentionCleaner
+from mesh.rpc.identity import KeySource, PublishedKeys, Tokens
+from mesh.rpc.pagination import Pages
+from mesh.rpc.revocations import Revocations
+from mesh.runtime import tls
+from mesh.runtime.parts import Component
+from mesh.runtime.settings import ServiceSettings
 
 
 class Platform:
@@ -46,13 +47,13 @@ class Platform:
         )
 
     def app(
-        self, servicers: Sequence[Registration], *, database: Database | None = None, parts: Sequence[Part] = ()
+        self, servicers: Sequence[Registration], *, database: Database | None = None, parts: Sequence[Component] = ()
     ) -> App:
         """The service. database: with it come the relay of its outbox and the retention of its tables."""
-        common: list[Part] = [self.revocations, self.keys]
+        common: list[Component] = [self.revocations, self.keys]
         if database is not None:
             producer = Producer(self.settings.kafka_bootstrap, name=self.service, options=self.settings.kafka_options)
             relay = Relay(self.settings.database_url, producer, service=self.service)
             outbox.on_append(relay.wake)
-            common += [database, producer, relay, Retention(database)]
+            common += [database, producer, relay, RetentionCleaner(database)]
         return App(self.service, self.settings, self.tokens, servicers, [*common, *parts], database)

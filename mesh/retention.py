@@ -1,11 +1,11 @@
-"""Retention: removes what mesh remembers for a limited time."""
+"""RetentionCleaner: removes what mesh remembers for a limited time."""
 
 from typing import ClassVar
 
-from mesh import idempotency
-from mesh.db import Database
-from mesh.errors import PartUnavailable
-from mesh.loops import Loop
+from mesh.database.pool import Database
+from mesh.rpc import idempotency
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.lifecycle import PeriodicTask
 
 INBOX_DAYS = 30
 """Longer than Kafka keeps messages, so that a replayed topic finds every event it delivered before."""
@@ -15,10 +15,10 @@ _BATCH = 5000
 """Rows of one statement: however many are due, it ends long before the statement timeout."""
 
 
-class Retention(Loop):
+class RetentionCleaner(PeriodicTask):
     """Forgets answers after a day and received events after thirty."""
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (PartUnavailable,)
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 600.0
 
     def __init__(self, db: Database) -> None:

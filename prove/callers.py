@@ -15,7 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import code_pb2
 
 from prove.checker import SUCCESS
-from prove.http_pool import Pool, Reply
+from prove.http_pool import Pool, Response
 
 CALL_SECONDS = 10.0
 """A client's own patience; every deadline of the contract is shorter."""
@@ -67,10 +67,10 @@ class RestCaller:
         """Carries out an order."""
         verb, path, body = _rest(order)
         try:
-            reply = await self._http.request(verb, path, body, token, CALL_SECONDS)
+            response = await self._http.request(verb, path, body, token, CALL_SECONDS)
         except OSError as error:
             return Answer(f"{type(error).__name__}: {error}")
-        return _from_json(reply, lists=order.operation == LIST)
+        return _from_json(response, lists=order.operation == LIST)
 
     async def close(self) -> None:
         """Ends its connections."""
@@ -101,10 +101,10 @@ class GrpcCaller:
         """Carries out an order."""
         metadata = (("authorization", f"Bearer {token}"),)
         try:
-            reply = await self._methods[order.operation](_message(order), metadata=metadata, timeout=CALL_SECONDS)
+            response = await self._methods[order.operation](_message(order), metadata=metadata, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             return Answer(error.code().name)
-        return Answer(SUCCESS) if order.operation == LIST else _from_task(reply.task)
+        return Answer(SUCCESS) if order.operation == LIST else _from_task(response.task)
 
     async def close(self) -> None:
         """Ends its connection."""
@@ -160,15 +160,15 @@ def _message(order: Order) -> Any:
             return pb.ListTasksRequest(page_size=_PAGE)
 
 
-def _from_json(reply: Reply, *, lists: bool) -> Answer:
+def _from_json(response: Response, *, lists: bool) -> Answer:
     """An answer of another shape than the documented one has a code of its own."""
     try:
-        body = orjson.loads(reply.body)
-        if reply.status != HTTPStatus.OK:
+        body = orjson.loads(response.body)
+        if response.status != HTTPStatus.OK:
             return Answer(code_pb2.Code.Name(body["code"]))
         return Answer(SUCCESS) if lists else Answer(SUCCESS, body["task"]["id"], _version(body["task"]["etag"]))
     except (ValueError, KeyError, TypeError):
-        return Answer(f"HTTP {reply.status} in no known shape")
+        return Answer(f"HTTP {response.status} in no known shape")
 
 
 def _from_task(task: task_pb2.Task) -> Answer:

@@ -11,8 +11,8 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from prove.checker import Message, Record, Task
 from stack.database import MAIN
-from stack.machine import Machine
-from stack.trouble import Trouble
+from stack.errors import StackError
+from stack.stack import Stack
 
 TASK_EVENTS, TASK_UPDATES, USER_EVENTS = "task-events", "task-updates", "user-events"
 _SECONDS = 20.0
@@ -62,7 +62,7 @@ class Broker:
         return {place: self._client.get_watermark_offsets(TopicPartition(*place), _SECONDS)[1] for place in places}
 
     def read(self, since: Mapping[Place, int], users: Collection[str] | None) -> list[Message]:
-        """Messages of these users, or of all, from `since` to the present ends. Raises KafkaException, Trouble."""
+        """Messages of these users, or of all, from `since` to the present ends. Raises KafkaException, StackError."""
         waiting = {place for place, end in self.ends({topic for topic, _ in since}).items() if end > since[place]}
         self._client.assign([TopicPartition(*place, since[place] or OFFSET_BEGINNING) for place in since])
         messages: list[Message] = []
@@ -73,7 +73,7 @@ class Broker:
             if records:
                 deadline = time.monotonic() + _SECONDS
             elif time.monotonic() > deadline:
-                raise Trouble(f"the broker gave nothing for {_SECONDS:.0f} s", advice="`make logs S=kafka`")
+                raise StackError(f"the broker gave nothing for {_SECONDS:.0f} s", advice="`make logs S=kafka`")
             for record in records:
                 error = record.error()
                 if error is None:
@@ -87,7 +87,7 @@ class Broker:
 class Tables:
     """The database as its administrator sees it."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Stack) -> None:
         self._url = machine.cluster.administrator_url(MAIN)
 
     def tasks(self, users: Collection[str]) -> list[Task]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stack.machine import Machine
-from stack.parts import kafka, postgres, valkey
-from stack.trouble import Trouble
+from stack.errors import StackError
+from stack.infrastructure import kafka, postgres, valkey
+from stack.stack import Stack
 
 _BACK_SECONDS = 40.0
 _POLL_SECONDS = 0.02
@@ -28,13 +28,13 @@ class Outage(NamedTuple):
         return self.ended - self.began
 
 
-def names(machine: Machine) -> tuple[str, ...]:
+def names(machine: Stack) -> tuple[str, ...]:
     """What is struck, one after the other."""
     return (*(service.name for service in machine.services), kafka.NAME, valkey.NAME, postgres.NAME)
 
 
-def strike(machine: Machine, name: str) -> Outage:
-    """Kills a part, or all replicas of a service at once, and returns when it does its work again. Raises Trouble.
+def strike(machine: Stack, name: str) -> Outage:
+    """Kills a part, or all replicas of a service at once, and returns when it does its work again. Raises StackError.
 
     Postgres is told to shut down immediately: it ends without a checkpoint and comes back through recovery.
     """
@@ -51,7 +51,7 @@ def strike(machine: Machine, name: str) -> Outage:
     return Outage(name, how, began, ended)
 
 
-def _is_back(machine: Machine, program: str, pid: int) -> bool:
+def _is_back(machine: Stack, program: str, pid: int) -> bool:
     now = machine.status()[program].pid
     return now not in (0, pid) and machine.healthy(program)
 
@@ -61,6 +61,6 @@ def _until(condition: Callable[[], bool], what: str) -> float:
     deadline = time.monotonic() + _BACK_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise Trouble(f"{what} did not come back in {_BACK_SECONDS:.0f} s", advice=f"`make logs S={what}`")
+            raise StackError(f"{what} did not come back in {_BACK_SECONDS:.0f} s", advice=f"`make logs S={what}`")
         time.sleep(_POLL_SECONDS)
     return time.monotonic()

@@ -7,7 +7,7 @@ import httptools
 import orjson
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     """Status and body."""
 
     status: int
@@ -24,7 +24,7 @@ class Pool:
         self._target = target
         self._idle: list[_Connection] = []
 
-    async def request(self, verb: str, path: str, body: dict[str, Any] | None, token: str, seconds: float) -> Reply:
+    async def request(self, verb: str, path: str, body: dict[str, Any] | None, token: str, seconds: float) -> Response:
         """Sends and waits for the reply; raises OSError, also as TimeoutError, when there is none."""
         content = b"" if body is None else orjson.dumps(body)
         kind = "" if body is None else f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
@@ -32,7 +32,7 @@ class Pool:
         async with asyncio.timeout(seconds):
             connection = await self._connection()
             try:
-                reply = await connection.exchange(head.encode() + content)
+                response = await connection.exchange(head.encode() + content)
             except BaseException:
                 connection.close()
                 raise
@@ -40,7 +40,7 @@ class Pool:
             self._idle.append(connection)
         else:
             connection.close()
-        return reply
+        return response
 
     def close(self) -> None:
         """Closes what is idle."""
@@ -62,7 +62,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._reply: asyncio.Future[Reply] | None = None
+        self._reply: asyncio.Future[Response] | None = None
         self._body = b""
         self._lost = False
         self._transport: asyncio.Transport
@@ -72,7 +72,7 @@ class _Connection(asyncio.Protocol):
         """Whether another request may follow."""
         return not self._lost and bool(self._parser.should_keep_alive())
 
-    async def exchange(self, request: bytes) -> Reply:
+    async def exchange(self, request: bytes) -> Response:
         """Raises ConnectionError when the other side closes or speaks no HTTP."""
         self._body = b""
         self._reply = asyncio.get_running_loop().create_future()
@@ -100,7 +100,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._reply is not None and not self._reply.done():
-            self._reply.set_result(Reply(self._parser.get_status_code(), self._body))
+            self._reply.set_result(Response(self._parser.get_status_code(), self._body))
 
     def _fail(self, error: ConnectionError) -> None:
         if self._reply is not None and not self._reply.done():

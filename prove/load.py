@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mesh.ids import new_id
+from mesh.runtime.ids import new_id
 from prove.callers import COMPLETE, CREATE, LIST, START, UPDATE, Caller, Order
 from prove.checker import SUCCESS, UNAVAILABLE, Attempt
 from prove.users import User
@@ -40,9 +40,9 @@ class Load:
     callers: Sequence[Caller]
     rate: float
     """Requests a second, repeated ones included."""
-    chance: random.Random
+    rng: random.Random
     attempts: list[Attempt] = field(default_factory=list)
-    held_back: int = 0
+    deferred_signals: int = 0
     """Requests that were due while too many were in flight."""
     _idle: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     _again: deque[_Job] = field(default_factory=deque)
@@ -85,22 +85,22 @@ class Load:
 
     def _tick(self) -> None:
         if len(self._running) >= MOST_IN_FLIGHT:
-            self.held_back += 1
+            self.deferred_signals += 1
         elif self._again and self._again[0].due <= time.monotonic():
             self._send(self._again.popleft())
         else:
             self._send(self._new_job())
 
     def _new_job(self) -> _Job:
-        user, caller = self.chance.choice(self.users), self.chance.choice(self.callers)
-        operation = self.chance.choices(list(_SHARES), list(_SHARES.values()))[0]
+        user, caller = self.rng.choice(self.users), self.rng.choice(self.callers)
+        operation = self.rng.choices(list(_SHARES), list(_SHARES.values()))[0]
         idle = self._idle.setdefault(user.id, {"pending": [], "in_progress": [], "complete": []})
         request_id = new_id()
         if operation == LIST:
             return _Job(user, Order(LIST), caller, "")
-        state = _NEXT_STEPS.get(operation) or self.chance.choice(list(idle))
+        state = _NEXT_STEPS.get(operation) or self.rng.choice(list(idle))
         if operation != CREATE and idle[state]:
-            place = self.chance.randrange(len(idle[state]))
+            place = self.rng.randrange(len(idle[state]))
             idle[state][place], idle[state][-1] = idle[state][-1], idle[state][place]
             return _Job(user, Order(operation, request_id, idle[state].pop(), request_id), caller, state)
         return _Job(user, Order(CREATE, request_id, text=request_id), caller, "")
@@ -112,7 +112,7 @@ class Load:
 
     async def _attempt(self, job: _Job) -> None:
         sent = time.monotonic()
-        answer = await job.caller.call(job.user.token, job.order)
+        response = await job.caller.call(job.user.token, job.order)
         self.attempts.append(
             Attempt(
                 way=job.caller.way,
@@ -121,14 +121,14 @@ class Load:
                 request_id=job.order.request_id,
                 sent=sent,
                 answered=time.monotonic(),
-                code=answer.code,
-                task_id=answer.task_id,
-                version=answer.version,
+                code=response.code,
+                task_id=response.task_id,
+                version=response.version,
             )
         )
-        if answer.code == SUCCESS and answer.task_id:
-            self._idle[job.user.id][_state_after(job)].append(answer.task_id)
-        elif answer.code == UNAVAILABLE and job.order.operation != LIST:
+        if response.code == SUCCESS and response.task_id:
+            self._idle[job.user.id][_state_after(job)].append(response.task_id)
+        elif response.code == UNAVAILABLE and job.order.operation != LIST:
             self._again.append(job._replace(due=time.monotonic() + _AGAIN_SECONDS))
 
 

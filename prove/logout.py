@@ -17,7 +17,7 @@ from prove.promises import Promise
 from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
 from prove.users import Accounts, User
 from stack.layout import LOOPBACK
-from stack.machine import Machine
+from stack.stack import Stack
 
 ALLOWED_SECONDS = 2.0
 _OPEN_SECONDS = 10.0
@@ -50,7 +50,7 @@ class Delay(NamedTuple):
     """What is wrong besides."""
 
 
-async def prove(machine: Machine, accounts: Accounts, users: list[User]) -> Promise:
+async def prove(machine: Stack, accounts: Accounts, users: list[User]) -> Promise:
     """Signs sessions out and watches every replica and its open streams. users: signed in for this alone."""
     found = [
         delay
@@ -69,7 +69,7 @@ async def prove(machine: Machine, accounts: Accounts, users: list[User]) -> Prom
     )
 
 
-async def _sign_out(machine: Machine, accounts: Accounts, user: User) -> list[Delay]:
+async def _sign_out(machine: Stack, accounts: Accounts, user: User) -> list[Delay]:
     streams = list(_streams(machine, user))
     opened = [asyncio.Event() for _ in streams]
     endings = [asyncio.create_task(_ending(stream, begun)) for stream, begun in zip(streams, opened, strict=True)]
@@ -91,7 +91,7 @@ async def _sign_out(machine: Machine, accounts: Accounts, user: User) -> list[De
     return delays
 
 
-def _places(machine: Machine) -> Iterator[tuple[str, str, str]]:
+def _places(machine: Stack) -> Iterator[tuple[str, str, str]]:
     """Name, service and address of every replica that answers single calls, and of the gateway."""
     for replica in machine.replicas:
         if replica.service.name in _READS:
@@ -115,16 +115,16 @@ async def _read(place: str, service: str, target: str, token: str, began: float)
     return Delay(place, served, wrong)
 
 
-def _streams(machine: Machine, user: User) -> Iterator[Subscriber]:
+def _streams(machine: Stack, user: User) -> Iterator[Subscriber]:
     """One stream by each door of every replica, and by each through the gateway."""
-    chance = random.Random()  # noqa: S311 (never used: these do not leave by themselves)
-    yield WebSocketSubscriber("a WebSocket through the gateway", user, machine.gateway_target, chance)
-    yield GrpcSubscriber("Subscribe through the gateway", user, machine.gateway_target, chance)
+    rng = random.Random()  # noqa: S311 (never used: these do not leave by themselves)
+    yield WebSocketSubscriber("a WebSocket through the gateway", user, machine.gateway_target, rng)
+    yield GrpcSubscriber("Subscribe through the gateway", user, machine.gateway_target, rng)
     for replica in machine.replicas:
         if (port := replica.websocket_port(machine.ports)) is not None:
-            yield WebSocketSubscriber(f"a WebSocket at {replica.name}", user, f"{LOOPBACK}:{port}", chance)
+            yield WebSocketSubscriber(f"a WebSocket at {replica.name}", user, f"{LOOPBACK}:{port}", rng)
             target = f"{LOOPBACK}:{replica.port(machine.ports)}"
-            yield GrpcSubscriber(f"Subscribe at {replica.name}", user, target, chance)
+            yield GrpcSubscriber(f"Subscribe at {replica.name}", user, target, rng)
 
 
 async def _ending(stream: Subscriber, opened: asyncio.Event) -> tuple[float, str]:

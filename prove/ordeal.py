@@ -12,7 +12,7 @@ from prove.load import Load
 from prove.plan import Plan
 from prove.promises import Promise, note
 from prove.users import Accounts, User
-from stack.machine import Machine
+from stack.stack import Stack
 
 
 class Rolling(NamedTuple):
@@ -24,10 +24,10 @@ class Rolling(NamedTuple):
 
 
 @dataclass
-class Ordeal:
+class Nemesis:
     """What is done to a stack under load, and when."""
 
-    machine: Machine
+    machine: Stack
     plan: Plan
     accounts: Accounts
     leavers: Sequence[User]
@@ -39,7 +39,7 @@ class Ordeal:
     logout: Promise | None = None
 
     async def __call__(self, load: Load) -> None:
-        """Strikes, restarts, signs out. Raises Trouble when something does not come back."""
+        """Strikes, restarts, signs out. Raises StackError when something does not come back."""
         await self._strike()
         await asyncio.sleep(self.plan.rest_seconds)
         self.unwell = await asyncio.to_thread(self._ask_everybody)

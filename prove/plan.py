@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from stack.errors import StackError
 from stack.layout import RUN
-from stack.trouble import Trouble
 
 _FOLDER = RUN / "prove"
 REPLICAS = 2
@@ -46,13 +46,13 @@ class Plan:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60). Raises Trouble."""
+        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60). Raises StackError."""
         quick, running = (environment.get(name, "") not in ("", "0") for name in ("QUICK", "RUNNING"))
         seed = environment.get("SEED") or str(random.SystemRandom().randrange(10**9))
         # Behind the everyday allowances of `make up`, all users here share one address.
         rate = environment.get("RATE") or ("60" if quick else "100" if running else "200")
         if not seed.isdecimal() or not rate.isdecimal() or int(rate) < 1:
-            raise Trouble(f"SEED={seed} RATE={rate} are not whole numbers", advice="`make prove SEED=1 RATE=200`")
+            raise StackError(f"SEED={seed} RATE={rate} are not whole numbers", advice="`make prove SEED=1 RATE=200`")
         return cls(
             seed=int(seed),
             running=running,

@@ -9,20 +9,20 @@ from contextlib import contextmanager
 import uvloop
 
 from prove import promises, verdict
-from prove.ordeal import Ordeal
+from prove.ordeal import Nemesis
 from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
 from prove.promises import Promise, note
 from prove.trial import conduct
 from prove.users import Accounts
 from stack import preflight, registry
-from stack.interrupts import raise_on_every_end
+from stack.errors import StackError, run_command
 from stack.layout import State, main_state
-from stack.machine import Machine
-from stack.trouble import Trouble, run_command
+from stack.signals import install_signal_handlers
+from stack.stack import Stack
 
 
 def prove(plan: Plan) -> list[Promise]:
-    """Runs everything that a plan says; reports, and returns, the promises. Raises Trouble."""
+    """Runs everything that a plan says; reports, and returns, the promises. Raises StackError."""
     print(f"prove: seed {plan.seed} (`make prove SEED={plan.seed}` does the same again)", flush=True)
     began = time.monotonic()
     if plan.running:
@@ -38,19 +38,19 @@ def prove(plan: Plan) -> list[Promise]:
 
 
 @contextmanager
-def _own(plan: Plan) -> Iterator[Machine]:
+def _own(plan: Plan) -> Iterator[Stack]:
     """A stack for this run; what it stored and logged stays until the next."""
     shutil.rmtree(plan.folder, ignore_errors=True)
     ports, claim = preflight.claim_ports()
     replicas = dict.fromkeys(_service_names(), REPLICAS)
-    with claim, Machine(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as machine:
+    with claim, Stack(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as machine:
         yield machine
 
 
-async def _prove(machine: Machine, plan: Plan) -> list[Promise]:
+async def _prove(machine: Stack, plan: Plan) -> list[Promise]:
     accounts = Accounts(machine.gateway_url)
     try:
-        ordeal = Ordeal(machine, plan, accounts, await accounts.make(plan.logouts))
+        ordeal = Nemesis(machine, plan, accounts, await accounts.make(plan.logouts))
         trial = await conduct(machine, plan, accounts, ordeal)
     finally:
         await accounts.close()
@@ -65,21 +65,21 @@ def _service_names() -> list[str]:
     return list(registry.load().services)
 
 
-def _running() -> Machine:
+def _running() -> Stack:
     """The stack of `make up`, when it is fit for a rolling restart."""
-    machine = Machine.running(main_state())
+    machine = Stack.running(main_state())
     advice = f"`make down`, then `make up REPLICAS={','.join(f'{name}={REPLICAS}' for name in _service_names())}`"
     if machine is None:
-        raise Trouble("no stack runs", advice=advice)
+        raise StackError("no stack runs", advice=advice)
     for service in machine.services:
         if len(machine.replicas_of(service.name)) < REPLICAS:
-            raise Trouble(f"{service.name} has one replica; a rolling restart needs {REPLICAS}", advice=advice)
+            raise StackError(f"{service.name} has one replica; a rolling restart needs {REPLICAS}", advice=advice)
     return machine
 
 
 def main() -> None:
     """Proves what the environment asks for; ends with status 1 when a promise does not hold."""
-    raise_on_every_end()
+    install_signal_handlers()
     if not all(promise.holds for promise in prove(Plan.from_environment())):
         sys.exit(1)
 

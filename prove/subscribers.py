@@ -29,7 +29,7 @@ Frame = dict[str, Any]
 class Subscriber(ABC):
     """One client; keeps what it was shown."""
 
-    def __init__(self, name: str, user: User, target: str, chance: random.Random) -> None:
+    def __init__(self, name: str, user: User, target: str, rng: random.Random) -> None:
         """target: host:port of the gateway."""
         self.name, self.user, self.target = name, user, target
         self.shown: list[Shown] = []
@@ -40,7 +40,7 @@ class Subscriber(ABC):
         """How often it was told that something was lost."""
         self.refusals: list[str] = []
         self._cursor = ""
-        self._chance = chance
+        self._chance = rng
 
     async def run(self) -> None:
         """Listens until it is cancelled."""
@@ -95,5 +95,5 @@ class GrpcSubscriber(Subscriber):
             stream = rpc.RealtimeServiceStub(channel).Subscribe(
                 pb.SubscribeRequest(cursor=cursor), metadata=(("authorization", f"Bearer {self.user.token}"),)
             )
-            async for reply in stream:
-                yield MessageToDict(reply.event)
+            async for response in stream:
+                yield MessageToDict(response.event)

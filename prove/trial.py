@@ -13,8 +13,8 @@ from prove.plan import Plan
 from prove.promises import note
 from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
 from prove.users import Accounts, User
-from stack.machine import Machine
-from stack.trouble import Trouble
+from stack.errors import StackError
+from stack.stack import Stack
 
 _OPEN_SECONDS = 20.0
 _POLL_SECONDS = 0.2
@@ -32,18 +32,18 @@ class Trial:
     seconds_to_settle: float
 
 
-async def conduct(machine: Machine, plan: Plan, accounts: Accounts, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
+async def conduct(machine: Stack, plan: Plan, accounts: Accounts, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
     """Runs the load and the subscribers during an ordeal, waits for the last effect, and collects the evidence."""
-    chance = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
+    rng = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
     broker, tables = Broker(machine.kafka_bootstrap), Tables(machine)
     since = await asyncio.to_thread(broker.ends, machine.registry.all_topics())
     users = await accounts.make(plan.users)
     ids = {user.id for user in users}
-    subscribers = [_subscriber(number, users, machine, chance) for number in range(plan.subscribers)]
+    subscribers = [_subscriber(number, users, machine, rng) for number in range(plan.subscribers)]
     listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
     async with Callers(machine.gateway_target) as callers:
         await _all_open(subscribers)
-        load = Load(users, callers.every, plan.rate, chance)
+        load = Load(users, callers.every, plan.rate, rng)
         working = asyncio.create_task(load.run())
         try:
             await ordeal(load)
@@ -63,7 +63,7 @@ async def conduct(machine: Machine, plan: Plan, accounts: Accounts, ordeal: Call
     return Trial(users, load, subscribers, evidence, broken, settled)
 
 
-def _collect(machine: Machine, broker: Broker, since: Mapping[Place, int], ids: set[str]) -> Evidence:
+def _collect(machine: Stack, broker: Broker, since: Mapping[Place, int], ids: set[str]) -> Evidence:
     tables, topics = Tables(machine), machine.registry.topics
     ends = broker.ends({topic for topic, _ in since})
     dead = {topic: ends[topic, number] - before for (topic, number), before in since.items() if topic not in topics}
@@ -71,11 +71,11 @@ def _collect(machine: Machine, broker: Broker, since: Mapping[Place, int], ids: 
     return Evidence(tables.tasks(ids), told, tables.records(ids), dead)
 
 
-def _subscriber(number: int, users: list[User], machine: Machine, chance: random.Random) -> Subscriber:
+def _subscriber(number: int, users: list[User], machine: Stack, rng: random.Random) -> Subscriber:
     """Three of four by WebSocket; some users have two."""
     kind = GrpcSubscriber if number % 4 == 3 else WebSocketSubscriber
     user = users[number * 3 // 4 % len(users)]
-    return kind(f"subscriber {number + 1}", user, machine.gateway_target, random.Random(chance.random()))  # noqa: S311
+    return kind(f"subscriber {number + 1}", user, machine.gateway_target, random.Random(rng.random()))  # noqa: S311
 
 
 async def _all_open(subscribers: list[Subscriber]) -> None:
@@ -86,7 +86,7 @@ async def _all_open(subscribers: list[Subscriber]) -> None:
     except TimeoutError:
         closed = [subscriber for subscriber in subscribers if not subscriber.opened.is_set()]
         why = closed[0].refusals[-1:] or ["no answer"]
-        raise Trouble(f"{len(closed)} streams did not open: {why[0]}", advice="`make logs S=realtime-0`") from None
+        raise StackError(f"{len(closed)} streams did not open: {why[0]}", advice="`make logs S=realtime-0`") from None
 
 
 async def _settle(tables: Tables, ids: set[str], subscribers: list[Subscriber], seconds: float) -> None:

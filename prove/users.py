@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from mesh.ids import new_id
-from stack.trouble import Trouble
+from mesh.runtime.ids import new_id
+from stack.errors import StackError
 
 _PASSWORD = "correct horse battery staple"  # noqa: S105 (of users that live as long as a proof)
 _PATIENCE_SECONDS = 90.0
@@ -36,30 +36,30 @@ class Accounts:
         await self._http.aclose()
 
     async def make(self, number: int) -> list[User]:
-        """So many new users, signed in. Raises Trouble."""
+        """So many new users, signed in. Raises StackError."""
         return list(await asyncio.gather(*(self._make() for _ in range(number))))
 
     async def sign_in(self, user: User) -> User:
-        """The user in another session. Raises Trouble."""
+        """The user in another session. Raises StackError."""
         body = await self._post("/v1/sessions", {"email": user.email, "password": _PASSWORD})
         tokens = body["tokens"]
         return User(user.id, user.email, tokens["accessToken"], tokens["refreshToken"])
 
     async def sign_out(self, user: User) -> None:
-        """Ends the user's session. Raises Trouble."""
+        """Ends the user's session. Raises StackError."""
         await self._post("/v1/sessions:logout", {"refreshToken": user.refresh_token})
 
     async def chain_is_whole(self, user: User) -> bool:
         """Whether the audit service finds the user's chain intact, from its beginning to its end."""
         position = 1
         while position:
-            answer = await self._http.get(
+            response = await self._http.get(
                 "/v1/auditRecords:verify",
                 params={"fromPosition": position},
                 headers={"authorization": f"Bearer {user.token}"},
             )
-            found = answer.json()
-            if not (answer.is_success and found["intact"]):
+            found = response.json()
+            if not (response.is_success and found["intact"]):
                 return False
             position = found.get("nextPosition", 0)
         return True
@@ -74,10 +74,12 @@ class Accounts:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _PATIENCE_SECONDS
         while True:
-            answer = await self._http.post(path, json=body)
-            if answer.is_success:
-                found: dict[str, Any] = answer.json()
+            response = await self._http.post(path, json=body)
+            if response.is_success:
+                found: dict[str, Any] = response.json()
                 return found
-            if answer.status_code not in (429, 503) or loop.time() > deadline:
-                raise Trouble(f"POST {path} was answered {answer.status_code}: {answer.text}", advice="`make logs`")
-            await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
+            if response.status_code not in (429, 503) or loop.time() > deadline:
+                raise StackError(
+                    f"POST {path} was answered {response.status_code}: {response.text}", advice="`make logs`"
+                )
+            await asyncio.sleep(float(response.headers.get("retry-after", 1)))

@@ -8,16 +8,16 @@ from prove.callers import CREATE
 from prove.checker import SUCCESS, Attempt, Task
 from prove.evidence import TASK_EVENTS, TASK_UPDATES, USER_EVENTS
 from prove.faults import Outage
-from prove.ordeal import Ordeal
+from prove.ordeal import Nemesis
 from prove.promises import Promise
 from prove.trial import Trial
-from stack.parts import kafka, postgres
+from stack.infrastructure import kafka, postgres
 
 FIRST_SUCCESS_SECONDS = 2.0
 _LEAST_SHARE_OF_RATE = 0.9
 
 
-def promises(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
+def promises(trial: Trial, ordeal: Nemesis) -> Iterator[Promise]:
     """Every promise, in the order of the report."""
     yield _rate(trial, ordeal.plan.rate)
     yield from _answers(trial, ordeal)
@@ -33,12 +33,12 @@ def _rate(trial: Trial, rate: float) -> Promise:
     return Promise(
         "the load was what it says",
         f"{sent:.0f} of {rate:.0f} requests/s for {trial.load.ended - trial.load.began:.0f} s,"
-        f" {len(trial.users)} users, {trial.load.held_back} held back",
+        f" {len(trial.users)} users, {trial.load.deferred_signals} held back",
         sent >= rate * _LEAST_SHARE_OF_RATE,
     )
 
 
-def _answers(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
+def _answers(trial: Trial, ordeal: Nemesis) -> Iterator[Promise]:
     """What callers noticed of the faults."""
     attempts = [
         one for one in trial.load.attempts if not any(roll.began <= one.sent <= roll.ended for roll in ordeal.rollings)
@@ -174,7 +174,7 @@ def _subscribers(trial: Trial) -> Promise:
     )
 
 
-def _restarts(trial: Trial, ordeal: Ordeal) -> Iterator[Promise]:
+def _restarts(trial: Trial, ordeal: Nemesis) -> Iterator[Promise]:
     for rolling in ordeal.rollings:
         during = [one for one in trial.load.attempts if rolling.began <= one.sent <= rolling.ended]
         failed = [one for one in during if one.code != SUCCESS]

@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from mesh import migrate
+from mesh.database import migrate
+from stack.errors import StackError
+from stack.infrastructure import postgres
 from stack.keys import Keys
-from stack.parts import postgres
 from stack.registry import Service
-from stack.trouble import Trouble
 
 MAIN = "focusmesh"
 
@@ -44,7 +44,7 @@ class Cluster:
 
 
 def provision(cluster: Cluster, services: Iterable[Service], database: str = MAIN) -> None:
-    """Brings the services' schemas to their head revisions; does only what is missing. Raises Trouble."""
+    """Brings the services' schemas to their head revisions; does only what is missing. Raises StackError."""
     owners = [service.schema for service in services if service.schema]
     with psycopg.connect(cluster.administrator_url(), autocommit=True) as connection:
         for schema in owners:
@@ -78,7 +78,9 @@ def _migrate(cluster: Cluster, schema: str, database: str) -> None:
     try:
         migrate.upgrade(schema, cluster.owner_url(schema, database))
     except SQLAlchemyError as error:
-        raise Trouble(f"the migration of schema {schema} failed: {error}", advice="mend its newest revision") from error
+        raise StackError(
+            f"the migration of schema {schema} failed: {error}", advice="mend its newest revision"
+        ) from error
 
 
 def _make_roles(connection: psycopg.Connection[Any], cluster: Cluster, schema: str) -> None:

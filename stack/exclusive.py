@@ -4,13 +4,13 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from stack.errors import StackError
 from stack.layout import State
-from stack.trouble import Trouble
 
 
 @contextmanager
 def locked(state: State) -> Iterator[None]:
-    """Holds the lock of a state folder; a folder that is not there needs none. Raises Trouble when another holds it."""
+    """Holds the lock of a state folder; a missing folder needs none. Raises StackError when another holds it."""
     if not state.folder.exists():
         yield
         return
@@ -18,7 +18,7 @@ def locked(state: State) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Trouble(
+            raise StackError(
                 f"another command starts or stops the stack in {state.folder}", advice="wait for it, then again"
             ) from None
         yield

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import psutil
 
+from stack.errors import StackError
 from stack.layout import LOOPBACK, PORTS, Ports, State
-from stack.trouble import Trouble
 
 OLDEST_PYTHON = (3, 11)
 DISK_BYTES = 1 << 30
@@ -24,17 +24,19 @@ STATE_VARIABLE = "FOCUSMESH_STATE_FOLDER"
 
 
 def python() -> None:
-    """Raises Trouble when this Python is too old."""
+    """Raises StackError when this Python is too old."""
     if sys.version_info < OLDEST_PYTHON:
-        raise Trouble(f"Python {sys.version.split()[0]} is too old", advice="`make setup PYTHON3=…` with 3.11 or newer")
+        raise StackError(
+            f"Python {sys.version.split()[0]} is too old", advice="`make setup PYTHON3=…` with 3.11 or newer"
+        )
 
 
 def disk(state: State) -> int:
-    """Free bytes where the state lies. Raises Trouble when they are too few."""
+    """Free bytes where the state lies. Raises StackError when they are too few."""
     folder = next(path for path in (state.folder, *state.folder.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if free < DISK_BYTES:
-        raise Trouble(
+        raise StackError(
             f"{free >> 20} MiB are free on the disk of {folder}; the stack wants {DISK_BYTES >> 20}",
             advice="free some, or `FOCUSMESH_STATE=/another/disk make up`",
         )
@@ -42,21 +44,21 @@ def disk(state: State) -> int:
 
 
 def memory() -> int:
-    """Bytes that can be had without swapping. Raises Trouble when they are too few."""
+    """Bytes that can be had without swapping. Raises StackError when they are too few."""
     available = psutil.virtual_memory().available
     if available < MEMORY_BYTES:
-        raise Trouble(
+        raise StackError(
             f"{available >> 20} MiB of memory are free; the stack wants {MEMORY_BYTES >> 20}", advice="free some"
         )
     return available
 
 
-def free_ports(wanted: Iterable[int]) -> None:
-    """Raises Trouble that names who holds each port that is taken."""
-    taken = {port: owner(port) for port in wanted if not _free(port)}
+def free_ports(expected: Iterable[int]) -> None:
+    """Raises StackError that names who holds each port that is taken."""
+    taken = {port: owner(port) for port in expected if not _free(port)}
     if taken:
         held = "\n".join(f"port {port} is held by {who}" for port, who in taken.items())
-        raise Trouble(held, advice="stop it, or take other ports: `FOCUSMESH_PORT_BASE=19000 make up`")
+        raise StackError(held, advice="stop it, or take other ports: `FOCUSMESH_PORT_BASE=19000 make up`")
 
 
 def owner(port: int) -> str:
@@ -87,7 +89,7 @@ def end(processes: Iterable[psutil.Process]) -> None:
 
 
 def claim_ports() -> tuple[Ports, socket.socket]:
-    """Ports that nobody uses, and the claim on them: nobody else gets them while it is open. Raises Trouble."""
+    """Ports that nobody uses, and the claim on them: nobody else gets them while it is open. Raises StackError."""
     for base in random.sample(_BASES, len(_BASES)):
         claim = socket.socket()
         try:
@@ -98,7 +100,7 @@ def claim_ports() -> tuple[Ports, socket.socket]:
         if all(map(_free, range(base + 1, base + PORTS))):
             return Ports(base), claim
         claim.close()
-    raise Trouble("no block of ports is free", advice="`make status`, and stop what runs")
+    raise StackError("no block of ports is free", advice="`make status`, and stop what runs")
 
 
 def _free(port: int) -> bool:

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stack.errors import StackError
 from stack.layout import PORTS
-from stack.trouble import Trouble
 
 REGISTRY_FILE = Path(__file__).resolve().parent.parent / "services.toml"
 MOST_REPLICAS = 4
@@ -74,11 +74,11 @@ def parse(text: str) -> Registry:
 
 @cache
 def load(path: Path = REGISTRY_FILE) -> Registry:
-    """The repository's registry. Raises Trouble."""
+    """The repository's registry. Raises StackError."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Trouble(f"{path.name}: {error}", advice="mend it; its first lines say what belongs there") from None
+        raise StackError(f"{path.name}: {error}", advice="mend it; its first lines say what belongs there") from None
 
 
 def _service(name: str, table: Mapping[str, Any]) -> Service:

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import psutil
 
+from stack.errors import StackError, tail
 from stack.layout import ROOT, State
-from stack.trouble import Trouble, tail
 from stack.unix_http import UnixConnection
 
 FOR_EVER = 1_000_000
@@ -83,7 +83,7 @@ class Supervisor:
         return None
 
     def start(self, programs: Iterable[Program]) -> None:
-        """Starts supervisord in the background with `programs`, none of them started yet. Raises Trouble."""
+        """Starts supervisord in the background with `programs`, none of them started yet. Raises StackError."""
         for log in self._state.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))  # what a start says stands alone
         self._write(programs)
@@ -101,7 +101,7 @@ class Supervisor:
                 if self._rpc("getState"):
                     return
             time.sleep(_POLL_SECONDS)
-        raise Trouble(
+        raise StackError(
             "supervisord did not start",
             log=f"{done.stdout}{done.stderr}{tail(self._state.log('supervisord'))}",
             advice="`make doctor`",
@@ -118,7 +118,7 @@ class Supervisor:
             self._rpc("addProcessGroup", name)
 
     def start_program(self, name: str) -> None:
-        """Starts a program; one that runs already stays. Raises Trouble when it cannot be started at all."""
+        """Starts a program; one that runs already stays. Raises StackError when it cannot be started at all."""
         try:
             self._rpc("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
@@ -175,9 +175,9 @@ class Supervisor:
         spawned = f"spawned: '{name}' with pid"
         return max(0, log.read_text(errors="replace").count(spawned) - 1) if log.exists() else 0
 
-    def trouble(self, name: str, what: str) -> Trouble:
+    def trouble(self, name: str, what: str) -> StackError:
         """A failure of one program, with the end of its log."""
-        return Trouble(what, log=tail(self._state.log(name)), advice=f"`make logs S={name}`, `make doctor`")
+        return StackError(what, log=tail(self._state.log(name)), advice=f"`make logs S={name}`, `make doctor`")
 
     def _rpc(self, method: str, *arguments: object) -> Any:
         transport = _UnixTransport(self._socket)

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import redis
 
-from stack import database, down, preflight
+from stack import database, preflight
+from stack.commands import down
 from stack.layout import RUN, State
-from stack.machine import Machine
+from stack.stack import Stack
 
 TEMPLATE = database.MAIN
 _EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
@@ -23,12 +24,12 @@ _NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for nam
 
 
 @contextmanager
-def started(name: str, **options: Any) -> Iterator[Machine]:
+def started(name: str, **options: Any) -> Iterator[Stack]:
     """A stack of this run; its state goes with it."""
     state = State(RUN / f"test-{os.getpid()}-{name}")
     ports, claim = preflight.claim_ports()
     try:
-        with Machine(state, ports, **options) as machine:
+        with Stack(state, ports, **options) as machine:
             yield machine
     finally:
         claim.close()
@@ -107,7 +108,7 @@ def kafka() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def machine() -> Iterator[Stack]:
     """A whole stack behind its gateway, whose rate limits are out of the way."""
     with started("machine", environment=_NO_LIMITS) as machine:
         yield machine

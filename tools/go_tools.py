@@ -31,8 +31,8 @@ def main() -> None:
     """Builds the tools that are named, or every one."""
     if not shutil.which("go"):
         sys.exit("tools: Go 1.26 or newer is needed to build grpcurl and the OpenAPI plugin; nothing else needs it")
-    wanted = [tool for tool in TOOLS if not sys.argv[1:] or tool.rsplit("/", 1)[1] in sys.argv[1:]]
-    if not all(map(install, wanted)):
+    expected = [tool for tool in TOOLS if not sys.argv[1:] or tool.rsplit("/", 1)[1] in sys.argv[1:]]
+    if not all(map(install, expected)):
         sys.exit(1)
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from envoy import replies
+from envoy.responses import DOMAIN, RESPONSES
 from tools import refusal_catalogue
 from tools.contract import SHARED_REASONS, Contract, Rpc
 
@@ -148,8 +148,8 @@ def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
         ]
         choices.append({"properties": {"domain": {"const": domain}, "reason": {"enum": sorted(reasons)}}})
     if choices:
-        wanted = {"allOf": [{"$ref": "#/components/schemas/google.rpc.ErrorInfo"}, {"anyOf": choices}]}
-        schema = {"allOf": [schema, {"required": ["details"], "properties": {"details": {"contains": wanted}}}]}
+        expected = {"allOf": [{"$ref": "#/components/schemas/google.rpc.ErrorInfo"}, {"anyOf": choices}]}
+        schema = {"allOf": [schema, {"required": ["details"], "properties": {"details": {"contains": expected}}}]}
     answer: Schema = {"description": "\n".join(lines).strip(), "content": {"application/json": {"schema": schema}}}
     return answer | ({"headers": HEADERS[status]} if status in HEADERS else {})
 
@@ -168,8 +168,8 @@ def gateway_reasons(status: int, rpc: Rpc) -> dict[str, str]:
     """What the gateway itself may refuse a call of an RPC with, which has come to the right path."""
     if status == 404 or (rpc.access == "PUBLIC" and status in (401, 403)):
         return {}
-    found = (reply for reply in replies.REPLIES if (reply.becomes or reply.status) == status)
-    return {reply.reason: "" if reply.text.startswith("%") else reply.text for reply in found}
+    found = (response for response in RESPONSES if (response.becomes or response.status) == status)
+    return {response.reason: "" if response.text.startswith("%") else response.text for response in found}
 
 
 class Errors:
@@ -185,7 +185,7 @@ class Errors:
         own = self.contract.reasons.get(rpc.package, {})
         return own.get(reason) or self.contract.reasons[SHARED_REASONS].get(reason, "")
 
-    def answers(self, rpc: Rpc) -> dict[str, Schema]:
+    def responses(self, rpc: Rpc) -> dict[str, Schema]:
         """The error answers of an operation, by HTTP status."""
         by_status: dict[int, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         for reason in reasons_of(rpc):
@@ -198,10 +198,10 @@ class Errors:
             by_status[413], by_status[415] = {}, {}
         for status, domains in by_status.items():
             if gateway := gateway_reasons(status, rpc):
-                domains[replies.DOMAIN] = gateway
-        return {str(status): self.answer(rpc, status, domains) for status, domains in sorted(by_status.items())}
+                domains[DOMAIN] = gateway
+        return {str(status): self.response(rpc, status, domains) for status, domains in sorted(by_status.items())}
 
-    def answer(self, rpc: Rpc, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
+    def response(self, rpc: Rpc, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
         """One error answer; those that every operation has are written once and referred to."""
         whole = error(status, domains)
         own = any(reason in (rpc.errors or ()) for reasons in domains.values() for reason in reasons)

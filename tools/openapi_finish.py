@@ -69,12 +69,12 @@ def references(tree: Any) -> set[str]:
 
 def reachable(tree: Any, schemas: Node) -> set[str]:
     """The schemas that a part of a document needs, also through others."""
-    wanted: set[str] = set()
+    expected: set[str] = set()
     fresh = references(tree)
     while fresh:
-        wanted |= fresh
-        fresh = references([schemas[name] for name in fresh]) - wanted
-    return wanted
+        expected |= fresh
+        fresh = references([schemas[name] for name in fresh]) - expected
+    return expected
 
 
 def open_oneof(node: Node) -> None:
@@ -136,7 +136,7 @@ def finish_operation(operation: Node, rpc: Rpc, errors: openapi_errors.Errors, s
     operation["security"] = [] if rpc.access == "PUBLIC" else [{"bearer": [rpc.scope] if rpc.scope else []}]
     success = operation["responses"]["200"]
     success["description"] = described.messages[rpc.response].comment
-    operation["responses"] = {"200": success, **errors.answers(rpc)}
+    operation["responses"] = {"200": success, **errors.responses(rpc)}
     operation["summary"] = rpc.comment.partition(". ")[0].partition("\n")[0].rstrip(".")
     operation["description"] = rpc.comment
     operation["x-rpc"] = rpc.full_name

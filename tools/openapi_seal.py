@@ -18,9 +18,9 @@ HEADER = "# Generated from protos/ by `make proto`; never edited.\n"
 # Besides the contract, what decides how the document looks.
 MAKERS = (
     "buf.gen.yaml",
-    "envoy/replies.py",
-    "mesh/errors.py",
-    "mesh/refusals.py",
+    "envoy/responses.py",
+    "mesh/runtime/errors.py",
+    "mesh/rpc/status.py",
     "tools/contract.py",
     "tools/go.sum",
     "tools/openapi_base.yaml",

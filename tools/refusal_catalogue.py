@@ -6,8 +6,8 @@ from collections import defaultdict
 
 from grpc import StatusCode
 
-from mesh.errors import Refusal
-from mesh.refusals import STATUS
+from mesh.rpc.status import STATUS
+from mesh.runtime.errors import ServiceError
 from tools.paths import ROOT
 
 SHARED_DOMAIN = "focusmesh"
@@ -32,20 +32,20 @@ def service_names() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "services").glob("*/errors.py"))
 
 
-def declared(module_name: str) -> list[type[Refusal]]:
+def declared(module_name: str) -> list[type[ServiceError]]:
     """The refusals that a module defines: classes with a reason of their own."""
     module = importlib.import_module(module_name)
     return [
         value
         for _, value in inspect.getmembers(module, inspect.isclass)
-        if issubclass(value, Refusal) and value.__module__ == module_name and "reason" in vars(value)
+        if issubclass(value, ServiceError) and value.__module__ == module_name and "reason" in vars(value)
     ]
 
 
-def catalogue() -> dict[str, list[type[Refusal]]]:
+def catalogue() -> dict[str, list[type[ServiceError]]]:
     """Every refusal by the domain that it is sent with."""
-    found: dict[str, list[type[Refusal]]] = defaultdict(list)
-    for refusal in declared("mesh.errors"):
+    found: dict[str, list[type[ServiceError]]] = defaultdict(list)
+    for refusal in declared("mesh.runtime.errors"):
         found[SHARED_DOMAIN].append(refusal)
     for service in service_names():
         for refusal in declared(f"services.{service}.errors"):
@@ -53,7 +53,7 @@ def catalogue() -> dict[str, list[type[Refusal]]]:
     return dict(found)
 
 
-def http_status(refusal: type[Refusal]) -> int:
+def http_status(refusal: type[ServiceError]) -> int:
     """The HTTP status of a refusal's kind."""
     return HTTP_STATUS[next(STATUS[kind] for kind in refusal.__mro__ if kind in STATUS)]
 

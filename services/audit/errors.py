@@ -1,6 +1,6 @@
 """What the audit service refuses."""
 
-from mesh.errors import NotFound
+from mesh.runtime.errors import NotFound
 
 
 class AuditRecordNotFound(NotFound):

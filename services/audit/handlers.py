@@ -3,11 +3,11 @@
 from focusmesh.audit.v1 import audit_service_pb2 as pb
 from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 
-from mesh.db import Database
-from mesh.guard import Context, caller
-from mesh.pagination import Pages
+from mesh.database.pool import Database
+from mesh.rpc.interceptor import Context, caller
+from mesh.rpc.pagination import Pages
 from services.audit import store, wire
-from services.audit.rules import Walk
+from services.audit.rules import ChainVerifier
 
 WALK = 10_000
 """Records that one call verifies."""
@@ -28,19 +28,19 @@ class AuditHandlers(rpc.AuditServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             records = await store.list_records(connection, user_id, chosen, page)
-        reply = pb.ListAuditRecordsResponse()
+        response = pb.ListAuditRecordsResponse()
         for record in records[: page.size]:
-            wire.fill_pb(reply.audit_records.add(), record)
+            wire.fill_pb(response.audit_records.add(), record)
         if len(records) > page.size:
-            reply.next_page_token = self.pages.next_token(page, store.page_key(records[page.size - 1]))
-        return reply
+            response.next_page_token = self.pages.next_token(page, store.page_key(records[page.size - 1]))
+        return response
 
     async def GetAuditRecord(self, request: pb.GetAuditRecordRequest, context: Context) -> pb.GetAuditRecordResponse:
         async with self.db.connection() as connection:
             record = await store.get_record(connection, caller(context).user_id, request.audit_record_id)
-        reply = pb.GetAuditRecordResponse()
-        wire.fill_pb(reply.audit_record, record)
-        return reply
+        response = pb.GetAuditRecordResponse()
+        wire.fill_pb(response.audit_record, record)
+        return response
 
     async def VerifyAuditRecords(
         self, request: pb.VerifyAuditRecordsRequest, context: Context
@@ -53,7 +53,7 @@ class AuditHandlers(rpc.AuditServiceServicer):
             start = await store.get_link(tx, user_id, before)
             if start is None:
                 return _nothing_there(before, end=head.position)
-            walk, ended = Walk(start), False
+            walk, ended = ChainVerifier(start), False
             while walk.broken is None and walk.checked < WALK and not ended:
                 records = await store.list_chain(tx, user_id, after=walk.link.position, limit=_STEP)
                 walk.follow(records)

@@ -2,12 +2,12 @@
 
 from focusmesh.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 
-from mesh import clock
 from mesh.app import App, main
-from mesh.consumer import Consumer
-from mesh.identity import KeySource
-from mesh.inbox import Inbox
+from mesh.events.consumer import Consumer
+from mesh.events.inbox import Inbox
 from mesh.platform import Platform
+from mesh.rpc.identity import KeySource
+from mesh.runtime import clock
 from services.audit.consumers import Recorder
 from services.audit.handlers import AuditHandlers
 from services.audit.settings import Settings

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 
-class Entry(NamedTuple):
+class PendingRecord(NamedTuple):
     """Something that happened and is to be recorded."""
 
     id: str
@@ -45,12 +45,12 @@ class Filter(NamedTuple):
     recorded_before: int | None
 
 
-class Link(NamedTuple):
+class ChainHead(NamedTuple):
     """A place in a chain, and the hash that the next record must carry on from."""
 
     position: int
     hash: str
 
 
-START = Link(0, "")
+GENESIS = ChainHead(0, "")
 """Before the first record."""

@@ -9,19 +9,19 @@ from typing import Any
 
 import rfc8785
 
-from services.audit.model import Entry, Link, Record
+from services.audit.model import ChainHead, PendingRecord, Record
 
 _EXACT = 2**53
 """Below it a double holds every integer."""
 
 
-def append(head: Link, entries: Iterable[Entry], *, now: int) -> list[Record]:
+def append(head: ChainHead, entries: Iterable[PendingRecord], *, now: int) -> list[Record]:
     """The records that the entries become behind the head of their user's chain."""
     records: list[Record] = []
     for entry in entries:
         record = Record(*entry, recorded_at=now, chain_position=head.position + 1, previous_hash=head.hash, hash="")
         record = record._replace(hash=seal(record))
-        head = Link(record.chain_position, record.hash)
+        head = ChainHead(record.chain_position, record.hash)
         records.append(record)
     return records
 
@@ -46,10 +46,10 @@ def seal(record: Record) -> str:
     return hashlib.sha256(rfc8785.dumps(sealed)).hexdigest()
 
 
-class Walk:
+class ChainVerifier:
     """Goes along a chain and stops at the first record that is not what must come there."""
 
-    def __init__(self, start: Link) -> None:
+    def __init__(self, start: ChainHead) -> None:
         self.link = start
         self.checked = 0
         self.broken: int | None = None
@@ -62,9 +62,9 @@ class Walk:
             if place != (self.link.position + 1, self.link.hash) or not _is_sealed(record):
                 self.broken = self.link.position + 1
                 return
-            self.link = Link(record.chain_position, record.hash)
+            self.link = ChainHead(record.chain_position, record.hash)
 
-    def finish(self, head: Link) -> None:
+    def finish(self, head: ChainHead) -> None:
         """Checks that the chain ends where its head says: records cut off at the end leave no other trace."""
         if self.broken is None and self.link != head:
             same_place = self.link.position == head.position

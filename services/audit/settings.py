@@ -1,6 +1,6 @@
 """Settings of the audit service: the common ones."""
 
-from mesh.settings import ServiceSettings
+from mesh.runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

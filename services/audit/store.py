@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 from psycopg.rows import args_row
 
-from mesh.connection import Connection
-from mesh.pagination import Key, Page
+from mesh.database.connection import Connection
+from mesh.rpc.pagination import Key, Page
 from services.audit.errors import AuditRecordNotFound
-from services.audit.model import START, Filter, Link, Record
+from services.audit.model import GENESIS, ChainHead, Filter, Record
 
 _RECORD = """
     id::text, user_id::text, event_id::text, event_type, task_id::text, payload, source_service,
@@ -24,7 +24,7 @@ _CONDITIONS = {
 }
 
 
-async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, Link]:
+async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, ChainHead]:
     """Where these users' chains end; nobody else can append to them before the transaction ends.
 
     Rows are locked in the order of the ids, so that two batches never wait for each other.
@@ -37,10 +37,10 @@ async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, Lin
         RETURNING user_id::text, position, encode(hash, 'hex')""",
         {"user_ids": list(user_ids)},
     )
-    return {user_id: Link(position, digest) for user_id, position, digest in await cursor.fetchall()}
+    return {user_id: ChainHead(position, digest) for user_id, position, digest in await cursor.fetchall()}
 
 
-async def append_records(tx: Connection, records: Sequence[Record], heads: Mapping[str, Link]) -> None:
+async def append_records(tx: Connection, records: Sequence[Record], heads: Mapping[str, ChainHead]) -> None:
     """Writes records, and where their chains end now."""
     await tx.execute(
         """
@@ -107,7 +107,7 @@ async def freeze(tx: Connection) -> None:
     await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-async def get_head(tx: Connection, user_id: str) -> Link:
+async def get_head(tx: Connection, user_id: str) -> ChainHead:
     """Where a user's chain ends; the start when it is empty."""
     return (
         await _link(
@@ -115,14 +115,14 @@ async def get_head(tx: Connection, user_id: str) -> Link:
             "SELECT position, encode(hash, 'hex') FROM chain_heads WHERE user_id = %(user_id)s",
             {"user_id": user_id},
         )
-        or START
+        or GENESIS
     )
 
 
-async def get_link(tx: Connection, user_id: str, position: int) -> Link | None:
+async def get_link(tx: Connection, user_id: str, position: int) -> ChainHead | None:
     """A place in a user's chain, as the record there has it; None when no record is there."""
-    if position == START.position:
-        return START
+    if position == GENESIS.position:
+        return GENESIS
     return await _link(
         tx,
         "SELECT chain_position, encode(hash, 'hex') FROM audit_records"
@@ -147,8 +147,8 @@ async def _records(connection: Connection, sql: str, values: Mapping[str, Any]) 
         return await cursor.fetchall()
 
 
-async def _link(tx: Connection, sql: str, values: Mapping[str, Any]) -> Link | None:
-    async with tx.cursor(row_factory=args_row(Link)) as cursor:
+async def _link(tx: Connection, sql: str, values: Mapping[str, Any]) -> ChainHead | None:
+    async with tx.cursor(row_factory=args_row(ChainHead)) as cursor:
         await cursor.execute(sql, values)
         return await cursor.fetchone()
 

@@ -2,7 +2,7 @@
 
 from focusmesh.audit.v1 import audit_record_pb2, audit_service_pb2
 
-from mesh import clock
+from mesh.runtime import clock
 from services.audit.model import Filter, Record
 
 
@@ -16,7 +16,7 @@ def fill_pb(message: audit_record_pb2.AuditRecord, record: Record) -> None:
         record.hash,
     )
     message.payload.update(record.payload)
-    clock.put(message.record_time, record.recorded_at)
+    clock.set_timestamp(message.record_time, record.recorded_at)
 
 
 def filter_from_pb(request: audit_service_pb2.ListAuditRecordsRequest) -> Filter:
@@ -24,6 +24,6 @@ def filter_from_pb(request: audit_service_pb2.ListAuditRecordsRequest) -> Filter
     return Filter(
         task_id=request.task_id if request.HasField("task_id") else None,
         event_types=tuple(request.event_types),
-        recorded_from=clock.of(request.recorded_from) if request.HasField("recorded_from") else None,
-        recorded_before=clock.of(request.recorded_before) if request.HasField("recorded_before") else None,
+        recorded_from=clock.from_timestamp(request.recorded_from) if request.HasField("recorded_from") else None,
+        recorded_before=clock.from_timestamp(request.recorded_before) if request.HasField("recorded_before") else None,
     )

@@ -1,10 +1,10 @@
-"""Redis of auth: failed attempts. Ended sessions go through `mesh/revocations.py`.
+"""Redis of auth: failed attempts. Ended sessions go through `mesh/rpc/revocations.py`.
 
 `auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures, and when the next may come
 `auth:attempts:known:<account>:<network>`   the account was signed in to from there: whoever fails elsewhere does not
 delay its owner
 
-Attempts are counted before the password is checked and given back when it was right, in one script with one clock: any
+Attempts are counted before the password is checked and refunded when it was right, in one script with one clock: any
 number of parallel guesses, at any number of replicas, get no more than the allowance.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 
-class Allowance(NamedTuple):
+class RateLimit(NamedTuple):
     """How many failures are free, how far the delay grows after them (1 s, 2 s, 4 s …), and how they are forgotten."""
 
     free: int
@@ -23,8 +23,8 @@ class Allowance(NamedTuple):
     """One failure is forgotten after every so many seconds."""
 
 
-ACCOUNT = Allowance(free=10, longest_delay=60, forget_seconds=360)
-NETWORK = Allowance(free=50, longest_delay=900, forget_seconds=60)
+ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
+NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 """Larger, because a network is many people, some of whom always mistype; longer, because only the guessing fail on."""
 
 _PREFIX = "auth:attempts:"
@@ -64,7 +64,7 @@ end
 """
 
 
-class Attempts:
+class LoginThrottle:
     """Counts attempts per account and per network."""
 
     def __init__(self, redis: "Redis") -> None:
@@ -73,7 +73,7 @@ class Attempts:
         self._take = redis.register_script(_TAKE)
         self._give_back = redis.register_script(_GIVE_BACK)
 
-    async def take(self, account: str, network: str) -> float:
+    async def acquire(self, account: str, network: str) -> float:
         """Counts an attempt and returns 0, or the seconds to wait before one is allowed; that is not counted.
 
         account: a pseudonym, the address itself is not to be read in Redis. Raises redis.exceptions.RedisError.
@@ -81,11 +81,11 @@ class Attempts:
         wait = await self._take(keys=await self._keys(account, network), args=[*ACCOUNT, *NETWORK])
         return float(wait)
 
-    async def give_back(self, account: str, network: str) -> None:
+    async def refund(self, account: str, network: str) -> None:
         """It was no attempt: nothing was checked. A delay that it brought stays."""
         await self._give_back(keys=await self._keys(account, network))
 
-    async def forgive(self, account: str, network: str) -> None:
+    async def reset(self, account: str, network: str) -> None:
         """The password was right: the account is clean, and the network has one failure less.
 
         The network's delay stays, or whoever has one account could guess at others without delay.

@@ -3,7 +3,7 @@
 No message repeats an e-mail address or a token: messages are logged.
 """
 
-from mesh.errors import AlreadyExists, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated
+from mesh.runtime.errors import AlreadyExists, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated
 
 
 class EmailTaken(AlreadyExists):

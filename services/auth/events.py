@@ -1,7 +1,7 @@
 """What auth tells the other services of: a user as they need to know them, never the e-mail address."""
 
-from mesh.ids import new_id
-from mesh.outbox import Event
+from mesh.events.outbox import Event
+from mesh.runtime.ids import new_id
 from services.auth.model import User
 
 TOPICS = ("user-events",)

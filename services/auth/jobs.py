@@ -6,25 +6,25 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from mesh import revocations
-from mesh.clock import DAY, SECOND, Clock
-from mesh.db import Database
-from mesh.errors import PartUnavailable
-from mesh.loops import Loop
+from mesh.database.pool import Database
+from mesh.rpc import revocations
+from mesh.runtime.clock import DAY, SECOND, Clock
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.lifecycle import PeriodicTask
 from services.auth import store
 from services.auth.rules import sessions
 
 _BATCH = 500
 
 
-class ReseedRevocations(Loop):
+class RevocationReseeder(PeriodicTask):
     """Gives Redis the ended sessions that it lost, while their access tokens may live.
 
     Redis is asked every second who it is: another process in its place may have lost what the last one knew. Accounts
     that an operator closed in the database become known the same way, within a minute.
     """
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (PartUnavailable, RedisConnectionError, RedisTimeoutError)
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
     longest_backoff: ClassVar[float] = 1.0
     longest_interval: ClassVar[int] = 60 * SECOND
     """Between two comparisons with a Redis that did not restart."""
@@ -66,10 +66,10 @@ class ReseedRevocations(Loop):
         return [member for member, score in zip(members, scores, strict=True) if score is None]
 
 
-class PurgeSessions(Loop):
+class SessionPurger(PeriodicTask):
     """Removes sessions that ended or expired long ago."""
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (PartUnavailable,)
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 60.0
 
     def __init__(self, db: Database, clock: Clock, retention_days: int) -> None:

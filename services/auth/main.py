@@ -6,11 +6,11 @@ from focusmesh.auth.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_ser
 from focusmesh.auth.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from focusmesh.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
 
-from mesh import clock
 from mesh.app import App, main
 from mesh.platform import Platform
+from mesh.runtime import clock
 from services.auth.handlers import KeyHandlers, OwnKeys, PasswordWorker, SessionHandlers, UserHandlers
-from services.auth.jobs import PurgeSessions, ReseedRevocations
+from services.auth.jobs import RevocationReseeder, SessionPurger
 from services.auth.rules.tokens import RefreshTokens, Signer, private_key, public_key
 from services.auth.settings import Settings
 
@@ -34,8 +34,8 @@ def build(settings: Settings) -> App:
         database=db,
         parts=[
             worker,
-            ReseedRevocations(db, redis, clock.now),
-            PurgeSessions(db, clock.now, settings.session_retention_days),
+            RevocationReseeder(db, redis, clock.now),
+            SessionPurger(db, clock.now, settings.session_retention_days),
         ],
     )
 

@@ -3,11 +3,11 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from mesh.clock import DAY, SECOND
+from mesh.runtime.clock import DAY, SECOND
 
 SESSION_LIFE = 30 * DAY
 """A session ends when its refresh token is not used for this long."""
-GRACE = 30 * SECOND
+REFRESH_GRACE = 30 * SECOND
 """For this long after a rotation the token before the newest still answers: its client may have lost the answer."""
 DEFAULT_TIME_ZONE = "UTC"
 DEFAULT_DAY_START = 0
@@ -59,7 +59,7 @@ class Theme(StrEnum):
     SYSTEM = "system"
 
 
-class Settings(NamedTuple):
+class UserSettings(NamedTuple):
     """A user's settings; the defaults are those of a new account, and what a cleared setting goes back to."""
 
     default_pomodoro_minutes: int = 25

@@ -4,13 +4,13 @@ from typing import Any
 
 from psycopg.rows import args_row
 
-from mesh import outbox
-from mesh.clock import to_datetime
-from mesh.connection import Connection
-from mesh.db import LostRace
-from mesh.outbox import Effect
+from mesh.database.connection import Connection
+from mesh.database.pool import WriteConflict
+from mesh.events import outbox
+from mesh.events.outbox import SideEffects
+from mesh.runtime.clock import to_datetime
 from services.auth.errors import EmailTaken
-from services.auth.model import Credentials, Session, Settings, Theme, User
+from services.auth.model import Credentials, Session, Theme, User, UserSettings
 
 _ACTIVE = "users.is_active AND users.deleted_at IS NULL"
 _MICROSECONDS = "(extract(epoch FROM {0}) * 1000000)::bigint"
@@ -18,7 +18,7 @@ _SESSION = f"""refresh_tokens.id::text, user_id::text, {_ACTIVE}, generation, {_
     {_MICROSECONDS.format("expires_at")}, {_MICROSECONDS.format("revoked_at")}"""
 
 
-async def insert_user(tx: Connection, user: User, password_hash: str, effect: Effect) -> None:
+async def insert_user(tx: Connection, user: User, password_hash: str, effect: SideEffects) -> None:
     """Writes a new account; raises EmailTaken when the address is somebody's, in whatever case."""
     try:
         await outbox.write(
@@ -33,7 +33,7 @@ async def insert_user(tx: Connection, user: User, password_hash: str, effect: Ef
             _values(user) | {"password_hash": password_hash},
             effect,
         )
-    except LostRace:
+    except WriteConflict:
         raise EmailTaken from None
 
 
@@ -58,8 +58,8 @@ async def get_user(connection: Connection, user_id: str) -> User | None:
     return await cursor.fetchone()
 
 
-async def save_user(connection: Connection, user: User, effect: Effect) -> None:
-    """Writes the next version of an account; raises LostRace when another write came first."""
+async def save_user(connection: Connection, user: User, effect: SideEffects) -> None:
+    """Writes the next version of an account; raises WriteConflict when another write came first."""
     await outbox.write(
         connection,
         f"""
@@ -90,7 +90,7 @@ async def replace_password_hash(connection: Connection, user_id: str, old: str, 
     )
 
 
-async def get_settings(connection: Connection, user_id: str) -> Settings | None:
+async def get_settings(connection: Connection, user_id: str) -> UserSettings | None:
     """A user's settings; None when the account is closed or gone."""
     cursor = connection.cursor(row_factory=args_row(_settings))
     await cursor.execute(
@@ -103,8 +103,8 @@ async def get_settings(connection: Connection, user_id: str) -> Settings | None:
     return await cursor.fetchone()
 
 
-async def save_settings(connection: Connection, user_id: str, settings: Settings, effect: Effect) -> None:
-    """Writes the next version of a user's settings; raises LostRace when another write came first."""
+async def save_settings(connection: Connection, user_id: str, settings: UserSettings, effect: SideEffects) -> None:
+    """Writes the next version of a user's settings; raises WriteConflict when another write came first."""
     await outbox.write(
         connection,
         f"""
@@ -224,6 +224,6 @@ def _values(user: User) -> dict[str, Any]:
     return user._asdict() | times
 
 
-def _settings(*columns: Any) -> Settings:
-    settings = Settings(*columns)
+def _settings(*columns: Any) -> UserSettings:
+    settings = UserSettings(*columns)
     return settings._replace(theme=Theme(settings.theme))

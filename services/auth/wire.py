@@ -5,9 +5,9 @@ from typing import Any
 
 from focusmesh.auth.v1 import key_service_pb2, session_pb2, user_pb2, user_service_pb2
 
-from mesh import clock
-from mesh.etag import etag
-from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Settings, Theme, User
+from mesh.rpc.etag import etag
+from mesh.runtime import clock
+from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Theme, User, UserSettings
 from services.auth.rules.tokens import AccessToken, PublicKey
 
 USER_UPDATABLE = ("name", "time_zone", "day_start_minutes")
@@ -37,12 +37,12 @@ def user_to_pb(user: User) -> user_pb2.User:
         day_start_minutes=user.day_start_minutes,
         etag=etag(user.version),
     )
-    clock.put(message.create_time, user.created_at)
-    clock.put(message.update_time, user.updated_at)
+    clock.set_timestamp(message.create_time, user.created_at)
+    clock.set_timestamp(message.update_time, user.updated_at)
     return message
 
 
-def settings_to_pb(settings: Settings) -> user_pb2.UserSettings:
+def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
     """The settings."""
     message = user_pb2.UserSettings(
         default_pomodoro_minutes=settings.default_pomodoro_minutes,
@@ -52,7 +52,7 @@ def settings_to_pb(settings: Settings) -> user_pb2.UserSettings:
         theme=_THEMES_TO_PB[settings.theme],
         etag=etag(settings.version),
     )
-    clock.put(message.update_time, settings.updated_at)
+    clock.set_timestamp(message.update_time, settings.updated_at)
     return message
 
 
@@ -68,7 +68,7 @@ def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest, paths: Itera
 
 def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest, paths: Iterable[str]) -> dict[str, Any]:
     """The new values of the named settings; unset means back to the first value."""
-    first = Settings()
+    first = UserSettings()
     changes = {path: getattr(request if request.HasField(path) else first, path) for path in paths}  # type: ignore[arg-type]  # the contract limits the paths
     if request.HasField("theme") and "theme" in changes:
         changes["theme"] = _THEMES_FROM_PB[request.theme]
@@ -78,8 +78,8 @@ def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest, pa
 def tokens_to_pb(access: AccessToken, refresh_token: str, refresh_expires: int) -> session_pb2.Tokens:
     """A session's tokens."""
     message = session_pb2.Tokens(access_token=access.text, refresh_token=refresh_token)
-    clock.put(message.access_token_expire_time, access.expires)
-    clock.put(message.refresh_token_expire_time, refresh_expires)
+    clock.set_timestamp(message.access_token_expire_time, access.expires)
+    clock.set_timestamp(message.refresh_token_expire_time, refresh_expires)
     return message
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mesh.envelope import ConsumedEvent, traced
+from mesh.events.envelope import ConsumedEvent, traced
 from services.realtime import wire
 from services.realtime.cache.streams import Publication, Streams
 
 
-class Broadcast:
+class ChangePublisher:
     """Puts events into the streams of the users they belong to. A stream is what drops an event that comes twice."""
 
     topics: ClassVar[tuple[str, ...]] = ("task-updates",)

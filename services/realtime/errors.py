@@ -1,6 +1,6 @@
 """What the realtime service refuses, and what it ends streams with."""
 
-from mesh.errors import InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable
+from mesh.runtime.errors import InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable
 
 
 class CursorInvalid(InvalidArgument):
@@ -31,7 +31,7 @@ class OriginRefused(PermissionDenied):
     message = "Pages of this origin may not connect."
 
 
-class Leaving(Unavailable):
+class ShuttingDown(Unavailable):
     """This replica stops; another one goes on."""
 
     reason = "UNAVAILABLE"

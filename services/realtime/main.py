@@ -3,18 +3,18 @@
 from focusmesh.realtime.v1 import realtime_service_pb2
 from focusmesh.realtime.v1.realtime_service_pb2_grpc import add_RealtimeServiceServicer_to_server
 
-from mesh import clock
 from mesh.app import App, main
-from mesh.consumer import Consumer
-from mesh.identity import KeySource
+from mesh.events.consumer import Consumer
 from mesh.platform import Platform
-from mesh.policy import policy_of
+from mesh.rpc.identity import KeySource
+from mesh.rpc.policy import policy_of
+from mesh.runtime import clock
 from services.realtime.cache.feeds import Feeds
 from services.realtime.cache.streams import Streams, Tail, client
-from services.realtime.consumers import Broadcast
-from services.realtime.errors import Leaving
+from services.realtime.consumers import ChangePublisher
+from services.realtime.errors import ShuttingDown
 from services.realtime.handlers.realtime import RealtimeHandlers
-from services.realtime.handlers.subscriptions import Subscriptions
+from services.realtime.handlers.sessions import StreamSessions
 from services.realtime.handlers.websocket import WebSocketServer
 from services.realtime.settings import Settings
 
@@ -27,18 +27,18 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     consumer = Consumer(
         settings.kafka_bootstrap,
         group="realtime",
-        topics=Broadcast.topics,
-        effect=Broadcast(streams),
+        topics=ChangePublisher.topics,
+        effect=ChangePublisher(streams),
         options=settings.kafka_options,
     )
-    subscriptions = Subscriptions(feeds, streams, platform.revocations, clock.now, settings)
+    subscriptions = StreamSessions(feeds, streams, platform.revocations, clock.now, settings)
     subscribe = realtime_service_pb2.DESCRIPTOR.services_by_name["RealtimeService"].methods_by_name["Subscribe"]
     websocket = WebSocketServer(subscriptions, platform.tokens, policy_of(subscribe), settings)
     app = platform.app(
         [(add_RealtimeServiceServicer_to_server, RealtimeHandlers(subscriptions))],
         parts=[feeds, consumer, websocket],
     )
-    app.end_streams = lambda: feeds.end_all(Leaving())
+    app.end_streams = lambda: feeds.end_all(ShuttingDown())
     return app
 
 

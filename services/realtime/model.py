@@ -33,7 +33,7 @@ class Gap(NamedTuple):
     position: Position
 
 
-class Quiet(NamedTuple):
+class Heartbeat(NamedTuple):
     """Nothing came up to this place."""
 
     position: Position

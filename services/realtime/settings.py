@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mesh.settings import ServiceSettings
+from mesh.runtime.settings import ServiceSettings
 
 
 @dataclass(frozen=True, kw_only=True)

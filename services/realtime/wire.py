@@ -4,15 +4,15 @@ import orjson
 from focusmesh.realtime.v1.realtime_event_pb2 import Change, Heartbeat, Opened, RealtimeEvent, Resync
 from google.protobuf.json_format import MessageToDict
 
-from mesh import clock
-from mesh.envelope import ConsumedEvent
+from mesh.events.envelope import ConsumedEvent
+from mesh.runtime import clock
 from services.realtime.model import Entry, Position
 
 
 def change_to_bytes(event: ConsumedEvent) -> bytes:
     """The change that an event tells, as the streams keep it."""
     change = Change(event_id=event.id, event_type=event.type, subject_id=event.subject, version=event.version)
-    clock.put(change.occur_time, event.time)
+    clock.set_timestamp(change.occur_time, event.time)
     change.payload.update(event.data["payload"])
     return change.SerializeToString()
 
@@ -27,15 +27,15 @@ def change_frame(entry: Entry) -> RealtimeEvent:
 def opened_frame(position: Position, *, now: int, heartbeat_seconds: int, closes: int) -> RealtimeEvent:
     """The first frame. now, closes: microseconds since the epoch."""
     opened = Opened(heartbeat_seconds=heartbeat_seconds)
-    clock.put(opened.server_time, now)
-    clock.put(opened.close_time, closes)
+    clock.set_timestamp(opened.server_time, now)
+    clock.set_timestamp(opened.close_time, closes)
     return RealtimeEvent(cursor=str(position), opened=opened)
 
 
 def heartbeat_frame(position: Position, *, now: int) -> RealtimeEvent:
     """A sign of life."""
     heartbeat = Heartbeat()
-    clock.put(heartbeat.server_time, now)
+    clock.set_timestamp(heartbeat.server_time, now)
     return RealtimeEvent(cursor=str(position), heartbeat=heartbeat)
 
 

@@ -1,6 +1,6 @@
 """Every refusal of the todo service."""
 
-from mesh.errors import FailedPrecondition, NotFound
+from mesh.runtime.errors import FailedPrecondition, NotFound
 
 
 class TaskNotFound(NotFound):

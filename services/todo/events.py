@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mesh.clock import to_datetime
-from mesh.ids import new_id
-from mesh.outbox import Event
+from mesh.events.outbox import Event
+from mesh.runtime.clock import to_datetime
+from mesh.runtime.ids import new_id
 from services.todo.model import Task
 
 TOPICS = ("task-events", "task-updates")

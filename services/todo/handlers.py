@@ -6,15 +6,15 @@ from typing import Protocol, TypeAlias, TypeVar
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
-from mesh import outbox
-from mesh.clock import Clock
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.fieldmask import named
-from mesh.guard import Context, caller
-from mesh.ids import new_id
-from mesh.outbox import Event
-from mesh.pagination import Pages
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events import outbox
+from mesh.events.outbox import Event
+from mesh.rpc.fieldmask import update_paths
+from mesh.rpc.interceptor import Context, caller
+from mesh.rpc.pagination import Pages
+from mesh.runtime.clock import Clock
+from mesh.runtime.ids import new_id
 from services.todo import events, rules, store, wire
 from services.todo.model import Task
 
@@ -47,10 +47,10 @@ class TaskHandlers(rpc.TaskServiceServicer):
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:
         call = caller(context)
         task = wire.new_task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
-        reply = pb.CreateTaskResponse(task=wire.task_to_pb(task))
+        response = pb.CreateTaskResponse(task=wire.task_to_pb(task))
         async with self.db.connection() as connection:
-            await store.insert_task(connection, task, call.effect(reply, events.task_created(task)))
-        return reply
+            await store.insert_task(connection, task, call.effect(response, events.task_created(task)))
+        return response
 
     async def BatchCreateTasks(
         self, request: pb.BatchCreateTasksRequest, context: Context
@@ -61,11 +61,11 @@ class TaskHandlers(rpc.TaskServiceServicer):
             wire.new_task_from_pb(new, task_id=new_id(), user_id=call.user_id, now=now + place)
             for place, new in enumerate(request.tasks)
         ]
-        reply = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
-        effect = call.effect(reply, *(events.task_created(task) for task in tasks))
+        response = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
+        effect = call.effect(response, *(events.task_created(task) for task in tasks))
         async with self.db.connection() as connection:
             await store.insert_tasks(connection, tasks, effect)
-        return reply
+        return response
 
     async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
         async with self.db.connection() as connection:
@@ -77,25 +77,25 @@ class TaskHandlers(rpc.TaskServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_tasks(connection, user_id, chosen, page)
-        reply = wire.page_to_pb(tasks[: page.size])
-        shown = len(reply.tasks)
+        response = wire.page_to_pb(tasks[: page.size])
+        shown = len(response.tasks)
         if len(tasks) > shown:
-            reply.next_page_token = self.pages.next_token(page, store.page_key(chosen.order, tasks[shown - 1]))
-        return reply
+            response.next_page_token = self.pages.next_token(page, store.page_key(chosen.order, tasks[shown - 1]))
+        return response
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
         call, now = caller(context), self.clock()
-        changes = wire.changes_from_pb(request, named(request, wire.UPDATABLE))
+        changes = wire.changes_from_pb(request, update_paths(request, wire.UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateTaskResponse:
             task = await store.get_task(connection, call.user_id, request.task_id)
             changed = rules.update(task, changes, now=now, etag=_etag(request))
-            reply = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
+            response = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
             if changed is task:
-                await outbox.remember(connection, call.effect(reply))
+                await outbox.remember(connection, call.effect(response))
             else:
-                await store.save_task(connection, changed, call.effect(reply, events.task_updated(changed)))
-            return reply
+                await store.save_task(connection, changed, call.effect(response, events.task_updated(changed)))
+            return response
 
         return await self.db.retry_on_conflict(decide)
 
@@ -123,9 +123,9 @@ class TaskHandlers(rpc.TaskServiceServicer):
         async def decide(connection: Connection) -> _Answer:
             task = await store.get_task(connection, call.user_id, request.task_id)
             changed = rule(task, now=now, etag=_etag(request))
-            reply = answer(task=wire.task_to_pb(changed))
-            await store.save_task(connection, changed, call.effect(reply, event(changed)))
-            return reply
+            response = answer(task=wire.task_to_pb(changed))
+            await store.save_task(connection, changed, call.effect(response, event(changed)))
+            return response
 
         return await self.db.retry_on_conflict(decide)
 

@@ -1,17 +1,17 @@
 """The loops of the todo service."""
 
-from mesh.db import Database
-from mesh.errors import PartUnavailable
-from mesh.loops import Loop
+from mesh.database.pool import Database
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.lifecycle import PeriodicTask
 from services.todo import store
 
 _BATCH = 500
 
 
-class PurgeTasks(Loop):
+class TaskPurger(PeriodicTask):
     """Removes deleted tasks once they can no longer be undeleted; their last event said so 30 days ago."""
 
-    expected = (PartUnavailable,)
+    expected = (DependencyUnavailable,)
     longest_wait = 60.0
 
     def __init__(self, db: Database) -> None:

@@ -2,11 +2,11 @@
 
 from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 
-from mesh import clock
 from mesh.app import App, main
 from mesh.platform import Platform
+from mesh.runtime import clock
 from services.todo.handlers import TaskHandlers
-from services.todo.jobs import PurgeTasks
+from services.todo.jobs import TaskPurger
 from services.todo.settings import Settings
 
 
@@ -17,7 +17,7 @@ def build(settings: Settings) -> App:
     return platform.app(
         [(add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))],
         database=db,
-        parts=[PurgeTasks(db)],
+        parts=[TaskPurger(db)],
     )
 
 

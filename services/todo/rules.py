@@ -6,8 +6,8 @@ pending -> in_progress -> complete      pending -> complete      complete -> pen
 from collections.abc import Mapping
 from typing import Any
 
-from mesh.clock import DAY
-from mesh.etag import require
+from mesh.rpc.etag import check_etag
+from mesh.runtime.clock import DAY
 from services.todo import errors
 from services.todo.model import State, Task
 
@@ -57,14 +57,14 @@ def delete(task: Task, *, now: int, etag: str | None) -> Task:
 
 def undelete(task: Task, *, now: int, etag: str | None) -> Task:
     """The deleted task, back in the state it had."""
-    require(etag, task.version)
+    check_etag(etag, task.version)
     if task.deleted_at is None:
         raise errors.TaskNotDeleted(task_id=task.id)
     return _next(task, now, deleted_at=None, purge_at=None)
 
 
 def _require_live(task: Task, etag: str | None) -> None:
-    require(etag, task.version)
+    check_etag(etag, task.version)
     if task.deleted_at is not None:
         raise errors.TaskDeleted(task_id=task.id)
 

@@ -7,9 +7,9 @@ from typing import Any
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
-from mesh import clock
-from mesh.clock import SECOND
-from mesh.etag import etag
+from mesh.rpc.etag import etag
+from mesh.runtime import clock
+from mesh.runtime.clock import SECOND
 from services.todo.model import Filter, Order, Schedule, State, Task
 
 UPDATABLE = ("title", "description", "due_time", "reminder_time", "is_recurring", "recurrence_schedule")
@@ -53,21 +53,21 @@ def fill_pb(message: task_pb2.Task, task: Task) -> None:
     if recurring:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
     # Written out: a call for each instant costs a seventh of this function, which runs 50 times for a list.
-    moment = message.create_time
-    moment.seconds, moment.nanos = created // SECOND, created % SECOND * 1000
-    moment = message.update_time
-    moment.seconds, moment.nanos = updated // SECOND, updated % SECOND * 1000
+    instant = message.create_time
+    instant.seconds, instant.nanos = created // SECOND, created % SECOND * 1000
+    instant = message.update_time
+    instant.seconds, instant.nanos = updated // SECOND, updated % SECOND * 1000
     if due is not None:
-        moment = message.due_time
-        moment.seconds, moment.nanos = due // SECOND, due % SECOND * 1000
+        instant = message.due_time
+        instant.seconds, instant.nanos = due // SECOND, due % SECOND * 1000
     if reminder is not None:
-        moment = message.reminder_time
-        moment.seconds, moment.nanos = reminder // SECOND, reminder % SECOND * 1000
+        instant = message.reminder_time
+        instant.seconds, instant.nanos = reminder // SECOND, reminder % SECOND * 1000
     if completed is not None:
-        clock.put(message.complete_time, completed)
+        clock.set_timestamp(message.complete_time, completed)
     if deleted is not None:
-        clock.put(message.delete_time, deleted)
-        clock.put(message.purge_time, purge)
+        clock.set_timestamp(message.delete_time, deleted)
+        clock.set_timestamp(message.purge_time, purge)
 
 
 def task_to_pb(task: Task) -> task_pb2.Task:
@@ -79,11 +79,11 @@ def task_to_pb(task: Task) -> task_pb2.Task:
 
 def page_to_pb(tasks: Sequence[Task]) -> task_service_pb2.ListTasksResponse:
     """A page of tasks, or of the first of them: it ends early before the answer would be longer than one may be."""
-    reply = task_service_pb2.ListTasksResponse()
-    add = reply.tasks.add
+    response = task_service_pb2.ListTasksResponse()
+    add = response.tasks.add
     for task in tasks if len(tasks) <= _ALWAYS_FIT else tasks[: _fitting(tasks)]:
         fill_pb(add(), task)
-    return reply
+    return response
 
 
 def new_task_from_pb(
@@ -141,4 +141,4 @@ def _fitting(tasks: Sequence[Task]) -> int:
 
 
 def _instant(request: Message, field: str) -> int | None:
-    return clock.of(getattr(request, field)) if request.HasField(field) else None
+    return clock.from_timestamp(getattr(request, field)) if request.HasField(field) else None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.tokens import Signer
+from tests.support.tokens import Signer
 
 
 @pytest.fixture(scope="session")

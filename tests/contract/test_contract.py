@@ -27,12 +27,12 @@ def test_the_contract_keeps_the_rule(rule: Callable[[Contract], Iterator[str]]) 
 
 
 def test_routes_policies_and_rules_are_those_of_the_golden_table() -> None:
-    wanted = golden.TABLE.read_text().splitlines()
+    expected = golden.TABLE.read_text().splitlines()
     found = golden.table(contract.current()).splitlines()
-    changed = [f"- {line}" for line in wanted if line not in found] + [
-        f"+ {line}" for line in found if line not in wanted
+    changed = [f"- {line}" for line in expected if line not in found] + [
+        f"+ {line}" for line in found if line not in expected
     ]
-    assert found == wanted, "\n".join(["accept with `make proto ACCEPT=1`:", *changed])
+    assert found == expected, "\n".join(["accept with `make proto ACCEPT=1`:", *changed])
 
 
 def test_the_rules_that_services_check_are_the_rules_that_are_published() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.errors import Refusal
+from mesh.runtime.errors import ServiceError
 from tools import contract, refusal_catalogue
 from tools.contract import SHARED_REASONS
 from tools.paths import ROOT
@@ -37,7 +37,7 @@ def names_used(folder: Path) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.__module__}.{refusal.__name__}")
-def test_a_refusal_is_raised_somewhere(refusal: type[Refusal]) -> None:
+def test_a_refusal_is_raised_somewhere(refusal: type[ServiceError]) -> None:
     home = ROOT.joinpath(*refusal.__module__.split(".")[:-1])
     folders = [home] if home.name != "mesh" else [home, ROOT / "services"]
     assert any(refusal.__name__ in names_used(folder) for folder in folders)
@@ -62,5 +62,5 @@ def test_a_reason_is_listed_by_an_rpc_or_met_on_the_websocket_alone(package: str
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.__module__}.{refusal.__name__}")
-def test_a_refusal_is_of_a_kind_that_has_a_status(refusal: type[Refusal]) -> None:
+def test_a_refusal_is_of_a_kind_that_has_a_status(refusal: type[ServiceError]) -> None:
     assert refusal_catalogue.http_status(refusal) in range(400, 600)

@@ -109,5 +109,5 @@ def test_it_starts_and_says_that_its_parts_are_away(house: Path) -> None:
     with started(house) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         asked = health_pb2.HealthCheckRequest()
-        answer = health.Check(asked, wait_for_ready=True, timeout=STARTS_WITHIN_SECONDS)
-        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        response = health.Check(asked, wait_for_ready=True, timeout=STARTS_WITHIN_SECONDS)
+        assert response.status == health_pb2.HealthCheckResponse.NOT_SERVING

@@ -19,9 +19,9 @@ from openapi_spec_validator import validate
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from envoy import replies
-from mesh import refusals
-from mesh.errors import FieldViolation, InvalidRequest, Overloaded, ScopeMissing, TokenMissing
+from envoy.responses import DOMAIN, RESPONSES
+from mesh.rpc.status import status_of
+from mesh.runtime.errors import FieldViolation, InvalidRequest, Overloaded, ScopeMissing, TokenMissing
 from services.todo.errors import TaskNotFound
 from tools import contract, openapi_finish, openapi_seal
 from tools.contract import Rpc
@@ -175,7 +175,7 @@ def test_a_body_is_valid_when_the_contract_takes_it(rpc: str, body: Json, valid:
     ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
 )
 def test_refusals_as_the_gateway_shows_them_are_valid(refusal: Any, status: int) -> None:
-    shown = as_rest(refusals.status_of(refusal, "todo.focusmesh"))
+    shown = as_rest(status_of(refusal, "todo.focusmesh"))
     schema = answer_schema("focusmesh.todo.v1.TaskService/UpdateTask", status)
     assert problems(schema, shown) == []
     assert problems(schema, {**shown, "details": []}) != []
@@ -184,14 +184,14 @@ def test_refusals_as_the_gateway_shows_them_are_valid(refusal: Any, status: int)
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 415, 429, 500, 503, 504])
 def test_errors_that_the_gateway_makes_itself_are_valid(status: int) -> None:
     schema = answer_schema("focusmesh.todo.v1.TaskService/CreateTask", status)
-    made = [reply for reply in replies.REPLIES if (reply.becomes or reply.status) == status]
+    made = [response for response in RESPONSES if (response.becomes or response.status) == status]
     assert made
-    for reply in made:
-        info = {"@type": ERROR_INFO, "reason": reply.reason, "domain": replies.DOMAIN}
-        assert problems(schema, {"code": reply.number, "message": reply.text, "details": [info]}) == []
+    for response in made:
+        info = {"@type": ERROR_INFO, "reason": response.reason, "domain": DOMAIN}
+        assert problems(schema, {"code": response.number, "message": response.text, "details": [info]}) == []
 
 
-def test_a_refusal_of_another_kind_is_not_valid() -> None:
+def test_a_to_service_error_another_kind_is_not_valid() -> None:
     stranger = status_pb2.Status(code=5, message="no")
     stranger.details.append(any_pb2.Any())
     stranger.details[0].Pack(error_details_pb2.ErrorInfo(reason="NO_SUCH_REASON", domain="todo.focusmesh"))

@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from envoy.contract import Method
-from tests.e2e.rpcs import request_class
-from tests.e2e.valid import MASK, is_required, put, rules_of, valid_element, valid_message
+from tests.support.rpcs import request_class
+from tests.support.valid_requests import MASK, is_required, put, rules_of, valid_element, valid_message
 
 UNIQUE_ITEMS = 2
 COMPANIONS: dict[str, dict[str, Any]] = {"recurrence_schedule": {"is_recurring": True}}

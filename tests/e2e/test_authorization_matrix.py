@@ -10,12 +10,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from envoy.contract import Method
-from stack.machine import Machine
-from tests.e2e.accounts import Account, claims_of, issuer_of
-from tests.e2e.clients import Answer, Client, Grpc, Rest
-from tests.e2e.rpcs import EXPOSED, descriptor
-from tests.e2e.tokens import Signer, symmetric, unsigned
-from tests.e2e.valid import is_required, valid_request
+from stack.stack import Stack
+from tests.support.accounts import Account, claims_of, issuer_of
+from tests.support.clients import CallResult, Client, Grpc, Rest
+from tests.support.rpcs import EXPOSED, descriptor
+from tests.support.tokens import Signer, symmetric, unsigned
+from tests.support.valid_requests import is_required, valid_request
 
 NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED = (
     grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED")
@@ -62,19 +62,19 @@ def by_name(method: Method) -> str:
 
 
 @pytest.fixture(scope="module")
-def owner(machine: Machine) -> Account:
+def owner(machine: Stack) -> Account:
     """Who has things."""
     return Account(Rest(machine.gateway_url))
 
 
 @pytest.fixture(scope="module")
-def other(machine: Machine) -> Account:
+def other(machine: Stack) -> Account:
     """Another good user."""
     return Account(Rest(machine.gateway_url))
 
 
 @pytest.fixture(scope="module")
-def issuer(machine: Machine, owner: Account) -> Signer:
+def issuer(machine: Stack, owner: Account) -> Signer:
     """The key of the stack itself."""
     return issuer_of(machine, owner)
 
@@ -82,7 +82,7 @@ def issuer(machine: Machine, owner: Account) -> Signer:
 class Way:
     """REST or gRPC through the gateway, or gRPC straight to the service."""
 
-    def __init__(self, name: str, machine: Machine) -> None:
+    def __init__(self, name: str, machine: Stack) -> None:
         self.name = name
         self._machine = machine
         self._clients: dict[str, Rest | Grpc] = {}
@@ -91,7 +91,7 @@ class Way:
         """Whether the RPC can be called this way."""
         return self.name != "rest" or method.binding is not None
 
-    def call(self, method: Method, owner: Account, token: str | None, **given: str) -> Answer:
+    def call(self, method: Method, owner: Account, token: str | None, **given: str) -> CallResult:
         """A valid call about things of the owner."""
         request = valid_request(method, {**owner.fitting(method), **given})
         return self.client(method).call(method, request, token)
@@ -118,7 +118,7 @@ class Way:
 
 
 @pytest.fixture(scope="module", params=["rest", "grpc", "direct"])
-def way(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest, machine: Stack) -> Iterator[Way]:
     """Every way to call an RPC."""
     way = Way(request.param, machine)
     yield way
@@ -202,9 +202,7 @@ def test_another_user_sees_only_their_own(way: Way, method: Method, owner: Accou
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
-def test_a_websocket_does_not_open_with_a_bad_token(
-    machine: Machine, owner: Account, issuer: Signer, kind: str
-) -> None:
+def test_a_websocket_does_not_open_with_a_bad_token(machine: Stack, owner: Account, issuer: Signer, kind: str) -> None:
     forge, code = BAD_TOKENS[kind]
     url = f"ws://{machine.gateway_target}/v1/realtime"
 

@@ -19,14 +19,14 @@ from psycopg import sql
 
 from envoy.contract import Method
 from stack.database import MAIN
-from stack.machine import Machine
 from stack.registry import load
-from tests.e2e.accounts import Account
+from stack.stack import Stack
 from tests.e2e.bad_input import Case, cases, wrong_values
-from tests.e2e.clients import SECONDS, Answer, Grpc, Rest, rest_request
-from tests.e2e.gateway.running import eventually
-from tests.e2e.rpcs import BY_NAME, EXPOSED, descriptor, request_class
-from tests.e2e.valid import put, valid_request
+from tests.support.accounts import Account
+from tests.support.clients import SECONDS, CallResult, Grpc, Rest, rest_request
+from tests.support.gateway_process import eventually
+from tests.support.rpcs import BY_NAME, EXPOSED, descriptor, request_class
+from tests.support.valid_requests import put, valid_request
 
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 OUR_FAULT = {grpc.StatusCode[name].value[0] for name in ("UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED")}
@@ -40,13 +40,13 @@ PAGED = [method for method in EXPOSED if "page_token" in request_class(method).D
 
 
 @pytest.fixture(scope="module")
-def account(machine: Machine) -> Account:
+def account(machine: Stack) -> Account:
     """Whose things nothing may happen to."""
     return Account(Rest(machine.gateway_url))
 
 
 @pytest.fixture(scope="module")
-def rest(machine: Machine) -> Iterator[Rest]:
+def rest(machine: Stack) -> Iterator[Rest]:
     """REST through the gateway."""
     client = Rest(machine.gateway_url)
     yield client
@@ -54,7 +54,7 @@ def rest(machine: Machine) -> Iterator[Rest]:
 
 
 @pytest.fixture(scope="module")
-def rpc(machine: Machine) -> Iterator[Grpc]:
+def rpc(machine: Stack) -> Iterator[Grpc]:
     """gRPC through the gateway."""
     client = Grpc(machine.gateway_target)
     yield client
@@ -62,7 +62,7 @@ def rpc(machine: Machine) -> Iterator[Grpc]:
 
 
 @pytest.fixture(scope="module")
-def database(machine: Machine) -> Iterator[psycopg.Connection[Any]]:
+def database(machine: Stack) -> Iterator[psycopg.Connection[Any]]:
     """The database, seen as its administrator."""
     with psycopg.connect(machine.cluster.administrator_url(MAIN), autocommit=True) as connection:
         yield connection
@@ -105,8 +105,8 @@ def test_a_write_is_seen(database: psycopg.Connection[Any], account: Account) ->
     assert content(database) != before
 
 
-def names_the_field(answer: Answer, path: str) -> bool:
-    found = answer.detail(error_details_pb2.BadRequest).field_violations
+def names_the_field(response: CallResult, path: str) -> bool:
+    found = response.detail(error_details_pb2.BadRequest).field_violations
     return any(
         each.field == path or each.field.startswith((f"{path}.", f"{path}[")) for each in found if each.description
     )
@@ -137,18 +137,18 @@ def test_what_breaks_a_rule_is_refused_and_named(
 ) -> None:
     request = request_of(case, given(case.method))
 
-    answers = [rpc.call(case.method, request, account.token)]
+    responses = [rpc.call(case.method, request, account.token)]
     if can_be_said_by_rest(case, request):
-        answers.append(rest.call(case.method, request, account.token))
+        responses.append(rest.call(case.method, request, account.token))
 
-    for answer in answers:
-        assert (answer.code, answer.http) in {(INVALID_ARGUMENT, 0), (INVALID_ARGUMENT, 400)}, answer
-        assert answer.message
-        if answer.reason == "MALFORMED_REQUEST":  # the gateway itself knows the numbers of enums in a query
-            assert case.field.partition("[")[0] in _words(answer.message)
+    for response in responses:
+        assert (response.code, response.http) in {(INVALID_ARGUMENT, 0), (INVALID_ARGUMENT, 400)}, response
+        assert response.message
+        if response.reason == "MALFORMED_REQUEST":  # the gateway itself knows the numbers of enums in a query
+            assert case.field.partition("[")[0] in _words(response.message)
         else:
-            assert (answer.reason, answer.domain) == ("INVALID_REQUEST", "focusmesh"), answer
-            assert names_the_field(answer, case.field), answer
+            assert (response.reason, response.domain) == ("INVALID_REQUEST", "focusmesh"), response
+            assert names_the_field(response, case.field), response
 
 
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
@@ -157,10 +157,10 @@ def test_what_just_keeps_a_rule_is_not_refused_for_it(case: Case, rest: Rest, rp
         request = request_of(case, account.fitting(case.method))
         if client is rest and not can_be_said_by_rest(case, request):
             continue
-        answer = client.call(case.method, request, account.token)
-        assert answer.code not in OUR_FAULT, answer
-        if not answer.ok and answer.reason == "INVALID_REQUEST":
-            assert not names_the_field(answer, case.field), answer
+        response = client.call(case.method, request, account.token)
+        assert response.code not in OUR_FAULT, response
+        if not response.ok and response.reason == "INVALID_REQUEST":
+            assert not names_the_field(response, case.field), response
 
 
 def wrong_type_cases() -> Iterator[tuple[Method, FieldDescriptor, Any]]:
@@ -198,43 +198,43 @@ def test_a_value_of_the_wrong_type_is_refused_and_named(
     else:
         body[field.name] = value
 
-    answer = rest.send(verb, path, account.token, params=query, json=body)
+    response = rest.send(verb, path, account.token, params=query, json=body)
 
-    assert (answer.http, answer.code, answer.reason) == (400, INVALID_ARGUMENT, "MALFORMED_REQUEST")
-    assert {field.name, field.json_name} & set(_words(answer.message)), answer.message
+    assert (response.http, response.code, response.reason) == (400, INVALID_ARGUMENT, "MALFORMED_REQUEST")
+    assert {field.name, field.json_name} & set(_words(response.message)), response.message
 
 
 @pytest.mark.parametrize("method", WITH_BODY, ids=lambda method: method.name)
 @pytest.mark.usefixtures("nothing_written")
 class TestBodies:
     @pytest.fixture
-    def send(self, method: Method, rest: Rest, account: Account, given: Given) -> Callable[[bytes], Answer]:
+    def send(self, method: Method, rest: Rest, account: Account, given: Given) -> Callable[[bytes], CallResult]:
         """Sends these bytes as the body of the RPC's binding."""
         verb, path, _, _ = rest_request(method, valid_request(method, given(method)))
 
-        def send(body: bytes) -> Answer:
+        def send(body: bytes) -> CallResult:
             return rest.send(verb, path, account.token, content=body, headers={"content-type": "application/json"})
 
         return send
 
-    def test_two_mebibytes_are_too_large(self, send: Callable[[bytes], Answer]) -> None:
-        answer = send(json.dumps({"padding": "x" * 2 * MIB}).encode())
+    def test_two_mebibytes_are_too_large(self, send: Callable[[bytes], CallResult]) -> None:
+        response = send(json.dumps({"padding": "x" * 2 * MIB}).encode())
 
-        assert (answer.http, answer.reason) == (413, "BODY_TOO_LARGE")
+        assert (response.http, response.reason) == (413, "BODY_TOO_LARGE")
 
-    def test_json_ten_thousand_deep_is_refused(self, send: Callable[[bytes], Answer]) -> None:
-        answer = send(b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
+    def test_json_ten_thousand_deep_is_refused(self, send: Callable[[bytes], CallResult]) -> None:
+        response = send(b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
 
-        assert (answer.http, answer.reason) == (400, "MALFORMED_REQUEST")
+        assert (response.http, response.reason) == (400, "MALFORMED_REQUEST")
 
     @pytest.mark.parametrize(
         "body", [b'{"title":"\xff\xfe"}', b'{"title":"\xc3', b"{", b"[]", b'"text"', b"\x00", b'{"a":1}}']
     )
-    def test_what_is_no_json_object_is_refused(self, send: Callable[[bytes], Answer], body: bytes) -> None:
-        answer = send(body)
+    def test_what_is_no_json_object_is_refused(self, send: Callable[[bytes], CallResult], body: bytes) -> None:
+        response = send(body)
 
-        assert (answer.http, answer.reason) == (400, "MALFORMED_REQUEST")
-        assert answer.message
+        assert (response.http, response.reason) == (400, "MALFORMED_REQUEST")
+        assert response.message
 
 
 @pytest.mark.parametrize("method", EXPOSED, ids=lambda method: method.name)
@@ -277,11 +277,11 @@ def test_awkward_text_is_no_failure_of_ours(
     request = valid_request(method, given(method))
     put(request, field, [text] if field.is_repeated else text)
 
-    answer = rpc.call(method, request, account.token)
+    response = rpc.call(method, request, account.token)
 
-    assert answer.code not in OUR_FAULT, answer
-    if "\0" in text and not answer.ok and answer.reason == "INVALID_REQUEST":
-        assert names_the_field(answer, field.name)
+    assert response.code not in OUR_FAULT, response
+    if "\0" in text and not response.ok and response.reason == "INVALID_REQUEST":
+        assert names_the_field(response, field.name)
 
 
 @pytest.mark.parametrize("method", EXPOSED, ids=lambda method: method.name)
@@ -293,8 +293,8 @@ def test_instants_that_are_none_are_no_failure_of_ours(
             for nanos in (-1, 1_000_000_000, 2**31 - 1):
                 request = valid_request(method, given(method))
                 put(request, field, Timestamp(seconds=1_000, nanos=nanos))
-                answer = rpc.call(method, request, account.token)
-                assert answer.code not in OUR_FAULT, answer
+                response = rpc.call(method, request, account.token)
+                assert response.code not in OUR_FAULT, response
 
 
 @pytest.fixture(scope="module")
@@ -332,18 +332,18 @@ class TestPageTokens:
         }[kind]
 
         for client in (rest, rpc):
-            answer = client.call(method, request_class(method)(page_token=bad), account.token)
-            assert (answer.code, answer.reason) == (INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+            response = client.call(method, request_class(method)(page_token=bad), account.token)
+            assert (response.code, response.reason) == (INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
 
     @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
     def test_the_token_of_another_user_is_refused(
-        self, machine: Machine, rest: Rest, tokens: dict[str, str], method: Method
+        self, machine: Stack, rest: Rest, tokens: dict[str, str], method: Method
     ) -> None:
         stranger = Account(rest)
 
-        answer = rest.call(method, request_class(method)(page_token=tokens[method.name]), stranger.token)
+        response = rest.call(method, request_class(method)(page_token=tokens[method.name]), stranger.token)
 
-        assert (answer.http, answer.reason) == (400, "PAGE_TOKEN_INVALID")
+        assert (response.http, response.reason) == (400, "PAGE_TOKEN_INVALID")
 
     def test_a_token_with_other_filters_is_refused(self, rest: Rest, account: Account, tokens: dict[str, str]) -> None:
         tasks = task_service_pb2.ListTasksRequest(page_token=tokens["ListTasks"], show_deleted=True)
@@ -359,9 +359,9 @@ class TestPageTokens:
 def test_a_cursor_that_is_none_is_refused(rpc: Grpc, account: Account, cursor: str) -> None:
     request = realtime_service_pb2.SubscribeRequest(cursor=cursor)
 
-    answer = rpc.call(BY_NAME["Subscribe"], request, account.token)
+    response = rpc.call(BY_NAME["Subscribe"], request, account.token)
 
-    assert answer.ok or answer.reason in {"CURSOR_INVALID", "INVALID_REQUEST"}, answer
+    assert response.ok or response.reason in {"CURSOR_INVALID", "INVALID_REQUEST"}, response
 
 
 @pytest.mark.usefixtures("nothing_written")
@@ -373,9 +373,9 @@ def test_a_field_that_the_mask_leaves_out_is_refused_and_named(
     request.update_mask.paths.append("title")
 
     for client in (rest, rpc):
-        answer = client.call(BY_NAME["UpdateTask"], request, account.token)
-        assert (answer.code, answer.reason) == (INVALID_ARGUMENT, "FIELD_NOT_IN_MASK")
-        assert answer.detail(error_details_pb2.ErrorInfo).metadata["field"] == "description"
+        response = client.call(BY_NAME["UpdateTask"], request, account.token)
+        assert (response.code, response.reason) == (INVALID_ARGUMENT, "FIELD_NOT_IN_MASK")
+        assert response.detail(error_details_pb2.ErrorInfo).metadata["field"] == "description"
 
 
 def _audit_token(account: Account) -> str:
@@ -387,9 +387,9 @@ def _audit_token(account: Account) -> str:
 
 def _send_bytes(rpc: Grpc, method: Method, content: bytes, token: str) -> None:
     open_call = rpc.channel.unary_stream if method.streaming else rpc.channel.unary_unary
-    answer = open_call(method.full_name)(content, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS)
+    response = open_call(method.full_name)(content, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS)
     if method.streaming:
-        next(answer)
+        next(response)
 
 
 def _words(message: str) -> list[str]:

@@ -14,11 +14,11 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from websockets.asyncio.client import ClientConnection, connect
 
-from mesh.ids import new_id
-from stack.machine import Machine
-from tests.e2e.clients import Client, Grpc, GrpcWeb, Rest
-from tests.e2e.rpcs import BY_NAME
-from tests.patience import until
+from mesh.runtime.ids import new_id
+from stack.stack import Stack
+from tests.support.clients import Client, Grpc, GrpcWeb, Rest
+from tests.support.rpcs import BY_NAME
+from tests.support.waiting import until
 
 PASSWORD = "correct horse battery"
 GROCERIES = {
@@ -50,11 +50,11 @@ class Person:
         """The answer to a call; fails when it is refused."""
         answer = self.client.call(BY_NAME[method], request, self.token)
         assert answer.ok, answer
-        return answer.reply
+        return answer.response
 
 
 @pytest.fixture(params=["rest", "grpc", "grpc-web", "grpc-web-text"])
-def person(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Person]:
+def person(request: pytest.FixtureRequest, machine: Stack) -> Iterator[Person]:
     """Somebody new, by each of the ways to call."""
     url = machine.gateway_url
     made: dict[str, Rest | Grpc | GrpcWeb] = {
@@ -70,8 +70,8 @@ def person(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Person]
     )
     assert registered.ok, registered
     signed_in = client.call(BY_NAME["Login"], session_service_pb2.LoginRequest(email=email, password=PASSWORD))
-    assert isinstance(signed_in.reply, session_service_pb2.LoginResponse), signed_in
-    yield Person(client, signed_in.reply.tokens.access_token, signed_in.reply.tokens.refresh_token)
+    assert isinstance(signed_in.response, session_service_pb2.LoginResponse), signed_in
+    yield Person(client, signed_in.response.tokens.access_token, signed_in.response.tokens.refresh_token)
     for each in made.values():
         each.close()
 
@@ -87,7 +87,7 @@ async def next_change(frames: ClientConnection) -> dict[str, Any]:
 
 
 async def test_a_task_arrives_once_in_the_audit_log_and_at_once_on_the_websocket(
-    machine: Machine, person: Person
+    machine: Stack, person: Person
 ) -> None:
     url = machine.gateway_url.replace("http", "ws", 1) + "/v1/realtime"
     async with connect(url, additional_headers={"authorization": f"Bearer {person.token}"}) as frames:
@@ -116,7 +116,7 @@ async def test_a_task_arrives_once_in_the_audit_log_and_at_once_on_the_websocket
     assert (verified.intact, verified.records_checked) == (True, 2)
 
 
-async def test_a_websocket_closes_and_the_token_is_refused_soon_after_logout(machine: Machine, person: Person) -> None:
+async def test_a_websocket_closes_and_the_token_is_refused_soon_after_logout(machine: Stack, person: Person) -> None:
     url = machine.gateway_url.replace("http", "ws", 1) + "/v1/realtime"
     subprotocols = ["focusmesh.v1", f"bearer.{person.token}"]
     async with connect(url, subprotocols=subprotocols) as frames:  # type: ignore[arg-type]  # a NewType of str

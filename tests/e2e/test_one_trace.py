@@ -13,12 +13,12 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from stack.machine import Machine
+from stack.stack import Stack
 from tests.conftest import started
-from tests.e2e.accounts import Account
-from tests.e2e.clients import Rest
-from tests.e2e.gateway.running import LOOPBACK, eventually, free_ports
-from tests.e2e.rpcs import BY_NAME
+from tests.support.accounts import Account
+from tests.support.clients import Rest
+from tests.support.gateway_process import LOOPBACK, eventually, free_ports
+from tests.support.rpcs import BY_NAME
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -56,7 +56,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return {told.span.span_id for told in self.told if told.service not in {"auth", "todo", "audit"}}
 
 
-class Durations(metrics_service_pb2_grpc.MetricsServiceServicer):
+class LatencyHistogram(metrics_service_pb2_grpc.MetricsServiceServicer):
     """The metrics half of a collector."""
 
     def __init__(self, collector: Collector) -> None:
@@ -86,7 +86,7 @@ def collector() -> Iterator[tuple[Collector, int]]:
     [port] = free_ports(1)
     server, collector = grpc.server(futures.ThreadPoolExecutor(4)), Collector()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Durations(collector), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(LatencyHistogram(collector), server)
     server.add_insecure_port(f"{LOOPBACK}:{port}")
     server.start()
     yield collector, port
@@ -94,7 +94,7 @@ def collector() -> Iterator[tuple[Collector, int]]:
 
 
 @pytest.fixture(scope="module")
-def observed(collector: tuple[Collector, int]) -> Iterator[Machine]:
+def observed(collector: tuple[Collector, int]) -> Iterator[Stack]:
     """A stack that tells the collector."""
     told = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:{collector[1]}",
@@ -107,7 +107,7 @@ def observed(collector: tuple[Collector, int]) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def created(observed: Machine) -> None:
+def created(observed: Stack) -> None:
     """A task was created by a call that brings a trace along."""
     rest = Rest(observed.gateway_url)
     account = Account(rest)
@@ -132,11 +132,11 @@ def test_one_trace_leads_from_the_gateway_through_kafka_to_the_consumer(
 
 def test_the_durations_of_calls_are_told(created: None, collector: tuple[Collector, int]) -> None:
     collected, _ = collector
-    wanted = {("todo", "CreateTask"), ("auth", "Register")}
-    eventually(lambda: wanted <= collected.calls, "both calls were measured")
+    expected = {("todo", "CreateTask"), ("auth", "Register")}
+    eventually(lambda: expected <= collected.calls, "both calls were measured")
 
 
-def test_every_line_of_a_services_log_is_json_with_time_level_and_service(created: None, observed: Machine) -> None:
+def test_every_line_of_a_services_log_is_json_with_time_level_and_service(created: None, observed: Stack) -> None:
     for replica in observed.replicas:
         lines = observed.state.log(replica.name).read_text().splitlines()
         assert lines

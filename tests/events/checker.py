@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from mesh.envelope import Message
+from mesh.events.envelope import Message
 
 
 class Told(NamedTuple):

@@ -7,14 +7,14 @@ import pytest
 from confluent_kafka.admin import NewTopic
 from psycopg.conninfo import make_conninfo
 
-from mesh import dead_letters
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.migrate import messaging_tables
-from mesh.producer import Producer
-from stack.parts.kafka import admin
-from tests.events.parts import Applied, Source
-from tests.patience import until
+from mesh.database.migrate import messaging_tables
+from mesh.database.pool import Database
+from mesh.events import dead_letters
+from mesh.events.producer import Producer
+from mesh.runtime.ids import new_id
+from stack.infrastructure.kafka import admin
+from tests.events.fakes import Applied, Source
+from tests.support.waiting import until
 
 REVISION = "0001"
 _OWN_TABLES = f"""
@@ -79,8 +79,8 @@ def new_topic(kafka: str, group: str) -> Callable[..., str]:
 
     def make(name: str, **settings: str) -> str:
         topic = f"{name}-{new_id()}"
-        wanted = [NewTopic(topic, 3, 1, config=settings), NewTopic(dead_letters.topic_of(topic, group), 1, 1)]
-        for made in client.create_topics(wanted, operation_timeout=20).values():
+        expected = [NewTopic(topic, 3, 1, config=settings), NewTopic(dead_letters.topic_of(topic, group), 1, 1)]
+        for made in client.create_topics(expected, operation_timeout=20).values():
             made.result(20)
         return topic
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 
-from mesh import outbox
-from mesh.connection import Connection
-from mesh.db import LostRace
-from mesh.loops import Loop
-from mesh.outbox import Effect, Event
-from mesh.producer import Outgoing, Producer
+from mesh.database.connection import Connection
+from mesh.database.pool import WriteConflict
+from mesh.events import outbox
+from mesh.events.outbox import Event, SideEffects
+from mesh.events.producer import Producer, ProducerRecord
+from mesh.runtime.lifecycle import PeriodicTask
 
 _LIMIT = 500
 _NEXT_NUMBERS = "SELECT nextval(pg_get_serial_sequence('outbox', 'seq')) FROM generate_series(1, 20)"
@@ -31,12 +31,12 @@ class EarlyNumbers:
     def __init__(self) -> None:
         self._stock: dict[Connection, list[int]] = {}
 
-    async def write(self, connection: Connection, sql: str, values: Mapping[str, Any], effect: Effect) -> None:
+    async def write(self, connection: Connection, sql: str, values: Mapping[str, Any], effect: SideEffects) -> None:
         """Writes a version and its events, like the function that it stands in for."""
         async with connection.transaction():
             numbers = [await self._number(connection) for _ in effect.events]
             if (await connection.execute(sql, values)).rowcount == 0:
-                raise LostRace
+                raise WriteConflict
             for number, event in zip(numbers, effect.events, strict=True):
                 await connection.execute(_INSERT, _row(number, event, effect.traceparent))
         outbox.wake()
@@ -62,7 +62,7 @@ def _row(number: int, event: Event, traceparent: str) -> tuple[Any, ...]:
     )
 
 
-class CursorRelay(Loop):
+class CursorRelay(PeriodicTask):
     """Remembers the highest number it published: what commits later under a lower number is never published."""
 
     def __init__(self, database_url: str, producer: Producer, *, service: str) -> None:
@@ -84,7 +84,7 @@ class CursorRelay(Loop):
         rows = await found.fetchall()
         if rows:
             await self._producer.publish(
-                [Outgoing(topic, key, value, []) for _, topics, key, value in rows for topic in topics]
+                [ProducerRecord(topic, key, value, []) for _, topics, key, value in rows for topic in topics]
             )
             self._cursor = rows[-1][0]
         return len(rows)

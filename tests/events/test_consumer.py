@@ -13,22 +13,22 @@ import psycopg
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 
-from mesh import consumer as consumer_module
-from mesh import delivery, outbox
-from mesh.connection import Connection
-from mesh.consumer import Consumer
-from mesh.delivery import Effect
-from mesh.envelope import ConsumedEvent
-from mesh.errors import PartUnavailable
-from mesh.ids import new_id
-from mesh.inbox import Inbox, Subscription
-from mesh.outbox import Event
-from mesh.producer import Outgoing, Producer
-from mesh.relay import Relay
-from stack.parts.kafka import admin
+from mesh.database.connection import Connection
+from mesh.events import consumer as consumer_module
+from mesh.events import delivery, outbox
+from mesh.events.consumer import Consumer
+from mesh.events.delivery import EventHandler
+from mesh.events.envelope import ConsumedEvent
+from mesh.events.inbox import Inbox, TopicSubscription
+from mesh.events.outbox import Event
+from mesh.events.producer import Producer, ProducerRecord
+from mesh.events.relay import Relay
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.ids import new_id
+from stack.infrastructure.kafka import admin
 from tests.events.checker import Told, check
-from tests.events.parts import TRACEPARENT, Applied, Source
-from tests.patience import until
+from tests.events.fakes import TRACEPARENT, Applied, Source
+from tests.support.waiting import until
 
 NewConsumer = Callable[..., Consumer]
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ async def new_consumer(kafka: str, topic: str, group: str) -> AsyncIterator[NewC
     """Makes members of the group; they are closed at the end."""
     async with AsyncExitStack() as closing:
 
-        def make(effect: Effect) -> Consumer:
+        def make(effect: EventHandler) -> Consumer:
             parking = effect if isinstance(effect, Inbox) else None
             consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=parking)
             closing.push_async_callback(consumer.close)
@@ -58,14 +58,14 @@ async def relay(source: Source, producer: Producer) -> AsyncIterator[Relay]:
 
 
 def inbox(target: Applied, topic: str, *, drop_stale: bool = True) -> Inbox:
-    subscription = Subscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=drop_stale)
+    subscription = TopicSubscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=drop_stale)
     return Inbox(target.database, [subscription])
 
 
 async def publish(producer: Producer, *events: Event) -> None:
     """Publishes around the outbox, so that a test can repeat and disorder."""
     for event in events:
-        message = Outgoing(event.topics[0], event.user_id, outbox.envelope(event, TRACEPARENT), [])
+        message = ProducerRecord(event.topics[0], event.user_id, outbox.envelope(event, TRACEPARENT), [])
         assert await producer.publish([message]) == [None]
 
 
@@ -128,7 +128,7 @@ async def test_a_batch_handler_gets_new_events_only_and_in_order(
     user, thing = new_id(), new_id()
     events = [source.event(user, thing, version) for version in range(1, 30)]
     await publish(producer, *events, events[3], events[-1])
-    new_consumer(Inbox(target.database, [Subscription(topic, batch=on_things, drop_stale=False)])).start()
+    new_consumer(Inbox(target.database, [TopicSubscription(topic, batch=on_things, drop_stale=False)])).start()
     await until(target.has(29), "all are applied")
     assert [version for versions in got for version in versions] == list(range(1, 30))
 
@@ -155,7 +155,7 @@ async def test_an_effect_that_rolls_back_is_had_once_when_it_succeeds(
             raise failure
 
     await publish(producer, *(source.event(new_id(), new_id(), 1) for _ in range(5)))
-    new_consumer(Inbox(target.database, [Subscription(topic, {"thing-changed": unlucky})])).start()
+    new_consumer(Inbox(target.database, [TopicSubscription(topic, {"thing-changed": unlucky})])).start()
     await until(target.has(5), "all are applied")
     assert len(await target.events()) == 5
 
@@ -179,7 +179,7 @@ def has_when_it_answers(target: Applied, count: int) -> Callable[[], Awaitable[b
     async def enough() -> bool:
         try:
             return await target.has(count)()
-        except (psycopg.OperationalError, PartUnavailable):
+        except (psycopg.OperationalError, DependencyUnavailable):
             return False
 
     return enough
@@ -224,7 +224,7 @@ async def test_a_partition_that_waited_goes_on_when_it_comes_back(
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
             self.tries += 1
             if self.away:
-                raise PartUnavailable("whatever it needs")
+                raise DependencyUnavailable("whatever it needs")
             self.had |= {event.id for event in events}
 
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0.3)
@@ -251,7 +251,7 @@ async def test_a_member_that_joins_again_goes_on_where_the_group_stopped(
             seen.extend(event.id for event in events)
             await super().apply(events)
 
-    effect = Watched(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
+    effect = Watched(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
     first = source.event(new_id(), new_id(), 1)
     await publish(producer, first)
     member = new_consumer(effect)
@@ -320,7 +320,8 @@ async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
     monkeypatch.setattr(consumer_module, "_BATCH", 20)
     user, thing = new_id(), new_id()
     messages = [
-        Outgoing(topic, user, outbox.envelope(source.event(user, thing, version), ""), []) for version in range(1, 1001)
+        ProducerRecord(topic, user, outbox.envelope(source.event(user, thing, version), ""), [])
+        for version in range(1, 1001)
     ]
     await producer.publish(messages)
     new_consumer(inbox(target, topic)).start()
@@ -350,7 +351,7 @@ async def test_a_killed_member_loses_nothing_and_repeats_nothing(
 
 async def start_member(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.events.member", *arguments),
+        *(sys.executable, "-m", "tests.events.consumer_process", *arguments),
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
     )

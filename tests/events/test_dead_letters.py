@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 import pytest
 
-from mesh import delivery, dlq, outbox
-from mesh.consumer import Consumer
-from mesh.dead_letters import topic_of
-from mesh.envelope import ConsumedEvent
-from mesh.ids import new_id
-from mesh.inbox import Inbox, Subscription
-from mesh.outbox import Event
-from mesh.producer import Outgoing, Producer
-from tests.events.parts import TRACEPARENT, Applied, Source, raw
-from tests.patience import until
+from mesh.events import delivery, dlq, outbox
+from mesh.events.consumer import Consumer
+from mesh.events.dead_letters import topic_of
+from mesh.events.envelope import ConsumedEvent
+from mesh.events.inbox import Inbox, TopicSubscription
+from mesh.events.outbox import Event
+from mesh.events.producer import Producer, ProducerRecord
+from mesh.runtime.ids import new_id
+from tests.events.fakes import TRACEPARENT, Applied, Source, raw
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ class House(NamedTuple):
             await self.publish_raw(event.user_id, outbox.envelope(event, TRACEPARENT))
 
     async def publish_raw(self, key: str, value: bytes) -> None:
-        assert await self.producer.publish([Outgoing(self.topic, key, value, [("x", "y")])]) == [None]
+        assert await self.producer.publish([ProducerRecord(self.topic, key, value, [("x", "y")])]) == [None]
 
     async def applied(self, *events: Event) -> None:
         """Waits until these are what was applied, in this order."""
@@ -65,7 +65,9 @@ class House(NamedTuple):
 async def house(
     source: Source, target: Applied, producer: Producer, kafka: str, topic: str, group: str
 ) -> AsyncIterator[House]:
-    inbox = Inbox(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=False)])
+    inbox = Inbox(
+        target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=False)]
+    )
     consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
     consumer.start()
     yield House(source, target, producer, consumer, kafka, topic, topic_of(topic, group))
@@ -156,10 +158,10 @@ async def test_replaying_twice_applies_once(house: House) -> None:
     await house.publish(*ann)
     await house.letters_are(3)
     house.target.poison.clear()
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         house.dlq("replay", house.letters, "--all"), house.dlq("replay", house.letters, "--all")
     )
-    assert [status for status, _ in answers] == [0, 0]
+    assert [status for status, _ in responses] == [0, 0]
     await house.applied(*ann)
 
 

@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mesh import outbox
-from mesh.db import LostRace
-from mesh.ids import new_id
-from mesh.loops import Loop
-from mesh.producer import Producer
-from mesh.relay import Relay
+from mesh.database.pool import WriteConflict
+from mesh.events import outbox
+from mesh.events.producer import Producer
+from mesh.events.relay import Relay
+from mesh.runtime.ids import new_id
+from mesh.runtime.lifecycle import PeriodicTask
 from tests.events.checker import Told, Verdict, check, told
+from tests.events.fakes import TRACEPARENT, Source, Write, raw
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
-from tests.events.parts import TRACEPARENT, Source, Write, raw
-from tests.patience import until
+from tests.support.waiting import until
 
 WRITERS, THINGS, CHANGES = 12, 4, 25
 
@@ -34,7 +34,7 @@ async def race(source: Source, write: Write = outbox.write) -> None:
             version = versions[thing] + 1
             try:
                 await source.change(user, thing, version, write=write)
-            except LostRace:
+            except WriteConflict:
                 await asyncio.sleep(0)
                 continue
             versions[thing] = max(version, versions[thing])
@@ -77,7 +77,7 @@ async def test_numbers_drawn_before_the_lock_are_caught(source: Source, relay: R
     assert (found.missing, found.unknown) == (0, 0)
 
 
-async def two_commits_out_of_order(source: Source, relay: Loop) -> None:
+async def two_commits_out_of_order(source: Source, relay: PeriodicTask) -> None:
     """The event with the lower number commits last, and the relay looks between the two."""
     early, late = source.event(new_id(), new_id(), 1), source.event(new_id(), new_id(), 1)
     async with source.database.transaction() as slow:

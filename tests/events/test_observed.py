@@ -10,18 +10,18 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from mesh import consumer as consumer_module
-from mesh import delivery, outbox
-from mesh import relay as relay_module
-from mesh.consumer import Consumer
-from mesh.envelope import ConsumedEvent
-from mesh.errors import PartUnavailable
-from mesh.ids import new_id
-from mesh.inbox import Inbox, Subscription
-from mesh.producer import Outgoing, Producer, Undelivered
-from mesh.relay import Relay
-from tests.events.parts import Applied, Source
-from tests.patience import until
+from mesh.events import consumer as consumer_module
+from mesh.events import delivery, outbox
+from mesh.events import relay as relay_module
+from mesh.events.consumer import Consumer
+from mesh.events.envelope import ConsumedEvent
+from mesh.events.inbox import Inbox, TopicSubscription
+from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord
+from mesh.events.relay import Relay
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.ids import new_id
+from tests.events.fakes import Applied, Source
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +72,13 @@ async def test_events_that_wait_for_kafka_are_seen_while_it_is_away(
     source: Source, kafka: str, reader: InMemoryMetricReader
 ) -> None:
     class Away(Producer):
-        async def publish(self, messages: Sequence[Outgoing], deadline: float = 0.0) -> list[KafkaError | None]:
-            raise Undelivered(f"{len(messages)} messages within {deadline:g} s")
+        async def publish(self, messages: Sequence[ProducerRecord], deadline: float = 0.0) -> list[KafkaError | None]:
+            raise DeliveryTimeout(f"{len(messages)} messages within {deadline:g} s")
 
     service = f"source-{new_id()}"
     relay = Relay(source.url, Away(kafka, name="away"), service=service)
     await source.changes(new_id(), 3)
-    with pytest.raises(Undelivered):
+    with pytest.raises(DeliveryTimeout):
         await relay.run_once()
     assert Seen(reader, service=service).values["outbox.rows"] == 3
     await relay.close()
@@ -114,8 +114,8 @@ async def test_repeats_stale_versions_and_dead_letters_are_seen(
     poison = source.event(new_id(), new_id(), 1)
     target.poison.add(poison.id)
     for event in (first, first, third, second, poison):
-        await producer.publish([Outgoing(topic, event.user_id, outbox.envelope(event, ""), [])])
-    inbox = Inbox(target.database, [Subscription(topic, {"thing-changed": target.on_thing_changed})])
+        await producer.publish([ProducerRecord(topic, event.user_id, outbox.envelope(event, ""), [])])
+    inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
     consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
 
     def all_is_seen() -> bool:
@@ -161,11 +161,11 @@ async def test_the_lag_of_what_is_not_read_is_seen(
         """An effect that does not."""
 
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-            raise PartUnavailable(f"what {len(events)} events need")
+            raise DependencyUnavailable(f"what {len(events)} events need")
 
     async def publish(versions: range) -> None:
         events = [source.event(user, new_id(), version) for version in versions]
-        await producer.publish([Outgoing(topic, user, outbox.envelope(event, ""), []) for event in events])
+        await producer.publish([ProducerRecord(topic, user, outbox.envelope(event, ""), []) for event in events])
 
     await publish(range(1))
     first = Consumer(kafka, group=group, topics=[topic], effect=Passing())

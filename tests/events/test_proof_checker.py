@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from mesh.producer import Producer
-from mesh.relay import Relay
+from mesh.events.producer import Producer
+from mesh.events.relay import Relay
 from prove import checker
 from prove.checker import Message, Task
 from prove.evidence import Broker
+from tests.events.fakes import Source
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
-from tests.events.parts import Source
 from tests.events.test_negative_controls import race, two_commits_out_of_order
-from tests.patience import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from mesh import connection as connection_module
-from mesh import outbox
-from mesh import relay as relay_module
-from mesh.ids import new_id
-from mesh.producer import Outgoing, Producer, Undelivered
-from mesh.relay import Relay
-from stack.parts.kafka import admin
+from mesh.database import connection as connection_module
+from mesh.events import outbox
+from mesh.events import relay as relay_module
+from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord
+from mesh.events.relay import Relay
+from mesh.runtime.ids import new_id
+from stack.infrastructure.kafka import admin
 from tests.events.checker import check, told
 from tests.events.conftest import opened
-from tests.events.parts import TRACEPARENT, Source, raw
-from tests.gate import gate_to
-from tests.patience import until
+from tests.events.fakes import TRACEPARENT, Source, raw
+from tests.support.fault_proxy import gate_to
+from tests.support.waiting import until
 
 RunningRelay = Callable[..., Relay]
 
@@ -78,7 +78,7 @@ async def test_what_another_relay_publishes_is_left_alone(source: Source, new_re
     both = asyncio.Barrier(2)
 
     class Slow(Producer):
-        async def publish(self, messages: Sequence[Outgoing], deadline: float = 5.0) -> list[KafkaError | None]:
+        async def publish(self, messages: Sequence[ProducerRecord], deadline: float = 5.0) -> list[KafkaError | None]:
             await both.wait()
             await both.wait()
             return await super().publish(messages, deadline)
@@ -115,7 +115,7 @@ async def test_a_relay_that_loses_its_database_after_publishing_repeats_and_lose
 
         done = False
 
-        async def publish(self, messages: Sequence[Outgoing], deadline: float = 5.0) -> list[KafkaError | None]:
+        async def publish(self, messages: Sequence[ProducerRecord], deadline: float = 5.0) -> list[KafkaError | None]:
             outcome = await super().publish(messages, deadline)
             if not self.done:
                 self.done = True
@@ -192,7 +192,7 @@ async def test_events_wait_while_kafka_is_away_and_a_relay_that_reaches_it_takes
     away.publish = partial(away.publish, deadline=0.5)  # type: ignore[method-assign]
     away.start()
     await source.changes(new_id(), 5)
-    with pytest.raises(Undelivered):
+    with pytest.raises(DeliveryTimeout):
         await new_relay(away).run_once()
     await away.close()
     assert await source.waiting() == 5
@@ -204,7 +204,7 @@ async def test_a_relay_that_fails_for_any_reason_leaves_publishing_to_another(
     source: Source, new_relay: RunningRelay, kafka: str
 ) -> None:
     class Misconfigured(Producer):
-        async def publish(self, messages: Sequence[Outgoing], deadline: float = 5.0) -> list[KafkaError | None]:
+        async def publish(self, messages: Sequence[ProducerRecord], deadline: float = 5.0) -> list[KafkaError | None]:
             raise RuntimeError(f"{len(messages)} messages, {deadline:g} s: no such certificate")
 
     failing, standby = new_relay(Misconfigured(kafka, name="misconfigured")), new_relay()
@@ -218,13 +218,13 @@ async def test_a_relay_that_fails_for_any_reason_leaves_publishing_to_another(
 
 async def test_a_producer_that_does_not_run_says_so(kafka: str) -> None:
     producer = Producer(kafka, name="resting")
-    with pytest.raises(Undelivered):
+    with pytest.raises(DeliveryTimeout):
         await producer.publish([])
     producer.start()
     assert await producer.publish([]) == []
     await producer.close()
     await producer.close()
-    with pytest.raises(Undelivered):
+    with pytest.raises(DeliveryTimeout):
         await producer.publish([])
 
 
@@ -305,7 +305,7 @@ async def test_what_a_refusal_swept_away_is_sent_again_at_once(
 
         times = 2
 
-        async def publish(self, messages: Sequence[Outgoing], deadline: float = 5.0) -> list[KafkaError | None]:
+        async def publish(self, messages: Sequence[ProducerRecord], deadline: float = 5.0) -> list[KafkaError | None]:
             if not self.times:
                 return await super().publish(messages, deadline)
             self.times -= any(message.key == innocent for message in messages)

@@ -1,5 +1,5 @@
-"""Alembic enters here; `mesh/migrate.py` does the work."""
+"""Alembic enters here; `mesh/database/migrate.py` does the work."""
 
-from mesh import migrate
+from mesh.database import migrate
 
 migrate.run()

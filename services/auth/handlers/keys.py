@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
 
-from mesh.guard import Context
+from mesh.rpc.interceptor import Context
 from services.auth import wire
 from services.auth.rules.tokens import Signer
 

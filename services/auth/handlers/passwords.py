@@ -5,12 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from mesh.errors import Overloaded
+from mesh.runtime.errors import Overloaded
 from services.auth.rules import passwords
 
 _RETRY_SECONDS = 1.0
 Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class PasswordWorker:
@@ -41,8 +41,8 @@ class PasswordWorker:
         return right and password_hash is not None
 
     async def _run(
-        self, work: Callable[Arguments, Answer], *arguments: Arguments.args, **options: Arguments.kwargs
-    ) -> Answer:
+        self, work: Callable[Arguments, Response], *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Response:
         if self._room <= 0:
             raise Overloaded(retry_after=_RETRY_SECONDS)
         self._room -= 1

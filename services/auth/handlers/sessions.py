@@ -7,14 +7,14 @@ from focusmesh.auth.v1 import session_service_pb2 as pb
 from focusmesh.auth.v1 import session_service_pb2_grpc as rpc
 from redis.asyncio import Redis
 
-from mesh import revocations
-from mesh.clock import Clock
-from mesh.db import Database
-from mesh.errors import Overloaded
-from mesh.guard import Call, Context, caller
-from mesh.ids import new_id
+from mesh.database.pool import Database
+from mesh.rpc import revocations
+from mesh.rpc.interceptor import Call, Context, caller
+from mesh.runtime.clock import Clock
+from mesh.runtime.errors import Overloaded
+from mesh.runtime.ids import new_id
 from services.auth import store, wire
-from services.auth.cache import Attempts
+from services.auth.cache import LoginThrottle
 from services.auth.errors import CredentialsWrong, RefreshTokenInvalid, RefreshTokenReused, TooManyAttempts
 from services.auth.handlers.passwords import PasswordWorker
 from services.auth.model import SESSION_LIFE, Credentials, Session
@@ -35,7 +35,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         clock: Clock,
     ) -> None:
         """clock: microseconds since the epoch."""
-        self.db, self.redis, self.attempts, self.worker = db, redis, Attempts(redis), worker
+        self.db, self.redis, self.attempts, self.worker = db, redis, LoginThrottle(redis), worker
         self.signer, self.refresh_tokens, self.clock = signer, refresh_tokens, clock
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
@@ -74,7 +74,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         """The id of the user whose password it is; raises CredentialsWrong, TooManyAttempts, Overloaded."""
         account = self.refresh_tokens.pseudonym(request.email.lower())
         network = sessions.network_of(call.peer_address())
-        wait = await self.attempts.take(account, network)
+        wait = await self.attempts.acquire(account, network)
         if wait > 0:
             raise TooManyAttempts(retry_after=wait)
         try:
@@ -83,9 +83,9 @@ class SessionHandlers(rpc.SessionServiceServicer):
             raise
         except Exception:
             # Nothing was learnt about the password, so it was no attempt.
-            await self.attempts.give_back(account, network)
+            await self.attempts.refund(account, network)
             raise
-        await self.attempts.forgive(account, network)
+        await self.attempts.reset(account, network)
         await self._renew_hash(found, request.password)
         return found.user_id
 

@@ -3,13 +3,13 @@
 from focusmesh.auth.v1 import user_service_pb2 as pb
 from focusmesh.auth.v1 import user_service_pb2_grpc as rpc
 
-from mesh import outbox
-from mesh.clock import Clock
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.fieldmask import named
-from mesh.guard import Context, caller
-from mesh.ids import new_id
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events import outbox
+from mesh.rpc.fieldmask import update_paths
+from mesh.rpc.interceptor import Context, caller
+from mesh.runtime.clock import Clock
+from mesh.runtime.ids import new_id
 from services.auth import events, store, wire
 from services.auth.errors import UserInactive
 from services.auth.handlers.passwords import PasswordWorker
@@ -30,12 +30,12 @@ class UserHandlers(rpc.UserServiceServicer):
         )
         passwords.require_uncommon(request.password)
         password_hash = await self.worker.hash(request.password)
-        reply = pb.RegisterResponse(user=wire.user_to_pb(user))
+        response = pb.RegisterResponse(user=wire.user_to_pb(user))
         async with self.db.transaction() as tx:
-            await store.insert_user(tx, user, password_hash, call.effect(reply, events.user_registered(user)))
+            await store.insert_user(tx, user, password_hash, call.effect(response, events.user_registered(user)))
             await store.insert_settings(tx, user.id, user.created_at)
         outbox.wake()
-        return reply
+        return response
 
     async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.GetMeResponse:  # noqa: ARG002 (empty)
         async with self.db.connection() as connection:
@@ -44,17 +44,17 @@ class UserHandlers(rpc.UserServiceServicer):
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.UpdateMeResponse:
         call, now = caller(context), self.clock()
-        changes = wire.user_changes_from_pb(request, named(request, wire.USER_UPDATABLE))
+        changes = wire.user_changes_from_pb(request, update_paths(request, wire.USER_UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateMeResponse:
             user = users.require_active(await store.get_user(connection, call.user_id))
             changed = users.update_user(user, changes, now=now, etag=_etag(request))
-            reply = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
+            response = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
             if changed is user:
-                await outbox.remember(connection, call.effect(reply))
+                await outbox.remember(connection, call.effect(response))
             else:
-                await store.save_user(connection, changed, call.effect(reply, events.user_updated(changed)))
-            return reply
+                await store.save_user(connection, changed, call.effect(response, events.user_updated(changed)))
+            return response
 
         return await self.db.retry_on_conflict(decide)
 
@@ -67,19 +67,19 @@ class UserHandlers(rpc.UserServiceServicer):
 
     async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Context) -> pb.UpdateSettingsResponse:
         call, now = caller(context), self.clock()
-        changes = wire.settings_changes_from_pb(request, named(request, wire.SETTINGS_UPDATABLE))
+        changes = wire.settings_changes_from_pb(request, update_paths(request, wire.SETTINGS_UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateSettingsResponse:
             settings = await store.get_settings(connection, call.user_id)
             if settings is None:
                 raise UserInactive
             changed = users.update_settings(settings, changes, now=now, etag=_etag(request))
-            reply = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
+            response = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
             if changed is settings:
-                await outbox.remember(connection, call.effect(reply))
+                await outbox.remember(connection, call.effect(response))
             else:
-                await store.save_settings(connection, call.user_id, changed, call.effect(reply))
-            return reply
+                await store.save_settings(connection, call.user_id, changed, call.effect(response))
+            return response
 
         return await self.db.retry_on_conflict(decide)
 

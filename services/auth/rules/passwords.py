@@ -10,7 +10,7 @@ from importlib.resources import files
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from mesh.errors import FieldViolation
+from mesh.runtime.errors import FieldViolation
 from services.auth.errors import PasswordTooCommon
 
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)

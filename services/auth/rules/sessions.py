@@ -2,9 +2,9 @@
 
 from ipaddress import IPv4Address, ip_address, ip_network
 
-from mesh.clock import SECOND
+from mesh.runtime.clock import SECOND
 from services.auth.errors import RefreshTokenInvalid, RefreshTokenReused
-from services.auth.model import GRACE, SESSION_LIFE, Session
+from services.auth.model import REFRESH_GRACE, SESSION_LIFE, Session
 from services.auth.rules.tokens import LONGEST_ACCESS_SECONDS
 
 REFUSED_FOR = (LONGEST_ACCESS_SECONDS + 60) * SECOND
@@ -40,7 +40,7 @@ def require_previous(session: Session | None, generation: int, *, now: int) -> S
         raise RefreshTokenInvalid
     if generation >= session.generation:
         raise RefreshTokenInvalid
-    if generation < session.generation - 1 or now - session.issued_at > GRACE:
+    if generation < session.generation - 1 or now - session.issued_at > REFRESH_GRACE:
         raise RefreshTokenReused
     return session
 

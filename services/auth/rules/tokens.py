@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from mesh.clock import SECOND
+from mesh.runtime.clock import SECOND
 
 LONGEST_ACCESS_SECONDS = 600
 USER_SCOPES = (

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from mesh.errors import FieldViolation
-from mesh.etag import require
+from mesh.rpc.etag import check_etag
+from mesh.runtime.errors import FieldViolation
 from services.auth.errors import TimeZoneUnknown, UserInactive
-from services.auth.model import DEFAULT_TIME_ZONE, Settings, User
+from services.auth.model import DEFAULT_TIME_ZONE, User, UserSettings
 
 TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
 """Every IANA name, from the package and not from the machine: all replicas know the same."""
@@ -49,7 +49,7 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
 
     changes: new values by the names of the model. Raises VersionConflict and TimeZoneUnknown.
     """
-    require(etag, user.version)
+    check_etag(etag, user.version)
     changed = user._replace(**changes)
     if "name" in changes:
         changed = changed._replace(name=changes["name"] or None)
@@ -58,9 +58,9 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
     return user if changed == user else changed._replace(version=user.version + 1, updated_at=max(now, user.updated_at))
 
 
-def update_settings(settings: Settings, changes: Mapping[str, Any], *, now: int, etag: str | None) -> Settings:
+def update_settings(settings: UserSettings, changes: Mapping[str, Any], *, now: int, etag: str | None) -> UserSettings:
     """The settings with these changed; the same ones when nothing differs. Raises VersionConflict."""
-    require(etag, settings.version)
+    check_etag(etag, settings.version)
     changed = settings._replace(**changes)
     return (
         settings

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 
 from redis.exceptions import RedisError
 
-from mesh.errors import Overloaded, PartUnavailable, Refusal
-from mesh.telemetry import meter
+from mesh.runtime.errors import DependencyUnavailable, Overloaded, ServiceError
+from mesh.runtime.telemetry import meter
 from services.realtime.cache.streams import FULL, PAGE, Streams, Tail
 from services.realtime.errors import SlowConsumer, TooManyStreams
 from services.realtime.model import Entry, Gap, Position
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _WAIT_SECONDS = 1
 """How long one read waits: also how old the position of a quiet stream may be."""
 _RETRY_SECONDS = 0.1
-_AWAY = (RedisError, OSError, PartUnavailable)
+_AWAY = (RedisError, OSError, DependencyUnavailable)
 
 _open_streams = meter.create_up_down_counter("focusmesh.realtime.streams", description="Open streams")
 _ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", description="Streams ended, by reason")
@@ -43,7 +43,7 @@ class Listener:
         self._handing_since: float | None = None
         self.behind = False
         """Whether entries were not kept: read the stream, after `resume`."""
-        self.end: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
+        self.end: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
         """Done when the stream has to end, with what the client is told."""
 
     def offer(self, item: Entry | Gap) -> None:
@@ -66,7 +66,7 @@ class Listener:
         """Keeps what is offered from now on; what came before must be read from the stream."""
         self.behind = False
 
-    def finish(self, refusal: Refusal) -> None:
+    def finish(self, refusal: ServiceError) -> None:
         """Ends the stream; what still waits is dropped, since the client comes back with its cursor."""
         if not self.end.done():
             self.end.set_result(refusal)
@@ -121,7 +121,7 @@ class Feeds:
         self._streams, self._tail, self._settings = streams, tail, settings
         self._feeds: dict[str, Feed] = {}
         self._count = 0
-        self._refusing: Refusal | None = None
+        self._refusing: ServiceError | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = False
 
@@ -143,7 +143,7 @@ class Feeds:
         await self._tail.close()
         await self._streams.close()
 
-    def end_all(self, refusal: Refusal) -> None:
+    def end_all(self, refusal: ServiceError) -> None:
         """Ends every stream, and every one that is opened from now on."""
         self._refusing = refusal
         for feed in self._feeds.values():
@@ -217,15 +217,15 @@ class Feeds:
         while True:
             feeds = {user_id: feed for user_id, feed in self._feeds.items() if feed.position is not None}
             positions = {user_id: feed.position for user_id, feed in feeds.items() if feed.position is not None}
-            moment, arrived = await self._tail.next(positions, wait_ms=_WAIT_SECONDS * 1000)
-            late = read_at is not None and moment - read_at > self._settings.retention_seconds * 1000
-            read_at = moment
+            instant, arrived = await self._tail.next(positions, wait_ms=_WAIT_SECONDS * 1000)
+            late = read_at is not None and instant - read_at > self._settings.retention_seconds * 1000
+            read_at = instant
             for user_id, feed in feeds.items():
                 entries = arrived.get(user_id, [])
                 if late or len(entries) >= FULL:
                     await self._catch_up(user_id, feed)
                 else:
-                    _hand_out(feed, entries, moment)
+                    _hand_out(feed, entries, instant)
 
     async def _catch_up(self, user_id: str, feed: Feed) -> None:
         """Brings a stream up to now; where entries may be gone, says so to its listeners."""
@@ -239,11 +239,11 @@ class Feeds:
                 break
 
 
-def _hand_out(feed: Feed, entries: Sequence[Entry], moment: int) -> None:
+def _hand_out(feed: Feed, entries: Sequence[Entry], instant: int) -> None:
     """Offers what was read. moment: when, by Redis's clock; a quiet stream is read up to just before it."""
     for entry in entries:
         feed.offer(entry)
     if feed.position is not None and not entries:
-        feed.position = max(feed.position, Position(moment - 1, 0))
+        feed.position = max(feed.position, Position(instant - 1, 0))
     for listener in feed.listeners:
         listener.require_pace()

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
-from mesh.errors import PartUnavailable
+from mesh.runtime.errors import DependencyUnavailable
 from services.realtime.model import Entry, Page, Position
 
 PREFIX = "realtime:"
@@ -110,7 +110,7 @@ class Publication(NamedTuple):
 
 
 class Streams:
-    """The streams of all users. Methods raise PartUnavailable, or what redis-py raises, while Redis is away."""
+    """The streams of all users. Methods raise DependencyUnavailable, or what redis-py raises, while Redis is away."""
 
     def __init__(self, redis: "Redis", *, retention_seconds: int) -> None:
         """redis: from `client`."""
@@ -130,7 +130,7 @@ class Streams:
                     return await self._add(publications)
             except OutOfMemoryError:
                 # It passes as streams expire; nothing is wrong with what was to be added.
-                raise PartUnavailable("memory of redis") from None
+                raise DependencyUnavailable("memory of redis") from None
 
     async def _add(self, publications: Sequence[Publication]) -> int:
         # All or nothing: a batch whose beginning failed and whose rest did not would leave versions behind for good.
@@ -224,7 +224,7 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise PartUnavailable("redis") from None
+        raise DependencyUnavailable("redis") from None
 
 
 def _stream_key(user_id: str) -> str:

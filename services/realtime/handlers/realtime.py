@@ -8,8 +8,8 @@ from typing import cast
 from focusmesh.realtime.v1 import realtime_service_pb2 as pb
 from focusmesh.realtime.v1 import realtime_service_pb2_grpc as rpc
 
-from mesh.guard import Context, caller
-from services.realtime.handlers.subscriptions import Subscription, Subscriptions
+from mesh.rpc.interceptor import Context, caller
+from services.realtime.handlers.sessions import StreamSession, StreamSessions
 
 _LAST_FRAME_SECONDS = 1.0
 """How long a frame that is on its way may take once the stream has to end."""
@@ -18,19 +18,19 @@ _LAST_FRAME_SECONDS = 1.0
 class RealtimeHandlers(rpc.RealtimeServiceServicer):
     """Streams of the caller."""
 
-    def __init__(self, subscriptions: Subscriptions) -> None:
-        self._subscriptions = subscriptions
+    def __init__(self, sessions: StreamSessions) -> None:
+        self._subscriptions = sessions
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[pb.SubscribeResponse]:
         async with (
             self._subscriptions.open(caller(context).identity, request.cursor) as subscription,
-            aclosing(_answers(subscription)) as answers,
+            aclosing(_answers(subscription)) as responses,
         ):
-            async for answer in answers:
-                yield answer
+            async for response in responses:
+                yield response
 
 
-async def _answers(subscription: Subscription) -> AsyncGenerator[pb.SubscribeResponse, None]:
+async def _answers(subscription: StreamSession) -> AsyncGenerator[pb.SubscribeResponse, None]:
     """The frames. A client that does not take the last one cannot keep the stream from ending.
 
     The task is cancelled then, which closes this generator, which says why in place of the cancellation.

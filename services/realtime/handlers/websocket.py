@@ -22,13 +22,14 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from mesh import errors, refusals, tls
-from mesh.errors import Refusal
-from mesh.identity import NOBODY, Identity, Tokens
-from mesh.policy import Policy
+from mesh.rpc.identity import NOBODY, Identity, Tokens
+from mesh.rpc.policy import Policy
+from mesh.rpc.status import status_of, to_service_error
+from mesh.runtime import errors, tls
+from mesh.runtime.errors import ServiceError
 from services.realtime import wire
-from services.realtime.errors import CursorInvalid, Leaving, OriginRefused
-from services.realtime.handlers.subscriptions import Subscription, Subscriptions
+from services.realtime.errors import CursorInvalid, OriginRefused, ShuttingDown
+from services.realtime.handlers.sessions import StreamSession, StreamSessions
 from services.realtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,23 +45,23 @@ _STOP_SECONDS = 2.0
 """How long the server waits for its connections to end."""
 _LISTEN_AGAIN_SECONDS = 1.0
 
-_CLOSE_CODES: tuple[tuple[type[Refusal], int], ...] = (
+_CLOSE_CODES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.Unauthenticated, 4401),
     (errors.InvalidArgument, 1008),
     (errors.PermissionDenied, 1008),
     (errors.ResourceExhausted, 1013),
     (errors.Unavailable, 1012),
-    (Refusal, 1011),
+    (ServiceError, 1011),
 )
 """RFC 6455 and the registry: 1008 do not come back like this, 1012 and 1013 come back, 1011 our fault; 4401 sign in."""
 
-_HTTP_STATUS: tuple[tuple[type[Refusal], HTTPStatus], ...] = (
+_HTTP_STATUS: tuple[tuple[type[ServiceError], HTTPStatus], ...] = (
     (errors.Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (errors.PermissionDenied, HTTPStatus.FORBIDDEN),
     (errors.NotFound, HTTPStatus.NOT_FOUND),
     (errors.ResourceExhausted, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-    (Refusal, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (ServiceError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 
 
@@ -82,9 +83,9 @@ class Socket(ServerConnection):
 class WebSocketServer:
     """Serves the WebSocket on a port of its own."""
 
-    def __init__(self, subscriptions: Subscriptions, tokens: Tokens, policy: Policy, settings: Settings) -> None:
+    def __init__(self, sessions: StreamSessions, tokens: Tokens, policy: Policy, settings: Settings) -> None:
         """policy: of Subscribe."""
-        self._subscriptions, self._tokens, self._policy = subscriptions, tokens, policy
+        self._subscriptions, self._tokens, self._policy = sessions, tokens, policy
         self._tls = tls.server_context(settings)
         self._host, _, self._port = settings.websocket_listen.rpartition(":")
         allowed = settings.allowed_origins.split(",")
@@ -107,7 +108,7 @@ class WebSocketServer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._server is not None:
-            self._server.close(code=CloseCode.SERVICE_RESTART, reason=Leaving.reason)
+            self._server.close(code=CloseCode.SERVICE_RESTART, reason=ShuttingDown.reason)
             # What was open is cut by then; a client that has not finished its handshake goes with the process.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
@@ -157,9 +158,9 @@ class WebSocketServer:
             socket.identity = await self._tokens.verify(_credentials(request.headers))
             self._policy.permit(socket.identity)
         except Exception as error:  # noqa: BLE001 (nothing else may leave)
-            refusal = refusals.refusal_of(error)
+            refusal = to_service_error(error)
             status = next(status for kind, status in _HTTP_STATUS if isinstance(refusal, kind))
-            return _answer(status, MessageToDict(refusals.status_of(refusal, _DOMAIN)))
+            return _answer(status, MessageToDict(status_of(refusal, _DOMAIN)))
         socket.cursor = parse_qs(address.query).get("cursor", [""])[0]
         return None
 
@@ -171,7 +172,7 @@ class WebSocketServer:
         except ConnectionClosed:
             return
         except Exception as error:  # noqa: BLE001 (as above)
-            refusal = refusals.refusal_of(error)
+            refusal = to_service_error(error)
             code = next(code for kind, code in _CLOSE_CODES if isinstance(refusal, kind))
             await socket.close(code, refusal.reason)
 
@@ -191,7 +192,7 @@ class WebSocketServer:
 class _Sender:
     """Sends the frames of one subscription."""
 
-    def __init__(self, socket: Socket, subscription: Subscription) -> None:
+    def __init__(self, socket: Socket, subscription: StreamSession) -> None:
         self._socket, self._subscription = socket, subscription
         self._changes_sent = False
 

@@ -1,5 +1,5 @@
 """Alembic's entry point; the shared environment does the work."""
 
-from mesh.migrate import run
+from mesh.database.migrate import run
 
 run()

@@ -9,15 +9,15 @@ import pytest
 from focusmesh.audit.v1 import audit_service_pb2 as pb
 from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.migrate import head
+from mesh.database.migrate import head
+from mesh.database.pool import Database
+from mesh.runtime.ids import new_id
 from services.audit.main import build
 from services.audit.model import Record
-from tests.contract.serving import SignerKeys, serving, settings_for
-from tests.e2e.tokens import Signer
-from tests.patience import until
 from tests.store.audit.conftest import an_entry, record_all
+from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 Recorder = Callable[..., Awaitable[list[Record]]]
 Tamper = Callable[..., Awaitable[None]]

@@ -8,9 +8,9 @@ import rfc8785
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.ids import new_id
+from mesh.runtime.ids import new_id
 from tests.contract.audit.conftest import Log, Recorder, Tamper
-from tests.contract.refusing import refused
+from tests.support.errors import refused
 
 RECORDED = 1_770_544_800_012_345
 
@@ -140,15 +140,15 @@ class TestVerify:
 
     async def test_a_whole_chain_is_intact(self, log: Log, recorded: Recorder) -> None:
         written = await recorded(600)
-        answer = await log.VerifyAuditRecords()
-        assert (answer.intact, answer.records_checked) == (True, 600)
-        assert answer.last_hash == written[-1].hash
-        assert not answer.HasField("next_position")
-        assert not answer.HasField("broken_position")
+        response = await log.VerifyAuditRecords()
+        assert (response.intact, response.records_checked) == (True, 600)
+        assert response.last_hash == written[-1].hash
+        assert not response.HasField("next_position")
+        assert not response.HasField("broken_position")
 
     async def test_an_empty_chain_is_intact(self, log: Log) -> None:
-        answer = await log.VerifyAuditRecords()
-        assert (answer.intact, answer.records_checked, answer.last_hash) == (True, 0, "")
+        response = await log.VerifyAuditRecords()
+        assert (response.intact, response.records_checked, response.last_hash) == (True, 0, "")
 
     async def test_a_walk_can_begin_anywhere(self, log: Log, recorded: Recorder) -> None:
         await recorded(5)
@@ -163,9 +163,9 @@ class TestVerify:
         await recorded(600)
         checked, position, calls = 0, 0, 0
         while calls == 0 or position:
-            answer = await log.VerifyAuditRecords(from_position=position)
-            assert answer.intact
-            checked, position, calls = checked + answer.records_checked, answer.next_position, calls + 1
+            response = await log.VerifyAuditRecords(from_position=position)
+            assert response.intact
+            checked, position, calls = checked + response.records_checked, response.next_position, calls + 1
         assert (checked, calls) == (600, 3)
 
     @pytest.mark.parametrize(("statement", "place"), [
@@ -186,9 +186,9 @@ class TestVerify:
     ) -> None:
         await recorded(5)
         await tamper(statement)
-        answer = await log.VerifyAuditRecords()
-        assert (answer.intact, answer.broken_position) == (False, place)
-        assert not answer.HasField("next_position")
+        response = await log.VerifyAuditRecords()
+        assert (response.intact, response.broken_position) == (False, place)
+        assert not response.HasField("next_position")
 
     async def test_records_that_changed_places_are_found(self, log: Log, recorded: Recorder, tamper: Tamper) -> None:
         await recorded(5)

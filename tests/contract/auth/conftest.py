@@ -17,13 +17,13 @@ from focusmesh.auth.v1 import (
 )
 from redis.asyncio import Redis
 
-from mesh.db import Database
-from mesh.ids import new_id
+from mesh.database.pool import Database
+from mesh.runtime.ids import new_id
 from services.auth.settings import Settings
 from stack import database
-from tests.contract.auth.asking import PASSWORD, Account, login, private_pem, process
-from tests.contract.serving import serving, settings_for
-from tests.databases import opened
+from tests.contract.auth.requests import PASSWORD, Account, login, private_pem, process
+from tests.support.databases import opened
+from tests.support.serving import serving, settings_for
 
 SettingsBuilder = Callable[..., Settings]
 UserBuilder = Callable[..., Awaitable[user_pb2.User]]
@@ -78,7 +78,7 @@ def users(channel: grpc.aio.Channel) -> user_service_pb2_grpc.UserServiceStub:
 
 @pytest.fixture
 def sessions(channel: grpc.aio.Channel, valkey: str) -> session_service_pb2_grpc.SessionServiceStub:
-    """Attempts of other tests are forgotten: all come from one address."""
+    """LoginThrottle of other tests are forgotten: all come from one address."""
     return session_service_pb2_grpc.SessionServiceStub(channel)
 
 

@@ -9,12 +9,12 @@ from focusmesh.auth.v1 import session_service_pb2 as pb
 from focusmesh.auth.v1.session_service_pb2_grpc import SessionServiceStub
 from redis.asyncio import Redis
 
-from mesh import clock
-from mesh.db import Database
-from mesh.revocations import KEY, session_member
-from services.auth.jobs import PurgeSessions, ReseedRevocations
+from mesh.database.pool import Database
+from mesh.rpc.revocations import KEY, session_member
+from mesh.runtime import clock
+from services.auth.jobs import RevocationReseeder, SessionPurger
 from services.auth.rules.sessions import REFUSED_FOR
-from tests.contract.auth.asking import Account, refresh
+from tests.contract.auth.requests import Account, refresh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,7 +45,7 @@ async def test_a_redis_that_lost_an_ended_session_is_given_it_again(
     db: Database, redis: "Redis", emptied: "Redis", signed_out: Callable[[], Awaitable[str]]
 ) -> None:
     session = session_member(await signed_out())
-    assert await ReseedRevocations(db, emptied, clock.now).run_once() >= 1
+    assert await RevocationReseeder(db, emptied, clock.now).run_once() >= 1
     assert await emptied.zscore(KEY, session) == pytest.approx(await redis.zscore(KEY, session), abs=0.001)
 
 
@@ -53,14 +53,14 @@ async def test_a_redis_that_lost_nothing_is_told_nothing_and_compared_with_once_
     db: Database, emptied: "Redis", signed_out: Callable[[], Awaitable[str]]
 ) -> None:
     await signed_out()
-    moment = clock.now()
-    loop = ReseedRevocations(db, emptied, lambda: moment)
+    instant = clock.now()
+    loop = RevocationReseeder(db, emptied, lambda: instant)
     lost = await loop.run_once()
     assert lost >= 1
     assert await loop.run_once() == 0
     await emptied.flushdb()
     assert await loop.run_once() == 0
-    moment += ReseedRevocations.longest_interval
+    instant += RevocationReseeder.longest_interval
     assert await loop.run_once() == lost
 
 
@@ -68,7 +68,7 @@ async def test_a_session_that_ended_longer_ago_than_a_token_lives_is_not_told_ag
     db: Database, emptied: "Redis", signed_out: Callable[[], Awaitable[str]]
 ) -> None:
     await signed_out()
-    assert await ReseedRevocations(db, emptied, lambda: clock.now() + REFUSED_FOR).run_once() == 0
+    assert await RevocationReseeder(db, emptied, lambda: clock.now() + REFUSED_FOR).run_once() == 0
 
 
 async def test_an_account_that_an_operator_closed_is_told_with_a_moment_after_its_tokens(
@@ -79,7 +79,7 @@ async def test_an_account_that_an_operator_closed_is_told_with_a_moment_after_it
         await connection.execute(
             "UPDATE users SET is_active = false, updated_at = now() WHERE id = %s", (account.user.id,)
         )
-    await ReseedRevocations(db, emptied, clock.now).run_once()
+    await RevocationReseeder(db, emptied, clock.now).run_once()
     told = f"user:{account.user.id}:"
     members = [str(member) for member in await emptied.zrange(KEY, 0, -1)]
     [before] = [member.removeprefix(told) for member in members if member.startswith(told)]
@@ -90,10 +90,10 @@ async def test_ended_sessions_are_kept_for_a_while_and_then_removed(
     db: Database, signed_in: SignIn, signed_out: Callable[[], Awaitable[str]], sessions: SessionServiceStub
 ) -> None:
     living, ended = await signed_in(), await signed_out()
-    in_29_days = PurgeSessions(db, lambda: clock.now() + 29 * clock.DAY, retention_days=30)
+    in_29_days = SessionPurger(db, lambda: clock.now() + 29 * clock.DAY, retention_days=30)
     await in_29_days.run_once()
     assert await _exists(db, ended)
-    in_31_days = PurgeSessions(db, lambda: clock.now() + 31 * clock.DAY, retention_days=30)
+    in_31_days = SessionPurger(db, lambda: clock.now() + 31 * clock.DAY, retention_days=30)
     while await in_31_days.run_once():
         pass
     assert not await _exists(db, ended)

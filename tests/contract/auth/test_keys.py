@@ -14,11 +14,11 @@ from focusmesh.auth.v1.session_pb2 import Tokens
 from focusmesh.auth.v1.session_service_pb2_grpc import SessionServiceStub
 from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
 
-from mesh.identity import public_key
-from mesh.ids import new_id
+from mesh.rpc.identity import public_key
+from mesh.runtime.ids import new_id
 from services.auth.settings import Settings
-from tests.contract.auth.asking import PASSWORD, Account, bearer, login, private_pem, process, public_pem, refused
-from tests.contract.serving import serving
+from tests.contract.auth.requests import PASSWORD, Account, bearer, login, private_pem, process, public_pem, refused
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,8 +66,8 @@ async def test_a_key_is_published_before_it_signs_and_kept_while_its_tokens_live
                 await users.Register(user_service_pb2.RegisterRequest(email=email, password=PASSWORD))
             issued.append(await login(SessionServiceStub(channel), email))
             for tokens in issued:
-                answer = await users.GetMe(user_service_pb2.GetMeRequest(), metadata=bearer(tokens))
-                assert answer.user.email == email
+                response = await users.GetMe(user_service_pb2.GetMeRequest(), metadata=bearer(tokens))
+                assert response.user.email == email
             kids.append([key.kid for key in (await KeyServiceStub(channel).GetJwks(pb.GetJwksRequest())).keys])
     first, second = kids[1]
     assert kids == [[first], [first, second], [second, first]]

@@ -15,14 +15,14 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from redis.asyncio import Redis
 
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.revocations import KEY, session_member
+from mesh.database.pool import Database
+from mesh.rpc.revocations import KEY, session_member
+from mesh.runtime.ids import new_id
 from services.auth.cache import ACCOUNT
 from services.auth.settings import Settings
-from tests.contract.auth.asking import PASSWORD, Account, bearer, login, process, refresh, refused
-from tests.contract.serving import serving
-from tests.patience import until
+from tests.contract.auth.requests import PASSWORD, Account, bearer, login, process, refresh, refused
+from tests.support.serving import serving
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -87,7 +87,7 @@ async def test_a_wrong_password_an_unknown_address_and_a_closed_account_get_one_
     user, closed = await a_user(), await a_user()
     async with db.connection() as connection:
         await connection.execute("UPDATE users SET deleted_at = now() WHERE id = %s", (closed.id,))
-    answers = []
+    responses = []
     for email, password in (
         (user.email, "another password"),
         (f"{new_id()}@example.com", PASSWORD),
@@ -95,8 +95,8 @@ async def test_a_wrong_password_an_unknown_address_and_a_closed_account_get_one_
     ):
         with refused("CREDENTIALS_WRONG", UNAUTHENTICATED) as refusal:
             await login(sessions, email, password)
-        answers.append(refusal)
-    assert answers[0] == answers[1] == answers[2]
+        responses.append(refusal)
+    assert responses[0] == responses[1] == responses[2]
 
 
 async def test_after_the_free_attempts_an_account_is_delayed_even_for_the_right_password(
@@ -190,14 +190,14 @@ async def test_of_20_refreshes_of_one_token_at_once_all_get_the_one_next_token(
     sessions: SessionServiceStub, signed_in: SignIn, db: Database
 ) -> None:
     account = await signed_in()
-    answers = await asyncio.gather(*(refresh(sessions, account.tokens.refresh_token) for _ in range(20)))
-    assert len({answer.refresh_token for answer in answers}) == 1
+    responses = await asyncio.gather(*(refresh(sessions, account.tokens.refresh_token) for _ in range(20)))
+    assert len({response.refresh_token for response in responses}) == 1
     async with db.connection() as connection:
         cursor = await connection.execute(
             "SELECT generation, revoked_at FROM refresh_tokens WHERE id = %s", (account.session_id,)
         )
         assert await cursor.fetchall() == [(2, None)]
-    assert (await refresh(sessions, answers[0].refresh_token)).refresh_token
+    assert (await refresh(sessions, responses[0].refresh_token)).refresh_token
 
 
 async def test_the_token_before_the_newest_answers_with_the_newest_for_30_seconds(
@@ -300,12 +300,12 @@ async def test_a_logout_beside_a_refresh_ends_the_session_whichever_comes_first(
 ) -> None:
     for _ in range(5):
         token = (await signed_in()).tokens.refresh_token
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             refresh(sessions, token),
             sessions.Logout(pb.LogoutRequest(refresh_token=token)),
             return_exceptions=True,
         )
-        newest = answers[0].refresh_token if not isinstance(answers[0], BaseException) else token
+        newest = responses[0].refresh_token if not isinstance(responses[0], BaseException) else token
         with refused("REFRESH_TOKEN_INVALID", UNAUTHENTICATED):
             await refresh(sessions, newest)
 

@@ -12,9 +12,9 @@ from focusmesh.auth.v1 import user_service_pb2 as pb
 from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from mesh.db import Database
-from mesh.ids import new_id
-from tests.contract.auth.asking import PASSWORD, Account, login, refused
+from mesh.database.pool import Database
+from mesh.runtime.ids import new_id
+from tests.contract.auth.requests import PASSWORD, Account, login, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,10 +46,10 @@ async def events_of(db: Database, user_id: str) -> list[dict[str, object]]:
 
 async def test_a_registration_answers_with_the_account(users: UserServiceStub) -> None:
     email = f"Ann.{new_id()}@Example.com"
-    answer = await users.Register(
+    response = await users.Register(
         registration(email=email, name="Ann", time_zone="Asia/Kathmandu", day_start_minutes=1439)
     )
-    user = answer.user
+    user = response.user
     assert UUID(user.id).version == 7
     assert (user.email, user.name, user.time_zone, user.day_start_minutes) == (email, "Ann", "Asia/Kathmandu", 1439)
     assert user.etag
@@ -112,17 +112,17 @@ async def test_of_many_who_register_one_address_at_once_exactly_one_wins(users: 
     local = new_id()
 
     requests = [registration(email=f"{local}@{'E' if place % 2 else 'e'}xample.com") for place in range(12)]
-    answers = await asyncio.gather(*map(users.Register, requests), return_exceptions=True)
-    winners = [answer.user.id for answer in answers if isinstance(answer, pb.RegisterResponse)]
-    losers = [answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    responses = await asyncio.gather(*map(users.Register, requests), return_exceptions=True)
+    winners = [response.user.id for response in responses if isinstance(response, pb.RegisterResponse)]
+    losers = [response.code() for response in responses if isinstance(response, grpc.aio.AioRpcError)]
     assert (len(winners), losers) == (1, [ALREADY] * 11)
     assert len(await events_of(db, winners[0])) == 1
 
 
 async def test_of_many_identical_registrations_at_once_all_get_the_one_answer(users: UserServiceStub) -> None:
     request = registration(request_id=str(uuid4()))
-    answers = await asyncio.gather(*(users.Register(request) for _ in range(8)))
-    assert {answer.user.id for answer in answers} == {answers[0].user.id}
+    responses = await asyncio.gather(*(users.Register(request) for _ in range(8)))
+    assert {response.user.id for response in responses} == {responses[0].user.id}
 
 
 @pytest.mark.parametrize("password", ["Password123!", "qwertyuiop", "aaaaaaaa"])
@@ -313,10 +313,10 @@ async def test_a_setting_that_is_named_and_not_set_goes_back_to_its_first_value(
         ),
         metadata=account.bearer,
     )
-    answer = await users.UpdateSettings(
+    response = await users.UpdateSettings(
         pb.UpdateSettingsRequest(update_mask=FieldMask(paths=["long_break_interval", "theme"])), metadata=account.bearer
     )
-    assert (answer.settings.long_break_interval, answer.settings.theme) == (4, user_pb2.THEME_LIGHT)
+    assert (response.settings.long_break_interval, response.settings.theme) == (4, user_pb2.THEME_LIGHT)
 
 
 async def test_a_repeated_change_of_settings_is_answered_from_memory(users: UserServiceStub, signed_in: SignIn) -> None:

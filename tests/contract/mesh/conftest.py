@@ -12,11 +12,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.app import App
-from mesh.errors import NotFound
-from mesh.guard import Context, caller
 from mesh.platform import Platform
-from tests.contract.serving import SignerKeys, serving, settings_for
-from tests.e2e.tokens import Signer
+from mesh.rpc.interceptor import Context, caller
+from mesh.runtime.errors import NotFound
+from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.tokens import Signer
 
 SERVICE = "focusmesh.shapes.v1.ShapesService"
 SHAPES = {"Once": (False, False), "Many": (False, True), "Collect": (True, False), "Chat": (True, True)}
@@ -113,13 +113,13 @@ class Caller:
             return [(await self._channel.unary_unary(path, **coding)(joined, metadata=metadata, timeout=timeout)).value]
         if method == "Many":
             stream = self._channel.unary_stream(path, **coding)(joined, metadata=metadata, timeout=timeout)
-            return [answer.value async for answer in stream]
+            return [response.value async for response in stream]
         if method == "Collect":
             return [
                 (await self._channel.stream_unary(path, **coding)(requests, metadata=metadata, timeout=timeout)).value
             ]
         chat = self._channel.stream_stream(path, **coding)(requests, metadata=metadata, timeout=timeout)
-        return [answer.value async for answer in chat]
+        return [response.value async for response in chat]
 
     async def raw(self, method: str, content: bytes, *, token: str = "") -> bytes:
         """Sends these bytes as the request."""
@@ -129,11 +129,11 @@ class Caller:
             requests = [content]
             if streams_out:
                 chat = self._channel.stream_stream(path)(requests, metadata=metadata, timeout=5)
-                return b"".join([answer async for answer in chat])
+                return b"".join([response async for response in chat])
             return await self._channel.stream_unary(path)(requests, metadata=metadata, timeout=5)
         if streams_out:
             stream = self._channel.unary_stream(path)(content, metadata=metadata, timeout=5)
-            return b"".join([answer async for answer in stream])
+            return b"".join([response async for response in stream])
         return await self._channel.unary_unary(path)(content, metadata=metadata, timeout=5)
 
     def open(self, token: str) -> Any:
@@ -147,8 +147,8 @@ class Caller:
 
     async def healthy(self) -> bool:
         """What health says."""
-        answer = await health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        response = await health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ from focusmesh.auth.v1 import key_service_pb2_grpc
 from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
-from mesh.settings import ServiceSettings
+from mesh.runtime.settings import ServiceSettings
 from stack.layout import ROOT
 from tests.contract.mesh.test_keys import Auth
 from tests.contract.mesh.test_readiness import Todo, running
-from tests.contract.serving import settings_for
-from tests.e2e.gateway.running import LOOPBACK
-from tests.e2e.tokens import Signer
-from tests.patience import until
+from tests.support.gateway_process import LOOPBACK
+from tests.support.serving import settings_for
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 
 async def keep_calling(todo: Todo, made: list[str]) -> None:

@@ -9,14 +9,14 @@ from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
 from redis.asyncio import Redis
 
-from mesh import identity
-from mesh.errors import PartUnavailable, TokenInvalid
-from mesh.identity import PublishedKeys, Tokens
-from mesh.revocations import Revocations
-from tests.contract.mesh.line import Line, line
-from tests.e2e.gateway.running import LOOPBACK
-from tests.e2e.tokens import Signer
-from tests.patience import until
+from mesh.rpc import identity
+from mesh.rpc.identity import PublishedKeys, Tokens
+from mesh.rpc.revocations import Revocations
+from mesh.runtime.errors import DependencyUnavailable, TokenInvalid
+from tests.support.gateway_process import LOOPBACK
+from tests.support.line import Line, line
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 
 class Auth(rpc.KeyServiceServicer):
@@ -63,7 +63,7 @@ async def keys(to_auth: Line) -> AsyncIterator[PublishedKeys]:
 
 
 async def test_nobody_is_called_a_stranger_before_the_keys_are_known(keys: PublishedKeys, signer: Signer) -> None:
-    with pytest.raises(PartUnavailable):
+    with pytest.raises(DependencyUnavailable):
         await keys.find(signer.kid)
     assert not keys.ready
 

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from mesh import migrate
+from mesh.database import migrate
 from stack import database
 from stack.database import Cluster
-from tests.patience import until
+from tests.support.waiting import until
 
-TABLES = {"alembic_version", "head", "idempotency", "inbox", "outbox", "parked", "tasks"}
+TABLES = {"alembic_version", "aggregate_versions", "idempotency", "inbox", "outbox", "parked", "tasks"}
 
 
 @pytest.fixture

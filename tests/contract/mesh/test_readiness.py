@@ -12,17 +12,17 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mesh import clock
 from mesh.app import App
-from mesh.db import Database
-from mesh.identity import KeySource
+from mesh.database.pool import Database
 from mesh.platform import Platform
+from mesh.rpc.identity import KeySource
+from mesh.runtime import clock
 from services.todo.handlers import TaskHandlers
-from tests.contract.mesh.line import Line, line
-from tests.contract.refusing import refused
-from tests.contract.serving import SignerKeys, settings_for
-from tests.e2e.tokens import Signer
-from tests.patience import until
+from tests.support.errors import refused
+from tests.support.line import Line, line
+from tests.support.serving import SignerKeys, settings_for
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 
 @dataclass
@@ -37,10 +37,10 @@ class Todo:
         return rpc.TaskServiceStub(self.channel)
 
     async def create(self) -> pb.CreateTaskResponse:
-        answer: pb.CreateTaskResponse = await self.tasks.CreateTask(
+        response: pb.CreateTaskResponse = await self.tasks.CreateTask(
             pb.CreateTaskRequest(title="x"), metadata=self.metadata, timeout=5
         )
-        return answer
+        return response
 
     async def serving(self) -> bool:
         """What health says of the whole and of the one service, which is the same."""

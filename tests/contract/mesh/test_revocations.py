@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from mesh import revocations
-from mesh.revocations import KEY, Revocations, push, session_member, user_member
-from tests.contract.mesh.line import Line, line
-from tests.patience import until
+from mesh.rpc import revocations
+from mesh.rpc.revocations import KEY, Revocations, push, session_member, user_member
+from tests.support.line import Line, line
+from tests.support.waiting import until
 
 NOW = int(time.time())
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from mesh import clock
-from mesh.envelope import ConsumedEvent
-from mesh.ids import new_id
+from mesh.events.envelope import ConsumedEvent
+from mesh.runtime import clock
+from mesh.runtime.ids import new_id
 from services.realtime.cache.streams import Streams
-from services.realtime.consumers import Broadcast
+from services.realtime.consumers import ChangePublisher
 from services.realtime.main import build
 from services.realtime.settings import Settings
-from tests.contract.realtime.doors import GRPC, WEBSOCKET, Door, Target
-from tests.contract.serving import SignerKeys, serving
-from tests.e2e.gateway.running import free_ports
-from tests.e2e.tokens import Signer
+from tests.support.gateway_process import free_ports
+from tests.support.realtime_clients import GRPC, WEBSOCKET, Door, Target
+from tests.support.serving import SignerKeys, serving
+from tests.support.tokens import Signer
 
 Replica = Callable[..., Awaitable[Target]]
 Tell = Callable[..., Awaitable[str]]
@@ -84,10 +84,10 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 
 @pytest.fixture
-async def broadcast(valkey: str) -> AsyncIterator[Broadcast]:
+async def broadcast(valkey: str) -> AsyncIterator[ChangePublisher]:
     """What the consumer hands events to."""
     redis = Redis.from_url(valkey)
-    yield Broadcast(Streams(redis, retention_seconds=300))
+    yield ChangePublisher(Streams(redis, retention_seconds=300))
     await redis.aclose()
 
 
@@ -104,7 +104,7 @@ def token(signer: Signer, user: str) -> str:
 
 
 @pytest.fixture
-def tell(broadcast: Broadcast, user: str) -> Tell:
+def tell(broadcast: ChangePublisher, user: str) -> Tell:
     """Tells an event of the user, or of `user_id`; returns its id."""
 
     async def one(*, user_id: str = "", **fields: Any) -> str:

@@ -5,14 +5,14 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mesh.ids import new_id
-from services.realtime.consumers import Broadcast
+from mesh.runtime.ids import new_id
+from services.realtime.consumers import ChangePublisher
 from services.realtime.main import build
 from tests.contract.realtime.conftest import Replica, an_event, settings_for
-from tests.contract.realtime.doors import Target
-from tests.contract.serving import SignerKeys, serving
-from tests.e2e.tokens import Signer
-from tests.patience import until
+from tests.support.realtime_clients import Target
+from tests.support.serving import SignerKeys, serving
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 _PONG = b"\x8a\x80\x00\x00\x00\x00"
 """Nobody asked for it, and it is not answered."""
@@ -46,14 +46,14 @@ def is_gone(client: socket.socket) -> bool:
     return False
 
 
-async def flood(broadcast: Broadcast, user: str) -> None:
+async def flood(broadcast: ChangePublisher, user: str) -> None:
     """More than any buffer holds."""
     for _ in range(20):
         await broadcast.apply([an_event(user, text="x" * 50_000) for _ in range(10)])
 
 
 async def test_the_connection_is_gone_once_the_client_is_cut(
-    replica: Replica, user: str, token: str, broadcast: Broadcast
+    replica: Replica, user: str, token: str, broadcast: ChangePublisher
 ) -> None:
     target = await replica(queue_frames=4, patience_seconds=0.1)
     async with deaf(target, token) as client:
@@ -61,7 +61,9 @@ async def test_the_connection_is_gone_once_the_client_is_cut(
         await until(lambda: is_gone(client), "the connection is gone", seconds=8)
 
 
-async def test_it_does_not_keep_a_replica_from_stopping(valkey: str, signer: Signer, broadcast: Broadcast) -> None:
+async def test_it_does_not_keep_a_replica_from_stopping(
+    valkey: str, signer: Signer, broadcast: ChangePublisher
+) -> None:
     settings, user = settings_for(valkey, stop_grace_seconds=30.0), new_id()
     app = serving(build(settings, SignerKeys(signer)))
     await app.__aenter__()

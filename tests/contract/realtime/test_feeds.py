@@ -6,8 +6,8 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from services.realtime.cache.streams import Tail
 from tests.contract.realtime.conftest import Tell
-from tests.contract.realtime.doors import Door, Target
-from tests.patience import until
+from tests.support.realtime_clients import Door, Target
+from tests.support.waiting import until
 
 
 async def test_a_connection_that_cannot_even_be_given_up_does_not_end_the_fan_out(

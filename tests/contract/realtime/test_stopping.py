@@ -4,9 +4,9 @@ import asyncio
 
 from services.realtime.main import build
 from tests.contract.realtime.conftest import settings_for
-from tests.contract.realtime.doors import Door, Target
-from tests.contract.serving import SignerKeys, serving
-from tests.e2e.tokens import Signer
+from tests.support.realtime_clients import Door, Target
+from tests.support.serving import SignerKeys, serving
+from tests.support.tokens import Signer
 
 
 async def test_streams_of_a_replica_that_stops_are_sent_elsewhere_and_do_not_delay_it(

@@ -11,16 +11,16 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from mesh import revocations
-from mesh.envelope import ConsumedEvent
-from mesh.errors import PartUnavailable
-from mesh.ids import new_id
+from mesh.events.envelope import ConsumedEvent
+from mesh.rpc import revocations
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.ids import new_id
 from services.realtime.cache.streams import _PUBLISH
-from services.realtime.consumers import Broadcast
+from services.realtime.consumers import ChangePublisher
 from tests.contract.realtime.conftest import Replica, Tell, an_event
-from tests.contract.realtime.doors import Door, Ended, Target
-from tests.e2e.tokens import Signer
-from tests.patience import until
+from tests.support.realtime_clients import Door, Ended, Target
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 
 async def test_a_stream_opens_and_says_when_it_will_close(target: Target, door: Door, signer: Signer) -> None:
@@ -77,7 +77,7 @@ async def test_every_device_of_a_user_hears_the_same(target: Target, door: Door,
 
 
 async def test_an_event_that_comes_again_is_told_once(
-    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     first, second, last = an_event(user), an_event(user), an_event(user)
     async with door.open(target, token) as stream:
@@ -89,7 +89,7 @@ async def test_an_event_that_comes_again_is_told_once(
 
 
 async def test_nothing_older_comes_after_something_newer(
-    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     task = new_id()
     first, second, third = (an_event(user, subject=task, version=version) for version in (1, 2, 3))
@@ -133,7 +133,7 @@ async def test_without_a_cursor_a_stream_begins_now(target: Target, door: Door, 
 
 
 async def test_a_long_absence_is_read_in_pages_while_more_comes(
-    target: Target, door: Door, token: str, user: str, tell: Tell, broadcast: Broadcast
+    target: Target, door: Door, token: str, user: str, tell: Tell, broadcast: ChangePublisher
 ) -> None:
     async with door.open(target, token) as stream:
         cursor = (await stream.frame()).cursor
@@ -146,7 +146,7 @@ async def test_a_long_absence_is_read_in_pages_while_more_comes(
 
 
 async def test_a_burst_beyond_the_queue_arrives_whole(
-    replica: Replica, door: Door, token: str, user: str, broadcast: Broadcast
+    replica: Replica, door: Door, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     target = await replica(queue_frames=5)
     burst = [an_event(user) for _ in range(1500)]
@@ -274,7 +274,7 @@ async def test_any_replica_goes_on_where_another_left_off(replica: Replica, door
 
 
 async def test_a_client_that_reads_nothing_is_cut(
-    replica: Replica, door: Door, token: str, user: str, broadcast: Broadcast
+    replica: Replica, door: Door, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     target = await replica(queue_frames=4, patience_seconds=0.3, streams_per_user=1)
     async with door.open(target, token) as stream:
@@ -344,12 +344,12 @@ async def test_another_run_of_a_redis_that_keeps_a_log_goes_on(
         assert await stream.events(1) == [missed]
 
 
-async def test_a_redis_that_is_full_is_a_part_that_is_away(broadcast: Broadcast, user: str, valkey: str) -> None:
+async def test_a_redis_that_is_full_is_a_part_that_is_away(broadcast: ChangePublisher, user: str, valkey: str) -> None:
     async with Redis.from_url(valkey) as redis:
         before = (await redis.config_get("maxmemory"))["maxmemory"]
         await redis.config_set("maxmemory", 1)
         try:
-            with pytest.raises(PartUnavailable):
+            with pytest.raises(DependencyUnavailable):
                 await broadcast.apply([an_event(user)])
         finally:
             await redis.config_set("maxmemory", before)
@@ -369,7 +369,7 @@ async def test_the_very_first_cursor_of_a_new_redis_is_good(
 
 
 async def test_a_flood_is_cut_and_those_who_missed_something_are_told(
-    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     async with door.open(target, token) as stream:
         before = (await stream.frame()).cursor
@@ -383,7 +383,7 @@ async def test_a_flood_is_cut_and_those_who_missed_something_are_told(
 
 
 async def test_a_flood_reaches_an_open_stream_whole_or_says_that_it_does_not(
-    target: Target, door: Door, token: str, user: str, broadcast: Broadcast
+    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     async with door.open(target, token) as stream:
         await stream.frame()
@@ -408,14 +408,14 @@ async def test_a_flood_reaches_an_open_stream_whole_or_says_that_it_does_not(
                 return
 
 
-async def _apply(broadcast: Broadcast, events: Sequence[ConsumedEvent]) -> None:
+async def _apply(broadcast: ChangePublisher, events: Sequence[ConsumedEvent]) -> None:
     """As the consumer does, in batches."""
     for first in range(0, len(events), 500):
         await broadcast.apply(events[first : first + 500])
 
 
 async def test_no_change_is_lost_while_redis_forgets_and_learns_its_scripts(
-    broadcast: Broadcast, valkey: str, user: str
+    broadcast: ChangePublisher, valkey: str, user: str
 ) -> None:
     """Another replica may teach Redis while a long batch is on its way: its rest must not overtake its beginning."""
     things = [new_id() for _ in range(20)]

@@ -10,9 +10,9 @@ from opentelemetry.trace import StatusCode
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisAway
 
-from mesh import telemetry
+from mesh.runtime import telemetry
 from services.realtime.cache.streams import Streams
-from services.realtime.consumers import Broadcast
+from services.realtime.consumers import ChangePublisher
 from tests.contract.realtime.conftest import an_event
 
 
@@ -28,14 +28,14 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 async def test_every_event_of_a_batch_that_failed_says_so(spans: InMemorySpanExporter, user: str) -> None:
-    broken = Broadcast(Streams(Redis.from_url("redis://127.0.0.1:1"), retention_seconds=300))
+    broken = ChangePublisher(Streams(Redis.from_url("redis://127.0.0.1:1"), retention_seconds=300))
     with pytest.raises(RedisAway):
         await broken.apply([an_event(user), an_event(user)])
     assert [span.status.status_code for span in spans.get_finished_spans()] == [StatusCode.ERROR] * 2
 
 
 async def test_events_that_were_passed_on_say_that(
-    spans: InMemorySpanExporter, broadcast: Broadcast, user: str
+    spans: InMemorySpanExporter, broadcast: ChangePublisher, user: str
 ) -> None:
     await broadcast.apply([an_event(user), an_event(user)])
     told = spans.get_finished_spans()

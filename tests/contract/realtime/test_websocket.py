@@ -12,8 +12,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from tests.contract.realtime.conftest import Replica, Tell
-from tests.contract.realtime.doors import Target, stream_of
-from tests.e2e.tokens import Signer, unsigned
+from tests.support.realtime_clients import Target, stream_of
+from tests.support.tokens import Signer, unsigned
 
 APP = Origin("https://app.example.org")
 

@@ -9,13 +9,13 @@ from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
-from mesh import clock
 from mesh.app import App
-from mesh.ids import new_id
 from mesh.platform import Platform
+from mesh.runtime import clock
+from mesh.runtime.ids import new_id
 from services.todo.handlers import TaskHandlers
-from tests.contract.serving import SignerKeys, serving, settings_for
-from tests.e2e.tokens import Signer
+from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.tokens import Signer
 
 TaskBuilder = Callable[..., Awaitable[task_pb2.Task]]
 

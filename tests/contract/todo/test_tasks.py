@@ -10,10 +10,10 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.ids import new_id
-from tests.contract.refusing import refused
+from mesh.runtime.ids import new_id
 from tests.contract.todo.conftest import TaskBuilder, Todo
-from tests.patience import until
+from tests.support.errors import refused
+from tests.support.waiting import until
 
 PENDING = task_pb2.TASK_STATE_PENDING
 IN_PROGRESS = task_pb2.TASK_STATE_IN_PROGRESS
@@ -109,7 +109,7 @@ async def test_writers_that_race_all_win_one_after_the_other(todo: Todo, a_task:
         todo.UpdateTask(task_id=task.id, update_mask=FieldMask(paths=["title"]), title=f"by {writer}")
         for writer in range(6)
     ]
-    etags = {answer.task.etag for answer in await asyncio.gather(*changes)}
+    etags = {response.task.etag for response in await asyncio.gather(*changes)}
     assert etags == {f"v{version}" for version in range(2, 8)}
     assert [version for _, version in events(todo_url, task.id)] == list(range(1, 8))
 
@@ -125,10 +125,10 @@ class TestRequestId:
 
     async def test_twins_that_race_make_one_task(self, todo: Todo, todo_url: str) -> None:
         request_id = new_id()
-        answers = await asyncio.gather(*(todo.CreateTask(title="x", request_id=request_id) for _ in range(8)))
-        assert len({answer.task.id for answer in answers}) == 1
+        responses = await asyncio.gather(*(todo.CreateTask(title="x", request_id=request_id) for _ in range(8)))
+        assert len({response.task.id for response in responses}) == 1
         assert len((await todo.ListTasks()).tasks) == 1
-        assert events(todo_url, answers[0].task.id) == [("task-created", 1)]
+        assert events(todo_url, responses[0].task.id) == [("task-created", 1)]
 
     async def test_a_repeated_verb_is_answered_as_it_was_the_first_time(self, todo: Todo, a_task: TaskBuilder) -> None:
         task, request_id = await a_task(), new_id()

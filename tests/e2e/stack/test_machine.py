@@ -13,15 +13,16 @@ import psycopg
 import pytest
 
 from envoy import drain
-from stack import down, preflight
+from stack import preflight
+from stack.commands import down
 from stack.database import MAIN, Cluster
+from stack.errors import StackError
+from stack.infrastructure import gateway, postgres
 from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
-from stack.machine import Machine
-from stack.parts import gateway, postgres
-from stack.trouble import Trouble
-from tests.e2e.accounts import Account
-from tests.e2e.clients import Rest
-from tests.patience import until
+from stack.stack import Stack
+from tests.support.accounts import Account
+from tests.support.clients import Rest
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -58,14 +59,14 @@ def verb(name: str, state: State, ports: Ports, *arguments: str) -> subprocess.P
 def assert_nothing_left(state: State, ports: Ports) -> None:
     """No process of the stack, and no port of it, is in use."""
     assert list(preflight.leftovers(state)) == []
-    preflight.free_ports(Machine(state, ports).listeners())
+    preflight.free_ports(Stack(state, ports).listeners())
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("moment", ["supervisord.pid", "logs/postgres.log", "logs/todo-0.log"])
-async def test_an_interrupted_start_leaves_nothing_behind(state: State, ports: Ports, moment: str) -> None:
+@pytest.mark.parametrize("instant", ["supervisord.pid", "logs/postgres.log", "logs/todo-0.log"])
+async def test_an_interrupted_start_leaves_nothing_behind(state: State, ports: Ports, instant: str) -> None:
     starting = verb("up", state, ports)
-    await until((state.folder / moment).exists, f"the start comes to {moment}", 90)
+    await until((state.folder / instant).exists, f"the start comes to {instant}", 90)
     os.killpg(starting.pid, signal.SIGINT)
     assert starting.wait(60) == 130
     assert_nothing_left(state, ports)
@@ -86,7 +87,7 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
 
 
 def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, ports: Ports) -> None:
-    with Machine(state, ports, only=("auth", "todo")) as machine:
+    with Stack(state, ports, only=("auth", "todo")) as machine:
         with psycopg.connect(machine.cluster.administrator_url(MAIN), autocommit=True) as connection:
             connection.execute("DROP SCHEMA todo CASCADE")
         (state.gateway / "gateway.json").write_text("another contract")
@@ -100,7 +101,7 @@ def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, port
 
 
 async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(state: State, ports: Ports) -> None:
-    with Machine(state, ports, only=("auth", "todo")) as machine, ThreadPoolExecutor(2) as pool:
+    with Stack(state, ports, only=("auth", "todo")) as machine, ThreadPoolExecutor(2) as pool:
         account, socket = Account(Rest(machine.gateway_url)), gateway.admin_socket(state)
         todo = psutil.Process(machine.pid("todo-0"))
         todo.suspend()
@@ -113,7 +114,7 @@ async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(state: State, 
         restart.result()
 
 
-def open_to_callers(machine: Machine) -> bool:
+def open_to_callers(machine: Stack) -> bool:
     """Whether the gateway says that it takes calls."""
     try:
         return httpx.get(f"{machine.gateway_url}/healthz").is_success
@@ -123,36 +124,36 @@ def open_to_callers(machine: Machine) -> bool:
 
 def test_a_port_that_is_taken_is_told_with_who_holds_it(state: State, ports: Ports, cluster: Cluster) -> None:
     taken = Ports(cluster.port - ports.postgres + ports.base)
-    with pytest.raises(Trouble, match=rf"port {taken.postgres} is held by postgres \(pid \d+\)"):
-        Machine(state, taken, parts=(postgres.NAME,)).start()
+    with pytest.raises(StackError, match=rf"port {taken.postgres} is held by postgres \(pid \d+\)"):
+        Stack(state, taken, parts=(postgres.NAME,)).start()
 
 
 def test_two_stacks_do_not_share_a_state(state: State, ports: Ports) -> None:
-    with Machine(state, ports, parts=("valkey",)), pytest.raises(Trouble, match="a stack runs already"):
-        Machine(state, ports, parts=("valkey",)).start()
+    with Stack(state, ports, parts=("valkey",)), pytest.raises(StackError, match="a stack runs already"):
+        Stack(state, ports, parts=("valkey",)).start()
 
 
 async def test_a_part_that_is_killed_comes_back(state: State, ports: Ports) -> None:
-    with Machine(state, ports, parts=("valkey",)) as machine:
+    with Stack(state, ports, parts=("valkey",)) as machine:
         killed = machine.pid("valkey")
         machine.kill("valkey")
         await until(lambda: machine.healthy("valkey") and machine.pid("valkey") != killed, "it is back")
 
 
 async def test_what_lost_its_supervisor_is_stopped_all_the_same(state: State, ports: Ports) -> None:
-    machine = Machine(state, ports, parts=("valkey",))
+    machine = Stack(state, ports, parts=("valkey",))
     machine.start()
     supervisor = psutil.Process(machine.supervisor.pid)
     supervisor.kill()
-    await until(lambda: Machine.running(state) is None, "the supervisor is gone")
+    await until(lambda: Stack.running(state) is None, "the supervisor is gone")
     assert list(preflight.leftovers(state)) != []
     down.stop(state)
     assert_nothing_left(state, ports)
 
 
 async def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(state: State, ports: Ports) -> None:
-    with pytest.raises(Trouble, match="todo-0 ends as soon as it is started") as told:
-        Machine(
+    with pytest.raises(StackError, match="todo-0 ends as soon as it is started") as told:
+        Stack(
             state,
             ports,
             parts=("postgres", "services"),

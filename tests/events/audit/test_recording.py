@@ -13,13 +13,13 @@ from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 from focusmesh.audit.v1.audit_record_pb2 import AuditRecord
 from google.protobuf.json_format import MessageToDict
 
-from mesh.ids import new_id
-from mesh.producer import Producer
+from mesh.events.producer import Producer
+from mesh.runtime.ids import new_id
 from services.audit.main import build
-from tests.contract.serving import SignerKeys, serving, settings_for
-from tests.e2e.tokens import Signer
-from tests.events.telling import a_task_event, publish
-from tests.patience import until
+from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.task_events import a_task_event, publish
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 TOPIC = "task-events"
 Running = Callable[[], AbstractAsyncContextManager[grpc.aio.Channel]]
@@ -89,7 +89,7 @@ async def test_what_happens_to_a_task_is_recorded_as_it_was_told(
 async def test_every_event_is_recorded_once_and_in_order_whatever_is_delivered_twice(
     running: Running, log: Log, producer: Producer
 ) -> None:
-    chance = random.Random(20261122)  # noqa: S311 (not a secret)
+    rng = random.Random(20261122)  # noqa: S311 (not a secret)
     users = [new_id() for _ in range(5)]
     events = {user: [a_task_event(user, text="x" * 100) for _ in range(120)] for user in users}
 
@@ -97,7 +97,7 @@ async def test_every_event_is_recorded_once_and_in_order_whatever_is_delivered_t
         for first in range(0, 120, 20):
             for user in users:
                 batch = events[user][first : first + 20]
-                again = chance.sample(events[user][:first], min(first, 5))
+                again = rng.sample(events[user][:first], min(first, 5))
                 await publish(producer, TOPIC, [*batch, *again, *batch])
 
     telling = asyncio.create_task(tell())

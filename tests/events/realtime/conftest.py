@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from services.realtime.main import build
-from stack.machine import Machine
+from stack.stack import Stack
 from tests.conftest import started
 from tests.contract.realtime.conftest import settings_for
-from tests.contract.realtime.doors import Target
-from tests.contract.serving import SignerKeys, serving
-from tests.e2e.tokens import Signer
+from tests.support.realtime_clients import Target
+from tests.support.serving import SignerKeys, serving
+from tests.support.tokens import Signer
 
 Replica = Callable[..., Awaitable[Target]]
 
@@ -25,14 +25,14 @@ def signer() -> Signer:
 
 
 @pytest.fixture(scope="session")
-def own_redis() -> Iterator[Machine]:
+def own_redis() -> Iterator[Stack]:
     """A Redis that only these tests use, and that is started again when it is killed."""
     with started("realtime-valkey", parts=("valkey",)) as machine:
         yield machine
 
 
 @pytest.fixture
-async def replica(own_redis: Machine, kafka: str, signer: Signer) -> AsyncIterator[Replica]:
+async def replica(own_redis: Stack, kafka: str, signer: Signer) -> AsyncIterator[Replica]:
     """Starts a replica with settings of its own."""
     async with AsyncExitStack() as running:
 

@@ -6,18 +6,18 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.exceptions import InvalidStatus
 
-from mesh.ids import new_id
-from mesh.producer import Producer
-from stack.machine import Machine
-from tests.contract.realtime.doors import GRPC, WEBSOCKET, Target
-from tests.e2e.tokens import Signer
+from mesh.events.producer import Producer
+from mesh.runtime.ids import new_id
+from stack.stack import Stack
 from tests.events.realtime.conftest import Replica
-from tests.events.telling import a_task_event, publish
-from tests.patience import until
+from tests.support.realtime_clients import GRPC, WEBSOCKET, Target
+from tests.support.task_events import a_task_event, publish
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 
 async def test_the_service_says_so_opens_nothing_and_recovers(
-    replica: Replica, producer: Producer, signer: Signer, own_redis: Machine
+    replica: Replica, producer: Producer, signer: Signer, own_redis: Stack
 ) -> None:
     target, user = await replica(), new_id()
     token = signer.token(sub=user)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from mesh.ids import new_id
-from mesh.producer import Producer
-from stack.machine import Machine
-from tests.contract.realtime.doors import GRPC, WEBSOCKET, Door, Ended, Target
-from tests.e2e.tokens import Signer
+from mesh.events.producer import Producer
+from mesh.runtime.ids import new_id
+from stack.stack import Stack
 from tests.events.realtime.conftest import Replica
-from tests.events.telling import a_task_event, publish
-from tests.patience import until
+from tests.support.realtime_clients import GRPC, WEBSOCKET, Door, Ended, Target
+from tests.support.task_events import a_task_event, publish
+from tests.support.tokens import Signer
+from tests.support.waiting import until
 
 TOPIC = "task-updates"
 
@@ -90,11 +90,11 @@ async def test_random_disconnects_lose_nothing_and_double_nothing(
     for client in clients:
         async with asyncio.timeout(15):
             await client.opened.wait()
-    chance = random.Random(seed)  # noqa: S311 (not a secret)
+    rng = random.Random(seed)  # noqa: S311 (not a secret)
     told = 0
     while told < 300:
-        batch = events[told : told + chance.randrange(1, 25)]
-        await publish(producer, TOPIC, [*batch, *chance.sample(events[:told], min(told, 3))])
+        batch = events[told : told + rng.randrange(1, 25)]
+        await publish(producer, TOPIC, [*batch, *rng.sample(events[:told], min(told, 3))])
         told += len(batch)
     async with asyncio.timeout(60):
         await asyncio.gather(*hearing)
@@ -105,7 +105,7 @@ async def test_random_disconnects_lose_nothing_and_double_nothing(
 
 
 async def test_streams_pause_while_redis_is_away_and_go_on_where_they_were(
-    replica: Replica, producer: Producer, signer: Signer, user: str, own_redis: Machine
+    replica: Replica, producer: Producer, signer: Signer, user: str, own_redis: Stack
 ) -> None:
     target = await replica()
     clients = [Client([target], signer.token(sub=user), door, place) for place, door in enumerate((GRPC, WEBSOCKET))]

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.ids import new_id
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.runtime.ids import new_id
 from services.audit import rules, store
-from services.audit.model import Entry, Link, Record
-from tests.databases import opened
+from services.audit.model import ChainHead, PendingRecord, Record
+from tests.support.databases import opened
 
 Recorder = Callable[..., Awaitable[list[Record]]]
 
@@ -27,17 +27,17 @@ async def connection(db: Database) -> AsyncIterator[Connection]:
         yield connection
 
 
-def an_entry(user_id: str, *, event_type: str = "task-created", task_id: str = "", **payload: object) -> Entry:
-    return Entry(new_id(), user_id, new_id(), event_type, task_id or new_id(), {"payload": payload}, "todo")
+def an_entry(user_id: str, *, event_type: str = "task-created", task_id: str = "", **payload: object) -> PendingRecord:
+    return PendingRecord(new_id(), user_id, new_id(), event_type, task_id or new_id(), {"payload": payload}, "todo")
 
 
-async def record_all(db: Database, entries: Sequence[Entry], *, now: int = 1) -> list[Record]:
+async def record_all(db: Database, entries: Sequence[PendingRecord], *, now: int = 1) -> list[Record]:
     """Appends entries of one user as the consumer does, in one transaction."""
     user_id = entries[0].user_id
     async with db.transaction() as tx:
         heads = await store.lock_heads(tx, [user_id])
         records = rules.append(heads[user_id], entries, now=now)
-        await store.append_records(tx, records, {user_id: Link(records[-1].chain_position, records[-1].hash)})
+        await store.append_records(tx, records, {user_id: ChainHead(records[-1].chain_position, records[-1].hash)})
     return records
 
 
@@ -45,7 +45,7 @@ async def record_all(db: Database, entries: Sequence[Entry], *, now: int = 1) ->
 def record(db: Database) -> Recorder:
     """Records entries of one user."""
 
-    async def build(*entries: Entry, now: int = 1) -> list[Record]:
+    async def build(*entries: PendingRecord, now: int = 1) -> list[Record]:
         return await record_all(db, entries, now=now)
 
     return build

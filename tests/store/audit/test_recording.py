@@ -2,15 +2,15 @@
 
 import json
 
-from mesh import outbox
-from mesh.db import Database
-from mesh.envelope import Message, read
-from mesh.ids import new_id
+from mesh.database.pool import Database
+from mesh.events import outbox
+from mesh.events.envelope import Message, read
+from mesh.runtime.ids import new_id
 from services.audit import store
 from services.audit.consumers import Recorder
-from services.audit.model import START
-from services.audit.rules import Walk
-from tests.events.telling import a_task_event
+from services.audit.model import GENESIS
+from services.audit.rules import ChainVerifier
+from tests.support.task_events import a_task_event
 
 
 async def test_ids_in_other_spellings_join_the_same_honest_chain(db: Database) -> None:
@@ -24,7 +24,7 @@ async def test_ids_in_other_spellings_join_the_same_honest_chain(db: Database) -
     events.append(read(Message("task-events", 0, 2, None, envelope, (), 0)))
     async with db.transaction() as tx:
         await Recorder(lambda: 1).on_task_events(tx, events)
-        walk = Walk(START)
+        walk = ChainVerifier(GENESIS)
         walk.follow(records := await store.list_chain(tx, user, after=0, limit=10))
         walk.finish(await store.get_head(tx, user))
     assert (walk.checked, walk.broken) == (3, None)

@@ -5,14 +5,14 @@ import asyncio
 import psycopg
 import pytest
 
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.pagination import Page
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.rpc.pagination import Page
+from mesh.runtime.ids import new_id
 from services.audit import store
 from services.audit.errors import AuditRecordNotFound
-from services.audit.model import START, Filter, Link
-from services.audit.rules import Walk
+from services.audit.model import GENESIS, ChainHead, Filter
+from services.audit.rules import ChainVerifier
 from tests.store.audit.conftest import Recorder, an_entry, record_all
 
 ALL = Filter(None, (), None, None)
@@ -29,7 +29,7 @@ async def test_a_record_comes_back_as_it_was_written(connection: Connection, rec
 async def test_a_stored_record_still_has_its_hash(connection: Connection, record: Recorder) -> None:
     user = new_id()
     await record(an_entry(user, big=1e300, small=5e-324, whole=3.0, large=2**53, negative=-0.0, text="\x7f\x01"))
-    walk = Walk(START)
+    walk = ChainVerifier(GENESIS)
     walk.follow(await store.list_chain(connection, user, after=0, limit=10))
     walk.finish(await store.get_head(connection, user))
     assert (walk.checked, walk.broken) == (1, None)
@@ -47,13 +47,13 @@ async def test_chains_of_users_are_apart(connection: Connection, record: Recorde
     await record(an_entry(other), an_entry(other))
     assert (await store.get_head(connection, one)).position == 1
     assert (await store.get_head(connection, other)).position == 2
-    assert await store.get_head(connection, new_id()) == START
+    assert await store.get_head(connection, new_id()) == GENESIS
 
 
 async def test_batches_of_one_user_that_come_at_once_make_one_chain(db: Database, connection: Connection) -> None:
     user = new_id()
     await asyncio.gather(*(record_all(db, [an_entry(user), an_entry(user)]) for _ in range(20)))
-    walk = Walk(START)
+    walk = ChainVerifier(GENESIS)
     walk.follow(await store.list_chain(connection, user, after=0, limit=100))
     walk.finish(await store.get_head(connection, user))
     assert (walk.checked, walk.broken) == (40, None)
@@ -106,8 +106,8 @@ async def test_filters_narrow_the_list(connection: Connection, record: Recorder)
 async def test_a_link_is_the_place_that_a_record_has(connection: Connection, record: Recorder) -> None:
     user = new_id()
     first, second = await record(an_entry(user), an_entry(user))
-    assert await store.get_link(connection, user, 0) == START
-    assert await store.get_link(connection, user, 2) == Link(2, second.hash)
+    assert await store.get_link(connection, user, 0) == GENESIS
+    assert await store.get_link(connection, user, 2) == ChainHead(2, second.hash)
     assert await store.get_link(connection, user, 3) is None
     assert first.hash == second.previous_hash
 

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from mesh.clock import now
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.outbox import Effect
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events.outbox import SideEffects
+from mesh.runtime.clock import now
+from mesh.runtime.ids import new_id
 from services.auth import events, store
 from services.auth.model import Session, User
 from services.auth.rules import sessions, users
-from tests.databases import opened
+from tests.support.databases import opened
 
 UserBuilder = Callable[..., Awaitable[User]]
 
@@ -48,7 +48,7 @@ def a_user(db: Database) -> UserBuilder:
             new_id(), email or f"{new_id()}@example.com", name, time_zone, day_start_minutes, now=now()
         )
         async with db.transaction() as tx:
-            await store.insert_user(tx, user, "a hash", Effect([events.user_registered(user)], None, ""))
+            await store.insert_user(tx, user, "a hash", SideEffects([events.user_registered(user)], None, ""))
             await store.insert_settings(tx, user.id, user.created_at)
         return user
 

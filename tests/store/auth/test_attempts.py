@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from mesh.ids import new_id
-from services.auth.cache import ACCOUNT, NETWORK, Attempts
+from mesh.runtime.ids import new_id
+from services.auth.cache import ACCOUNT, NETWORK, LoginThrottle
 
 
 @pytest.fixture
-def attempts(redis: "Redis") -> Attempts:
-    return Attempts(redis)
+def attempts(redis: "Redis") -> LoginThrottle:
+    return LoginThrottle(redis)
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def network() -> str:
 async def let_time_pass(redis: "Redis", kind: str, name: str, seconds: float) -> None:
     """Moves what is remembered into the past."""
     key = f"auth:attempts:{kind}:{name}"
-    for moment in ("at", "next"):
-        await redis.hincrbyfloat(key, moment, -seconds)
+    for instant in ("at", "next"):
+        await redis.hincrbyfloat(key, instant, -seconds)
 
 
 async def failures(redis: "Redis", kind: str, name: str) -> float:
@@ -36,106 +36,106 @@ async def failures(redis: "Redis", kind: str, name: str) -> float:
 
 
 async def test_the_first_attempts_cost_nothing_and_then_the_delay_doubles(
-    redis: "Redis", attempts: Attempts, account: str
+    redis: "Redis", attempts: LoginThrottle, account: str
 ) -> None:
     for _ in range(ACCOUNT.free):
-        assert await attempts.take(account, new_id()) == 0
+        assert await attempts.acquire(account, new_id()) == 0
     delays = []
     for _ in range(9):
-        delays.append(await attempts.take(account, new_id()))
+        delays.append(await attempts.acquire(account, new_id()))
         await let_time_pass(redis, "account", account, delays[-1])
-        assert await attempts.take(account, new_id()) == 0
+        assert await attempts.acquire(account, new_id()) == 0
     assert [round(delay) for delay in delays] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-async def test_an_attempt_that_is_refused_does_not_make_the_delay_longer(attempts: Attempts, account: str) -> None:
+async def test_an_attempt_that_is_refused_does_not_make_the_delay_longer(attempts: LoginThrottle, account: str) -> None:
     for _ in range(ACCOUNT.free):
-        await attempts.take(account, new_id())
-    assert max([await attempts.take(account, new_id()) for _ in range(30)]) <= 1
+        await attempts.acquire(account, new_id())
+    assert max([await attempts.acquire(account, new_id()) for _ in range(30)]) <= 1
 
 
-async def test_parallel_attempts_get_no_more_than_the_allowance(attempts: Attempts, account: str) -> None:
-    waits = await asyncio.gather(*(attempts.take(account, new_id()) for _ in range(60)))
+async def test_parallel_attempts_get_no_more_than_the_allowance(attempts: LoginThrottle, account: str) -> None:
+    waits = await asyncio.gather(*(attempts.acquire(account, new_id()) for _ in range(60)))
     assert sum(wait == 0 for wait in waits) == ACCOUNT.free
 
 
-async def test_a_network_is_delayed_across_accounts(attempts: Attempts, network: str) -> None:
+async def test_a_network_is_delayed_across_accounts(attempts: LoginThrottle, network: str) -> None:
     for _ in range(NETWORK.free):
-        assert await attempts.take(new_id(), network) == 0
-    assert 0 < await attempts.take(new_id(), network) <= 1
+        assert await attempts.acquire(new_id(), network) == 0
+    assert 0 < await attempts.acquire(new_id(), network) <= 1
 
 
 async def test_a_right_password_cleans_the_account_and_takes_one_from_the_network(
-    redis: "Redis", attempts: Attempts, account: str, network: str
+    redis: "Redis", attempts: LoginThrottle, account: str, network: str
 ) -> None:
     for _ in range(3):
-        await attempts.take(account, network)
-    await attempts.forgive(account, network)
+        await attempts.acquire(account, network)
+    await attempts.reset(account, network)
     assert not await redis.exists(f"auth:attempts:account:{account}")
     assert await failures(redis, "network", network) == pytest.approx(2, abs=0.1)
 
 
 async def test_a_right_password_does_not_end_the_delay_of_a_network(
-    attempts: Attempts, account: str, network: str
+    attempts: LoginThrottle, account: str, network: str
 ) -> None:
     for _ in range(NETWORK.free):
-        await attempts.take(new_id(), network)
-    await attempts.forgive(account, network)
-    assert await attempts.take(new_id(), network) > 0
+        await attempts.acquire(new_id(), network)
+    await attempts.reset(account, network)
+    assert await attempts.acquire(new_id(), network) > 0
 
 
 async def test_an_attempt_that_checked_nothing_is_given_back(
-    redis: "Redis", attempts: Attempts, account: str, network: str
+    redis: "Redis", attempts: LoginThrottle, account: str, network: str
 ) -> None:
-    await attempts.take(account, network)
-    await attempts.give_back(account, network)
-    await attempts.give_back(account, network)
+    await attempts.acquire(account, network)
+    await attempts.refund(account, network)
+    await attempts.refund(account, network)
     assert not await redis.exists(f"auth:attempts:account:{account}", f"auth:attempts:network:{network}")
 
 
-async def test_failures_are_forgotten_one_by_one(redis: "Redis", attempts: Attempts, network: str) -> None:
+async def test_failures_are_forgotten_one_by_one(redis: "Redis", attempts: LoginThrottle, network: str) -> None:
     for _ in range(NETWORK.free - 1):
-        await attempts.take(new_id(), network)
+        await attempts.acquire(new_id(), network)
     await let_time_pass(redis, "network", network, 10 * NETWORK.forget_seconds)
     for _ in range(10):
-        assert await attempts.take(new_id(), network) == 0
+        assert await attempts.acquire(new_id(), network) == 0
     assert await failures(redis, "network", network) == pytest.approx(NETWORK.free - 1, abs=0.1)
 
 
 async def test_a_network_in_which_some_always_mistype_is_never_delayed(
-    redis: "Redis", attempts: Attempts, network: str
+    redis: "Redis", attempts: LoginThrottle, network: str
 ) -> None:
     for _ in range(NETWORK.free * 2):
-        assert await attempts.take(new_id(), network) == 0
+        assert await attempts.acquire(new_id(), network) == 0
         await let_time_pass(redis, "network", network, NETWORK.forget_seconds)
 
 
 async def test_nothing_is_kept_longer_than_it_takes_to_forget(
-    redis: "Redis", attempts: Attempts, account: str, network: str
+    redis: "Redis", attempts: LoginThrottle, account: str, network: str
 ) -> None:
-    await attempts.take(account, network)
+    await attempts.acquire(account, network)
     for kind, name, allowance in (("account", account, ACCOUNT), ("network", network, NETWORK)):
         kept = await redis.ttl(f"auth:attempts:{kind}:{name}")
         assert allowance.forget_seconds <= kept <= allowance.forget_seconds + allowance.longest_delay + 1
 
 
 async def test_who_fails_elsewhere_does_not_delay_an_account_where_it_was_signed_in_to(
-    attempts: Attempts, account: str, network: str
+    attempts: LoginThrottle, account: str, network: str
 ) -> None:
-    await attempts.take(account, network)
-    await attempts.forgive(account, network)
+    await attempts.acquire(account, network)
+    await attempts.reset(account, network)
     elsewhere = new_id()
-    while await attempts.take(account, elsewhere) == 0:
+    while await attempts.acquire(account, elsewhere) == 0:
         pass
-    assert await attempts.take(account, new_id()) > 0
-    assert await attempts.take(account, network) == 0
+    assert await attempts.acquire(account, new_id()) > 0
+    assert await attempts.acquire(account, network) == 0
 
 
 async def test_who_fails_where_the_account_was_signed_in_to_is_delayed_there(
-    attempts: Attempts, account: str, network: str
+    attempts: LoginThrottle, account: str, network: str
 ) -> None:
-    await attempts.take(account, network)
-    await attempts.forgive(account, network)
+    await attempts.acquire(account, network)
+    await attempts.reset(account, network)
     for _ in range(ACCOUNT.free):
-        assert await attempts.take(account, network) == 0
-    assert await attempts.take(account, network) > 0
+        assert await attempts.acquire(account, network) == 0
+    assert await attempts.acquire(account, network) > 0

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mesh.clock import DAY, SECOND, now
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.ids import new_id
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.runtime.clock import DAY, SECOND, now
+from mesh.runtime.ids import new_id
 from services.auth import store
 from services.auth.model import SESSION_LIFE, Session, User
 from services.auth.rules import sessions

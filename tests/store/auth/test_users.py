@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from mesh.clock import now
-from mesh.connection import Connection
-from mesh.db import Database, LostRace
-from mesh.ids import new_id
-from mesh.outbox import Effect
+from mesh.database.connection import Connection
+from mesh.database.pool import Database, WriteConflict
+from mesh.events.outbox import SideEffects
+from mesh.runtime.clock import now
+from mesh.runtime.ids import new_id
 from services.auth import events, store
 from services.auth.errors import EmailTaken
-from services.auth.model import Credentials, Settings, Theme, User
+from services.auth.model import Credentials, Theme, User, UserSettings
 from services.auth.rules import users
 
-NOTHING = Effect((), None, "")
+NOTHING = SideEffects((), None, "")
 UserBuilder = Callable[..., Awaitable[User]]
 
 
-def registered(user: User) -> Effect:
-    return Effect([events.user_registered(user)], None, "00-trace")
+def registered(user: User) -> SideEffects:
+    return SideEffects([events.user_registered(user)], None, "00-trace")
 
 
 async def test_an_account_comes_back_as_it_was_written(db: Database, a_user: UserBuilder) -> None:
@@ -74,7 +74,7 @@ async def test_the_next_version_of_an_account_is_written_with_its_event(
     user = await a_user()
     changed = users.update_user(user, {"name": "Bea", "time_zone": "Asia/Tokyo"}, now=now(), etag=None)
     async with db.connection() as connection:
-        await store.save_user(connection, changed, Effect([events.user_updated(changed)], None, ""))
+        await store.save_user(connection, changed, SideEffects([events.user_updated(changed)], None, ""))
         assert await store.get_user(connection, user.id) == changed
     assert [row[2] for row in await outbox_rows()] == [1, 2]
 
@@ -87,12 +87,12 @@ async def test_a_change_of_another_version_or_of_a_closed_account_writes_nothing
 ) -> None:
     user = await a_user()
     changed = users.update_user(user, {"name": "Bea"}, now=now(), etag=None)
-    effect = Effect([events.user_updated(changed)], None, "")
+    effect = SideEffects([events.user_updated(changed)], None, "")
     async with db.connection() as connection:
-        with pytest.raises(LostRace):
+        with pytest.raises(WriteConflict):
             await store.save_user(connection, changed._replace(version=3), effect)
         await close_user(user.id)
-        with pytest.raises(LostRace):
+        with pytest.raises(WriteConflict):
             await store.save_user(connection, changed, effect)
     assert await count("outbox") == 1
 
@@ -101,7 +101,7 @@ async def test_settings_begin_with_the_defaults_of_the_specification(db: Databas
     user = await a_user()
     async with db.connection() as connection:
         settings = await store.get_settings(connection, user.id)
-    assert settings == Settings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=user.created_at)
+    assert settings == UserSettings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=user.created_at)
 
 
 async def test_settings_come_back_as_they_were_changed(db: Database, a_user: UserBuilder) -> None:
@@ -114,7 +114,7 @@ async def test_settings_come_back_as_they_were_changed(db: Database, a_user: Use
         )
         await store.save_settings(connection, user.id, changed, NOTHING)
         assert await store.get_settings(connection, user.id) == changed
-        with pytest.raises(LostRace):
+        with pytest.raises(WriteConflict):
             await store.save_settings(connection, user.id, changed, NOTHING)
 
 
@@ -160,7 +160,7 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
         " WHERE table_schema = 'auth'"
     )
     found = set(await cursor.fetchall())
-    uuid, text, moment, number = "uuid", "text", "timestamp with time zone", "integer"
+    uuid, text, instant, number = "uuid", "text", "timestamp with time zone", "integer"
     specified = {
         "users": {
             ("id", uuid, "NO"),
@@ -168,18 +168,18 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
             ("name", text, "YES"),
             ("password_hash", text, "NO"),
             ("is_active", "boolean", "NO"),
-            ("created_at", moment, "NO"),
-            ("updated_at", moment, "NO"),
-            ("deleted_at", moment, "YES"),
+            ("created_at", instant, "NO"),
+            ("updated_at", instant, "NO"),
+            ("deleted_at", instant, "YES"),
         },
         "refresh_tokens": {
             ("id", uuid, "NO"),
             ("user_id", uuid, "NO"),
             ("token_hash", text, "NO"),
-            ("issued_at", moment, "NO"),
-            ("expires_at", moment, "NO"),
-            ("revoked_at", moment, "YES"),
-            ("last_used_at", moment, "YES"),
+            ("issued_at", instant, "NO"),
+            ("expires_at", instant, "NO"),
+            ("revoked_at", instant, "YES"),
+            ("last_used_at", instant, "YES"),
         },
         "user_settings": {
             ("user_id", uuid, "NO"),
@@ -188,8 +188,8 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
             ("default_long_break_minutes", number, "NO"),
             ("long_break_interval", number, "NO"),
             ("theme", text, "NO"),
-            ("created_at", moment, "NO"),
-            ("updated_at", moment, "NO"),
+            ("created_at", instant, "NO"),
+            ("updated_at", instant, "NO"),
         },
     }
     assert {(table, *column) for table, columns in specified.items() for column in columns} <= found

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from mesh.connection import Connection
-from tests.patience import until
+from mesh.database.connection import Connection
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -102,21 +102,21 @@ async def test_a_server_that_goes_away_while_nothing_runs_is_noticed_once_and_to
     todo_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await answer_of(connection, "SELECT 1") == 1
-    noticed = 0
+    on_error = 0
 
     def notice() -> None:
-        nonlocal noticed
-        noticed += 1
+        nonlocal on_error
+        on_error += 1
         Connection._on_readable(connection)
 
     monkeypatch.setattr(connection, "_on_readable", notice)
     connection._unregister()
     assert await answer_of(connection, "SELECT 1") == 1
-    noticed = 0
+    on_error = 0
     await end_by_server(todo_url, connection)
-    await until(lambda: noticed > 0, "it is noticed")
+    await until(lambda: on_error > 0, "it is on_error")
     await asyncio.sleep(0.05)
-    assert noticed == 1
+    assert on_error == 1
     with pytest.raises(psycopg.OperationalError):
         await connection.execute("SELECT 1")
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from mesh import db as db_module
-from mesh.connection import Connection
-from mesh.db import Database, rows_as
-from mesh.errors import Overloaded
-from tests.databases import opened
-from tests.patience import until
+from mesh.database import pool as db_module
+from mesh.database.connection import Connection
+from mesh.database.pool import Database, namedtuple_row
+from mesh.runtime.errors import Overloaded
+from tests.support.databases import opened
+from tests.support.waiting import until
 
 
 class Pair(NamedTuple):
@@ -68,7 +68,7 @@ async def test_a_failed_statement_gives_its_connection_back(single: Database) ->
 
 async def test_rows_are_instances_of_what_was_asked_for(single: Database) -> None:
     async with single.connection() as connection:
-        cursor = await connection.cursor(row_factory=rows_as(Pair)).execute("SELECT 7, 'seven'")
+        cursor = await connection.cursor(row_factory=namedtuple_row(Pair)).execute("SELECT 7, 'seven'")
         assert await cursor.fetchall() == [Pair(7, "seven")]
         [row] = await (await cursor.execute("SELECT 8, 'eight'")).fetchall()
         assert (type(row), row.text) == (Pair, "eight")

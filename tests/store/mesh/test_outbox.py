@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mesh import clock, outbox
-from mesh.connection import Connection
-from mesh.ids import new_id
-from mesh.outbox import Effect, Event
-from tests.patience import until
+from mesh.database.connection import Connection
+from mesh.events import outbox
+from mesh.events.outbox import Event, SideEffects
+from mesh.runtime import clock
+from mesh.runtime.ids import new_id
+from tests.support.waiting import until
 
-_BOTH = "UPDATE head SET version = version + 1 WHERE source = %(source)s RETURNING subject"
+_BOTH = "UPDATE aggregate_versions SET version = version + 1 WHERE source = %(source)s RETURNING subject"
 
 
 @pytest.fixture
@@ -35,10 +36,12 @@ async def test_a_change_of_several_rows_numbers_its_events_after_the_last_row_is
     session: Connection, other: Connection
 ) -> None:
     for subject in ("a", "b"):
-        await session.execute("INSERT INTO head (source, subject, version) VALUES ('test', %s, 1)", (subject,))
+        await session.execute(
+            "INSERT INTO aggregate_versions (source, subject, version) VALUES ('test', %s, 1)", (subject,)
+        )
     async with other.transaction():
-        await other.execute("UPDATE head SET version = 2 WHERE source = 'test' AND subject = 'b'")
-        effect = Effect([event("a", 2), event("b", 3)], None, "")
+        await other.execute("UPDATE aggregate_versions SET version = 2 WHERE source = 'test' AND subject = 'b'")
+        effect = SideEffects([event("a", 2), event("b", 3)], None, "")
         change = asyncio.create_task(outbox.write(session, _BOTH, {"source": "test"}, effect))
 
         async def waits() -> bool:

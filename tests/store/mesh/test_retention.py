@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.retention import INBOX_DAYS, Retention
-from tests.databases import opened
+from mesh.database.pool import Database
+from mesh.retention import INBOX_DAYS, RetentionCleaner
+from mesh.runtime.ids import new_id
+from tests.support.databases import opened
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def remembered(db: Database) -> tuple[int, int]:
 async def test_a_backlog_is_forgotten_batch_by_batch_and_the_rest_is_kept(db: Database) -> None:
     await fill(db, 12_000, answers_hours_ago=25, events_days_ago=INBOX_DAYS + 1)
     await fill(db, 7, answers_hours_ago=23, events_days_ago=INBOX_DAYS - 1)
-    retention = Retention(db)
+    retention = RetentionCleaner(db)
     passes = [await retention.run_once()]
     while passes[-1]:
         passes.append(await retention.run_once())

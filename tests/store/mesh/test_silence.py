@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from mesh import connection as connection_module
-from mesh.db import Database
-from mesh.migrate import head
-from tests.gate import gate_to
-from tests.patience import until
+from mesh.database import connection as connection_module
+from mesh.database.migrate import head
+from mesh.database.pool import Database
+from tests.support.fault_proxy import gate_to
+from tests.support.waiting import until
 
 
 async def pid(database: Database) -> int:

@@ -7,22 +7,22 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from mesh.clock import DAY, SECOND, now
-from mesh.connection import Connection
-from mesh.db import Database
-from mesh.ids import new_id
-from mesh.outbox import Effect
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events.outbox import SideEffects
+from mesh.runtime.clock import DAY, SECOND, now
+from mesh.runtime.ids import new_id
 from services.todo import events, store
-from services.todo.jobs import PurgeTasks
+from services.todo.jobs import TaskPurger
 from services.todo.model import State, Task
-from tests.databases import opened
+from tests.support.databases import opened
 
 USER = new_id()
 
 
 def a_task(title: str = "x") -> Task:
-    moment = now()
-    nothing_else = (None, None, False, None, moment, moment, None, None, None, 1)
+    instant = now()
+    nothing_else = (None, None, False, None, instant, instant, None, None, None, 1)
     return Task(new_id(), USER, title, None, State.PENDING, *nothing_else)
 
 
@@ -43,18 +43,18 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
         "SELECT column_name, data_type, character_maximum_length, is_nullable FROM information_schema.columns"
         " WHERE table_schema = 'todo' AND table_name = 'tasks'"
     )
-    text, moment = "character varying", "timestamp with time zone"
+    text, instant = "character varying", "timestamp with time zone"
     assert {
         ("id", "uuid", None, "NO"),
         ("title", text, 255, "NO"),
         ("description", "text", None, "YES"),
         ("status", text, 20, "NO"),
-        ("due_date", moment, None, "YES"),
-        ("reminder_time", moment, None, "YES"),
+        ("due_date", instant, None, "YES"),
+        ("reminder_time", instant, None, "YES"),
         ("is_recurring", "boolean", None, "NO"),
         ("recurrence_schedule", text, 20, "YES"),
-        ("created_at", moment, None, "NO"),
-        ("updated_at", moment, None, "NO"),
+        ("created_at", instant, None, "NO"),
+        ("updated_at", instant, None, "NO"),
     } <= set(await cursor.fetchall())
     cursor = await connection.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'todo'")
     indexes = " ".join(definition for (definition,) in await cursor.fetchall())
@@ -74,20 +74,20 @@ async def test_a_new_row_has_the_defaults_of_the_specification(connection: Conne
 async def test_only_tasks_whose_undelete_window_is_over_are_purged(db: Database, connection: Connection) -> None:
     kept, window_open, over = a_task("kept"), a_task("window open"), a_task("over")
     for task in (kept, window_open, over):
-        await store.insert_task(connection, task, Effect([events.task_created(task)], None, ""))
+        await store.insert_task(connection, task, SideEffects([events.task_created(task)], None, ""))
     for task, purge in ((window_open, now() + DAY), (over, now() - SECOND)):
         await connection.execute(
             "UPDATE tasks SET deleted_at = now(), purge_at = to_timestamp(%s) WHERE id = %s", (purge / SECOND, task.id)
         )
-    assert await PurgeTasks(db).run_once() == 1
-    assert await PurgeTasks(db).run_once() == 0
+    assert await TaskPurger(db).run_once() == 1
+    assert await TaskPurger(db).run_once() == 0
     cursor = await connection.execute("SELECT title FROM tasks ORDER BY title")
     assert await cursor.fetchall() == [("kept",), ("window open",)]
 
 
 async def test_a_batch_writes_every_task_and_its_event_in_order(connection: Connection) -> None:
     tasks = [a_task(f"task {number}") for number in range(100)]
-    await store.insert_tasks(connection, tasks, Effect([events.task_created(task) for task in tasks], None, ""))
+    await store.insert_tasks(connection, tasks, SideEffects([events.task_created(task) for task in tasks], None, ""))
     cursor = await connection.execute("SELECT value FROM outbox ORDER BY seq")
     assert [json.loads(value)["subject"] for (value,) in await cursor.fetchall()] == [task.id for task in tasks]
 
@@ -95,7 +95,9 @@ async def test_a_batch_writes_every_task_and_its_event_in_order(connection: Conn
 async def test_a_batch_of_which_one_task_cannot_be_written_writes_nothing(connection: Connection) -> None:
     tasks = [a_task(), a_task("x" * 256)]
     with pytest.raises(psycopg.errors.StringDataRightTruncation):
-        await store.insert_tasks(connection, tasks, Effect([events.task_created(task) for task in tasks], None, ""))
+        await store.insert_tasks(
+            connection, tasks, SideEffects([events.task_created(task) for task in tasks], None, "")
+        )
     for table in ("tasks", "outbox"):
         cursor = await connection.execute(f"SELECT count(*) FROM {table}")
         assert await cursor.fetchall() == [(0,)]

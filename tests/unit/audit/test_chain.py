@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from services.audit.model import START, Entry, Link, Record
-from services.audit.rules import Walk, append, seal
+from services.audit.model import GENESIS, ChainHead, PendingRecord, Record
+from services.audit.rules import ChainVerifier, append, seal
 
 USER = "01980000-0000-7000-8000-00000000000a"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "audit-chain.md"
 
 
-def an_entry(number: int, **payload: Any) -> Entry:
-    return Entry(
+def an_entry(number: int, **payload: Any) -> PendingRecord:
+    return PendingRecord(
         id=f"01980000-0000-7000-8000-{number:012d}",
         user_id=USER,
         event_id=f"01980000-0000-7000-9000-{number:012d}",
@@ -29,15 +29,15 @@ def an_entry(number: int, **payload: Any) -> Entry:
 
 
 def a_chain(length: int) -> list[Record]:
-    return append(START, (an_entry(number) for number in range(1, length + 1)), now=1_770_544_800_000_000)
+    return append(GENESIS, (an_entry(number) for number in range(1, length + 1)), now=1_770_544_800_000_000)
 
 
-def end_of(chain: list[Record]) -> Link:
-    return Link(chain[-1].chain_position, chain[-1].hash)
+def end_of(chain: list[Record]) -> ChainHead:
+    return ChainHead(chain[-1].chain_position, chain[-1].hash)
 
 
-def walked(chain: list[Record], head: Link) -> int | None:
-    walk = Walk(START)
+def walked(chain: list[Record], head: ChainHead) -> int | None:
+    walk = ChainVerifier(GENESIS)
     walk.follow(chain)
     walk.finish(head)
     return walk.broken
@@ -128,18 +128,18 @@ def test_records_added_behind_the_end_are_found() -> None:
 
 
 def test_an_empty_chain_is_whole() -> None:
-    assert walked([], START) is None
+    assert walked([], GENESIS) is None
 
 
 def test_the_order_of_a_payloads_members_does_not_change_the_hash() -> None:
     """Postgres gives the members of a JSONB value back in an order of its own."""
-    one = append(START, [an_entry(1, title="x", status="pending")], now=1)
-    other = append(START, [an_entry(1, status="pending", title="x")], now=1)
+    one = append(GENESIS, [an_entry(1, title="x", status="pending")], now=1)
+    other = append(GENESIS, [an_entry(1, status="pending", title="x")], now=1)
     assert one[0].hash == other[0].hash
 
 
 def test_a_number_has_one_hash_whether_it_is_read_as_a_double_or_as_an_integer() -> None:
     """Postgres gives the double 1e20 of a JSONB value back as an integer."""
-    one = append(START, [an_entry(1, many=[{"number": 1e20}, 3.0])], now=1)
-    other = append(START, [an_entry(1, many=[{"number": 10**20}, 3])], now=1)
+    one = append(GENESIS, [an_entry(1, many=[{"number": 1e20}, 3.0])], now=1)
+    other = append(GENESIS, [an_entry(1, many=[{"number": 10**20}, 3])], now=1)
     assert one[0].hash == other[0].hash

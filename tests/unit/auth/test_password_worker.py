@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mesh.errors import Overloaded
+from mesh.runtime.errors import Overloaded
 from services.auth.handlers import PasswordWorker
 from services.auth.rules import passwords
 

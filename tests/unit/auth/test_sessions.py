@@ -4,21 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.clock import SECOND
+from mesh.runtime.clock import SECOND
 from services.auth.errors import RefreshTokenInvalid, RefreshTokenReused
-from services.auth.model import GRACE, SESSION_LIFE, Session
+from services.auth.model import REFRESH_GRACE, SESSION_LIFE, Session
 from services.auth.rules import sessions
 
 ROTATED = 1_800_000_000 * SECOND
 SESSION = Session("session", "user", True, 5, ROTATED, ROTATED + SESSION_LIFE, None)
 
 
-@given(st.integers(0, GRACE))
+@given(st.integers(0, REFRESH_GRACE))
 def test_the_token_before_the_newest_is_answered_for_30_seconds(later: int) -> None:
     assert sessions.require_previous(SESSION, 4, now=ROTATED + later) is SESSION
 
 
-@given(st.integers(GRACE + 1, SESSION_LIFE - 1))
+@given(st.integers(REFRESH_GRACE + 1, SESSION_LIFE - 1))
 def test_after_that_its_use_is_a_reuse(later: int) -> None:
     with pytest.raises(RefreshTokenReused):
         sessions.require_previous(SESSION, 4, now=ROTATED + later)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.clock import SECOND
+from mesh.runtime.clock import SECOND
 from services.auth.rules.tokens import USER_SCOPES, RefreshTokens, Signer, kid_of, private_key, public_key
 
 NOW = 1_800_000_000 * SECOND + 999_999

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.errors import VersionConflict
+from mesh.runtime.errors import VersionConflict
 from services.auth.errors import TimeZoneUnknown, UserInactive
-from services.auth.model import Settings, Theme, User
+from services.auth.model import Theme, User, UserSettings
 from services.auth.rules import users
 
 ANN = users.register("0190-ann", "Ann@example.com", "Ann", "Europe/Berlin", 240, now=1_000)
@@ -71,7 +71,7 @@ def test_a_change_of_the_account_raises_its_version_exactly_when_something_diffe
 
 @given(changes_of_settings)
 def test_a_change_of_settings_raises_their_version_exactly_when_something_differs(changes: dict[str, Any]) -> None:
-    settings = Settings()
+    settings = UserSettings()
     changed = users.update_settings(settings, changes, now=2_000, etag=None)
     assert {field: getattr(changed, field) for field in changes} == changes
     assert (changed is settings) == all(getattr(settings, field) == value for field, value in changes.items())
@@ -83,7 +83,7 @@ def test_a_change_that_is_based_on_another_version_is_refused_with_the_current_o
         users.update_user(ANN, {"name": "Bea"}, now=2_000, etag="v7")
     assert refused.value.metadata == {"etag": "v1"}
     with pytest.raises(VersionConflict):
-        users.update_settings(Settings(version=3), {}, now=2_000, etag="v2")
+        users.update_settings(UserSettings(version=3), {}, now=2_000, etag="v2")
 
 
 @pytest.mark.parametrize("user", [None, ANN._replace(active=False)])
@@ -95,5 +95,5 @@ def test_a_closed_or_missing_account_is_inactive(user: User | None) -> None:
 def test_a_change_is_never_older_than_the_one_before() -> None:
     user = users.update_user(ANN, {"name": "Anna"}, now=ANN.updated_at - 1, etag=None)
     assert (user.version, user.updated_at) == (2, ANN.updated_at)
-    settings = Settings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=1_000)
+    settings = UserSettings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=1_000)
     assert users.update_settings(settings, {"theme": Theme.DARK}, now=999, etag=None).updated_at == 1_000

@@ -10,8 +10,9 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.rpc import code_pb2
 
-from envoy import generate, replies, validate
+from envoy import generate, validate
 from envoy.clusters import clusters
+from envoy.responses import RESPONSES
 from envoy.routes import UNKNOWN_CLUSTER
 from envoy.settings import Allowances, Bucket, GatewaySettings, SettingsError, UpstreamTls
 from stack.layout import Ports, State
@@ -166,9 +167,9 @@ def test_the_command_writes_a_configuration(tmp_path: Path, target: str) -> None
 
 
 def test_every_error_of_the_gateway_has_a_reason_and_a_number() -> None:
-    for reply in replies.REPLIES:
-        assert reply.reason.isupper()
-        assert reply.number == code_pb2.Code.Value(reply.code) > 0
+    for response in RESPONSES:
+        assert response.reason.isupper()
+        assert response.number == code_pb2.Code.Value(response.code) > 0
 
 
 class TestSettings:

@@ -233,5 +233,5 @@ def test_a_path_is_never_more_than_its_template() -> None:
             pattern = re.compile(method.binding.pattern)
             path = re.sub(r"\{[^}]*\}", "some-id", method.binding.template)
             assert pattern.fullmatch(path)
-            for strange in (f"{path}/", f"{path}/x", f"/x{path}", path.replace("some-id", ""), f"{path}:x"):
-                assert not pattern.fullmatch(strange), strange
+            for unknown in (f"{path}/", f"{path}/x", f"/x{path}", path.replace("some-id", ""), f"{path}:x"):
+                assert not pattern.fullmatch(unknown), unknown

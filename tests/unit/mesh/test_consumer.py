@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from mesh import consumer as consumer_module
-from mesh.consumer import Consumer
-from mesh.envelope import ConsumedEvent
-from tests.patience import until
+from mesh.events import consumer as consumer_module
+from mesh.events.consumer import Consumer
+from mesh.events.envelope import ConsumedEvent
+from tests.support.waiting import until
 
 
 class Nothing:

@@ -1,9 +1,9 @@
 """Dead letters: which ones still wait, told from the records of their topic alone."""
 
-from mesh import dead_letters
-from mesh.dead_letters import Command
-from mesh.envelope import Message
-from mesh.producer import Outgoing
+from mesh.events import dead_letters
+from mesh.events.dead_letters import Command
+from mesh.events.envelope import Message
+from mesh.events.producer import ProducerRecord
 
 TOPIC = "task-events.audit.dlq"
 
@@ -14,7 +14,7 @@ class Partition:
     def __init__(self) -> None:
         self.records: list[Message] = []
 
-    def add(self, record: Outgoing) -> Message:
+    def add(self, record: ProducerRecord) -> Message:
         assert record.topic == TOPIC
         headers = tuple((name, value if isinstance(value, bytes) else value.encode()) for name, value in record.headers)
         key = record.key.encode() if isinstance(record.key, str) else record.key

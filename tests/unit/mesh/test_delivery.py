@@ -8,14 +8,14 @@ import pytest
 from confluent_kafka import KafkaError
 from psycopg import errors as postgres
 
-from mesh import delivery, outbox
-from mesh.dead_letters import REASON
-from mesh.delivery import TRIES, Delivery, may_pass
-from mesh.envelope import ConsumedEvent, Message
-from mesh.errors import PartUnavailable
-from mesh.ids import new_id
-from mesh.outbox import Event
-from mesh.producer import Outgoing, Undelivered
+from mesh.events import delivery, outbox
+from mesh.events.dead_letters import REASON
+from mesh.events.delivery import TRIES, Delivery, may_pass
+from mesh.events.envelope import ConsumedEvent, Message
+from mesh.events.outbox import Event
+from mesh.events.producer import DeliveryTimeout, ProducerRecord
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.ids import new_id
 
 
 class Effects:
@@ -41,9 +41,9 @@ class Outbound:
     """Where dead letters go."""
 
     def __init__(self) -> None:
-        self.letters: list[Outgoing] = []
+        self.letters: list[ProducerRecord] = []
 
-    async def publish(self, messages: Sequence[Outgoing]) -> list[KafkaError | None]:
+    async def publish(self, messages: Sequence[ProducerRecord]) -> list[KafkaError | None]:
         self.letters += messages
         return [None] * len(messages)
 
@@ -89,8 +89,8 @@ async def test_a_batch_is_applied_at_once(partition: Delivery, effects: Effects)
         postgres.DeadlockDetected("raced"),
         postgres.QueryCanceled("deadline"),
         postgres.ReadOnlySqlTransaction("demoted"),
-        PartUnavailable("database"),
-        Undelivered("Kafka is away"),
+        DependencyUnavailable("database"),
+        DeliveryTimeout("Kafka is away"),
         ConnectionResetError(),
         TimeoutError(),
     ],
@@ -149,7 +149,7 @@ async def test_an_unreadable_message_is_a_dead_letter_and_the_others_go_on(
     first, broken, last = messages("a", "b", "c")
     await partition.deliver([first, broken._replace(value=value), last])
     assert effects.applied == ["a", "c"]
-    assert outbound.reasons()[0].startswith("Malformed")
+    assert outbound.reasons()[0].startswith("MalformedEvent")
 
 
 async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
@@ -158,7 +158,7 @@ async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0)
 
     class Refusing(Outbound):
-        async def publish(self, messages: Sequence[Outgoing]) -> list[KafkaError | None]:
+        async def publish(self, messages: Sequence[ProducerRecord]) -> list[KafkaError | None]:
             await super().publish(messages)
             return [KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if len(self.letters) < 3 else None]
 

@@ -1,4 +1,4 @@
-"""Durations of calls are counted in buckets, and go out with what the SDK measured."""
+"""LatencyHistogram of calls are counted in buckets, and go out with what the SDK measured."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from mesh.durations import BOUNDS, Durations, Exporter
+from mesh.runtime.durations import BOUNDS, Exporter, LatencyHistogram
 
 
 class Kept(MetricExporter):
@@ -33,7 +33,7 @@ class Kept(MetricExporter):
 
 
 def test_a_call_is_counted_in_the_bucket_of_its_duration() -> None:
-    durations = Durations({"rpc.method": "GetTask"})
+    durations = LatencyHistogram({"rpc.method": "GetTask"})
     for seconds in (0.0005, BOUNDS[0], 0.003, 60.0):
         durations.record(seconds)
     point = durations.point(began=1, now=2)
@@ -43,7 +43,7 @@ def test_a_call_is_counted_in_the_bucket_of_its_duration() -> None:
 
 
 def test_the_histogram_leaves_with_the_metrics_of_the_sdk() -> None:
-    durations, kept = Durations({"rpc.method": "GetTask"}), Kept()
+    durations, kept = LatencyHistogram({"rpc.method": "GetTask"}), Kept()
     durations.record(0.003)
     reader = PeriodicExportingMetricReader(Exporter("calls", [durations], Resource.create({}), kept))
     provider = MeterProvider([reader])

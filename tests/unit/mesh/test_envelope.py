@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from mesh import clock, outbox
-from mesh.envelope import Malformed, Message, read
-from mesh.outbox import Event
+from mesh.events import outbox
+from mesh.events.envelope import MalformedEvent, Message, read
+from mesh.events.outbox import Event
+from mesh.runtime import clock
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 # The example of todo-data-model.md.
@@ -98,7 +99,7 @@ def test_a_newer_minor_version_of_the_schema_is_read() -> None:
     ],
 )
 def test_what_is_not_an_envelope_is_malformed(value: bytes | None) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedEvent):
         read(message(value))
 
 

@@ -4,9 +4,9 @@ import pytest
 from focusmesh.auth.v1 import user_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
-from mesh import errors
-from mesh.idempotency import NOBODY, fingerprint, may_be_replay, reply
-from mesh.ids import new_id
+from mesh.rpc.idempotency import NOBODY, fingerprint, may_be_replay, response
+from mesh.runtime import errors
+from mesh.runtime.ids import new_id
 from services.todo.errors import TaskAlreadyComplete, TaskNotFound
 
 REQUEST_ID = new_id()
@@ -30,11 +30,11 @@ def test_secrets_leave_no_fingerprint() -> None:
 
 def test_an_answer_is_stored_for_the_caller_and_the_method_only_when_the_request_has_an_id() -> None:
     answer = pb.CreateTaskResponse()
-    assert reply("ada", "m", pb.CreateTaskRequest(title="x"), answer) is None
-    stored = reply("ada", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
+    assert response("ada", "m", pb.CreateTaskRequest(title="x"), answer) is None
+    stored = response("ada", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
     assert stored is not None
     assert stored[:3] == ("ada", "m", REQUEST_ID)
-    public = reply("", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
+    public = response("", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
     assert public is not None
     assert public.user_id == NOBODY
 
@@ -46,7 +46,7 @@ def test_an_answer_is_stored_for_the_caller_and_the_method_only_when_the_request
         (TaskNotFound(task_id="t"), True),
         (errors.VersionConflict(etag="v2"), True),
         (errors.Overloaded(), False),
-        (errors.PartUnavailable("database"), False),
+        (errors.DependencyUnavailable("database"), False),
         (RuntimeError(), False),
     ],
 )

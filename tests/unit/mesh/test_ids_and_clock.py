@@ -7,8 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh import clock
-from mesh.ids import new_id
+from mesh.runtime import clock
+from mesh.runtime.ids import new_id
 
 YEAR_9999 = 253_402_300_799_999_999
 
@@ -30,8 +30,8 @@ def test_ids_sort_by_the_millisecond_they_were_made_in() -> None:
 @given(st.integers(0, YEAR_9999))
 def test_an_instant_survives_its_message_and_its_datetime_to_the_microsecond(instant: int) -> None:
     message = Timestamp()
-    clock.put(message, instant)
-    assert clock.of(message) == instant
+    clock.set_timestamp(message, instant)
+    assert clock.from_timestamp(message) == instant
     assert message.ToDatetime(UTC) == clock.to_datetime(instant)
     since = clock.to_datetime(instant) - datetime(1970, 1, 1, tzinfo=UTC)
     assert (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds == instant
@@ -39,5 +39,5 @@ def test_an_instant_survives_its_message_and_its_datetime_to_the_microsecond(ins
 
 def test_no_instant_leaves_the_message_unset() -> None:
     message = Timestamp()
-    clock.put(message, None)
+    clock.set_timestamp(message, None)
     assert message == Timestamp()

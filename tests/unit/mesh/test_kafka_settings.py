@@ -1,6 +1,6 @@
 """Settings of Kafka clients."""
 
-from mesh.producer import client_settings
+from mesh.events.producer import client_settings
 
 
 def test_further_options_are_taken_as_they_are_and_win() -> None:

@@ -6,8 +6,8 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.errors import PageTokenInvalid
-from mesh.pagination import Pages
+from mesh.rpc.pagination import Pages
+from mesh.runtime.errors import PageTokenInvalid
 
 PAGES = Pages("secret")
 LAST = [1_770_544_800_000_000, "550e8400-e29b-41d4-a716-446655440001"]

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from mesh.producer import Producer
-from mesh.relay import Relay
+from mesh.events.producer import Producer
+from mesh.events.relay import Relay
 
 
 @pytest.mark.parametrize("since_the_last", [0.02, 0.05])

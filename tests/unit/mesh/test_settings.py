@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mesh.settings import load
+from mesh.runtime.settings import load
 
 
 @dataclass(frozen=True, kw_only=True)

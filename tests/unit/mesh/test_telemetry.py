@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry.trace import SpanKind
 
-from mesh.telemetry import CallTrace, JsonLines, new_traceparent
+from mesh.runtime.telemetry import JsonLines, ServerSpan, new_traceparent
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -16,7 +16,7 @@ GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 @contextmanager
 def a_call(traceparent: str) -> Iterator[str]:
     """The traceparent that a call goes on with."""
-    call = CallTrace("todo/CreateTask", traceparent, SpanKind.SERVER, {})
+    call = ServerSpan("todo/CreateTask", traceparent, SpanKind.SERVER, {})
     yield call.traceparent
     call.end("OK")
 

@@ -3,8 +3,8 @@
 import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
-from mesh import validation
-from mesh.errors import InvalidRequest
+from mesh.rpc import validation
+from mesh.runtime.errors import InvalidRequest
 
 TASK_ID = "0190a000-0000-7000-8000-000000000001"
 

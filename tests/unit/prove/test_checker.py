@@ -105,10 +105,10 @@ def shown(task: str, version: int) -> Shown:
 
 def test_a_subscriber_is_shown_everything_once_and_in_order() -> None:
     published = [message("a", version, version, topic=UPDATES) for version in (1, 2)]
-    strange = message("x", 1, 9, topic=UPDATES, user_id=BEN)
+    unknown = message("x", 1, 9, topic=UPDATES, user_id=BEN)
 
     def complaints(*changes: Shown) -> list[str]:
-        return checker.shown_amiss({"screen": ANN}, changes, [*published, strange], UPDATES)
+        return checker.shown_amiss({"screen": ANN}, changes, [*published, unknown], UPDATES)
 
     assert complaints(shown("a", 1), shown("a", 2)) == []
     assert complaints(shown("a", 1)) == ["screen missed event a.2"]

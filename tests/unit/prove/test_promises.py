@@ -8,7 +8,7 @@ import pytest
 from prove import promises
 from prove.plan import Plan
 from prove.promises import Promise
-from stack.trouble import Trouble
+from stack.errors import StackError
 
 
 def test_a_promise_holds_when_there_is_nothing_to_complain_about() -> None:
@@ -47,5 +47,5 @@ def test_a_quick_run_is_shorter() -> None:
 
 
 def test_a_seed_that_is_no_number_is_refused() -> None:
-    with pytest.raises(Trouble, match="SEED=x"):
+    with pytest.raises(StackError, match="SEED=x"):
         Plan.from_environment({"SEED": "x"})

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mesh.errors import TokenInvalid
+from mesh.runtime.errors import TokenInvalid
 from services.realtime.cache.feeds import Listener
 from services.realtime.errors import SlowConsumer
 from services.realtime.model import Entry, Gap, Position

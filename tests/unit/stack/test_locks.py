@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import jars, setup
+from stack import jars
+from stack.commands import setup
 from stack.jars import Jar
 from stack.layout import ROOT
 
@@ -48,7 +49,7 @@ def test_an_environment_that_is_half_made_or_of_another_interpreter_is_made_anew
 
 def test_setup_runs_on_a_python_with_nothing_installed() -> None:
     bare = subprocess.run(
-        [sys.executable, "-S", "-c", "import stack.setup"],
+        [sys.executable, "-S", "-c", "import stack.commands.setup"],
         cwd=ROOT,
         env={},
         capture_output=True,

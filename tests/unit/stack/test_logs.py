@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stack import logs
+from stack.commands import logs
+from stack.errors import StackError
 from stack.layout import State
-from stack.trouble import Trouble
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_service_is_shown_with_all_its_replicas(state: State, part: str, found
 
 
 def test_an_unknown_part_is_answered_with_the_known_ones(state: State) -> None:
-    with pytest.raises(Trouble, match="there are postgres, todo-0, todo-1"):
+    with pytest.raises(StackError, match="there are postgres, todo-0, todo-1"):
         logs.chosen(state, "nope")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stack import registry
-from stack.trouble import Trouble
+from stack.errors import StackError
 
 TWO = """
 [one]
@@ -67,7 +67,7 @@ def test_what_contradicts_itself_is_named(line: str, complaint: str) -> None:
 def test_a_file_that_does_not_read_is_answered_with_what_to_mend(tmp_path: Path) -> None:
     file = tmp_path / "services.toml"
     file.write_text("[one")
-    with pytest.raises(Trouble, match=r"services\.toml: "):
+    with pytest.raises(StackError, match=r"services\.toml: "):
         registry.load(file)
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from mesh.outbox import envelope
+from mesh.events.outbox import envelope
 from services.todo import events
 from services.todo.model import State, Task
 

@@ -7,21 +7,24 @@ import pytest
 
 from tools.paths import ROOT, VENV_BIN
 
-ROOMS = ("main", "handlers", "wire", "store", "rules", "model", "errors", "settings")
+FILES = ("main", "handlers", "wire", "store", "rules", "model", "errors", "settings")
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A repository with two services of sound shape."""
-    (tmp_path / "mesh").mkdir()
-    (tmp_path / "mesh" / "__init__.py").touch()
-    (tmp_path / "mesh" / "db.py").write_text("import psycopg\n")
+    for layer in ("rpc", "events", "database", "runtime"):
+        (tmp_path / "mesh" / layer).mkdir(parents=True)
+        (tmp_path / "mesh" / layer / "__init__.py").touch()
+    for name in ("__init__", "app", "platform", "retention"):
+        (tmp_path / "mesh" / f"{name}.py").touch()
+    (tmp_path / "mesh" / "database" / "pool.py").write_text("import psycopg\n")
     for service in ("one", "two"):
         folder = tmp_path / "services" / service
         folder.mkdir(parents=True)
-        for room in ("__init__", *ROOMS):
-            (folder / f"{room}.py").touch()
-        (folder / "handlers.py").write_text(f"import mesh.db\nfrom services.{service} import store, wire\n")
+        for name in ("__init__", *FILES):
+            (folder / f"{name}.py").touch()
+        (folder / "handlers.py").write_text(f"import mesh.database.pool\nfrom services.{service} import store, wire\n")
         (folder / "store.py").write_text("import psycopg\n")
     (tmp_path / "services" / "__init__.py").touch()
     return tmp_path
@@ -48,8 +51,10 @@ def test_services_of_sound_shape_pass(house: Path) -> None:
         ("services/one/handlers.py", "import psycopg"),
         ("services/one/rules.py", "import grpc"),
         ("services/one/model.py", "from focusmesh.todo.v1 import task_pb2"),
-        ("services/one/rules.py", "import mesh.db"),
-        ("mesh/db.py", "from services.one import store"),
+        ("services/one/rules.py", "import mesh.database.pool"),
+        ("mesh/database/pool.py", "from services.one import store"),
+        ("mesh/database/pool.py", "import mesh.events"),
+        ("mesh/misplaced.py", ""),
         ("services/one/main.py", "import stack.layout"),
     ],
 )

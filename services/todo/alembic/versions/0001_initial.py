@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from mesh.migrate import messaging_tables
+from mesh.database.migrate import messaging_tables
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,165 @@
+"""Errors that the gateway makes itself, in the shape of those of services: `google.rpc.Status` with an ErrorInfo.
+
+REST callers get JSON, gRPC callers plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
+those of 502, 503 and 504 tell of addresses inside.
+"""
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+from google.rpc import code_pb2
+
+DOMAIN = "gateway.focusmesh"
+_TYPE = "type.googleapis.com"
+Json = dict[str, Any]
+
+_ENVOYS_TEXT = "%LOCAL_REPLY_BODY%"
+_UNAVAILABLE_TEXT = "The service is not available right now. Try again in a moment."
+# By gRPC there is neither JSON to complain about nor a path.
+_GRPC_TEXTS = {400: "The request is malformed.", 404: "There is no such RPC."}
+
+
+class When(Enum):
+    """A further condition, beside the HTTP status that Envoy made."""
+
+    ALWAYS = "always"
+    ANONYMOUS = "nobody says who calls"
+    NO_KEYS = "no keys to verify a token with"
+    EARLY = "before the request was read"
+
+
+class Response(NamedTuple):
+    """What is answered in place of an HTTP status that Envoy made."""
+
+    status: int
+    code: str
+    """Name of the `google.rpc.Code`."""
+    reason: str
+    text: str = _ENVOYS_TEXT
+    when: When = When.ALWAYS
+    becomes: int = 0
+    """The HTTP status to answer instead; 0 for the same."""
+
+    @property
+    def number(self) -> int:
+        """The code as a number."""
+        return code_pb2.Code.Value(self.code)
+
+
+RESPONSES = (
+    Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
+    Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
+    # Without keys nobody can tell whether a token is good, so its bearer must not be sent away.
+    Response(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
+    Response(
+        401,
+        "UNAUTHENTICATED",
+        "TOKEN_MISSING",
+        "This call needs an access token: send it as `authorization: Bearer TOKEN`.",
+        When.ANONYMOUS,
+    ),
+    Response(
+        401,
+        "UNAUTHENTICATED",
+        "TOKEN_INVALID",
+        "The access token is not valid, or has expired. Get a new one with Refresh or Login.",
+    ),
+    Response(403, "PERMISSION_DENIED", "TOKEN_INVALID", "The access token is meant for another API."),
+    Response(404, "NOT_FOUND", "ROUTE_NOT_FOUND", "There is no such path, or no such verb behind the colon."),
+    Response(405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "This path has other methods; the header `allow` names them."),
+    Response(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive.", When.EARLY),
+    Response(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive."),
+    Response(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", "The body of the request is too large."),
+    Response(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", "Send the body as `content-type: application/json`."),
+    Response(426, "FAILED_PRECONDITION", "UPGRADE_REQUIRED", "This path is a WebSocket: send `upgrade: websocket`."),
+    Response(429, "RESOURCE_EXHAUSTED", "RATE_LIMITED", "Too many calls. Try again after the time in `retry-after`."),
+    Response(431, "RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE", "The headers of the request are too large.", When.EARLY),
+    Response(500, "INTERNAL", "INTERNAL", "Something went wrong."),
+    Response(502, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, becomes=503),
+    Response(503, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT),
+    Response(504, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The call took longer than its deadline."),
+)
+"""In the order in which they are tried."""
+
+
+def mappers() -> list[Json]:
+    """Envoy's local reply mappers; the first whose filter fits is used."""
+    return [mapper for response in RESPONSES for mapper in (_for_grpc(response), _for_rest(response))]
+
+
+def _for_grpc(response: Response) -> Json:
+    # A path that is known only to other paths and verbs is, by gRPC, an RPC that nobody implements.
+    number = code_pb2.UNIMPLEMENTED if response.status == 404 else response.number
+    text = _GRPC_TEXTS.get(response.status, response.text)
+    return {
+        "filter": _all(_status_is(response.status), *_CONDITIONS[response.when], *_is_grpc()),
+        "headers_to_add": [_header("grpc-status", str(number)), _header("grpc-message", text), *_retry_after(response)],
+        # With a body, gRPC-Web would get a status made of the HTTP status, which knows too few.
+        "body_format_override": {"text_format_source": {"inline_string": ""}},
+    }
+
+
+def _for_rest(response: Response) -> Json:
+    return {
+        "filter": _all(_status_is(response.status), *_CONDITIONS[response.when]),
+        **({"status_code": response.becomes} if response.becomes else {}),
+        "headers_to_add": _retry_after(response),
+        "body_format_override": {"content_type": "application/json", "json_format": _status(response)},
+    }
+
+
+def _status(response: Response) -> Json:
+    about: Json = {"@type": f"{_TYPE}/google.rpc.ErrorInfo", "reason": response.reason, "domain": DOMAIN}
+    if response.when is not When.EARLY:
+        about["metadata"] = {"request_id": "%REQ(X-REQUEST-ID)%"}
+    details = [about]
+    if response.code == "UNAVAILABLE":
+        details.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
+    return {"code": response.number, "message": response.text, "details": details}
+
+
+def _retry_after(response: Response) -> list[Json]:
+    return [_header("retry-after", "1")] if response.code == "UNAVAILABLE" else []
+
+
+def _header(key: str, value: str) -> Json:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _all(*filters: Json) -> Json:
+    return filters[0] if len(filters) == 1 else {"and_filter": {"filters": list(filters)}}
+
+
+def _status_is(status: int) -> Json:
+    value = {"default_value": status, "runtime_key": f"gateway.status_{status}"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _is_grpc() -> list[Json]:
+    """Native gRPC or gRPC-Web: after transcoding a REST request has this content type too, and its first path."""
+    return [
+        {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}},
+        _without("x-envoy-original-path"),
+    ]
+
+
+def _without(header: str) -> Json:
+    return {"header_filter": {"header": {"name": header, "present_match": True, "invert_match": True}}}
+
+
+def _token_failure_is(message: str) -> Json:
+    matcher = {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "failure"}, {"key": "message"}],
+        "value": {"string_match": {"exact": message}},
+    }
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
+_CONDITIONS: dict[When, list[Json]] = {
+    When.ALWAYS: [],
+    When.ANONYMOUS: [_without("authorization"), _without("sec-websocket-protocol")],
+    When.NO_KEYS: [_token_failure_is("Jwks remote fetch is failed")],
+    # A request gets its id once its headers are accepted.
+    When.EARLY: [_without("x-request-id")],
+}

@@ -1,0 +1,1 @@
+"""Postgres: the pool, columns, migrations."""

@@ -1,0 +1,74 @@
+"""Group commit: what the partitions of a topic bring at the same time has its effect together, once for all of them.
+
+A pass of a relay leaves a few events in each partition; a transaction for each would cost more than its events.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mesh.events.delivery import EventHandler, may_pass
+from mesh.events.envelope import ConsumedEvent
+
+
+class _Waiting(NamedTuple):
+    """One partition's batch."""
+
+    events: Sequence[ConsumedEvent]
+    done: asyncio.Future[None]
+
+
+class GroupCommit:
+    """An effect on the events of one topic. One call is at work at a time; who comes meanwhile goes with the next."""
+
+    def __init__(self, effect: EventHandler) -> None:
+        self._effect = effect
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def apply(self, events: Sequence[ConsumedEvent]) -> None:
+        """Has the effects of a batch, all or none; raises what the effect raises for this batch, not for another's.
+
+        Who is cancelled while it waits does not know the outcome, as after any crash: the batch comes again.
+        """
+        loop = asyncio.get_running_loop()
+        mine = _Waiting(events, loop.create_future())
+        self._waiting.append(mine)
+        if self._task is None:
+            self._task = loop.create_task(self._run(), name="group commit")
+        await mine.done
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                await self._together([one for one in group if not one.done.done()])
+        finally:
+            self._task = None
+
+    async def _together(self, group: Sequence[_Waiting]) -> None:
+        try:
+            if group:
+                await self._effect.apply([event for one in group for event in one.events])
+        except asyncio.CancelledError:
+            _tell(group, InterruptedError("its group was cancelled"))  # comes again, as after any OSError
+            raise
+        except Exception as error:  # noqa: BLE001 (told to those who wait)
+            if len(group) == 1 or may_pass(error):
+                _tell(group, error)
+                return
+            for one in group:
+                if not one.done.done():
+                    await self._together([one])  # each partition isolates what fails in its own batch
+        else:
+            _tell(group, None)
+
+
+def _tell(group: Sequence[_Waiting], error: Exception | None) -> None:
+    for one in group:
+        if one.done.done():
+            continue
+        if error is None:
+            one.done.set_result(None)
+        else:
+            one.done.set_exception(error)

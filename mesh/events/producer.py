@@ -1,0 +1,256 @@
+"""Publishing to Kafka: librdkafka's producer, called on the event loop and never waited for there.
+
+librdkafka has threads of its own, and none of its calls here blocks. It takes the interpreter's lock for every single
+acknowledgement; a thread that waited for them would fight the event loop for that lock, up to 5 ms each time. So the
+loop itself looks for what came, two milliseconds or more apart.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+
+from mesh.runtime.durations import BOUNDS
+from mesh.runtime.telemetry import meter
+
+log = logging.getLogger(__name__)
+
+DEADLINE = 5.0
+"""Seconds after which a publication is given up; half of the relay's lease."""
+_QUIET_SECONDS = 10.0
+_IDLE_SECONDS = 1.0
+_FULL_QUEUE_SECONDS = 0.01
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+"""Seconds between two looks for acknowledgements."""
+_AT_ONCE = 500
+"""Messages that are produced before other work has its turn: about 3 ms."""
+
+_round_trip = meter.create_histogram(
+    "focusmesh.producer.acknowledgement", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
+)
+
+
+class DeliveryTimeout(Exception):  # noqa: N818 (it may have arrived: the caller sends it again)
+    """Not acknowledged before the deadline; some of it may have been written."""
+
+
+class ProducerRecord(NamedTuple):
+    """One message."""
+
+    topic: str
+    key: str | bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, str | bytes]]
+
+
+def client_settings(bootstrap: str, options: str, name: str) -> dict[str, Any]:
+    """What every Kafka client here is given. options: further librdkafka settings, `name=value;name=value`."""
+    settings: dict[str, Any] = {
+        "bootstrap.servers": bootstrap,
+        "client.id": name,
+        "socket.nagle.disable": True,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 500,
+        # Connection failures come through error_cb, once in a while; librdkafka itself writes a line for every attempt.
+        "log_level": 2,
+        "logger": log,
+        "error_cb": _ErrorLog(name),
+    }
+    for option in filter(None, map(str.strip, options.split(";"))):
+        setting, _, value = option.partition("=")
+        settings[setting] = value
+    return settings
+
+
+class Producer:
+    """At least once, in the order of the calls; what is not acknowledged in time is the caller's to send again."""
+
+    def __init__(self, bootstrap: str, *, name: str, options: str = "") -> None:
+        """name: of the service, seen in the broker's log."""
+        self._settings = client_settings(bootstrap, options, name) | {
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": 1,
+            "compression.type": "lz4",
+            "message.timeout.ms": 0,
+            # A refused message must not be overtaken by a later one of its key that is already on the way.
+            "enable.gapless.guarantee": True,
+            # A topic that does not exist is told before the deadline, not after half a minute.
+            "topic.metadata.propagation.max.ms": 2000,
+        }
+        self._client: confluent_kafka.Producer | None = None
+        self._turn = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Always: while Kafka is away events wait in the outbox."""
+        return True
+
+    def start(self) -> None:
+        """Allows publishing; it connects with the first message."""
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="kafka producer watch")
+
+    async def publish(self, messages: Sequence[ProducerRecord], deadline: float = DEADLINE) -> list[KafkaError | None]:
+        """Sends in order, one call after the other; returns for each message None, or why it did not arrive.
+
+        The broker refuses a batch for one message of it, and everything in flight ends with it (`is_message_error`).
+        After a refused message the later ones of its key are not sent, and carry the same error. Raises
+        DeliveryTimeout when not everything was acknowledged within `deadline` seconds.
+        """
+        if self._watching is None:
+            raise DeliveryTimeout("the producer does not run")
+        batch, started = _Batch(messages), time.monotonic()
+        try:
+            async with asyncio.timeout(deadline), self._turn:
+                await self._send(batch)
+        except TimeoutError:
+            raise DeliveryTimeout(f"Kafka did not acknowledge {len(messages)} messages within {deadline:g} s") from None
+        _round_trip.record(time.monotonic() - started)
+        return batch.outcome
+
+    async def close(self) -> None:
+        """Lets the call that runs end, and disconnects; idempotent."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+        async with self._turn:
+            if self._client is not None:
+                client, self._client = self._client, None
+                await asyncio.to_thread(_end, client)
+
+    async def _send(self, batch: "_Batch") -> None:
+        if self._client is None:
+            self._client = confluent_kafka.Producer(self._settings)
+        client = self._client
+        healthy = False
+        try:
+            await batch.produce(client)
+            healthy = await batch.acknowledged(client)
+        finally:
+            if not healthy:
+                self._discard(client)
+
+    def _discard(self, client: confluent_kafka.Producer) -> None:
+        """Drops the client and what is on its way: the caller is told, and sends it again through a fresh one."""
+        self._client = None
+        # Now, before another client sends. Not waiting is what `blocking` means there, whatever its name says.
+        client.purge(blocking=True)
+        # Its threads may hang in a name that does not resolve; neither this process nor its end waits for them.
+        threading.Thread(target=_end, args=(client,), name="kafka producer's end", daemon=True).start()
+
+    async def _watch(self) -> None:
+        """Lets an idle client tell its errors, which would gather in its memory."""
+        while True:
+            await asyncio.sleep(_IDLE_SECONDS)
+            async with self._turn:
+                if self._client is not None and not _poll(self._client):
+                    self._discard(self._client)
+
+
+class _Batch:
+    """The messages of one call on their way."""
+
+    def __init__(self, messages: Sequence[ProducerRecord]) -> None:
+        self.messages = messages
+        self.missing = len(messages)
+        self.outcome: list[KafkaError | None] = [None] * len(messages)
+
+    async def produce(self, client: confluent_kafka.Producer) -> None:
+        """Hands all messages to librdkafka."""
+        refused: dict[str | bytes | None, KafkaError] = {}
+        for index, message in enumerate(self.messages):
+            if index % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if message.key in refused:
+                self.acknowledge(index, refused[message.key])
+                continue
+            try:
+                await self._produce_one(client, index, message)
+            except KafkaException as failure:
+                refused[message.key] = cast(KafkaError, failure.args[0])
+                self.acknowledge(index, refused[message.key])
+
+    async def _produce_one(self, client: confluent_kafka.Producer, index: int, message: ProducerRecord) -> None:
+        """Raises KafkaException when it can never be sent."""
+        while True:
+            try:
+                client.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    headers=list(message.headers),
+                    on_delivery=partial(self.acknowledge, index),
+                )
+            except BufferError:
+                await asyncio.sleep(_FULL_QUEUE_SECONDS)
+                _poll(client)
+            else:
+                return
+
+    async def acknowledged(self, client: confluent_kafka.Producer) -> bool:
+        """Waits for every acknowledgement; returns whether the client can go on.
+
+        A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
+        """
+        healthy, pause = True, _SHORTEST_PAUSE
+        while self.missing:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.25, _LONGEST_PAUSE)
+            healthy &= _poll(client)
+        return healthy and not any(error is not None and _is_fatal(error) for error in self.outcome)
+
+    def acknowledge(self, index: int, error: KafkaError | None, _: object = None) -> None:
+        """What librdkafka calls. Only what it was called for has arrived: silence is no success."""
+        self.missing -= 1
+        self.outcome[index] = error
+
+
+def is_message_error(error: KafkaError) -> bool:
+    """Whether it says something of the message, or only that the client ended under it: sent again it may arrive."""
+    swept_away = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+    return not _is_fatal(error) and error.code() not in swept_away
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    return error.fatal() or error.code() in (KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE)
+
+
+def _poll(client: confluent_kafka.Producer) -> bool:
+    """Lets the client tell what came since; False when it is broken for good."""
+    try:
+        client.poll(0)
+    except (KafkaException, SystemError) as error:
+        log.warning("a fresh Kafka client is needed: %s", error.__cause__ or error)
+        return False
+    return True
+
+
+def _end(client: Any) -> None:
+    """Disconnects; blocks. client: its `close` is missing from the type stubs."""
+    with contextlib.suppress(KafkaException, SystemError):
+        client.flush(0)
+    with contextlib.suppress(KafkaException, SystemError):
+        client.close()
+
+
+class _ErrorLog:
+    """librdkafka's errors, each kind at most once in ten seconds: it goes on by itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told: dict[int, float] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        now = time.monotonic()
+        if now - self._told.get(error.code(), -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._told[error.code()] = now
+            log.warning("kafka client %s: %s", self._name, error.str())

@@ -1,0 +1,262 @@
+"""The relay: carries committed events from the outbox to Kafka, at least once, in order per key.
+
+Every replica has one, and one of them publishes: the one whose database session holds the service's advisory lock. A
+pass reads what waits, produces, waits for the acknowledgements, deletes. A relay that dies loses the lock with its
+session; the session of one that hangs is ended by Postgres after ten seconds. Rows are found by being there, never by a
+position: sequence numbers become visible out of order, and a relay that remembers the highest one skips those that
+commit late.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from typing import ClassVar, NamedTuple
+
+import psycopg
+from confluent_kafka import KafkaError
+
+from mesh.database.connection import CONNECT_OPTIONS, Connection
+from mesh.events.outbox import SHARDS
+from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord, is_message_error
+from mesh.runtime.durations import BOUNDS
+from mesh.runtime.lifecycle import PeriodicTask
+from mesh.runtime.telemetry import meter
+
+log = logging.getLogger(__name__)
+
+_SHARDS = list(range(SHARDS))
+_LEASE_MS = 10_000
+_PASS_SECONDS = 8.0
+"""Longer than the deadline of a publication and shorter than the lease: nothing is sent when another may lead."""
+_MOST_BYTES = 4 * 1024 * 1024
+"""Of a shard in one pass; a single event may exceed it by its own size."""
+_MEASURE_SECONDS = 5.0
+_LAST_PASSES_SECONDS = 3.0
+_GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
+"""Between two passes: a pass costs two statements and a request for each partition, for few events as for many."""
+_MANY_A_SECOND = 700
+"""Events: from here on CPU is dearer than a moment. A rate and not a number of a pass, which the longer rest itself
+would keep up."""
+_FIRST_BLOCK_SECONDS = 30.0
+_LONGEST_BLOCK_SECONDS = 600.0
+
+_waiting_rows = meter.create_gauge("focusmesh.outbox.rows", unit="{event}")
+_oldest_row = meter.create_gauge("focusmesh.outbox.oldest", unit="s")
+_blocked_keys = meter.create_gauge("focusmesh.outbox.blocked_keys", unit="{key}")
+_published = meter.create_counter("focusmesh.outbox.published", unit="{event}")
+_publish_latency = meter.create_histogram(
+    "focusmesh.outbox.publish_latency", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
+)
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('focusmesh.relay'), hashtext(%s))"
+_TAKE = f"""
+    SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
+    FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
+        SELECT *, sum(octet_length(value)) OVER upto - octet_length(value) AS before
+        FROM outbox WHERE outbox.shard = wanted.shard AND key <> ALL(%s::text[])
+        WINDOW upto AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+        ORDER BY seq LIMIT wanted.most) AS row
+    WHERE before < {_MOST_BYTES}"""
+_DELETE = "DELETE FROM outbox WHERE seq = ANY(%s)"
+_MEASURE = """
+    SELECT shard, count(*), extract(epoch FROM now() - min(created_at))::float8 FROM outbox GROUP BY shard"""
+
+
+class _Row(NamedTuple):
+    seq: int
+    shard: int
+    topics: list[str]
+    key: str
+    value: bytes
+    traceparent: str
+    committed: float
+
+    def messages(self) -> list[ProducerRecord]:
+        headers = [("content-type", "application/cloudevents+json")]
+        if self.traceparent:
+            headers.append(("traceparent", self.traceparent))
+        return [ProducerRecord(topic, self.key, self.value, headers) for topic in self.topics]
+
+
+class _Block(NamedTuple):
+    """A key whose next event the broker will not take."""
+
+    until: float
+    seconds: float
+
+
+class Relay(PeriodicTask):
+    """Publishes one service's outbox."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (
+        DeliveryTimeout,
+        psycopg.OperationalError,
+        psycopg.errors.ReadOnlySqlTransaction,
+        OSError,
+    )
+    longest_wait: ClassVar[float] = 0.1
+    """An event that another replica wrote waits so long for the one that leads."""
+    longest_backoff: ClassVar[float] = 1.0
+
+    def __init__(self, database_url: str, producer: Producer, *, service: str, batch: int = 500) -> None:
+        """batch: rows of a shard in one pass."""
+        super().__init__("relay")
+        self._url = database_url
+        self._producer = producer
+        self._labels = {"service": service}
+        self._name = f"{service} relay"
+        self._batch = batch
+        self._connection: Connection | None = None
+        self._leads = False
+        self._limits = [batch] * SHARDS
+        self._blocked: dict[str, _Block] = {}
+        self._next_measure = self._last_rest = 0.0
+
+    async def run_once(self) -> int:
+        """Publishes a batch of every shard that has rows, if this relay leads; returns how many events."""
+        connection = await self._connected()
+        try:
+            if time.monotonic() >= self._next_measure:
+                async with asyncio.timeout(_PASS_SECONDS):
+                    await self._measure(connection)
+            async with asyncio.timeout(_PASS_SECONDS):
+                if not self._leads:
+                    [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
+                if not self._leads:
+                    self._blocked.clear()  # they are the business of the one that leads
+                    return 0
+                rows, errors = await self._publish(connection)
+        except Exception:
+            # Gives the lock back. A standby asks for it sooner than this relay does, and may well reach Kafka.
+            await connection.close()
+            raise
+        for shard, found in groupby(zip(rows, errors, strict=True), key=lambda pair: pair[0].shard):
+            self._adjust_batch(shard, list(found))
+        # Not errors.count(None): a KafkaError that is compared with None leaves an exception behind.
+        delivered = sum(error is None for error in errors)
+        if delivered:
+            _published.add(delivered, self._labels)
+            _publish_latency.record(max(0.0, time.time() - min(row.committed for row in rows)), self._labels)
+        return delivered
+
+    def wake(self) -> None:
+        """Ends the wait of the relay that leads; another process's relay looks by itself."""
+        if self._leads:
+            super().wake()
+
+    def rest(self, done: int) -> float:
+        """A moment in which events gather, unless a backlog is there already."""
+        now = time.monotonic()
+        since, self._last_rest = now - self._last_rest, now
+        if done >= self._batch:
+            return 0.0
+        return _GATHER_MANY_SECONDS if done > _MANY_A_SECOND * since else _GATHER_SECONDS
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Stops, publishes what the last calls left, and closes its connections."""
+        running = self._task is not None
+        await super().close(grace)
+        try:
+            if running:
+                await self._last_passes()
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None
+
+    async def _last_passes(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_PASSES_SECONDS):
+                while await self.run_once():
+                    pass
+        except self.expected as error:  # OSError: also the time-out
+            log.warning("relay stops with events left for the next one: %s", error)
+
+    async def _publish(self, connection: Connection) -> tuple[list[_Row], list[KafkaError | None]]:
+        """The rows that were found, and for each None or why Kafka refuses it."""
+        taken = await connection.execute(_TAKE, (_SHARDS, self._limits, self._keys_to_pass_over()), binary=True)
+        rows = [_Row(*row) for row in await taken.fetchall()]
+        errors: list[KafkaError | None] = []
+        for _, together in groupby(rows, key=self._isolated_shard):
+            errors += await self._send(list(together))
+        delivered = [row.seq for row, error in zip(rows, errors, strict=True) if error is None]
+        if delivered:
+            await connection.execute(_DELETE, (delivered,))
+        return rows, errors
+
+    def _isolated_shard(self, row: _Row) -> int | None:
+        """The shard of a row that is sent alone: a batch is refused as a whole, also what other shards have in it."""
+        return row.shard if self._limits[row.shard] == 1 else None
+
+    async def _send(self, rows: Sequence[_Row]) -> list[KafkaError | None]:
+        """Why a row was refused by one of its topics, or None when all have it."""
+        messages: list[ProducerRecord] = []
+        owners: list[int] = []
+        for index, row in enumerate(rows):
+            for message in row.messages():
+                messages.append(message)
+                owners.append(index)
+        errors: list[KafkaError | None] = [None] * len(rows)
+        for owner, error in zip(owners, await self._producer.publish(messages), strict=True):
+            if error is not None and (errors[owner] is None or is_message_error(error)):
+                errors[owner] = error
+        return errors
+
+    def _adjust_batch(self, shard: int, outcome: Sequence[tuple[_Row, KafkaError | None]]) -> None:
+        """After a refusal the shard goes on row by row: exactly one event is isolated, and blocks its key."""
+        refused = next(((row, error) for row, error in outcome if error is not None), None)
+        if refused is None:
+            self._limits[shard] = min(self._batch, self._limits[shard] * 4)
+            for key in self._blocked.keys() & {row.key for row, _ in outcome}:
+                log.info("key %s is published again", key)
+                del self._blocked[key]
+        elif self._limits[shard] > 1:
+            self._limits[shard] = 1
+        elif is_message_error(refused[1]):
+            self._block(*refused)
+
+    def _block(self, row: _Row, error: KafkaError) -> None:
+        before = self._blocked.get(row.key)
+        seconds = min(_LONGEST_BLOCK_SECONDS, before.seconds * 2) if before else _FIRST_BLOCK_SECONDS
+        self._blocked[row.key] = _Block(time.monotonic() + seconds, seconds)
+        log.error(
+            "Kafka refuses event %d: its key waits for %d s, others go on. %s",
+            row.seq,
+            seconds,
+            error.str(),
+            extra={"fields": {"key": row.key, "topics": row.topics}},
+        )
+
+    def _keys_to_pass_over(self) -> list[str]:
+        now = time.monotonic()
+        return [key for key, block in self._blocked.items() if block.until > now]
+
+    async def _measure(self, connection: Connection) -> None:
+        self._next_measure = time.monotonic() + _MEASURE_SECONDS
+        rows = await (await connection.execute(_MEASURE)).fetchall()
+        counts = {shard: count for shard, count, _ in rows}
+        for shard in range(SHARDS):
+            _waiting_rows.set(counts.get(shard, 0), {**self._labels, "shard": shard})
+        _oldest_row.set(max((age for _, _, age in rows), default=0.0), self._labels)
+        _blocked_keys.set(len(self._blocked), self._labels)
+
+    async def _connected(self) -> Connection:
+        """The relay's own connection; one that broke is replaced, and the lock with it.
+
+        Postgres ends the session of a relay that is silent, or whose host vanished; when Postgres is silent, the pass
+        ends by its own clock. Nothing waits for the disk: deletions that a crash brings back are sent again, and
+        dropped by consumers. The plan is always the same.
+        """
+        if self._connection is None or self._connection.closed:
+            self._leads = False
+            self._connection = await Connection.connect(
+                self._url,
+                autocommit=True,
+                application_name=self._name,
+                options=f"-c idle_session_timeout={_LEASE_MS} -c tcp_user_timeout={_LEASE_MS}"
+                " -c synchronous_commit=off -c plan_cache_mode=force_generic_plan",
+                **CONNECT_OPTIONS,
+            )
+        return self._connection

@@ -1,0 +1,1 @@
+"""What a call passes on its way to a handler."""

@@ -1,0 +1,81 @@
+"""Idempotency by request_id: the first answer is stored in the transaction of its effect, and replayed afterwards.
+
+Nothing is looked up before a write: the stored answer's primary key makes a second effect impossible, and only a call
+that is about to be refused asks whether it was answered before.
+"""
+
+import hashlib
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from psycopg.errors import UniqueViolation
+
+from mesh.database.pool import Database
+from mesh.events.outbox import StoredResponse
+from mesh.runtime.errors import RequestIdReused, ResourceExhausted, ServiceError, Unavailable
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""Stands for the caller of public RPCs; their request ids are as good as secrets."""
+KEPT_HOURS = 24
+
+
+def fingerprint(request: Message) -> bytes:
+    """Tells two requests with one request_id apart; secrets (debug_redact) are left out of what is stored."""
+    secrets = _secrets(request.DESCRIPTOR)
+    if secrets:
+        open_part = type(request)()
+        open_part.CopyFrom(request)
+        for name in secrets:
+            open_part.ClearField(name)
+        request = open_part
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=32).digest()
+
+
+def response(user_id: str, method: str, request: Message, answer: Message) -> StoredResponse | None:
+    """What to store with the effect; None when the caller gave no request_id."""
+    request_id: str = request.request_id  # type: ignore[attr-defined]  # only called for requests that have one
+    if not request_id:
+        return None
+    return StoredResponse(user_id or NOBODY, method, request_id, fingerprint(request), answer.SerializeToString())
+
+
+async def remembered(database: Database, user_id: str, method: str, request: Message) -> bytes | None:
+    """The stored answer to this request, or None; raises RequestIdReused when it answered another request."""
+    request_id: str = request.request_id  # type: ignore[attr-defined]
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT fingerprint, answer FROM idempotency"
+            " WHERE user_id = %s::uuid AND method = %s AND request_id = %s::uuid",
+            (user_id or NOBODY, method, request_id),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    if row[0] != fingerprint(request):
+        raise RequestIdReused(request_id=request_id)
+    answer: bytes = row[1]
+    return answer
+
+
+def may_be_replay(error: Exception) -> bool:
+    """Whether a failed call may be one that was answered before; a service without room or database is not asked."""
+    if isinstance(error, UniqueViolation):
+        return error.diag.constraint_name == "idempotency_pkey"
+    return isinstance(error, ServiceError) and not isinstance(error, ResourceExhausted | Unavailable)
+
+
+async def forget(database: Database, limit: int) -> int:
+    """Deletes up to `limit` answers older than a day; returns how many."""
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "DELETE FROM idempotency WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM idempotency WHERE created_at < now() - make_interval(hours => %s) LIMIT %s))",
+            (KEPT_HOURS, limit),
+        )
+        return cursor.rowcount
+
+
+@cache
+def _secrets(descriptor: Descriptor) -> tuple[str, ...]:
+    return tuple(field.name for field in descriptor.fields if field.GetOptions().debug_redact)

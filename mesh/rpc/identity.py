@@ -1,0 +1,225 @@
+"""Identity: who is calling. Every service verifies the token itself; nothing the gateway adds is believed.
+
+A verified token is remembered by its hash until it expires, because checking a signature costs about 100 µs; ended
+sessions are pushed to every replica and checked in memory.
+"""
+
+import asyncio
+import base64
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import grpc
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from focusmesh.auth.v1 import key_service_pb2, key_service_pb2_grpc
+
+from mesh.rpc.revocations import Revocations
+from mesh.runtime import tls
+from mesh.runtime.errors import AudienceWrong, DependencyUnavailable, TokenInvalid, TokenMissing, TokenRevoked
+from mesh.runtime.parts import Component
+
+log = logging.getLogger(__name__)
+
+TOKEN_TYPE = "at+jwt"  # noqa: S105 (a media type)
+LONGEST_TOKEN_SECONDS = 600
+_CLOCK_SECONDS = 30
+"""By how much the issuer's clock may be ahead."""
+_REMEMBERED = 20_000
+_KEY_REFRESH_SECONDS = 60.0
+_KEY_RETRY_SECONDS = 0.2
+_UNKNOWN_KEY_SECONDS = 5.0
+_RECONNECTING = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+"""By itself a channel waits up to two minutes before it tries again."""
+
+
+class Identity(NamedTuple):
+    """What a verified token says."""
+
+    user_id: str
+    session_id: str
+    scopes: frozenset[str]
+    issued: int
+    """Seconds since the epoch, like `expires`."""
+    expires: int
+    key_id: str = ""
+    """Of the key that the token was verified with."""
+
+
+NOBODY = Identity("", "", frozenset(), 0, 0)
+
+
+class KeySource(Component, Protocol):
+    """Where public keys come from; ready when there are keys to verify with."""
+
+    def knows(self, kid: str) -> bool:
+        """Whether the key is published, as far as is known without asking."""
+
+    async def find(self, kid: str) -> Ed25519PublicKey | None:
+        """The key with this id, or None; raises DependencyUnavailable while that cannot be known."""
+
+
+class Tokens:
+    """Verifies access tokens."""
+
+    def __init__(self, keys: KeySource, revocations: Revocations, *, issuer: str, audience: str) -> None:
+        """keys: of the issuer. revocations: the sessions that were ended."""
+        self.keys, self.revocations = keys, revocations
+        self._issuer, self._audience = issuer, audience
+        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
+
+    def remembered(self, headers: Mapping[str, str | bytes]) -> Identity | None:
+        """The caller, when its token was verified before and still holds; None to verify it. Raises TokenRevoked."""
+        bearer = headers.get("authorization")
+        if bearer is None:
+            return None
+        found = self._verified.get(_digest(bearer))
+        if found is None or found.expires <= time.time() or not self.keys.knows(found.key_id):
+            return None
+        self.check_revoked(found)
+        return found
+
+    async def verify(self, headers: Mapping[str, str | bytes]) -> Identity:
+        """The caller; raises TokenMissing, TokenInvalid, AudienceWrong, TokenRevoked or DependencyUnavailable."""
+        bearer = headers.get("authorization")
+        if bearer is None:
+            raise TokenMissing
+        if not isinstance(bearer, str) or bearer[:7].lower() != "bearer ":
+            raise TokenInvalid
+        identity = await self.verify_token(bearer[7:])
+        self._verified[_digest(bearer)] = identity
+        if len(self._verified) > _REMEMBERED:
+            self._verified.popitem(last=False)
+        return identity
+
+    async def verify_token(self, token: str) -> Identity:
+        """What a token says; raises TokenInvalid, AudienceWrong, TokenRevoked or DependencyUnavailable."""
+        identity = await self._read(token)
+        self.check_revoked(identity)
+        return identity
+
+    def check_revoked(self, identity: Identity) -> None:
+        """Raises TokenRevoked; DependencyUnavailable while it cannot be known."""
+        if not self.revocations.ready:
+            raise DependencyUnavailable("revocations")
+        if self.revocations.ended(identity.user_id, identity.session_id, identity.issued):
+            raise TokenRevoked
+
+    async def _read(self, token: str) -> Identity:
+        try:
+            header = jwt.get_unverified_header(token)
+            # Only the algorithm, the type and the id of the key are read: `jku`, `jwk` and `x5u` name nobody we trust.
+            if header.get("alg") != "EdDSA" or str(header.get("typ", "")).lower() != TOKEN_TYPE:
+                raise TokenInvalid
+            key = await self.keys.find(header["kid"]) if isinstance(header.get("kid"), str) else None
+            if key is None:
+                raise TokenInvalid
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=["EdDSA"],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={"require": ["exp", "iat", "sub", "sid", "aud", "iss"], "verify_iat": False},
+            )
+            identity = Identity(
+                claims["sub"],
+                claims["sid"],
+                frozenset(str(claims.get("scope", "")).split()),
+                int(claims["iat"]),
+                int(claims["exp"]),
+                header["kid"],
+            )
+        except jwt.InvalidAudienceError:
+            raise AudienceWrong from None
+        except (jwt.InvalidTokenError, ValueError, TypeError):
+            raise TokenInvalid from None
+        longest = LONGEST_TOKEN_SECONDS
+        if identity.expires - identity.issued > longest or identity.expires - time.time() > longest + _CLOCK_SECONDS:
+            raise TokenInvalid
+        return identity
+
+
+class PublishedKeys:
+    """The keys that the auth service publishes, fetched once a minute and when an unknown one is asked for."""
+
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        """target: gRPC address of the auth service. credentials: None for plain text."""
+        self._target, self._credentials = target, credentials
+        self._keys: dict[str, Ed25519PublicKey] = {}
+        self._asked = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether keys were fetched; old ones go on to serve while auth is away."""
+        return bool(self._keys)
+
+    def start(self) -> None:
+        """Begins to fetch, for as long as it takes."""
+        self._task = asyncio.get_running_loop().create_task(self._follow(), name="jwks")
+
+    async def close(self) -> None:
+        """Stops fetching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def knows(self, kid: str) -> bool:
+        """Whether auth published the key when it was asked last."""
+        return kid in self._keys
+
+    async def find(self, kid: str) -> Ed25519PublicKey | None:
+        """The key with this id, or None; raises DependencyUnavailable before any was fetched.
+
+        An unknown one is asked for at most every five seconds.
+        """
+        if kid not in self._keys:
+            if not self.ready:
+                raise DependencyUnavailable("keys")
+            async with self._lock:
+                if kid not in self._keys and time.monotonic() - self._asked > _UNKNOWN_KEY_SECONDS:
+                    await self._fetch()
+        return self._keys.get(kid)
+
+    async def _follow(self) -> None:
+        async with tls.channel(self._target, self._credentials, _RECONNECTING) as channel:
+            self._stub = key_service_pb2_grpc.KeyServiceStub(channel)
+            while True:
+                fetched = await self._fetch()
+                await asyncio.sleep(_KEY_REFRESH_SECONDS if fetched else _KEY_RETRY_SECONDS)
+
+    async def _fetch(self) -> bool:
+        """Replaces the keys; keeps the old ones when auth does not answer."""
+        try:
+            response = await self._stub.GetJwks(key_service_pb2.GetJwksRequest(), timeout=2)
+            self._keys = {key.kid: public_key(key.x) for key in response.keys if key.crv == "Ed25519"}
+        except (grpc.aio.AioRpcError, ValueError) as error:
+            log.debug("jwks: %s", error)
+            return False
+        finally:
+            self._asked = time.monotonic()
+        return self.ready
+
+
+def public_key(encoded: str) -> Ed25519PublicKey:
+    """The key of a JWK's `x`; raises ValueError."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    except UnsupportedAlgorithm as error:
+        raise ValueError("this OpenSSL has no Ed25519") from error
+
+
+def _digest(bearer: str | bytes) -> bytes:
+    # BLAKE2b, because OpenSSL looks SHA-256 up by its name in every call.
+    return hashlib.blake2b(bearer if isinstance(bearer, bytes) else bearer.encode(), digest_size=32).digest()

@@ -1,0 +1,46 @@
+"""Policy: who may call an RPC, as its contract says beside it."""
+
+from dataclasses import dataclass
+
+from focusmesh.policy.v1 import policy_pb2
+from google.protobuf.descriptor import MethodDescriptor
+
+from mesh.rpc.identity import Identity
+from mesh.runtime.errors import InternalOnly, ScopeMissing
+
+
+class PolicyMissingError(Exception):
+    """An RPC without a policy: its service must not start."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy of one RPC."""
+
+    access: policy_pb2.Access.ValueType
+    scope: str
+
+    @property
+    def public(self) -> bool:
+        """Whether it is called without a token."""
+        return self.access == policy_pb2.ACCESS_PUBLIC
+
+    def permit(self, identity: Identity) -> None:
+        """Raises InternalOnly or ScopeMissing when this caller may not call."""
+        if self.access == policy_pb2.ACCESS_INTERNAL:
+            raise InternalOnly
+        if self.scope and self.scope not in identity.scopes:
+            raise ScopeMissing(scope=self.scope)
+        if self.access == policy_pb2.ACCESS_ADMIN and "admin" not in identity.scopes:
+            raise ScopeMissing(scope="admin")
+
+
+def policy_of(method: MethodDescriptor) -> Policy:
+    """Reads the policy option of a method; raises PolicyMissingError."""
+    options = method.GetOptions()
+    rule = options.Extensions[policy_pb2.rule]
+    if rule.access == policy_pb2.ACCESS_UNSPECIFIED or rule.rate == policy_pb2.RATE_CLASS_UNSPECIFIED:
+        raise PolicyMissingError(
+            f"{method.full_name} has no policy: declare (focusmesh.policy.v1.rule) with an access and a rate"
+        )
+    return Policy(rule.access, rule.scope)

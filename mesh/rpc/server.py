@@ -1,0 +1,64 @@
+"""The gRPC server of a service: limits, health, reflection."""
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mesh.runtime import tls
+from mesh.runtime.settings import ServiceSettings
+
+LARGEST_REQUEST = 1024 * 1024
+LARGEST_METADATA = 16 * 1024
+LARGEST_ANSWER = 4 * 1024 * 1024
+_STREAMS_PER_CONNECTION = 1000
+"""The gateway multiplexes all callers over few connections and itself allows 100 streams a client."""
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Server:
+    """A grpc.aio server that begins NOT_SERVING."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        """Opens nothing yet."""
+        self.grpc = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", LARGEST_REQUEST),
+                ("grpc.max_send_message_length", LARGEST_ANSWER),
+                ("grpc.max_metadata_size", LARGEST_METADATA),
+                ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ]
+        )
+        self._settings = settings
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        self._services: list[str] = [""]
+
+    async def start(self, services: list[str]) -> None:
+        """Listens; raises RuntimeError when the port is taken. services: full names, as health knows them."""
+        self._services += services
+        await self.set_serving_status(NOT_SERVING)
+        if self._settings.reflection:
+            reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], self.grpc)
+        credentials = tls.server_credentials(self._settings)
+        if credentials is None:
+            self.grpc.add_insecure_port(self._settings.listen)
+        else:
+            self.grpc.add_secure_port(self._settings.listen, credentials)
+        await self.grpc.start()
+
+    async def set_serving_status(self, state: Any) -> None:
+        """Answers health checks with this state from now on."""
+        for service in self._services:
+            await self._health.set(service, state)
+
+    async def stop(self, grace: float) -> None:
+        """Accepts no more calls; running ones have `grace` seconds."""
+        await self.grpc.stop(grace)

@@ -1,0 +1,1 @@
+"""What any process needs: errors, lifecycle, settings, telemetry, clock, ids, certificates."""

@@ -1,0 +1,37 @@
+"""Instants as integer microseconds since the epoch, UTC: cheap to compare, to store and to send."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+Clock = Callable[[], int]
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now() -> int:
+    """The current instant."""
+    return time.time_ns() // 1000
+
+
+def set_timestamp(message: Timestamp, instant: int | None) -> None:
+    """Sets a Timestamp field in place; None leaves it unset. Ten times cheaper than FromDatetime."""
+    if instant is not None:
+        message.seconds = instant // SECOND
+        message.nanos = instant % SECOND * 1000
+
+
+def from_timestamp(message: Timestamp) -> int:
+    """The instant of a Timestamp; finer than a microsecond is cut off."""
+    return message.seconds * SECOND + message.nanos // 1000
+
+
+@lru_cache(maxsize=256)
+def to_datetime(instant: int) -> datetime:
+    """The same instant as an aware datetime; exact for every year. Remembered: a write uses one up to five times."""
+    return _EPOCH + timedelta(microseconds=instant)

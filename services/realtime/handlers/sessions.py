@@ -1,0 +1,134 @@
+"""One open stream, by whichever door: what it sends, and what ends it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from focusmesh.realtime.v1.realtime_event_pb2 import RealtimeEvent
+
+from mesh.rpc.identity import Identity
+from mesh.rpc.revocations import Revocations
+from mesh.runtime.clock import SECOND, Clock
+from mesh.runtime.errors import ServiceError, TokenInvalid, TokenRevoked
+from services.realtime import wire
+from services.realtime.cache.feeds import Feeds, Listener
+from services.realtime.cache.streams import PAGE, Streams
+from services.realtime.model import Entry, Gap, Heartbeat, Position
+from services.realtime.rules import position_of
+from services.realtime.settings import Settings
+
+
+class StreamSession:
+    """An open stream of one user."""
+
+    def __init__(
+        self,
+        user_id: str,
+        after: Position | None,
+        *,
+        closes: int,
+        listener: Listener,
+        feeds: Feeds,
+        streams: Streams,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        """after: where the client was; None to begin now. closes: when its token ends, microseconds."""
+        self._user_id, self._after, self._closes = user_id, after, closes
+        self._listener, self._feeds, self._streams = listener, feeds, streams
+        self._clock, self._settings = clock, settings
+
+    @property
+    def end(self) -> "asyncio.Future[ServiceError]":
+        """Done when the stream has to end, also while a frame is on its way."""
+        return self._listener.end
+
+    async def frames(self) -> AsyncGenerator[RealtimeEvent, None]:
+        """Every frame, without a gap and each change once; raises the refusal that ends the stream."""
+        if self._after is None:
+            position = (await self._streams.read_after(self._user_id, None)).tail
+        else:
+            position = self._after
+            self._listener.fall_behind()
+        yield wire.opened_frame(
+            position, now=self._clock(), heartbeat_seconds=self._settings.heartbeat_seconds, closes=self._closes
+        )
+        while True:
+            for item in await self._next(position):
+                if isinstance(item, Entry) and item.position <= position:
+                    continue
+                position = item.position
+                with self._listener.handing():
+                    yield self._frame(item)
+
+    async def _next(self, position: Position) -> Sequence[Entry | Gap | Heartbeat]:
+        """What comes after a position: from the stream while the listener is behind, else as it arrives."""
+        if not self._listener.behind:
+            item = await self._listener.next(self._settings.heartbeat_seconds)
+            if item is not None:
+                return [item]
+            if not self._listener.behind:
+                read = self._feeds.position(self._user_id)
+                return [Heartbeat(position if read is None else max(position, read))]
+        if self.end.done():
+            raise self.end.result()
+        self._listener.resume()
+        page = await self._streams.read_after(self._user_id, position)
+        if len(page.entries) == PAGE:
+            self._listener.fall_behind()
+        return [Gap(page.tail)] if page.lost else page.entries
+
+    def _frame(self, item: Entry | Gap | Heartbeat) -> RealtimeEvent:
+        if isinstance(item, Entry):
+            return wire.change_frame(item)
+        if isinstance(item, Gap):
+            return wire.resync_frame(item.position, retention_seconds=self._settings.retention_seconds)
+        return wire.heartbeat_frame(item.position, now=self._clock())
+
+
+class StreamSessions:
+    """Opens streams."""
+
+    def __init__(
+        self, feeds: Feeds, streams: Streams, revocations: Revocations, clock: Clock, settings: Settings
+    ) -> None:
+        """clock: microseconds since the epoch."""
+        self._feeds, self._streams, self._revocations = feeds, streams, revocations
+        self._clock, self._settings = clock, settings
+
+    @asynccontextmanager
+    async def open(self, identity: Identity, cursor: str) -> AsyncIterator[StreamSession]:
+        """A stream from a cursor, or from now when it is empty.
+
+        Ends by itself when the token ends or its session is ended. Raises CursorInvalid, TooManyStreams, Overloaded.
+        """
+        after = position_of(cursor) if cursor else None
+        listener = Listener(self._settings.queue_frames, patience=self._settings.patience_seconds)
+        detach = await self._feeds.attach(identity.user_id, listener)
+        closes = identity.expires * SECOND
+
+        def end_if_revoked() -> None:
+            if self._revocations.ended(identity.user_id, identity.session_id, identity.issued):
+                listener.finish(TokenRevoked())
+
+        unwatch = self._revocations.watch(identity.user_id, identity.session_id, end_if_revoked)
+        expiry = asyncio.get_running_loop().call_later(
+            max(0, closes - self._clock()) / SECOND, listener.finish, TokenInvalid()
+        )
+        # It may have ended since the token was verified.
+        end_if_revoked()
+        try:
+            yield StreamSession(
+                identity.user_id,
+                after,
+                closes=closes,
+                listener=listener,
+                feeds=self._feeds,
+                streams=self._streams,
+                clock=self._clock,
+                settings=self._settings,
+            )
+        finally:
+            expiry.cancel()
+            unwatch()
+            detach()

@@ -1,0 +1,1 @@
+"""The verbs of `make` that act on a stack, one module each."""

@@ -1,0 +1,42 @@
+"""`make restart S=todo`: one replica after the other, each healthy before the next one goes.
+
+What changed in the repository comes along: new revisions of the schema before, new routes of the gateway after.
+"""
+
+import sys
+import time
+
+from stack import database
+from stack.commands.status import running_stack
+from stack.errors import StackError, run_command
+from stack.infrastructure import gateway
+from stack.stack import Stack
+
+
+def main() -> None:
+    """Restarts a service or a part."""
+    machine = running_stack()
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    known = sorted({replica.service.name for replica in machine.replicas} | set(machine.programs))
+    if name not in known:
+        raise StackError(
+            f"{name or 'nothing'} is not a part of the stack: {', '.join(known)}", advice="`make restart S=todo`"
+        )
+    of_service = [replica.name for replica in machine.replicas if replica.service.name == name]
+    if of_service:
+        database.provision(machine.cluster, [machine.registry.service(name)])
+    for program in of_service or [name]:
+        restart(machine, program)
+    if of_service and machine.prepare_gateway():
+        restart(machine, gateway.NAME)
+
+
+def restart(machine: Stack, program: str) -> None:
+    """Restarts one program and says when it is back."""
+    began = time.monotonic()
+    machine.restart(program)
+    print(f"{program} is healthy again after {time.monotonic() - began:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

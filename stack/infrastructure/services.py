@@ -1,0 +1,108 @@
+"""The services: one program per replica, its environment, and its own word on how it is."""
+
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from stack.database import Cluster
+from stack.infrastructure import kafka, valkey
+from stack.keys import Keys
+from stack.layout import LOOPBACK, PYTHON_PATH, Ports
+from stack.registry import Registry, Service
+from stack.supervisor import Program
+
+_STOP_SECONDS = 20
+"""Drain, grace and the relay's last passes together; then it is killed."""
+_OWN_ORIGIN = "http://localhost:3000"
+
+
+class Replica(NamedTuple):
+    """One process of a service."""
+
+    service: Service
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Of its program, such as `todo-0`."""
+        return f"{self.service.name}-{self.number}"
+
+    def port(self, ports: Ports) -> int:
+        """Its gRPC listener."""
+        return ports.service(self.service.port, self.number)
+
+    def websocket_port(self, ports: Ports) -> int | None:
+        """Its WebSocket listener, where it has one."""
+        offset = self.service.websocket_port
+        return None if offset is None else ports.service(offset, self.number)
+
+
+def replicas(services: Iterable[Service], expected: Mapping[str, int]) -> Iterator[Replica]:
+    """Every replica to run. wanted: replicas by service, where the registry's number is not to hold."""
+    for service in services:
+        for number in range(expected.get(service.name, service.replicas)):
+            yield Replica(service, number)
+
+
+def environment(replica: Replica, registry: Registry, ports: Ports, keys: Keys) -> dict[str, str]:
+    """What a replica is told; mesh/runtime/settings.py and the service's settings.py say what each means."""
+    service = replica.service
+    told = {
+        "PYTHONPATH": PYTHON_PATH,
+        "FOCUSMESH_LISTEN": f"{LOOPBACK}:{replica.port(ports)}",
+        "FOCUSMESH_REPLICA": str(replica.number),
+        "FOCUSMESH_REDIS_URL": valkey.url(ports.valkey, keys.password("valkey")),
+        "FOCUSMESH_KAFKA_BOOTSTRAP": kafka.bootstrap(ports),
+        "FOCUSMESH_PAGE_TOKEN_KEY": keys.password("page-tokens"),
+    }
+    if auth := registry.services.get("auth"):
+        told["FOCUSMESH_JWKS_TARGET"] = f"{LOOPBACK}:{ports.service(auth.port)}"
+    if service.schema:
+        told["FOCUSMESH_DATABASE_URL"] = Cluster(ports.postgres, keys).runtime_url(service.schema)
+    if service.name == "auth":
+        told["FOCUSMESH_SIGNING_KEY_FILE"] = str(keys.signing_key())
+        told["FOCUSMESH_REFRESH_HASH_KEY"] = keys.password("refresh-tokens")
+    if (port := replica.websocket_port(ports)) is not None:
+        told["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
+        told["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
+    return told
+
+
+def program(replica: Replica, told: Mapping[str, str]) -> Program:
+    """The replica's process."""
+    return Program(
+        name=replica.name,
+        command=(sys.executable, "-m", f"services.{replica.service.name}.main"),
+        environment=told,
+        stop_seconds=_STOP_SECONDS,
+    )
+
+
+def _listened_on(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _health(channel: grpc.Channel) -> Callable[..., health_pb2.HealthCheckResponse]:
+    return channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+
+
+def serving(port: int) -> bool:
+    """Whether the service behind a port says SERVING."""
+    if not _listened_on(port):  # a hundred times cheaper to ask than a gRPC channel, and asked often while it starts
+        return False
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:
+        try:
+            response = _health(channel)(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError:
+            return False
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)

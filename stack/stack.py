@@ -1,0 +1,390 @@
+"""A stack: parts, services and gateway as plain processes under one supervisor, with a state folder and a port base.
+
+`make up` starts one; tests, proofs and benchmarks start their own, with their own folder and ports:
+
+    with Stack(State(folder), Ports(base), parts=("postgres", "kafka")) as machine: ...
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from stack import database, preflight, registry
+from stack.errors import StackError
+from stack.exclusive import locked
+from stack.infrastructure import gateway, kafka, postgres, services, valkey
+from stack.infrastructure.services import Replica
+from stack.keys import Keys
+from stack.layout import LOOPBACK, Ports, State
+from stack.registry import Service
+from stack.signals import deferred_signals
+from stack.supervisor import Program, Status, Supervisor
+
+INFRASTRUCTURE = (postgres.NAME, valkey.NAME, kafka.NAME)
+SERVICES = "services"
+ALL_PARTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
+
+_POLL_SECONDS = 0.05
+_PART_SECONDS = 60.0
+_SERVICE_SECONDS = 90.0
+Report = Callable[[str, float], None]
+"""Told what became ready, and after how many seconds."""
+
+
+class Stack:
+    """One stack. Methods raise StackError, which says what to try."""
+
+    def __init__(
+        self,
+        state: State,
+        ports: Ports,
+        *,
+        parts: Iterable[str] = ALL_PARTS,
+        only: Iterable[str] | None = None,
+        replicas: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        durable: bool = True,
+        report: Report = lambda _what, _seconds: None,
+    ) -> None:
+        """parts: of ALL_PARTS. only: names of services, instead of all. environment: for services and gateway."""
+        self.state, self.ports = state, ports
+        self.keys = Keys(state)
+        self.supervisor = Supervisor(state)
+        self.registry = registry.load()
+        self.cluster = database.Cluster(ports.postgres, self.keys)
+        self._parts = frozenset(parts)
+        self._only = tuple(only) if only is not None else None
+        self._wanted = dict(replicas or {})
+        self._environment = {**(environment or {}), preflight.STATE_VARIABLE: str(state.folder)}
+        self._durable = durable
+        self._report = report
+        self._abandoned = False
+
+    @classmethod
+    def running(cls, state: State) -> "Stack | None":
+        """The stack that runs with this state; None when none does."""
+        plan = state.folder / "machine.json"
+        if Supervisor(state).pid is None or not plan.exists():
+            return None
+        told = json.loads(plan.read_text())
+        return cls(
+            state,
+            Ports(told["port_base"]),
+            parts=told["parts"],
+            only=[name for name in told["replicas"] if name in registry.load().services],
+            replicas=told["replicas"],
+            environment=told["environment"],
+            durable=told["durable"],
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What it is made of
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services whose schemas it holds, and which it runs when it runs services."""
+        chosen = self.registry.services if self._only is None else self._only
+        return tuple(map(self.registry.service, chosen))
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """Every service process of this stack."""
+        return tuple(services.replicas(self.services, self._wanted)) if SERVICES in self._parts else ()
+
+    def replicas_of(self, name: str) -> tuple[Replica, ...]:
+        """The processes of one service."""
+        self.registry.service(name)
+        return tuple(replica for replica in self.replicas if replica.service.name == name)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Names of all its programs, in the order of starting."""
+        infrastructure = [name for name in INFRASTRUCTURE if name in self._parts]
+        last = [gateway.NAME] if gateway.NAME in self._parts else []
+        return (*infrastructure, *(replica.name for replica in self.replicas), *last)
+
+    def service_environment(self, replica: Replica) -> dict[str, str]:
+        """What a replica is told."""
+        return {**services.environment(replica, self.registry, self.ports, self.keys), **self._environment}
+
+    @property
+    def gateway_url(self) -> str:
+        """Where REST callers begin."""
+        return f"http://{LOOPBACK}:{self.ports.gateway}"
+
+    @property
+    def gateway_target(self) -> str:
+        """Where gRPC callers begin."""
+        return f"{LOOPBACK}:{self.ports.gateway}"
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """Where the broker's clients begin."""
+        return kafka.bootstrap(self.ports)
+
+    @property
+    def valkey_url(self) -> str:
+        """Where clients of the Redis protocol begin."""
+        return valkey.url(self.ports.valkey, self.keys.password("valkey"))
+
+    # Start and stop
+
+    def start(self) -> None:
+        """Starts everything and returns when it serves; whatever goes wrong, also Ctrl-C, leaves nothing behind."""
+        self.state.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.state):
+            if self.supervisor.pid is not None:
+                raise StackError(f"a stack runs already in {self.state.folder}", advice="`make status`, `make down`")
+            preflight.end(preflight.leftovers(self.state))
+            preflight.free_ports(self.listeners())
+            try:
+                self._start()
+            except BaseException:
+                self._abandoned = True
+                self._stop()
+                raise
+
+    def stop(self) -> None:
+        """Stops everything in reverse order; nothing of it is left afterwards."""
+        with locked(self.state):
+            self._stop()
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        self._make_keys()
+        with ThreadPoolExecutor() as pool:
+            try:
+                for prepared in [pool.submit(prepare) for prepare in self._preparations()]:
+                    prepared.result()
+                with deferred_signals():
+                    self.supervisor.start(self._all_programs())
+                self._write_plan()
+                for provisioned in [pool.submit(bring_up, began) for bring_up in self._infrastructure()]:
+                    provisioned.result()
+                for replica in self.replicas:
+                    self.supervisor.start_program(replica.name)
+                if gateway.NAME in self._parts:
+                    self.supervisor.start_program(gateway.NAME)
+                for healthy in [pool.submit(self._bring_up_service, replica, began) for replica in self.replicas]:
+                    healthy.result()
+                if gateway.NAME in self._parts:
+                    self._bring_up_gateway(began)
+            except BaseException:
+                self._abandoned = True
+                raise
+
+    def _stop(self) -> None:
+        with deferred_signals():
+            if self.supervisor.pid is not None:
+                replicas = [replica.name for replica in self.replicas]
+                self.supervisor.ask_to_stop(replicas)  # they serve on for longer than the gateway takes to leave
+                if gateway.NAME in self._parts:
+                    gateway.leave(self.state)
+                    self.supervisor.stop([gateway.NAME])
+                self.supervisor.wait_stopped(replicas)
+                self.supervisor.stop(name for name in reversed(INFRASTRUCTURE) if name in self._parts)
+                self.supervisor.shutdown()
+            preflight.end(preflight.leftovers(self.state))
+            for name in ("supervisor", gateway.NAME):
+                self.state.socket(name).unlink(missing_ok=True)
+
+    def _make_keys(self) -> None:
+        """Before threads share them."""
+        self.keys.signing_key()
+        self.keys.kafka_cluster_id()
+        for name in (valkey.NAME, "page-tokens", "refresh-tokens", f"postgres-{postgres.ADMINISTRATOR}"):
+            self.keys.password(name)
+        for service in self.registry.with_schema():
+            for role in (service.schema, f"{service.schema}_owner"):
+                self.keys.password(f"postgres-{role}")
+
+    def _preparations(self) -> Iterator[Callable[[], object]]:
+        administrator = self.keys.password(f"postgres-{postgres.ADMINISTRATOR}")
+        steps: dict[str, Callable[[], object]] = {
+            postgres.NAME: lambda: postgres.prepare(self.state, administrator),
+            valkey.NAME: lambda: valkey.prepare(self.state, self.ports.valkey, self.keys.password(valkey.NAME)),
+            kafka.NAME: lambda: kafka.prepare(self.state, self.ports, self.keys.kafka_cluster_id()),
+            gateway.NAME: self.prepare_gateway,
+        }
+        return (step for name, step in steps.items() if name in self._parts)
+
+    def _all_programs(self) -> Iterator[Program]:
+        own = {preflight.STATE_VARIABLE: str(self.state.folder)}
+        made: dict[str, Callable[[], Program]] = {
+            postgres.NAME: lambda: postgres.program(self.state, self.ports.postgres, durable=self._durable),
+            valkey.NAME: lambda: valkey.program(self.state),
+            kafka.NAME: lambda: kafka.program(self.state),
+            gateway.NAME: lambda: gateway.program(self.state),
+        }
+        for name, make in made.items():
+            if name in self._parts:
+                yield make().told(own)
+        for replica in self.replicas:
+            yield services.program(replica, self.service_environment(replica))
+
+    def _infrastructure(self) -> Iterator[Callable[[float], None]]:
+        steps = {
+            postgres.NAME: self._bring_up_postgres,
+            valkey.NAME: self._bring_up_valkey,
+            kafka.NAME: self._bring_up_kafka,
+        }
+        return (step for name, step in steps.items() if name in self._parts)
+
+    def _bring_up_postgres(self, began: float) -> None:
+        self.supervisor.start_program(postgres.NAME)
+        url = self.cluster.administrator_url()
+        self.wait_for(postgres.NAME, lambda: postgres.responses(url), _PART_SECONDS)
+        self._tell(postgres.NAME, began)
+        database.provision(self.cluster, self.services)
+        self._tell("schemas", began)
+
+    def _bring_up_valkey(self, began: float) -> None:
+        self.supervisor.start_program(valkey.NAME)
+        self.wait_for(valkey.NAME, lambda: valkey.responses(self.valkey_url), _PART_SECONDS)
+        self._tell(valkey.NAME, began)
+
+    def _bring_up_kafka(self, began: float) -> None:
+        self.supervisor.start_program(kafka.NAME)
+        client = kafka.admin(self.kafka_bootstrap)
+        self.wait_for(kafka.NAME, lambda: kafka.responses(client), _PART_SECONDS)
+        self._tell(kafka.NAME, began)
+        kafka.make_topics(client, self.registry.all_topics())
+        probed = next(iter(self.registry.topics))
+        self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.kafka_bootstrap, probed), _PART_SECONDS)
+        self._tell("topics", began)
+
+    def _bring_up_service(self, replica: Replica, began: float) -> None:
+        self.wait_healthy(replica.name)
+        self._tell(replica.name, began)
+
+    def _bring_up_gateway(self, began: float) -> None:
+        self.wait_healthy(gateway.NAME)
+        self._tell(gateway.NAME, began)
+
+    # One program of a running stack
+
+    def status(self) -> dict[str, Status]:
+        """Every program, as the supervisor sees it."""
+        return self.supervisor.statuses()
+
+    def pid(self, name: str) -> int:
+        """Of a running program."""
+        status = self.status()[name]
+        if not status.pid:
+            raise self.supervisor.trouble(name, f"{name} does not run ({status.state})")
+        return status.pid
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a crash would be; the supervisor brings the program back."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+    def restart(self, name: str) -> None:
+        """Stops a program as its stop signal asks, starts it, and returns when it is healthy and is sent calls."""
+        if name == gateway.NAME:
+            self.prepare_gateway()
+            gateway.leave(self.state)
+        self.supervisor.stop([name])
+        self.supervisor.start_program(name)
+        self.wait_healthy(name)
+        if gateway.NAME in self._parts:
+            ports = [port for replica in self.replicas if replica.name == name for port in self._ports_of(replica)]
+            self.wait_for(name, lambda: gateway.sends_to(self.state, ports), _SERVICE_SECONDS)
+
+    def prepare_gateway(self) -> bool:
+        """Writes the gateway's configuration; returns whether the contract has changed since it was written."""
+        return gateway.prepare(self.state, self.ports, self.replicas, self._environment)
+
+    def restart_service(self, name: str) -> None:
+        """Restarts a service, one replica after the other, each healthy before the next one goes."""
+        for replica in self.replicas_of(name):
+            self.restart(replica.name)
+
+    def crash_postgres(self) -> None:
+        """Ends Postgres without a checkpoint (its immediate shutdown); it comes back through recovery."""
+        os.kill(self.pid(postgres.NAME), signal.SIGQUIT)
+
+    def healthy(self, name: str) -> bool:
+        """Whether a program does its work, by its own protocol."""
+        if name == postgres.NAME:
+            return postgres.responses(self.cluster.administrator_url())
+        if name == valkey.NAME:
+            return valkey.responses(self.valkey_url)
+        if name == kafka.NAME:
+            return kafka.responses(kafka.admin(self.kafka_bootstrap))
+        if name == gateway.NAME:
+            every = [port for replica in self.replicas for port in self._ports_of(replica)]
+            return gateway.sends_to(self.state, every) and gateway.responses(self.ports)
+        replica = next(replica for replica in self.replicas if replica.name == name)
+        return services.serving(replica.port(self.ports))
+
+    def wait_healthy(self, name: str, seconds: float = _SERVICE_SECONDS) -> None:
+        """Waits until a program does its work."""
+        self.wait_for(name, lambda: self.healthy(name), seconds)
+
+    def wait_for(self, name: str, condition: Callable[[], bool], seconds: float) -> None:
+        """Waits for a condition on a program; raises StackError at the deadline, or when the program does not stay."""
+        deadline = time.monotonic() + seconds
+        first_start = 0
+        while not condition():
+            status = self.status()[name]
+            first_start = first_start or status.started
+            if status.state in {"BACKOFF", "FATAL", "EXITED"} or status.started > first_start > 0:
+                raise self.supervisor.trouble(name, f"{name} ends as soon as it is started")
+            if self._abandoned:
+                raise StackError("the start was given up", advice="`make up`")
+            if time.monotonic() > deadline:
+                raise self.supervisor.trouble(name, f"{name} was not ready after {seconds:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    def memory(self, pid: int) -> int:
+        """Bytes that a process and its children hold; what they share is counted once."""
+        try:
+            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            return sum(int(process.memory_full_info().pss) for process in family)
+        except psutil.Error:
+            return 0
+
+    def _tell(self, what: str, began: float) -> None:
+        self._report(what, time.monotonic() - began)
+
+    def _ports_of(self, replica: Replica) -> Iterator[int]:
+        yield replica.port(self.ports)
+        if (port := replica.websocket_port(self.ports)) is not None:
+            yield port
+
+    def listeners(self) -> list[int]:
+        """Every port that it listens on."""
+        ports = self.ports
+        of_parts = {
+            postgres.NAME: [ports.postgres],
+            valkey.NAME: [ports.valkey],
+            kafka.NAME: [ports.kafka, ports.kafka_controller],
+            gateway.NAME: [ports.gateway, ports.gateway_metrics, ports.gateway_internal],
+        }
+        of_services = [port for replica in self.replicas for port in self._ports_of(replica)]
+        return [port for name in self._parts & set(of_parts) for port in of_parts[name]] + of_services
+
+    def _write_plan(self) -> None:
+        plan = {
+            "port_base": self.ports.base,
+            "parts": sorted(self._parts),
+            "replicas": {service.name: self._wanted.get(service.name, service.replicas) for service in self.services},
+            "environment": self._environment,
+            "durable": self._durable,
+        }
+        (self.state.folder / "machine.json").write_text(json.dumps(plan, indent=1))

@@ -1,0 +1,80 @@
+"""What tests of auth ask with, and what they expect of a refusal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+import grpc
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from focusmesh.auth.v1 import session_pb2, session_service_pb2, session_service_pb2_grpc, user_pb2
+
+from mesh.app import App
+from mesh.events.producer import Producer
+from mesh.events.relay import Relay
+from services.auth.main import build
+from services.auth.settings import Settings
+from tests.support import errors
+from tests.support.errors import Refused
+
+PASSWORD = "a horse, a battery and 2 staples"
+
+
+class Account(NamedTuple):
+    """A user with a session."""
+
+    user: user_pb2.User
+    tokens: session_pb2.Tokens
+
+    @property
+    def bearer(self) -> tuple[tuple[str, str], ...]:
+        """Metadata of a call in the user's name."""
+        return bearer(self.tokens)
+
+    @property
+    def session_id(self) -> str:
+        """The session, as its access token names it."""
+        return str(jwt.decode(self.tokens.access_token, options={"verify_signature": False})["sid"])
+
+
+def process(settings: Settings) -> App:
+    """A process of the service that leaves its events in the outbox: tests read them there, and need no broker."""
+    app = build(settings)
+    return replace(app, parts=[part for part in app.parts if not isinstance(part, Relay | Producer)])
+
+
+@contextmanager
+def refused(reason: str, code: grpc.StatusCode, domain: str = "auth.focusmesh", **metadata: str) -> Iterator[Refused]:
+    """Expects the block to be refused so; what was told is filled in afterwards."""
+    with errors.refused(reason, **metadata) as told:
+        yield told
+    assert (told.code, told.domain) == (code, domain)
+
+
+def bearer(tokens: session_pb2.Tokens) -> tuple[tuple[str, str], ...]:
+    """Metadata of a call with these tokens."""
+    return (("authorization", f"Bearer {tokens.access_token}"),)
+
+
+async def login(
+    sessions: session_service_pb2_grpc.SessionServiceStub, email: str, password: str = PASSWORD
+) -> session_pb2.Tokens:
+    """The tokens of a new session."""
+    return (await sessions.Login(session_service_pb2.LoginRequest(email=email, password=password))).tokens
+
+
+async def refresh(sessions: session_service_pb2_grpc.SessionServiceStub, token: str) -> session_pb2.Tokens:
+    """What a refresh token is exchanged for."""
+    return (await sessions.Refresh(session_service_pb2.RefreshRequest(refresh_token=token))).tokens
+
+
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    """A signing key, as its file has it."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    """A published key, as its file has it."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,160 @@
+"""The guard, in all four call shapes."""
+
+import time
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from redis.asyncio import Redis
+
+from mesh.rpc import revocations
+from mesh.rpc.identity import Tokens
+from mesh.rpc.interceptor import Interceptor
+from mesh.rpc.policy import PolicyMissingError
+from mesh.rpc.revocations import Revocations
+from tests.contract.mesh.conftest import MOST_CALLS, SHAPES, Caller, Shapes, declare, register
+from tests.support import tokens
+from tests.support.errors import refused
+from tests.support.serving import SignerKeys
+from tests.support.tokens import Signer
+from tests.support.waiting import until
+
+every_shape = pytest.mark.parametrize("method", SHAPES)
+
+
+@every_shape
+async def test_a_call_with_a_good_token_reaches_its_handler(call: Caller, signer: Signer, method: str) -> None:
+    assert " ".join(await call(method, "a", "b", token=signer.token())) == "a b"
+
+
+@every_shape
+async def test_the_caller_is_whom_the_token_names(call: Caller, signer: Signer, method: str) -> None:
+    assert await call(method, "who", token=signer.token(sub="ada")) == ["ada"]
+
+
+@every_shape
+async def test_a_refusal_reaches_the_caller_with_its_reason(call: Caller, signer: Signer, method: str) -> None:
+    with refused("NOTHING_THERE", thing_id="t1") as told:
+        await call(method, "refuse", token=signer.token())
+    assert (told.code, told.domain) == (grpc.StatusCode.NOT_FOUND, "shapes.focusmesh")
+
+
+@every_shape
+async def test_an_unexpected_error_tells_nothing_but_where_to_look(call: Caller, signer: Signer, method: str) -> None:
+    with refused("INTERNAL") as told:
+        await call(method, "break", token=signer.token())
+    assert told.code is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in told.message
+    assert told.metadata["error_id"] in told.message
+
+
+@every_shape
+async def test_a_call_that_takes_too_long_is_refused_before_its_caller_gives_up(
+    call: Caller, signer: Signer, method: str
+) -> None:
+    with refused("DEADLINE_EXCEEDED") as told:
+        await call(method, "wait", token=signer.token(), timeout=2)
+    assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@every_shape
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": int(time.time()) - 1}, "TOKEN_INVALID"),
+        ({"exp": int(time.time()) + 3600}, "TOKEN_INVALID"),
+        ({"iss": "https://elsewhere.example"}, "TOKEN_INVALID"),
+        ({"aud": "another-api"}, "TOKEN_INVALID"),
+        ({"sid": None}, "TOKEN_INVALID"),
+        ({"scope": "tasks:write"}, "SCOPE_MISSING"),
+    ],
+    ids=["expired", "lives too long", "another issuer", "another audience", "no session", "without the scope"],
+)
+async def test_a_token_that_does_not_hold_is_refused(
+    call: Caller, signer: Signer, method: str, claims: dict[str, object], reason: str
+) -> None:
+    with refused(reason):
+        await call(method, "a", token=signer.token(**claims))
+
+
+@every_shape
+@pytest.mark.parametrize(
+    "content", [b"\x0a\x02\xff\xfe", b"\x0a\xff"], ids=["text is not UTF-8", "bytes are no message"]
+)
+async def test_bytes_that_are_no_message_are_refused(call: Caller, signer: Signer, method: str, content: bytes) -> None:
+    with refused("INVALID_REQUEST") as told:
+        await call.raw(method, content, token=signer.token())
+    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "google.protobuf.StringValue" in told.message
+
+
+@every_shape
+async def test_nobody_is_told_of_a_request_before_saying_who_asks(call: Caller, method: str) -> None:
+    with refused("TOKEN_INVALID"):
+        await call.raw(method, b"\x0a\xff", token="nonsense")
+
+
+async def test_calls_beyond_the_limit_are_refused_and_health_still_answers(call: Caller, signer: Signer) -> None:
+    token = signer.token()
+    running = [call.open(token) for _ in range(MOST_CALLS)]
+    for chat in running:
+        await chat.write(StringValue(value="a"))
+        assert (await chat.read()).value == "a"
+    with refused("OVERLOADED") as told:
+        await call("Once", "a", token=token)
+    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await call.healthy()
+    for chat in running:
+        await chat.done_writing()
+        assert await chat.code() is grpc.StatusCode.OK
+    assert await call("Once", "a", token=token) == ["a"]
+
+
+async def test_a_token_from_the_future_is_refused(call: Caller, signer: Signer) -> None:
+    later = int(time.time()) + 3600
+    with refused("TOKEN_INVALID"):
+        await call("Once", "a", token=signer.token(iat=later, exp=later + 300))
+
+
+async def test_tokens_of_other_kinds_are_refused(call: Caller, signer: Signer) -> None:
+    payload = tokens.claims()
+    for token in (
+        tokens.unsigned(payload, signer.kid),
+        tokens.symmetric(payload, signer.kid, signer.public_bytes),
+        Signer(kid=signer.kid).token(),
+        Signer(kid="unknown").token(),
+        "nonsense",
+    ):
+        with refused("TOKEN_INVALID"):
+            await call("Once", "a", token=token)
+    with refused("TOKEN_MISSING"):
+        await call("Once", "a")
+
+
+async def test_a_session_that_ended_is_refused_at_once_also_with_a_remembered_token(
+    call: Caller, signer: Signer, valkey: str
+) -> None:
+    token = signer.token(sid="session-that-ends")
+    assert await call("Once", "a", token=token) == ["a"]
+    async with Redis.from_url(valkey) as redis:
+        member = revocations.session_member("session-that-ends")
+        await revocations.push(redis, member, time.time() + 60)
+
+    async def ended() -> bool:
+        try:
+            await call("Once", "a", token=token)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+        return False
+
+    await until(ended, "the session's token is refused", seconds=2)
+
+
+async def test_a_method_without_a_policy_stops_the_start(valkey: str, signer: Signer) -> None:
+    declare("focusmesh.shapes.v1.UnguardedService", None)
+    known = Revocations(Redis.from_url(valkey))
+    guard = Interceptor(
+        grpc.aio.server(), Tokens(SignerKeys(signer), known, issuer="i", audience="a"), None, most_calls=1
+    )
+    with pytest.raises(PolicyMissingError, match="UnguardedService"):
+        register("focusmesh.shapes.v1.UnguardedService", Shapes(), guard)

@@ -1,0 +1,154 @@
+"""How answers and refusals of services reach callers."""
+
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+from focusmesh.todo.v1 import task_pb2
+from focusmesh.todo.v1 import task_service_pb2 as pb
+from google.protobuf import any_pb2, descriptor_pb2, message_factory, symbol_database
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from envoy import contract
+from tests.gateway.upstream import Behaviour, Upstream
+from tests.support.clients import Client, Grpc, Rest, empty
+from tests.support.rpcs import BY_NAME
+
+GET, LIST, CREATE = BY_NAME["GetTask"], BY_NAME["ListTasks"], BY_NAME["CreateTask"]
+DETAIL_TYPES = [
+    message.name
+    for file in descriptor_pb2.FileDescriptorSet.FromString(contract.DESCRIPTOR_SET.read_bytes()).file
+    if file.name == "google/rpc/error_details.proto"
+    for message in file.message_type
+]
+HTTP_OF = {
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+
+
+def refusing(code: str, message: str, *details: Message) -> Behaviour:
+    async def behaviour(_: Message, context: grpc.aio.ServicerContext) -> Message:
+        packed = [any_pb2.Any() for _ in details]
+        for into, detail in zip(packed, details, strict=True):
+            into.Pack(detail)
+        status = status_pb2.Status(code=grpc.StatusCode[code].value[0], message=message, details=packed)
+        await context.abort_with_status(rpc_status.to_status(status))
+
+    return behaviour
+
+
+def replying(response: Message) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
+    async def behaviour(*_: object) -> Message:
+        return response
+
+    return behaviour
+
+
+def test_a_refusal_arrives_with_its_details(client: Client, upstream: Upstream, token: str) -> None:
+    about = error_details_pb2.ErrorInfo(
+        reason="TASK_NOT_FOUND", domain="todo.focusmesh", metadata={"task_id": "some-id"}
+    )
+    fields = error_details_pb2.BadRequest(
+        field_violations=[error_details_pb2.BadRequest.FieldViolation(field="task_id", description="Grüße, «id»")]
+    )
+    with upstream.answering(GET, refusing("NOT_FOUND", "There is no task «some-id».", about, fields)):
+        answer = client.call(GET, empty(GET), token)
+
+    assert (answer.code, answer.message) == (grpc.StatusCode.NOT_FOUND.value[0], "There is no task «some-id».")
+    assert answer.detail(error_details_pb2.ErrorInfo) == about
+    assert answer.detail(error_details_pb2.BadRequest) == fields
+
+
+@pytest.mark.parametrize("code", HTTP_OF)
+def test_every_status_has_its_http_status(rest: Rest, upstream: Upstream, token: str, code: str) -> None:
+    about = error_details_pb2.ErrorInfo(reason="SOME_REASON", domain="todo.focusmesh")
+    with upstream.answering(CREATE, refusing(code, "No.", about)):
+        answer = rest.call(CREATE, empty(CREATE), token)
+
+    assert (answer.http, answer.code, answer.message) == (HTTP_OF[code], grpc.StatusCode[code].value[0], "No.")
+    assert (answer.reason, answer.domain) == ("SOME_REASON", "todo.focusmesh")
+
+
+@pytest.mark.parametrize("name", DETAIL_TYPES)
+def test_every_registered_kind_of_detail_is_decoded(rest: Rest, upstream: Upstream, token: str, name: str) -> None:
+    kind = symbol_database.Default().pool.FindMessageTypeByName(f"google.rpc.{name}")
+    detail = message_factory.GetMessageClass(kind)()
+    with upstream.answering(CREATE, refusing("FAILED_PRECONDITION", "No.", detail)):
+        answer = rest.call(CREATE, empty(CREATE), token)
+
+    assert answer.detail(type(detail)) == detail
+
+
+def test_a_refusal_without_details_still_has_the_documented_shape(rest: Rest, upstream: Upstream, token: str) -> None:
+    with upstream.answering(CREATE, refusing("FAILED_PRECONDITION", "No.")):
+        answer = rest.call(CREATE, empty(CREATE), token)
+
+    assert (answer.http, answer.message) == (400, "No.")
+
+
+def test_details_of_a_few_kilobytes_reach_every_caller(client: Client, upstream: Upstream, token: str) -> None:
+    about = error_details_pb2.ErrorInfo(reason="LONG", domain="todo.focusmesh", metadata={"list": "x" * 4000})
+    with upstream.answering(GET, refusing("FAILED_PRECONDITION", "No.", about)):
+        assert client.call(GET, empty(GET), token).detail(error_details_pb2.ErrorInfo) == about
+
+
+def test_answers_are_the_same_by_every_way(client: Client, upstream: Upstream, token: str) -> None:
+    task = task_pb2.Task(id="1", title="Einkäufe 🛒", state=task_pb2.TASK_STATE_PENDING, etag='"7"')
+    task.create_time.FromJsonString("2026-06-15T15:06:40.123456Z")
+    response = pb.GetTaskResponse(task=task)
+    with upstream.answering(GET, replying(response)):
+        assert client.call(GET, empty(GET), token).response == response
+
+
+def test_json_has_camel_case_enum_names_and_default_values(rest: Rest, upstream: Upstream, token: str) -> None:
+    task = task_pb2.Task(id="1", state=task_pb2.TASK_STATE_PENDING)
+    with upstream.answering(GET, replying(pb.GetTaskResponse(task=task))):
+        shown = rest.http.get("/v1/tasks/1", headers={"authorization": f"Bearer {token}"}).json()["task"]
+
+    assert (shown["state"], shown["isRecurring"], shown["title"]) == ("TASK_STATE_PENDING", False, "")
+
+
+def test_a_large_page_arrives_whole(client: Client, upstream: Upstream, token: str) -> None:
+    page = pb.ListTasksResponse(tasks=[task_pb2.Task(id=str(n), description="ä" * 7000) for n in range(200)])
+    with upstream.answering(LIST, replying(page)):
+        assert client.call(LIST, empty(LIST), token).response == page
+
+
+def test_an_answer_beyond_the_limit_is_an_error_without_a_leak(rest: Rest, upstream: Upstream, token: str) -> None:
+    page = pb.ListTasksResponse(next_page_token="x" * (9 << 20))
+    with upstream.answering(LIST, replying(page)):
+        answer = rest.call(LIST, empty(LIST), token)
+
+    assert (answer.http, answer.reason, answer.message) == (500, "INTERNAL", "Something went wrong.")
+
+
+def test_an_answer_says_which_request_it_belongs_to(rest: Rest, rpc: Grpc, token: str) -> None:
+    by_rest = rest.call(GET, empty(GET), token, {"x-request-id": "chosen-by-the-caller"})
+    by_grpc = rpc.call(GET, empty(GET), token)
+
+    assert by_rest.headers["x-request-id"] != "chosen-by-the-caller"
+    assert by_grpc.headers["x-request-id"]
+
+
+def test_a_gateway_made_error_names_the_request(rest: Rest, token: str) -> None:
+    answer = rest.get("/v1/nowhere", token)
+
+    assert answer.domain == "gateway.focusmesh"
+    assert answer.detail(error_details_pb2.ErrorInfo).metadata["request_id"] == answer.headers["x-request-id"]

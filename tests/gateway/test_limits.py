@@ -1,0 +1,151 @@
+"""How much one caller may ask for."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from envoy.settings import Allowances, Bucket
+from tests.gateway.conftest import PLENTY, await_keys, endpoints
+from tests.gateway.upstream import Upstream
+from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
+from tests.support.gateway_process import Running, eventually, running
+from tests.support.rpcs import BY_NAME
+from tests.support.tokens import Signer
+
+RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+READ, WRITE, LOGIN, STREAM = (BY_NAME[name] for name in ("ListTasks", "CreateTask", "Login", "Subscribe"))
+SLOW = 60
+ALLOWANCES = Allowances(
+    address=PLENTY,
+    credential=Bucket(3, 1, SLOW),
+    read=Bucket(5, 1, SLOW),
+    write=Bucket(4, 1, SLOW),
+    stream=Bucket(2, 1, SLOW),
+)
+
+
+@pytest.fixture(scope="module")
+def strict(upstream: Upstream, folder: Path, signer: Signer) -> Iterator[Running]:
+    """A gateway with small allowances, never refilled within a test."""
+    own = folder / "strict"
+    own.mkdir()
+    with running(Running(own, endpoints(upstream), allowances=ALLOWANCES)) as gateway:
+        await_keys(gateway, signer)
+        yield gateway
+
+
+@pytest.fixture(params=["rest", "grpc", "grpc-web"])
+def caller(request: pytest.FixtureRequest, strict: Running) -> Iterator[Client]:
+    """Every way to call the strict gateway."""
+    kinds = {
+        "rest": lambda: Rest(strict.url),
+        "grpc": lambda: Grpc(strict.target),
+        "grpc-web": lambda: GrpcWeb(strict.url),
+    }
+    client = kinds[request.param]()
+    yield client
+    client.close()
+
+
+def is_limited(response: CallResult) -> bool:
+    if response.code != RESOURCE_EXHAUSTED:
+        return False
+    assert response.message == "Too many calls. Try again after the time in `retry-after`."
+    return True
+
+
+def test_one_user_reads_no_more_than_allowed_and_others_go_on(caller: Client, signer: Signer) -> None:
+    mine, yours = signer.token(), signer.token()
+
+    responses = [caller.call(READ, empty(READ), mine) for _ in range(7)]
+
+    assert [is_limited(response) for response in responses] == [False] * 5 + [True] * 2
+    assert caller.call(READ, empty(READ), yours).ok
+
+
+def test_writes_are_counted_apart_from_reads(caller: Client, signer: Signer) -> None:
+    token = signer.token()
+
+    responses = [caller.call(WRITE, empty(WRITE), token) for _ in range(6)]
+
+    assert [is_limited(response) for response in responses] == [False] * 4 + [True] * 2
+    assert caller.call(READ, empty(READ), token).ok
+
+
+def test_another_token_of_the_same_user_is_no_new_allowance(caller: Client, signer: Signer, upstream: Upstream) -> None:
+    user = f"user-of-{caller.name}"
+
+    responses = [caller.call(READ, empty(READ), signer.token(sub=user)) for _ in range(7)]
+
+    assert sum(map(is_limited, responses)) == 2
+
+
+def test_streams_are_counted_when_they_open(strict: Running, signer: Signer) -> None:
+    token = signer.token()
+    rpc = Grpc(strict.target)
+
+    responses = [rpc.call(STREAM, empty(STREAM), token) for _ in range(3)]
+    rpc.close()
+
+    assert [is_limited(response) for response in responses] == [False, False, True]
+
+
+def test_rest_is_told_when_to_come_back(strict: Running, signer: Signer) -> None:
+    rest, token = Rest(strict.url), signer.token()
+
+    *_, last = [rest.get("/v1/tasks", token) for _ in range(6)]
+    rest.close()
+
+    assert (last.http, last.reason) == (429, "RATE_LIMITED")
+    assert 1 <= int(last.headers["retry-after"]) <= SLOW
+
+
+def test_credentials_are_counted_by_address_whoever_calls(upstream: Upstream, folder: Path, signer: Signer) -> None:
+    own = folder / "credentials"
+    own.mkdir()
+    with running(Running(own, endpoints(upstream), allowances=ALLOWANCES)) as gateway:
+        await_keys(gateway, signer)
+        rest, rpc = Rest(gateway.url), Grpc(gateway.target)
+
+        responses = [
+            rest.call(LOGIN, empty(LOGIN)),
+            rpc.call(LOGIN, empty(LOGIN)),
+            rest.call(BY_NAME["Register"], empty(BY_NAME["Register"])),
+            rest.call(LOGIN, empty(LOGIN), signer.token()),
+            rpc.call(BY_NAME["Refresh"], empty(BY_NAME["Refresh"])),
+            rest.call(LOGIN, empty(LOGIN), headers={"x-forwarded-for": "203.0.113.9"}),
+        ]
+
+        assert [is_limited(response) for response in responses] == [False] * 3 + [True] * 3
+        rest.close()
+        rpc.close()
+
+
+def test_an_address_is_limited_before_tokens_are_looked_at(upstream: Upstream, folder: Path, signer: Signer) -> None:
+    own = folder / "address"
+    own.mkdir()
+    allowances = Allowances(Bucket(200, 200, SLOW), PLENTY, PLENTY, PLENTY, PLENTY)
+    with running(Running(own, endpoints(upstream), allowances=allowances)) as gateway:
+        await_keys(gateway, signer)
+        rest = Rest(gateway.url)
+        eventually(lambda: is_limited(rest.get("/v1/tasks", "bad token")), "bad tokens run out of their allowance")
+        assert is_limited(rest.get("/v1/nowhere"))
+        rest.close()
+
+
+def test_an_allowance_comes_back(upstream: Upstream, folder: Path, signer: Signer) -> None:
+    own = folder / "refill"
+    own.mkdir()
+    allowances = ALLOWANCES._replace(read=Bucket(2, 2, 1))
+    with running(Running(own, endpoints(upstream), allowances=allowances)) as gateway:
+        await_keys(gateway, signer)
+        rest, token = Rest(gateway.url), signer.token()
+        while not is_limited(rest.get("/v1/tasks", token)):
+            pass
+        began = time.monotonic()
+        eventually(lambda: rest.get("/v1/tasks", token).ok, "calls are let through again")
+        assert time.monotonic() - began < 3
+        rest.close()

@@ -1,0 +1,198 @@
+"""How the gateway is run: drained, watched, traced."""
+
+import asyncio
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from envoy import drain
+from tests.gateway.conftest import UNLIMITED, await_keys, endpoints
+from tests.gateway.upstream import Upstream
+from tests.support.clients import CallResult, Grpc, Rest, empty
+from tests.support.gateway_process import LOOPBACK, Running, eventually, free_ports, running
+from tests.support.rpcs import BY_NAME, response_class
+from tests.support.tokens import Signer
+
+CREATE, GET = BY_NAME["CreateTask"], BY_NAME["GetTask"]
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def pair(folder: Path, upstream: Upstream, signer: Signer) -> Iterator[tuple[Running, Running]]:
+    """Two gateways, as behind a load balancer."""
+    gateways = []
+    for name in ("first", "second"):
+        own = folder / f"{name}-{uuid.uuid4().hex[:6]}"
+        own.mkdir()
+        gateways.append(Running(own, endpoints(upstream), allowances=UNLIMITED))
+    with running(gateways[0]), running(gateways[1]):
+        for gateway in gateways:
+            await_keys(gateway, signer)
+        yield gateways[0], gateways[1]
+
+
+class Balanced:
+    """Callers behind a load balancer: each call goes to the first gateway whose health check is good."""
+
+    def __init__(self, gateways: tuple[Running, Running]) -> None:
+        self.ways = [(gateway, Rest(gateway.url), Grpc(gateway.target)) for gateway in gateways]
+        self.responses: list[tuple[Running, CallResult]] = []
+        self.stop = threading.Event()
+
+    def go_on(self, way: int, token: str) -> None:
+        """Calls until told to stop; way 1 is REST, 2 is gRPC."""
+        while not self.stop.is_set():
+            chosen = next(each for each in self.ways if each[0].is_open())
+            client = chosen[way]
+            assert isinstance(client, Rest | Grpc)
+            self.responses.append((chosen[0], client.call(CREATE, empty(CREATE), token)))
+
+
+def test_a_drained_gateway_fails_no_call(pair: tuple[Running, Running], token: str) -> None:
+    leaving, staying = pair
+    callers = Balanced(pair)
+    with ThreadPoolExecutor(4) as pool:
+        working: list[Future[None]] = [pool.submit(callers.go_on, way, token) for way in (1, 2, 1, 2)]
+        eventually(lambda: len(callers.responses) > 50, "calls go to the first gateway")
+
+        assert drain.drain(leaving.admin_socket, notice_seconds=1)
+        leaving.stop()
+        after = len(callers.responses)
+        eventually(lambda: len(callers.responses) > after + 50, "calls go to the other gateway")
+        callers.stop.set()
+        for work in working:
+            work.result()
+
+    assert [response for _, response in callers.responses if not response.ok] == []
+    assert {gateway.port for gateway, _ in callers.responses} == {leaving.port, staying.port}
+
+
+def test_a_call_in_flight_ends_well_while_the_gateway_drains(
+    pair: tuple[Running, Running], upstream: Upstream, token: str
+) -> None:
+    began, answer_now = threading.Event(), threading.Event()
+
+    async def when_told(*_: object) -> Message:
+        began.set()
+        await asyncio.to_thread(answer_now.wait, 10)
+        return response_class(CREATE)()
+
+    leaving, _ = pair
+    rest = Rest(leaving.url)
+    with upstream.answering(CREATE, when_told), ThreadPoolExecutor(2) as pool:
+        call = pool.submit(rest.call, CREATE, empty(CREATE), token)
+        assert began.wait(5)
+        draining = pool.submit(drain.drain, leaving.admin_socket, notice_seconds=0)
+        eventually(lambda: httpx.get(f"{leaving.url}/healthz").status_code == 503, "it says that it leaves")
+        assert drain.calls(leaving.admin_socket) >= 1
+        assert not draining.done()
+        answer_now.set()
+
+        assert call.result().ok
+        assert draining.result()
+    rest.close()
+
+
+def test_draining_gives_up_on_calls_that_do_not_end(
+    pair: tuple[Running, Running], upstream: Upstream, token: str
+) -> None:
+    answer_now = threading.Event()
+
+    async def when_told(*_: object) -> Message:
+        await asyncio.to_thread(answer_now.wait, 10)
+        return response_class(CREATE)()
+
+    leaving, _ = pair
+    rest = Rest(leaving.url)
+    with upstream.answering(CREATE, when_told), ThreadPoolExecutor(1) as pool:
+        call = pool.submit(rest.call, CREATE, empty(CREATE), token)
+        eventually(lambda: drain.calls(leaving.admin_socket) == 1, "the call is in flight")
+        assert not drain.drain(leaving.admin_socket, notice_seconds=0, longest_seconds=0.3)
+        answer_now.set()
+        call.result()
+    rest.close()
+
+
+def test_draining_a_gateway_that_is_not_there_is_an_error(folder: Path) -> None:
+    with pytest.raises(drain.DrainError):
+        drain.drain(folder / "nobody.sock")
+    assert drain.main(["--admin", str(folder / "nobody.sock")]) == 1
+
+
+def test_a_call_is_logged_as_one_line_of_json_without_its_query(gateway: Running, rest: Rest, token: str) -> None:
+    response = rest.get("/v1/tasks?pageToken=secret-place", token)
+    request_id = response.headers["x-request-id"]
+    eventually(lambda: request_id in gateway.access_log(), "the call is logged")
+
+    line = next(json.loads(line) for line in gateway.access_log().splitlines() if request_id in line)
+
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/tasks", 200)
+    assert line["route"] == "focusmesh.todo.v1.TaskService/ListTasks"
+    assert "secret-place" not in gateway.access_log()
+
+
+def test_without_a_collector_the_trace_of_the_caller_passes_through(
+    rest: Rest, rpc: Grpc, upstream: Upstream, token: str
+) -> None:
+    for client in (rest, rpc):
+        client.call(GET, empty(GET), token, {"traceparent": f"00-{TRACE}-{PARENT}-01"})
+        assert upstream.last(GET).metadata["traceparent"] == f"00-{TRACE}-{PARENT}-01"
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """Takes spans in."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def Export(
+        self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> trace_service_pb2.ExportTraceServiceResponse:
+        """Keeps them."""
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans.extend(scope.spans)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[Collector, int]]:
+    """A collector of spans and its port."""
+    [port] = free_ports(1)
+    server, collector = grpc.server(futures.ThreadPoolExecutor(2)), Collector()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    server.add_insecure_port(f"{LOOPBACK}:{port}")
+    server.start()
+    yield collector, port
+    server.stop(None)
+
+
+def test_with_a_collector_the_gateway_continues_the_trace_of_the_caller_and_hands_it_on(
+    folder: Path, upstream: Upstream, signer: Signer, collector: tuple[Collector, int]
+) -> None:
+    own = folder / "traced"
+    own.mkdir()
+    collected, port = collector
+    traced = Running(own, endpoints(upstream), allowances=UNLIMITED, otlp=(LOOPBACK, port), trace_percent=0.0)
+    with running(traced):
+        await_keys(traced, signer)
+        rest = Rest(traced.url)
+        rest.call(GET, empty(GET), signer.token(), {"traceparent": f"00-{TRACE}-{PARENT}-01"})
+
+        version, trace, parent, flags = upstream.last(GET).metadata["traceparent"].split("-")
+        assert (version, trace, flags) == ("00", TRACE, "01")
+        assert parent != PARENT
+        eventually(lambda: any(span.span_id.hex() == parent for span in collected.spans), "the span is exported")
+        assert {span.trace_id.hex() for span in collected.spans} == {TRACE}
+        rest.close()

@@ -1,0 +1,37 @@
+"""Events of tasks, put onto the broker as todo's relay puts them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mesh.events import outbox
+from mesh.events.outbox import Event
+from mesh.events.producer import Producer, ProducerRecord
+from mesh.runtime import clock
+from mesh.runtime.ids import new_id
+
+TOPICS = ("task-events", "task-updates")
+
+
+def a_task_event(
+    user_id: str, *, task_id: str = "", version: int = 1, kind: str = "task-created", **payload: Any
+) -> Event:
+    """What todo tells of a task."""
+    return Event(
+        id=new_id(),
+        type=kind,
+        source="todo",
+        topics=TOPICS,
+        user_id=user_id,
+        subject=task_id or new_id(),
+        subject_name="task_id",
+        version=version,
+        time=clock.now(),
+        payload=payload,
+    )
+
+
+async def publish(producer: Producer, topic: str, events: Sequence[Event]) -> None:
+    """Puts events onto a topic, in order, as often as they are given."""
+    headers: list[tuple[str, str | bytes]] = [("content-type", "application/cloudevents+json")]
+    messages = [ProducerRecord(topic, event.user_id.encode(), outbox.envelope(event, ""), headers) for event in events]
+    assert not any(await producer.publish(messages))

@@ -1,0 +1,99 @@
+"""The smallest request that keeps every rule of the contract, made from the rules themselves."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from buf.validate import validate_pb2
+from google.api import field_behavior_pb2
+from google.protobuf import message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from envoy.contract import Method
+from tests.support.rpcs import request_class
+
+MASK = "google.protobuf.FieldMask"
+
+
+def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
+    """What the contract says about a field's value."""
+    rules: validate_pb2.FieldRules = field.GetOptions().Extensions[validate_pb2.field]
+    return rules
+
+
+def is_required(field: FieldDescriptor) -> bool:
+    """Whether a request is refused without the field."""
+    behavior = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return field_behavior_pb2.REQUIRED in behavior or rules_of(field).required
+
+
+def valid_request(method: Method, given: Mapping[str, Any] | None = None) -> Message:
+    """A request that no rule refuses. given: fields whose values must exist or belong together, by name."""
+    return valid_message(request_class(method), given or {})
+
+
+def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -> Message:
+    """The same for any message."""
+    message = kind()
+    for field in kind.DESCRIPTOR.fields:
+        if given and field.name in given:
+            put(message, field, given[field.name])
+        elif is_required(field):
+            put(message, field, valid_value(field))
+    for field in kind.DESCRIPTOR.fields:
+        if field.message_type and field.message_type.full_name == MASK:
+            _fill_mask(message, field)
+    return message
+
+
+def valid_value(field: FieldDescriptor) -> Any:
+    """A value that keeps the field's rules."""
+    element = valid_element(field)
+    return [element] if field.is_repeated else element
+
+
+def valid_element(field: FieldDescriptor) -> Any:
+    """A value of a single field, or of one element of a list."""
+    rules = rules_of(field).repeated.items if field.is_repeated else rules_of(field)
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return _text(rules.string)
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        kind = message_factory.GetMessageClass(field.message_type)
+        if kind.DESCRIPTOR.full_name == MASK:
+            return kind(paths=[getattr(rules_of(field).field_mask, "in")[0]])
+        return valid_message(kind)
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return field.enum_type.values[1].number
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return False
+    return max(rules.int32.gte, 0)
+
+
+def put(message: Message, field: FieldDescriptor, value: Any) -> None:
+    """Sets a field of any kind."""
+    if field.is_repeated:
+        message.ClearField(field.name)
+        getattr(message, field.name).extend(value)
+    elif field.message_type:
+        getattr(message, field.name).CopyFrom(value)
+        getattr(message, field.name).SetInParent()
+    else:
+        setattr(message, field.name, value)
+
+
+def _text(rules: validate_pb2.StringRules) -> str:
+    if rules.uuid:
+        return str(uuid.uuid4())
+    if rules.email:
+        return f"{uuid.uuid4()}@example.org"
+    # Another one each time: a service may want names to be unique.
+    return uuid.uuid4().hex.ljust(rules.min_len, "x")[: rules.max_len or None]
+
+
+def _fill_mask(message: Message, mask: FieldDescriptor) -> None:
+    """Sets what the mask names: a field that is named and not set would be cleared."""
+    for path in getattr(message, mask.name).paths:
+        named = message.DESCRIPTOR.fields_by_name.get(path)
+        if named is not None and not message.HasField(path):
+            put(message, named, valid_value(named))

@@ -1,0 +1,71 @@
+"""What a caller is told when the answer is no."""
+
+import grpc
+import psycopg
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2 as details
+from google.rpc import status_pb2
+
+from mesh.rpc.status import STATUS, code_of, status_of, to_service_error
+from mesh.runtime import errors
+from mesh.runtime.errors import FieldViolation
+from services.todo.errors import TaskAlreadyComplete, TaskNotFound
+
+
+def detail(status: status_pb2.Status, kind: type[Message]) -> Message:
+    """The one detail of this type."""
+    (found,) = [packed for packed in status.details if packed.Is(kind.DESCRIPTOR)]
+    message = kind()
+    found.Unpack(message)
+    return message
+
+
+def test_a_refusal_carries_reason_domain_and_every_variable_of_its_message() -> None:
+    status = status_of(TaskNotFound(task_id="t1"), "todo.focusmesh")
+    assert status.code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert status.message == "There is no task t1."
+    info = detail(status, details.ErrorInfo)
+    assert info == details.ErrorInfo(reason="TASK_NOT_FOUND", domain="todo.focusmesh", metadata={"task_id": "t1"})
+    assert detail(status, details.ResourceInfo).resource_type == "task"
+
+
+def test_a_wrong_state_names_its_precondition() -> None:
+    status = status_of(TaskAlreadyComplete(task_id="t1"), "todo.focusmesh")
+    (violation,) = detail(status, details.PreconditionFailure).violations
+    assert (violation.type, violation.subject) == ("TASK_ALREADY_COMPLETE", "t1")
+
+
+def test_a_to_service_error_the_platform_keeps_the_platforms_domain() -> None:
+    status = status_of(errors.DependencyUnavailable("database"), "todo.focusmesh")
+    assert detail(status, details.ErrorInfo).domain == "focusmesh"
+    assert detail(status, details.RetryInfo).retry_delay.seconds == 1
+
+
+def test_every_broken_field_is_named() -> None:
+    broken = FieldViolation("tasks[1].title", "too long", "string.max_len")
+    refusal = errors.InvalidRequest(fields=[broken], summary="s")
+    (violation,) = detail(status_of(refusal, ""), details.BadRequest).field_violations
+    assert (violation.field, violation.description, violation.reason) == tuple(broken)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (psycopg.OperationalError("server closed the connection"), grpc.StatusCode.UNAVAILABLE),
+        (psycopg.errors.ReadOnlySqlTransaction("demoted"), grpc.StatusCode.UNAVAILABLE),
+        (psycopg.errors.QueryCanceled("statement timeout"), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (RuntimeError("password=hunter2"), grpc.StatusCode.INTERNAL),
+        (KeyError("x"), grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_what_is_not_a_refusal_tells_nothing_of_itself(raised: Exception, code: grpc.StatusCode) -> None:
+    refusal = to_service_error(raised)
+    assert code_of(refusal) is code
+    assert str(raised) not in str(status_of(refusal, "todo.focusmesh")) or not str(raised)
+
+
+def test_every_kind_has_a_status() -> None:
+    kinds = set(errors.ServiceError.__subclasses__())
+    assert kinds == set(STATUS)
