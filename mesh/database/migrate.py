@@ -29,7 +29,7 @@ def messaging_tables() -> str:
 
     The file is frozen once released: a change is a new file and a new revision in every service.
     """
-    return (ROOT / "mesh" / "messaging.sql").read_text()
+    return Path(__file__).with_name("messaging.sql").read_text()
 
 
 @cache

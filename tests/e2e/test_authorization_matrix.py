@@ -198,7 +198,7 @@ def test_another_user_sees_only_their_own(way: Way, method: Method, owner: Accou
     answer = way.call(method, owner, other.token)
 
     assert answer.ok, answer
-    assert [known for known in theirs if known in str(answer.reply)] == []
+    assert [known for known in theirs if known in str(answer.response)] == []
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
