@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.gateway_process import free_ports
 from tools import contract, contract_rules
 from tools.new_service import __main__ as new_service
 from tools.paths import BUF, PROTO_DEPS, ROOT, VENV_BIN
 
 STARTS_WITHIN_SECONDS = 20
-PORTS = range(26500, 26600)
 
 
 def run(house: Path, *command: object) -> str:
@@ -71,16 +70,10 @@ def test_its_tests_pass(house: Path) -> None:
     assert " passed" in run(house, sys.executable, "-m", "pytest", "tests/unit/notes", "--override-ini=addopts=-q")
 
 
-def free(port: int) -> bool:
-    """Whether nobody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
 @contextmanager
 def started(house: Path) -> Iterator[grpc.Channel]:
     """The service as a process, with none of its parts there; a channel to it."""
-    port = next(port for port in PORTS if free(port))
+    (port,) = free_ports(1)
     nowhere = "127.0.0.1:1"
     told = {
         "LISTEN": f"127.0.0.1:{port}",
