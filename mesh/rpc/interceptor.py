@@ -7,9 +7,9 @@ A servicer is registered through a `Interceptor` in place of the server. A metho
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -19,10 +19,10 @@ from google.protobuf.message_factory import GetMessageClass
 from opentelemetry.trace import SpanKind
 
 from mesh.database.pool import Database
-from mesh.events.outbox import Event, SideEffects
 from mesh.rpc import idempotency, validation
+from mesh.rpc.call import CallContext, Context, Headers, set_current_call
 from mesh.rpc.deadline import Deadlines
-from mesh.rpc.identity import NOBODY, Identity, Tokens
+from mesh.rpc.identity import Tokens
 from mesh.rpc.policy import policy_of
 from mesh.rpc.status import abort, code_of, to_service_error
 from mesh.runtime.errors import DeadlineExceeded, Internal, Overloaded
@@ -30,48 +30,8 @@ from mesh.runtime.telemetry import ServerSpan, call_recorder
 
 log = logging.getLogger(__name__)
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-"""What the generated stubs call the second argument of a handler; `caller` tells what it is."""
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Answering: TypeAlias = "Callable[[Any, Call], Awaitable[Any]]"
-Headers: TypeAlias = Mapping[str, str | bytes]
-
-
-class Call:
-    """One call, as its handler sees it."""
-
-    __slots__ = ("context", "headers", "identity", "method", "request", "traceparent")
-
-    def __init__(self, method: str, headers: Headers, context: Context, request: Any) -> None:
-        self.method = method
-        self.headers = headers
-        self.identity: Identity = NOBODY
-        self.traceparent = ""
-        self.request = request
-        self.context = context
-
-    @property
-    def user_id(self) -> str:
-        """The caller; empty in public RPCs."""
-        return self.identity.user_id
-
-    def effect(self, answer: Message, *events: Event) -> SideEffects:
-        """What commits with the call's write: its events, and its answer when the caller gave a request_id."""
-        return SideEffects(
-            events, idempotency.response(self.user_id, self.method, self.request, answer), self.traceparent
-        )
-
-    def peer_address(self) -> str:
-        """The caller's address: the one the gateway saw, or the connection's own."""
-        forwarded = self.headers.get("x-envoy-external-address") or self.headers.get("x-forwarded-for")
-        if isinstance(forwarded, str) and forwarded:
-            return forwarded.rpartition(",")[2].strip()
-        return self.context.peer()
-
-
-def caller(context: Context) -> Call:
-    """The call behind a handler's context. The guard passes a Call where the generated stubs say context."""
-    return cast(Call, context)
+_Respond: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
 
 class Interceptor:
@@ -136,7 +96,7 @@ class _InterceptedMethod:
     def __init__(
         self,
         method: MethodDescriptor,
-        answer: "_Answering",
+        answer: _Respond,
         read: Callable[[Any], Any],
         tokens: Tokens,
         database: Database | None,
@@ -157,19 +117,22 @@ class _InterceptedMethod:
         """What gRPC calls."""
         started = perf_counter()
         headers: Headers = dict(context.invocation_metadata() or ())
-        call = Call(self._name, headers, context, request)
         traced = ServerSpan(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
-        call.traceparent = traced.traceparent
+        call = CallContext(self._name, headers, traced.traceparent, request, context)
+        set_current_call(call)
         deadline = self._deadlines.begin(context.time_remaining())
         status, unexpected = "OK", None
         self._room.running += 1
         try:
-            return await self._pass(call)
+            return await self._pass(call, context)
         except asyncio.CancelledError:
             status = "DEADLINE_EXCEEDED" if deadline.passed else "CANCELLED"
             if not deadline.passed:
                 raise
             await abort(context, DeadlineExceeded(), self._domain)
+        except grpc.aio.AbortError:
+            status = context.code().name
+            raise
         except Exception as error:  # noqa: BLE001 (nothing else may leave: grpc.aio would send its text)
             refusal = to_service_error(error)
             status = code_of(refusal).name
@@ -181,7 +144,7 @@ class _InterceptedMethod:
             traced.end(status, unexpected)
             self._record(status, perf_counter() - started)
 
-    async def _pass(self, call: Call) -> Any:
+    async def _pass(self, call: CallContext, context: Context) -> Any:
         """Identity, policy, validation, handler; a call that fails may have been answered before."""
         if self._room.running > self._room.most:
             raise Overloaded(retry_after=0.5)
@@ -190,7 +153,7 @@ class _InterceptedMethod:
             self._policy.permit(call.identity)
         call.request = self._read(call.request)
         try:
-            return await self._answer(call.request, call)
+            return await self._answer(call.request, context)
         except Exception as error:
             stored = await self._replay(call, error)
             if stored is None:
@@ -211,15 +174,15 @@ def _reading(method: MethodDescriptor, streams_in: bool) -> Callable[[Any], Any]
     return read_each
 
 
-def _answering(behaviour: Callable[..., Any], streams_out: bool) -> "_Answering":
+def _answering(behaviour: Callable[..., Any], streams_out: bool) -> _Respond:
     if not streams_out:
-        return cast(Callable[[Any, Call], Awaitable[Any]], behaviour)
+        return behaviour
 
-    async def answer(request: Any, call: Call) -> None:
-        responses = behaviour(request, call)
+    async def answer(request: Any, context: Context) -> None:
+        responses = behaviour(request, context)
         try:
             async for response in responses:
-                await call.context.write(response)
+                await context.write(response)
         finally:
             await responses.aclose()
 
@@ -228,17 +191,17 @@ def _answering(behaviour: Callable[..., Any], streams_out: bool) -> "_Answering"
 
 def _replaying(
     method: MethodDescriptor, database: Database | None
-) -> Callable[[Call, Exception], Awaitable[Message | None]]:
+) -> Callable[[CallContext, Exception], Awaitable[Message | None]]:
     """What answers a failed call from memory, for methods whose request has a request_id."""
     answer_type = GetMessageClass(method.output_type)
     if database is None or "request_id" not in method.input_type.fields_by_name:
 
-        async def never(_call: Call, _error: Exception) -> None:
+        async def never(_call: CallContext, _error: Exception) -> None:
             return None
 
         return never
 
-    async def replay(call: Call, error: Exception) -> Message | None:
+    async def replay(call: CallContext, error: Exception) -> Message | None:
         if not call.request.request_id or not idempotency.may_be_replay(error):
             return None
         stored = await idempotency.remembered(database, call.user_id, call.method, call.request)

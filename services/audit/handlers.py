@@ -4,7 +4,7 @@ from focusmesh.audit.v1 import audit_service_pb2 as pb
 from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 
 from mesh.database.pool import Database
-from mesh.rpc.interceptor import Context, caller
+from mesh.rpc.call import Context, current_call
 from mesh.rpc.pagination import Pages
 from services.audit import store, wire
 from services.audit.rules import ChainVerifier
@@ -24,7 +24,7 @@ class AuditHandlers(rpc.AuditServiceServicer):
     async def ListAuditRecords(
         self, request: pb.ListAuditRecordsRequest, context: Context
     ) -> pb.ListAuditRecordsResponse:
-        user_id = caller(context).user_id
+        user_id = current_call().user_id
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             records = await store.list_records(connection, user_id, chosen, page)
@@ -37,7 +37,7 @@ class AuditHandlers(rpc.AuditServiceServicer):
 
     async def GetAuditRecord(self, request: pb.GetAuditRecordRequest, context: Context) -> pb.GetAuditRecordResponse:
         async with self.db.connection() as connection:
-            record = await store.get_record(connection, caller(context).user_id, request.audit_record_id)
+            record = await store.get_record(connection, current_call().user_id, request.audit_record_id)
         response = pb.GetAuditRecordResponse()
         wire.fill_pb(response.audit_record, record)
         return response
@@ -45,7 +45,7 @@ class AuditHandlers(rpc.AuditServiceServicer):
     async def VerifyAuditRecords(
         self, request: pb.VerifyAuditRecordsRequest, context: Context
     ) -> pb.VerifyAuditRecordsResponse:
-        user_id = caller(context).user_id
+        user_id = current_call().user_id
         before = max(request.from_position, 1) - 1
         async with self.db.transaction() as tx:
             await store.freeze(tx)

@@ -10,8 +10,8 @@ from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events import outbox
 from mesh.events.outbox import Event
+from mesh.rpc.call import Context, current_call
 from mesh.rpc.fieldmask import update_paths
-from mesh.rpc.interceptor import Context, caller
 from mesh.rpc.pagination import Pages
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
@@ -45,35 +45,35 @@ class TaskHandlers(rpc.TaskServiceServicer):
         self.db, self.pages, self.clock = db, pages, clock
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:
-        call = caller(context)
+        call = current_call()
         task = wire.new_task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
         response = pb.CreateTaskResponse(task=wire.task_to_pb(task))
         async with self.db.connection() as connection:
-            await store.insert_task(connection, task, call.effect(response, events.task_created(task)))
+            await store.insert_task(connection, task, call.side_effects(response, events.task_created(task)))
         return response
 
     async def BatchCreateTasks(
         self, request: pb.BatchCreateTasksRequest, context: Context
     ) -> pb.BatchCreateTasksResponse:
-        call, now = caller(context), self.clock()
+        call, now = current_call(), self.clock()
         # A microsecond apart: lists by creation show the order of the request.
         tasks = [
             wire.new_task_from_pb(new, task_id=new_id(), user_id=call.user_id, now=now + place)
             for place, new in enumerate(request.tasks)
         ]
         response = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
-        effect = call.effect(response, *(events.task_created(task) for task in tasks))
+        effect = call.side_effects(response, *(events.task_created(task) for task in tasks))
         async with self.db.connection() as connection:
             await store.insert_tasks(connection, tasks, effect)
         return response
 
     async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
         async with self.db.connection() as connection:
-            task = await store.get_task(connection, caller(context).user_id, request.task_id)
+            task = await store.get_task(connection, current_call().user_id, request.task_id)
         return pb.GetTaskResponse(task=wire.task_to_pb(task))
 
     async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
-        user_id = caller(context).user_id
+        user_id = current_call().user_id
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_tasks(connection, user_id, chosen, page)
@@ -84,7 +84,7 @@ class TaskHandlers(rpc.TaskServiceServicer):
         return response
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
-        call, now = caller(context), self.clock()
+        call, now = current_call(), self.clock()
         changes = wire.changes_from_pb(request, update_paths(request, wire.UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateTaskResponse:
@@ -92,39 +92,39 @@ class TaskHandlers(rpc.TaskServiceServicer):
             changed = rules.update(task, changes, now=now, etag=_etag(request))
             response = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
             if changed is task:
-                await outbox.remember(connection, call.effect(response))
+                await outbox.remember(connection, call.side_effects(response))
             else:
-                await store.save_task(connection, changed, call.effect(response, events.task_updated(changed)))
+                await store.save_task(connection, changed, call.side_effects(response, events.task_updated(changed)))
             return response
 
         return await self.db.retry_on_conflict(decide)
 
     async def StartTask(self, request: pb.StartTaskRequest, context: Context) -> pb.StartTaskResponse:
-        return await self._change(request, context, rules.start, events.task_updated, pb.StartTaskResponse)
+        return await self._change(request, rules.start, events.task_updated, pb.StartTaskResponse)
 
     async def CompleteTask(self, request: pb.CompleteTaskRequest, context: Context) -> pb.CompleteTaskResponse:
-        return await self._change(request, context, rules.complete, events.task_completed, pb.CompleteTaskResponse)
+        return await self._change(request, rules.complete, events.task_completed, pb.CompleteTaskResponse)
 
     async def ReopenTask(self, request: pb.ReopenTaskRequest, context: Context) -> pb.ReopenTaskResponse:
-        return await self._change(request, context, rules.reopen, events.task_updated, pb.ReopenTaskResponse)
+        return await self._change(request, rules.reopen, events.task_updated, pb.ReopenTaskResponse)
 
     async def DeleteTask(self, request: pb.DeleteTaskRequest, context: Context) -> pb.DeleteTaskResponse:
-        return await self._change(request, context, rules.delete, events.task_deleted, pb.DeleteTaskResponse)
+        return await self._change(request, rules.delete, events.task_deleted, pb.DeleteTaskResponse)
 
     async def UndeleteTask(self, request: pb.UndeleteTaskRequest, context: Context) -> pb.UndeleteTaskResponse:
-        return await self._change(request, context, rules.undelete, events.task_updated, pb.UndeleteTaskResponse)
+        return await self._change(request, rules.undelete, events.task_updated, pb.UndeleteTaskResponse)
 
     async def _change(
-        self, request: _Verb, context: Context, rule: _Rule, event: Callable[[Task], Event], answer: type[_Answer]
+        self, request: _Verb, rule: _Rule, event: Callable[[Task], Event], answer: type[_Answer]
     ) -> _Answer:
         """Reads the task, lets the rule decide, and writes its next version with the event."""
-        call, now = caller(context), self.clock()
+        call, now = current_call(), self.clock()
 
         async def decide(connection: Connection) -> _Answer:
             task = await store.get_task(connection, call.user_id, request.task_id)
             changed = rule(task, now=now, etag=_etag(request))
             response = answer(task=wire.task_to_pb(changed))
-            await store.save_task(connection, changed, call.effect(response, event(changed)))
+            await store.save_task(connection, changed, call.side_effects(response, event(changed)))
             return response
 
         return await self.db.retry_on_conflict(decide)

@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
 
-from mesh.rpc.interceptor import Context
+from mesh.rpc.call import Context
 from services.auth import wire
 from services.auth.rules.tokens import Signer
 
@@ -15,7 +15,7 @@ class KeyHandlers(rpc.KeyServiceServicer):
     def __init__(self, signer: Signer) -> None:
         self._answer = pb.GetJwksResponse(keys=[wire.key_to_pb(key) for key in signer.published()])
 
-    async def GetJwks(self, request: pb.GetJwksRequest, context: Context) -> pb.GetJwksResponse:  # noqa: ARG002 (every RPC has both)
+    async def GetJwks(self, request: pb.GetJwksRequest, context: Context) -> pb.GetJwksResponse:
         return self._answer
 
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from mesh.database.pool import Database
 from mesh.rpc import revocations
-from mesh.rpc.interceptor import Call, Context, caller
+from mesh.rpc.call import CallContext, Context, current_call
 from mesh.runtime.clock import Clock
 from mesh.runtime.errors import Overloaded
 from mesh.runtime.ids import new_id
@@ -39,7 +39,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         self.signer, self.refresh_tokens, self.clock = signer, refresh_tokens, clock
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
-        user_id = await self._authenticate(request, caller(context))
+        user_id = await self._authenticate(request, current_call())
         now = self.clock()
         session = sessions.begin(new_id(), user_id, now=now)
         first = self.refresh_tokens.derive(session.id, session.generation)
@@ -49,7 +49,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
             raise CredentialsWrong
         return pb.LoginResponse(tokens=self._tokens(session, first, now))
 
-    async def Refresh(self, request: pb.RefreshRequest, context: Context) -> pb.RefreshResponse:  # noqa: ARG002 (public)
+    async def Refresh(self, request: pb.RefreshRequest, context: Context) -> pb.RefreshResponse:
         presented, now = self._authentic(request.refresh_token), self.clock()
         newest = self.refresh_tokens.derive(presented.session_id, presented.generation + 1)
         async with self.db.connection() as connection:
@@ -66,11 +66,11 @@ class SessionHandlers(rpc.SessionServiceServicer):
             session = await self._previous(found, presented, now)
         return pb.RefreshResponse(tokens=self._tokens(session, newest, now))
 
-    async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:  # noqa: ARG002 (public)
+    async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
         await self._end(self._authentic(request.refresh_token).session_id)
         return pb.LogoutResponse()
 
-    async def _authenticate(self, request: pb.LoginRequest, call: Call) -> str:
+    async def _authenticate(self, request: pb.LoginRequest, call: CallContext) -> str:
         """The id of the user whose password it is; raises CredentialsWrong, TooManyAttempts, Overloaded."""
         account = self.refresh_tokens.pseudonym(request.email.lower())
         network = sessions.network_of(call.peer_address())

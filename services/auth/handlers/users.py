@@ -6,8 +6,8 @@ from focusmesh.auth.v1 import user_service_pb2_grpc as rpc
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events import outbox
+from mesh.rpc.call import Context, current_call
 from mesh.rpc.fieldmask import update_paths
-from mesh.rpc.interceptor import Context, caller
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from services.auth import events, store, wire
@@ -24,7 +24,7 @@ class UserHandlers(rpc.UserServiceServicer):
         self.db, self.worker, self.clock = db, worker, clock
 
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
-        call = caller(context)
+        call = current_call()
         user = users.register(
             new_id(), request.email, request.name, request.time_zone, request.day_start_minutes, now=self.clock()
         )
@@ -32,18 +32,18 @@ class UserHandlers(rpc.UserServiceServicer):
         password_hash = await self.worker.hash(request.password)
         response = pb.RegisterResponse(user=wire.user_to_pb(user))
         async with self.db.transaction() as tx:
-            await store.insert_user(tx, user, password_hash, call.effect(response, events.user_registered(user)))
+            await store.insert_user(tx, user, password_hash, call.side_effects(response, events.user_registered(user)))
             await store.insert_settings(tx, user.id, user.created_at)
         outbox.wake()
         return response
 
-    async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.GetMeResponse:  # noqa: ARG002 (empty)
+    async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.GetMeResponse:
         async with self.db.connection() as connection:
-            user = users.require_active(await store.get_user(connection, caller(context).user_id))
+            user = users.require_active(await store.get_user(connection, current_call().user_id))
         return pb.GetMeResponse(user=wire.user_to_pb(user))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.UpdateMeResponse:
-        call, now = caller(context), self.clock()
+        call, now = current_call(), self.clock()
         changes = wire.user_changes_from_pb(request, update_paths(request, wire.USER_UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateMeResponse:
@@ -51,22 +51,22 @@ class UserHandlers(rpc.UserServiceServicer):
             changed = users.update_user(user, changes, now=now, etag=_etag(request))
             response = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
             if changed is user:
-                await outbox.remember(connection, call.effect(response))
+                await outbox.remember(connection, call.side_effects(response))
             else:
-                await store.save_user(connection, changed, call.effect(response, events.user_updated(changed)))
+                await store.save_user(connection, changed, call.side_effects(response, events.user_updated(changed)))
             return response
 
         return await self.db.retry_on_conflict(decide)
 
-    async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:  # noqa: ARG002 (empty)
+    async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:
         async with self.db.connection() as connection:
-            settings = await store.get_settings(connection, caller(context).user_id)
+            settings = await store.get_settings(connection, current_call().user_id)
         if settings is None:
             raise UserInactive
         return pb.GetSettingsResponse(settings=wire.settings_to_pb(settings))
 
     async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Context) -> pb.UpdateSettingsResponse:
-        call, now = caller(context), self.clock()
+        call, now = current_call(), self.clock()
         changes = wire.settings_changes_from_pb(request, update_paths(request, wire.SETTINGS_UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateSettingsResponse:
@@ -76,9 +76,9 @@ class UserHandlers(rpc.UserServiceServicer):
             changed = users.update_settings(settings, changes, now=now, etag=_etag(request))
             response = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
             if changed is settings:
-                await outbox.remember(connection, call.effect(response))
+                await outbox.remember(connection, call.side_effects(response))
             else:
-                await store.save_settings(connection, call.user_id, changed, call.effect(response))
+                await store.save_settings(connection, call.user_id, changed, call.side_effects(response))
             return response
 
         return await self.db.retry_on_conflict(decide)

@@ -8,7 +8,7 @@ from typing import cast
 from focusmesh.realtime.v1 import realtime_service_pb2 as pb
 from focusmesh.realtime.v1 import realtime_service_pb2_grpc as rpc
 
-from mesh.rpc.interceptor import Context, caller
+from mesh.rpc.call import Context, current_call
 from services.realtime.handlers.sessions import StreamSession, StreamSessions
 
 _LAST_FRAME_SECONDS = 1.0
@@ -23,7 +23,7 @@ class RealtimeHandlers(rpc.RealtimeServiceServicer):
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[pb.SubscribeResponse]:
         async with (
-            self._subscriptions.open(caller(context).identity, request.cursor) as subscription,
+            self._subscriptions.open(current_call().identity, request.cursor) as subscription,
             aclosing(_answers(subscription)) as responses,
         ):
             async for response in responses:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.app import App
 from mesh.platform import Platform
-from mesh.rpc.interceptor import Context, caller
+from mesh.rpc.call import Context, current_call
 from mesh.runtime.errors import NotFound
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
@@ -49,7 +49,7 @@ def declare(service: str, rule: policy_pb2.Rule | None) -> None:
 
 
 class Shapes:
-    """Answers with what it was sent; the words `refuse`, `break` and `wait` do what they say."""
+    """Echoes words; `refuse`, `break` and `wait` do what they say, `abort` ends the call through gRPC's own context."""
 
     async def Once(self, request: StringValue, context: Context) -> StringValue:
         return await _answer(request.value, context)
@@ -75,8 +75,11 @@ async def _answer(word: str, context: Context) -> StringValue:
         raise NothingThere(thing_id="t1")
     if word == "break":
         raise RuntimeError("the password is hunter2")
+    if word == "abort":
+        context.set_trailing_metadata((("x-aborted", "yes"),))
+        await context.abort(grpc.StatusCode.ALREADY_EXISTS, "aborted by its handler")
     if word == "who":
-        return StringValue(value=caller(context).user_id)
+        return StringValue(value=current_call().user_id)
     return StringValue(value=word)
 
 

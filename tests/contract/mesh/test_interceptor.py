@@ -1,5 +1,6 @@
 """The guard, in all four call shapes."""
 
+import asyncio
 import time
 
 import grpc
@@ -30,6 +31,21 @@ async def test_a_call_with_a_good_token_reaches_its_handler(call: Caller, signer
 @every_shape
 async def test_the_caller_is_whom_the_token_names(call: Caller, signer: Signer, method: str) -> None:
     assert await call(method, "who", token=signer.token(sub="ada")) == ["ada"]
+
+
+@every_shape
+async def test_a_handler_is_given_the_context_of_grpc_itself(call: Caller, signer: Signer, method: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call(method, "abort", token=signer.token())
+    assert error.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert error.value.details() == "aborted by its handler"
+    assert ("x-aborted", "yes") in tuple(error.value.trailing_metadata())
+
+
+async def test_each_of_many_calls_at_once_sees_its_own_caller(call: Caller, signer: Signer) -> None:
+    names = ["ada", "bob", "cy"]
+    seen = await asyncio.gather(*(call("Chat", "who", "who", token=signer.token(sub=name)) for name in names))
+    assert seen == [[name, name] for name in names]
 
 
 @every_shape
