@@ -4,36 +4,22 @@ Every run has ports and folders of its own under .run/, so it never meets a runn
 """
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import psutil
 import pytest
 import redis
 
-from stack import database, preflight
+from stack import database
 from stack.commands import down
 from stack.layout import RUN, State
 from stack.stack import Stack
+from tests.support.stacks import started
+from tests.support.tokens import Signer
 
 TEMPLATE = database.MAIN
 _EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
 _NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
-
-
-@contextmanager
-def started(name: str, **options: Any) -> Iterator[Stack]:
-    """A stack of this run; its state goes with it."""
-    state = State(RUN / f"test-{os.getpid()}-{name}")
-    ports, claim = preflight.claim_ports()
-    try:
-        with Stack(state, ports, **options) as machine:
-            yield machine
-    finally:
-        claim.close()
-        shutil.rmtree(state.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -112,3 +98,9 @@ def machine() -> Iterator[Stack]:
     """A whole stack behind its gateway, whose rate limits are out of the way."""
     with started("machine", environment=_NO_LIMITS) as machine:
         yield machine
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """Signs the tokens of this run, for services that run with its key."""
+    return Signer()

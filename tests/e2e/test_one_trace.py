@@ -14,11 +14,12 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stack.stack import Stack
-from tests.conftest import started
 from tests.support.accounts import Account
 from tests.support.clients import Rest
-from tests.support.gateway_process import LOOPBACK, eventually, free_ports
+from tests.support.gateway_process import eventually
+from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME
+from tests.support.stacks import started
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -8,15 +8,13 @@ from confluent_kafka.admin import NewTopic
 from psycopg.conninfo import make_conninfo
 
 from mesh.database.migrate import messaging_tables
-from mesh.database.pool import Database
 from mesh.events import dead_letters
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from stack.infrastructure.kafka import admin
-from tests.events.fakes import Applied, Source
-from tests.support.waiting import until
+from tests.events.fakes import REVISION, Applied, Source
+from tests.support.databases import opened_at
 
-REVISION = "0001"
 _OWN_TABLES = f"""
     CREATE TABLE alembic_version (version_num text NOT NULL);
     INSERT INTO alembic_version VALUES ('{REVISION}');
@@ -105,27 +103,12 @@ async def producer(kafka: str) -> AsyncIterator[Producer]:
 @pytest.fixture
 async def source(source_url: str, topic: str) -> AsyncIterator[Source]:
     """The publishing service; its relay is the test's to start."""
-    async with opened(source_url) as database:
+    async with opened_at(source_url, REVISION, connections=16) as database:
         yield Source(database, source_url, (topic,))
 
 
 @pytest.fixture
 async def target(target_url: str) -> AsyncIterator[Applied]:
     """The consuming service's tables; its consumer is the test's to start."""
-    async with opened(target_url) as database:
+    async with opened_at(target_url, REVISION, connections=16) as database:
         yield Applied(database)
-
-
-class opened:  # noqa: N801 (reads as a verb where it is used)
-    """A database that answers."""
-
-    def __init__(self, url: str) -> None:
-        self._database = Database(url, revision=REVISION, connections=16)
-
-    async def __aenter__(self) -> Database:
-        self._database.start()
-        await until(lambda: self._database.ready, "the database answers")
-        return self._database
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._database.close()

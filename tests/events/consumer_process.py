@@ -7,14 +7,14 @@ import sys
 from mesh.database.pool import Database
 from mesh.events.consumer import Consumer
 from mesh.events.inbox import Inbox, TopicSubscription
-from tests.events.fakes import Applied
+from tests.events.fakes import REVISION, Applied
 
 
 async def main(kafka: str, group: str, topic: str, database_url: str, instance: str) -> None:
     """Consumes until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    database = Database(database_url, revision="0001")
+    database = Database(database_url, revision=REVISION)
     target = Applied(database)
     inbox = Inbox(database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
     consumer = Consumer(

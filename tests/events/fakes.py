@@ -14,6 +14,8 @@ from mesh.runtime import clock
 from mesh.runtime.ids import new_id
 from tests.events.checker import Told
 
+REVISION = "0001"
+"""Of the tables of both services."""
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 _NEXT_VERSION = """

@@ -1,46 +1,16 @@
 """The checker catches what must be caught, and finds nothing wrong with what the runtime does instead."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from mesh.database.pool import WriteConflict
-from mesh.events import outbox
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
-from mesh.runtime.ids import new_id
-from mesh.runtime.lifecycle import PeriodicTask
 from tests.events.checker import Told, Verdict, check, told
-from tests.events.fakes import TRACEPARENT, Source, Write, raw
+from tests.events.fakes import Source, raw
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
+from tests.events.scenarios import WRITERS, race, two_commits_out_of_order
 from tests.support.waiting import until
-
-WRITERS, THINGS, CHANGES = 12, 4, 25
-
-
-async def race(source: Source, write: Write = outbox.write) -> None:
-    """Twelve writers change four things of one user at the same time."""
-    user, things = new_id(), [new_id() for _ in range(THINGS)]
-    versions = dict.fromkeys(things, 0)
-
-    async def writer(number: int) -> None:
-        thing = things[number % THINGS]
-        for _ in range(CHANGES):
-            await change(thing)
-
-    async def change(thing: str) -> None:
-        while True:
-            version = versions[thing] + 1
-            try:
-                await source.change(user, thing, version, write=write)
-            except WriteConflict:
-                await asyncio.sleep(0)
-                continue
-            versions[thing] = max(version, versions[thing])
-            return
-
-    await asyncio.gather(*map(writer, range(WRITERS)))
 
 
 @pytest.fixture
@@ -75,18 +45,6 @@ async def test_numbers_drawn_before_the_lock_are_caught(source: Source, relay: R
     found = verdict(source, kafka)
     assert found.out_of_order > WRITERS
     assert (found.missing, found.unknown) == (0, 0)
-
-
-async def two_commits_out_of_order(source: Source, relay: PeriodicTask) -> None:
-    """The event with the lower number commits last, and the relay looks between the two."""
-    early, late = source.event(new_id(), new_id(), 1), source.event(new_id(), new_id(), 1)
-    async with source.database.transaction() as slow:
-        await outbox.append(slow, [early], TRACEPARENT)
-        async with source.database.transaction() as quick:
-            await outbox.append(quick, [late], TRACEPARENT)
-        await relay.run_once()
-    await relay.run_once()
-    source.committed += [Told(event.id, event.subject, event.version) for event in (early, late)]
 
 
 async def test_a_relay_finds_what_commits_late(source: Source, relay: Relay, kafka: str) -> None:

@@ -11,7 +11,7 @@ from prove.checker import Message, Task
 from prove.evidence import Broker
 from tests.events.fakes import Source
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
-from tests.events.test_negative_controls import race, two_commits_out_of_order
+from tests.events.scenarios import race, two_commits_out_of_order
 from tests.support.waiting import until
 
 

@@ -20,8 +20,8 @@ from mesh.events.relay import Relay
 from mesh.runtime.ids import new_id
 from stack.infrastructure.kafka import admin
 from tests.events.checker import check, told
-from tests.events.conftest import opened
-from tests.events.fakes import TRACEPARENT, Source, raw
+from tests.events.fakes import REVISION, TRACEPARENT, Source, raw
+from tests.support.databases import opened_at
 from tests.support.fault_proxy import gate_to
 from tests.support.waiting import until
 
@@ -45,7 +45,7 @@ async def test_an_event_reaches_every_topic_it_is_for(
     source_url: str, new_topic: Callable[[str], str], producer: Producer, kafka: str
 ) -> None:
     topics = [new_topic("first"), new_topic("second")]
-    async with opened(source_url) as database:
+    async with opened_at(source_url, REVISION, connections=16) as database:
         source = Source(database, source_url, topics)
         relay = Relay(source_url, producer, service="source")
         event = await source.change(new_id(), new_id(), 1)
@@ -252,7 +252,7 @@ async def test_an_event_that_kafka_refuses_blocks_its_key_and_no_other(
     topic = new_topic("narrow", **{"max.message.bytes": "4096"})
     noise = "".join(new_id() for _ in range(1000))
     ann, *others = same_shard(9)
-    async with opened(source_url) as database, AsyncExitStack() as closing:
+    async with opened_at(source_url, REVISION, connections=16) as database, AsyncExitStack() as closing:
         source = Source(database, source_url, [topic])
         await source.changes(ann, 2)
         thing = new_id()
@@ -279,7 +279,7 @@ async def test_an_event_that_kafka_refuses_blocks_no_key_of_another_shard(
 ) -> None:
     """Though they travel together, and a batch is refused as a whole."""
     topic = new_topic("narrow", **{"max.message.bytes": "4096"})
-    async with opened(source_url) as database, AsyncExitStack() as closing:
+    async with opened_at(source_url, REVISION, connections=16) as database, AsyncExitStack() as closing:
         source = Source(database, source_url, [topic])
         first, *others = (a_user_of(shard) for shard in range(outbox.SHARDS))
         await source.change(first, new_id(), 1, {"title": "".join(new_id() for _ in range(1000))})

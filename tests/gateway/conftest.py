@@ -1,54 +1,17 @@
 """One gateway and the services behind it, shared by the tests of this folder."""
 
-import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from focusmesh.auth.v1 import key_service_pb2
 
-from envoy.contract import Method
-from envoy.routes import WEBSOCKET_CLUSTER
-from envoy.settings import Allowances, Bucket
+from tests.gateway.gateways import ORIGIN, UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Client, Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import LOOPBACK, Running, eventually, free_ports, running
-from tests.support.rpcs import BY_NAME, METHODS
+from tests.support.clients import Client, Grpc, GrpcWeb, Rest
+from tests.support.gateway_process import Running, running
+from tests.support.ports import free_ports
 from tests.support.tokens import Signer
-
-PLENTY = Bucket(1_000_000, 1_000_000, 1)
-UNLIMITED = Allowances(PLENTY, PLENTY, PLENTY, PLENTY, PLENTY)
-ORIGIN = "https://app.example"
-
-
-def published(*signers: Signer) -> key_service_pb2.GetJwksResponse:
-    """The key set of these signers."""
-    keys = [
-        key_service_pb2.JsonWebKey(
-            kty="OKP",
-            crv="Ed25519",
-            kid=signer.kid,
-            use="sig",
-            alg="EdDSA",
-            x=base64.urlsafe_b64encode(signer.public_bytes).rstrip(b"=").decode(),
-        )
-        for signer in signers
-    ]
-    return key_service_pb2.GetJwksResponse(keys=keys)
-
-
-def endpoints(*upstreams: Upstream) -> dict[str, list[tuple[str, int]]]:
-    """Every service at these upstreams."""
-    grpc = [(LOOPBACK, upstream.port) for upstream in upstreams]
-    websocket = [(LOOPBACK, upstream.websocket_port) for upstream in upstreams]
-    return {**{method.cluster: grpc for method in METHODS}, WEBSOCKET_CLUSTER: websocket}
-
-
-@pytest.fixture(scope="session")
-def signer() -> Signer:
-    """The key that tokens are signed with."""
-    return Signer()
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +38,6 @@ def gateway(upstream: Upstream, folder: Path, signer: Signer) -> Iterator[Runnin
     with running(Running(folder, endpoints(upstream), allowances=UNLIMITED, allowed_origins=(ORIGIN,))) as gateway:
         await_keys(gateway, signer)
         yield gateway
-
-
-def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListTasks"]) -> None:
-    """Waits until tokens of the signer are accepted. method: of a service that answers."""
-    client = Rest(gateway.url)
-    eventually(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
-    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,15 @@
 """How answers and refusals of services reach callers."""
 
-from collections.abc import Awaitable, Callable
-
 import grpc
 import pytest
 from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
-from google.protobuf import any_pb2, descriptor_pb2, message_factory, symbol_database
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from google.protobuf import descriptor_pb2, message_factory, symbol_database
+from google.rpc import error_details_pb2
 
 from envoy import contract
-from tests.gateway.upstream import Behaviour, Upstream
+from tests.gateway.behaviours import refusing, replying
+from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, Rest, empty
 from tests.support.rpcs import BY_NAME
 
@@ -41,24 +38,6 @@ HTTP_OF = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-
-
-def refusing(code: str, message: str, *details: Message) -> Behaviour:
-    async def behaviour(_: Message, context: grpc.aio.ServicerContext) -> Message:
-        packed = [any_pb2.Any() for _ in details]
-        for into, detail in zip(packed, details, strict=True):
-            into.Pack(detail)
-        status = status_pb2.Status(code=grpc.StatusCode[code].value[0], message=message, details=packed)
-        await context.abort_with_status(rpc_status.to_status(status))
-
-    return behaviour
-
-
-def replying(response: Message) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
-    async def behaviour(*_: object) -> Message:
-        return response
-
-    return behaviour
 
 
 def test_a_refusal_arrives_with_its_details(client: Client, upstream: Upstream, token: str) -> None:

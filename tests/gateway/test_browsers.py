@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.gateway.conftest import ORIGIN
+from tests.gateway.gateways import ORIGIN
 from tests.gateway.upstream import SUBPROTOCOL, Upstream
 from tests.support.clients import GrpcWeb, Rest
 from tests.support.gateway_process import Running, eventually

@@ -15,11 +15,12 @@ from websockets.exceptions import InvalidHandshake
 from mesh.runtime import tls
 from services.realtime.main import build
 from services.realtime.settings import Settings
-from tests.gateway.conftest import UNLIMITED, await_keys, published
+from tests.gateway.gateways import UNLIMITED, await_keys, published
 from tests.gateway.upstream import Upstream
 from tests.support.certificates import Authority
 from tests.support.clients import Grpc, Rest, empty
-from tests.support.gateway_process import LOOPBACK, Running, free_ports, running
+from tests.support.gateway_process import Running, running
+from tests.support.ports import LOOPBACK, free_ports
 from tests.support.realtime_clients import GRPC, WEBSOCKET, Target
 from tests.support.rpcs import BY_NAME
 from tests.support.serving import serving

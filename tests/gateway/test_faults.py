@@ -15,11 +15,12 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
-from tests.gateway.conftest import UNLIMITED, await_keys, endpoints, published
-from tests.gateway.test_answers import refusing
+from tests.gateway.behaviours import refusing
+from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Behaviour, Upstream
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import LOOPBACK, Running, eventually, free_ports, running
+from tests.support.gateway_process import Running, eventually, running
+from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
 

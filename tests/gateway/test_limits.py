@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from envoy.settings import Allowances, Bucket
-from tests.gateway.conftest import PLENTY, await_keys, endpoints
+from tests.gateway.gateways import PLENTY, await_keys, endpoints
 from tests.gateway.upstream import Upstream
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running, eventually, running

@@ -17,10 +17,11 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from envoy import drain
-from tests.gateway.conftest import UNLIMITED, await_keys, endpoints
+from tests.gateway.gateways import UNLIMITED, await_keys, endpoints
 from tests.gateway.upstream import Upstream
 from tests.support.clients import CallResult, Grpc, Rest, empty
-from tests.support.gateway_process import LOOPBACK, Running, eventually, free_ports, running
+from tests.support.gateway_process import Running, eventually, running
+from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
 

@@ -7,10 +7,11 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from tests.gateway.conftest import UNLIMITED, await_keys, endpoints, published
+from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import Running, eventually, free_ports, running
+from tests.support.gateway_process import Running, eventually, running
+from tests.support.ports import free_ports
 from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer, claims, symmetric, unsigned
 

@@ -1,18 +1,23 @@
 """A service's tables, as its role sees them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from mesh.database.migrate import head
 from mesh.database.pool import Database
 from tests.support.waiting import until
 
 
+def opened(url: str, schema: str, *, connections: int = 8) -> AbstractAsyncContextManager[Database]:
+    """A database at the newest revision of a service, once it responds."""
+    return opened_at(url, head(schema), connections=connections)
+
+
 @asynccontextmanager
-async def opened(url: str, schema: str, *, connections: int = 8) -> AsyncIterator[Database]:
-    """A database that answers."""
-    database = Database(url, revision=head(schema), connections=connections)
+async def opened_at(url: str, revision: str, *, connections: int = 8) -> AsyncIterator[Database]:
+    """A database at this revision, once it responds."""
+    database = Database(url, revision=revision, connections=connections)
     database.start()
-    await until(lambda: database.ready, "the database answers")
+    await until(lambda: database.ready, "the database responds")
     yield database
     await database.close()

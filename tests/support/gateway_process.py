@@ -1,8 +1,6 @@
 """The real gateway as a process, for tests: started, awaited, stopped."""
 
 import contextlib
-import random
-import socket
 import subprocess
 import threading
 import time
@@ -15,24 +13,12 @@ import httpx
 from envoy import generate
 from envoy.process import command
 from envoy.settings import GatewaySettings
+from tests.support.ports import LOOPBACK, free_ports
 
-LOOPBACK = "127.0.0.1"
 START_SECONDS = 15.0
 _POLL_SECONDS = 0.02
 _HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 """Every request on a connection of its own: what it asks comes and goes."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the system hands out by itself."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 (no secret)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            if port not in found:
-                found.append(port)
-    return found
 
 
 def eventually(holds: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.support.gateway_process import LOOPBACK, free_ports
+from tests.support.ports import LOOPBACK, free_ports
 
 
 class Line:

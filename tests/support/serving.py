@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mesh.app import App
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
-from tests.support.gateway_process import free_ports
+from tests.support.ports import free_ports
 from tests.support.tokens import Signer
 
 START_SECONDS = 20

@@ -1,48 +1,21 @@
 """The audit service behind its guard, on a database of its own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import psycopg
 import pytest
-from focusmesh.audit.v1 import audit_service_pb2 as pb
-from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 
 from mesh.database.migrate import head
 from mesh.database.pool import Database
-from mesh.runtime.ids import new_id
 from services.audit.main import build
 from services.audit.model import Record
-from tests.store.audit.conftest import an_entry, record_all
+from tests.contract.audit.audit_log import Log, Tamper
+from tests.support.audit_records import Recorder, an_entry, record_all
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
 from tests.support.waiting import until
-
-Recorder = Callable[..., Awaitable[list[Record]]]
-Tamper = Callable[..., Awaitable[None]]
-
-
-class Log:
-    """AuditService as one user calls it: `await log.ListAuditRecords(page_size=2)`."""
-
-    def __init__(self, channel: grpc.aio.Channel, signer: Signer, **claims: Any) -> None:
-        self._channel, self._signer = channel, signer
-        self._stub = rpc.AuditServiceStub(channel)
-        self.user_id = new_id()
-        self._metadata = (("authorization", f"Bearer {signer.token(sub=self.user_id, **claims)}"),)
-
-    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        request = getattr(pb, f"{method}Request")
-
-        async def call(**fields: Any) -> Any:
-            return await getattr(self._stub, method)(request(**fields), metadata=self._metadata, timeout=15)
-
-        return call
-
-    def another_user(self, **claims: Any) -> "Log":
-        """The same service, called by somebody else."""
-        return Log(self._channel, self._signer, **claims)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.runtime.ids import new_id
-from tests.contract.audit.conftest import Log, Recorder, Tamper
+from tests.contract.audit.audit_log import Log, Tamper
+from tests.support.audit_records import Recorder
 from tests.support.errors import refused
 
 RECORDED = 1_770_544_800_012_345

@@ -17,9 +17,9 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 
 from mesh.runtime.settings import ServiceSettings
 from stack.layout import ROOT
-from tests.contract.mesh.test_keys import Auth
-from tests.contract.mesh.test_readiness import Todo, running
-from tests.support.gateway_process import LOOPBACK
+from tests.contract.mesh.key_service import Auth
+from tests.contract.mesh.todo_service import Todo, running
+from tests.support.ports import LOOPBACK
 from tests.support.serving import settings_for
 from tests.support.tokens import Signer
 from tests.support.waiting import until

@@ -13,7 +13,7 @@ from mesh.rpc.identity import Tokens
 from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.policy import PolicyMissingError
 from mesh.rpc.revocations import Revocations
-from tests.contract.mesh.conftest import MOST_CALLS, SHAPES, Caller, Shapes, declare, register
+from tests.contract.mesh.shapes import MOST_CALLS, SHAPES, Caller, Shapes, declare, register
 from tests.support import tokens
 from tests.support.errors import refused
 from tests.support.serving import SignerKeys

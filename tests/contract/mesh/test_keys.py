@@ -1,11 +1,9 @@
 """The keys that tokens are verified with, fetched from the auth service."""
 
-import base64
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
 from redis.asyncio import Redis
 
@@ -13,27 +11,11 @@ from mesh.rpc import identity
 from mesh.rpc.identity import PublishedKeys, Tokens
 from mesh.rpc.revocations import Revocations
 from mesh.runtime.errors import DependencyUnavailable, TokenInvalid
-from tests.support.gateway_process import LOOPBACK
+from tests.contract.mesh.key_service import Auth
 from tests.support.line import Line, line
+from tests.support.ports import LOOPBACK
 from tests.support.tokens import Signer
 from tests.support.waiting import until
-
-
-class Auth(rpc.KeyServiceServicer):
-    """Publishes the keys of signers."""
-
-    def __init__(self) -> None:
-        self.signers: list[Signer] = []
-        self.asked = 0
-
-    async def GetJwks(self, request: pb.GetJwksRequest, context: object) -> pb.GetJwksResponse:
-        self.asked += 1
-        return pb.GetJwksResponse(
-            keys=[
-                pb.JsonWebKey(kid=signer.kid, crv="Ed25519", x=base64.urlsafe_b64encode(signer.public_bytes).decode())
-                for signer in self.signers
-            ]
-        )
 
 
 @pytest.fixture

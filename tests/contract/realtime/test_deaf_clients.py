@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from mesh.runtime.ids import new_id
 from services.realtime.consumers import ChangePublisher
 from services.realtime.main import build
-from tests.contract.realtime.conftest import Replica, an_event, settings_for
 from tests.support.realtime_clients import Target
+from tests.support.realtime_replicas import Replica, an_event, settings_for
 from tests.support.serving import SignerKeys, serving
 from tests.support.tokens import Signer
 from tests.support.waiting import until

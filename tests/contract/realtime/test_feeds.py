@@ -5,8 +5,8 @@ from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from services.realtime.cache.streams import Tail
-from tests.contract.realtime.conftest import Tell
 from tests.support.realtime_clients import Door, Target
+from tests.support.realtime_replicas import Tell
 from tests.support.waiting import until
 
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from services.realtime.main import build
-from tests.contract.realtime.conftest import settings_for
 from tests.support.realtime_clients import Door, Target
+from tests.support.realtime_replicas import settings_for
 from tests.support.serving import SignerKeys, serving
 from tests.support.tokens import Signer
 

@@ -17,8 +17,8 @@ from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 from services.realtime.cache.streams import _PUBLISH
 from services.realtime.consumers import ChangePublisher
-from tests.contract.realtime.conftest import Replica, Tell, an_event
 from tests.support.realtime_clients import Door, Ended, Target
+from tests.support.realtime_replicas import Replica, Tell, an_event
 from tests.support.tokens import Signer
 from tests.support.waiting import until
 

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from mesh.runtime import telemetry
 from services.realtime.cache.streams import Streams
 from services.realtime.consumers import ChangePublisher
-from tests.contract.realtime.conftest import an_event
+from tests.support.realtime_replicas import an_event
 
 
 @pytest.fixture

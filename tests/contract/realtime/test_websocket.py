@@ -11,8 +11,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from tests.contract.realtime.conftest import Replica, Tell
 from tests.support.realtime_clients import Target, stream_of
+from tests.support.realtime_replicas import Replica, Tell
 from tests.support.tokens import Signer, unsigned
 
 APP = Origin("https://app.example.org")

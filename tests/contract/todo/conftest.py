@@ -1,45 +1,20 @@
 """The todo service behind its guard, on a database of its own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from focusmesh.todo.v1 import task_pb2
-from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
 from mesh.app import App
 from mesh.platform import Platform
 from mesh.runtime import clock
-from mesh.runtime.ids import new_id
 from services.todo.handlers import TaskHandlers
+from tests.contract.todo.todo_client import TaskBuilder, Todo
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
-
-TaskBuilder = Callable[..., Awaitable[task_pb2.Task]]
-
-
-class Todo:
-    """TaskService as one user calls it: `await todo.CreateTask(title="x")`."""
-
-    def __init__(self, channel: grpc.aio.Channel, signer: Signer) -> None:
-        self._channel, self._signer = channel, signer
-        self._stub = rpc.TaskServiceStub(channel)
-        self.user_id = new_id()
-        self._metadata = (("authorization", f"Bearer {signer.token(sub=self.user_id)}"),)
-
-    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        request = getattr(pb, f"{method}Request")
-
-        async def call(*, timeout: float = 5.0, **fields: Any) -> Any:
-            return await getattr(self._stub, method)(request(**fields), metadata=self._metadata, timeout=timeout)
-
-        return call
-
-    def another_user(self) -> "Todo":
-        """The same service, called by somebody else."""
-        return Todo(self._channel, self._signer)
 
 
 @pytest.fixture

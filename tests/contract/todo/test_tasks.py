@@ -11,7 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.runtime.ids import new_id
-from tests.contract.todo.conftest import TaskBuilder, Todo
+from tests.contract.todo.todo_client import TaskBuilder, Todo
 from tests.support.errors import refused
 from tests.support.waiting import until
 

@@ -1,6 +1,6 @@
 """Replicas that the broker feeds, on a Redis that can be taken away."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -9,19 +9,11 @@ import pytest
 
 from services.realtime.main import build
 from stack.stack import Stack
-from tests.conftest import started
-from tests.contract.realtime.conftest import settings_for
 from tests.support.realtime_clients import Target
+from tests.support.realtime_replicas import Replica, settings_for
 from tests.support.serving import SignerKeys, serving
+from tests.support.stacks import started
 from tests.support.tokens import Signer
-
-Replica = Callable[..., Awaitable[Target]]
-
-
-@pytest.fixture(scope="session")
-def signer() -> Signer:
-    """Signs the tokens of a run."""
-    return Signer()
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from websockets.exceptions import InvalidStatus
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
-from tests.events.realtime.conftest import Replica
 from tests.support.realtime_clients import GRPC, WEBSOCKET, Target
+from tests.support.realtime_replicas import Replica
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
 from tests.support.waiting import until

@@ -1,17 +1,14 @@
 """A log of its own for each test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
-from mesh.runtime.ids import new_id
-from services.audit import rules, store
-from services.audit.model import ChainHead, PendingRecord, Record
+from services.audit.model import PendingRecord, Record
+from tests.support.audit_records import Recorder, record_all
 from tests.support.databases import opened
-
-Recorder = Callable[..., Awaitable[list[Record]]]
 
 
 @pytest.fixture
@@ -25,20 +22,6 @@ async def db(audit_url: str) -> AsyncIterator[Database]:
 async def connection(db: Database) -> AsyncIterator[Connection]:
     async with db.connection() as connection:
         yield connection
-
-
-def an_entry(user_id: str, *, event_type: str = "task-created", task_id: str = "", **payload: object) -> PendingRecord:
-    return PendingRecord(new_id(), user_id, new_id(), event_type, task_id or new_id(), {"payload": payload}, "todo")
-
-
-async def record_all(db: Database, entries: Sequence[PendingRecord], *, now: int = 1) -> list[Record]:
-    """Appends entries of one user as the consumer does, in one transaction."""
-    user_id = entries[0].user_id
-    async with db.transaction() as tx:
-        heads = await store.lock_heads(tx, [user_id])
-        records = rules.append(heads[user_id], entries, now=now)
-        await store.append_records(tx, records, {user_id: ChainHead(records[-1].chain_position, records[-1].hash)})
-    return records
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from services.audit import store
 from services.audit.errors import AuditRecordNotFound
 from services.audit.model import GENESIS, ChainHead, Filter
 from services.audit.rules import ChainVerifier
-from tests.store.audit.conftest import Recorder, an_entry, record_all
+from tests.support.audit_records import Recorder, an_entry, record_all
 
 ALL = Filter(None, (), None, None)
 

@@ -1,0 +1,152 @@
+"""A service of four RPCs, one of each call shape, that exists for tests of the interceptor only."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from focusmesh.policy.v1 import policy_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.wrappers_pb2 import StringValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mesh.rpc.call import Context, current_call
+from mesh.runtime.errors import NotFound
+
+SERVICE = "focusmesh.shapes.v1.ShapesService"
+SHAPES = {"Once": (False, False), "Many": (False, True), "Collect": (True, False), "Chat": (True, True)}
+
+
+class NothingThere(NotFound):
+    """A refusal of the test service."""
+
+    reason = "NOTHING_THERE"
+    message = "There is no thing {thing_id}."
+
+
+def declare(service: str, rule: policy_pb2.Rule | None) -> None:
+    """Adds a service with every call shape to the descriptor pool."""
+    package, _, name = service.rpartition(".")
+    file = descriptor_pb2.FileDescriptorProto(name=f"{service}.proto", package=package, syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    declared = file.service.add(name=name)
+    for method, (streams_in, streams_out) in SHAPES.items():
+        added = declared.method.add(
+            name=method,
+            input_type=".google.protobuf.StringValue",
+            output_type=".google.protobuf.StringValue",
+            client_streaming=streams_in,
+            server_streaming=streams_out,
+        )
+        if rule is not None:
+            added.options.Extensions[policy_pb2.rule].CopyFrom(rule)
+    descriptor_pool.Default().Add(file)
+
+
+class Shapes:
+    """Echoes words; `refuse`, `break` and `wait` do what they say, `abort` ends the call through gRPC's own context."""
+
+    async def Once(self, request: StringValue, context: Context) -> StringValue:
+        return await _answer(request.value, context)
+
+    async def Many(self, request: StringValue, context: Context) -> AsyncIterator[StringValue]:
+        for word in request.value.split():
+            yield await _answer(word, context)
+
+    async def Collect(self, requests: AsyncIterator[StringValue], context: Context) -> StringValue:
+        return StringValue(
+            value=" ".join([(await _answer(request.value, context)).value async for request in requests])
+        )
+
+    async def Chat(self, requests: AsyncIterator[StringValue], context: Context) -> AsyncIterator[StringValue]:
+        async for request in requests:
+            yield await _answer(request.value, context)
+
+
+async def _answer(word: str, context: Context) -> StringValue:
+    if word == "wait":
+        await asyncio.Event().wait()
+    if word == "refuse":
+        raise NothingThere(thing_id="t1")
+    if word == "break":
+        raise RuntimeError("the password is hunter2")
+    if word == "abort":
+        context.set_trailing_metadata((("x-aborted", "yes"),))
+        await context.abort(grpc.StatusCode.ALREADY_EXISTS, "aborted by its handler")
+    if word == "who":
+        return StringValue(value=current_call().user_id)
+    return StringValue(value=word)
+
+
+def register(service: str, servicer: Any, server: Any) -> None:
+    """What a generated `add_…Servicer_to_server` does."""
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    server.add_registered_method_handlers(
+        service,
+        {
+            name: make[shape](getattr(servicer, name), StringValue.FromString, StringValue.SerializeToString)
+            for name, shape in SHAPES.items()
+        },
+    )
+
+
+class Caller:
+    """Calls any shape with words and gives the words of the answer."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def __call__(self, method: str, *words: str, token: str = "", timeout: float = 5) -> list[str]:
+        path = f"/{SERVICE}/{method}"
+        coding = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        requests = [StringValue(value=word) for word in words]
+        joined = StringValue(value=" ".join(words))
+        if method == "Once":
+            return [(await self._channel.unary_unary(path, **coding)(joined, metadata=metadata, timeout=timeout)).value]
+        if method == "Many":
+            stream = self._channel.unary_stream(path, **coding)(joined, metadata=metadata, timeout=timeout)
+            return [response.value async for response in stream]
+        if method == "Collect":
+            return [
+                (await self._channel.stream_unary(path, **coding)(requests, metadata=metadata, timeout=timeout)).value
+            ]
+        chat = self._channel.stream_stream(path, **coding)(requests, metadata=metadata, timeout=timeout)
+        return [response.value async for response in chat]
+
+    async def raw(self, method: str, content: bytes, *, token: str = "") -> bytes:
+        """Sends these bytes as the request."""
+        path, metadata = f"/{SERVICE}/{method}", (("authorization", f"Bearer {token}"),)
+        streams_in, streams_out = SHAPES[method]
+        if streams_in:
+            requests = [content]
+            if streams_out:
+                chat = self._channel.stream_stream(path)(requests, metadata=metadata, timeout=5)
+                return b"".join([response async for response in chat])
+            return await self._channel.stream_unary(path)(requests, metadata=metadata, timeout=5)
+        if streams_out:
+            stream = self._channel.unary_stream(path)(content, metadata=metadata, timeout=5)
+            return b"".join([response async for response in stream])
+        return await self._channel.unary_unary(path)(content, metadata=metadata, timeout=5)
+
+    def open(self, token: str) -> Any:
+        """A call that runs until the caller ends it; answers each word that is written."""
+        chat = self._channel.stream_stream(
+            f"/{SERVICE}/Chat",
+            request_serializer=StringValue.SerializeToString,
+            response_deserializer=StringValue.FromString,
+        )
+        return chat(metadata=(("authorization", f"Bearer {token}"),))
+
+    async def healthy(self) -> bool:
+        """What health says."""
+        response = await health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+MOST_CALLS = 3

@@ -1,0 +1,49 @@
+"""Settings of the gateways under test, and what they need from auth."""
+
+import base64
+
+from focusmesh.auth.v1 import key_service_pb2
+
+from envoy.contract import Method
+from envoy.routes import WEBSOCKET_CLUSTER
+from envoy.settings import Allowances, Bucket
+from tests.gateway.upstream import Upstream
+from tests.support.clients import Rest, empty
+from tests.support.gateway_process import Running, eventually
+from tests.support.ports import LOOPBACK
+from tests.support.rpcs import BY_NAME, METHODS
+from tests.support.tokens import Signer
+
+PLENTY = Bucket(1_000_000, 1_000_000, 1)
+UNLIMITED = Allowances(PLENTY, PLENTY, PLENTY, PLENTY, PLENTY)
+ORIGIN = "https://app.example"
+
+
+def published(*signers: Signer) -> key_service_pb2.GetJwksResponse:
+    """The key set of these signers."""
+    keys = [
+        key_service_pb2.JsonWebKey(
+            kty="OKP",
+            crv="Ed25519",
+            kid=signer.kid,
+            use="sig",
+            alg="EdDSA",
+            x=base64.urlsafe_b64encode(signer.public_bytes).rstrip(b"=").decode(),
+        )
+        for signer in signers
+    ]
+    return key_service_pb2.GetJwksResponse(keys=keys)
+
+
+def endpoints(*upstreams: Upstream) -> dict[str, list[tuple[str, int]]]:
+    """Every service at these upstreams."""
+    grpc = [(LOOPBACK, upstream.port) for upstream in upstreams]
+    websocket = [(LOOPBACK, upstream.websocket_port) for upstream in upstreams]
+    return {**{method.cluster: grpc for method in METHODS}, WEBSOCKET_CLUSTER: websocket}
+
+
+def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListTasks"]) -> None:
+    """Waits until tokens of the signer are accepted. method: of a service that answers."""
+    client = Rest(gateway.url)
+    eventually(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
+    client.close()
