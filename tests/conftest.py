@@ -14,6 +14,7 @@ from stack import database
 from stack.commands import down
 from stack.layout import RUN, State
 from stack.stack import Stack
+from tests.support.databases import ServiceUrl
 from tests.support.stacks import started
 from tests.support.tokens import Signer
 
@@ -55,21 +56,9 @@ def postgres(cluster: database.Cluster, database_name: str) -> str:
 
 
 @pytest.fixture
-def auth_url(cluster: database.Cluster, database_name: str) -> str:
-    """Connection string of the role that runs auth to the test's database."""
-    return cluster.runtime_url("auth", database_name)
-
-
-@pytest.fixture
-def todo_url(cluster: database.Cluster, database_name: str) -> str:
-    """Connection string of the role that runs todo to the test's database."""
-    return cluster.runtime_url("todo", database_name)
-
-
-@pytest.fixture
-def audit_url(cluster: database.Cluster, database_name: str) -> str:
-    """Connection string of the role that runs audit to the test's database."""
-    return cluster.runtime_url("audit", database_name)
+def service_url(cluster: database.Cluster, database_name: str) -> ServiceUrl:
+    """`service_url("todo")` is the connection string of todo's runtime role to the test's database."""
+    return lambda service: cluster.runtime_url(service, database_name)
 
 
 @pytest.fixture(scope="session")

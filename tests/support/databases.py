@@ -1,11 +1,14 @@
 """A service's tables, as its role sees them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from mesh.database.migrate import head
 from mesh.database.pool import Database
 from tests.support.waiting import until
+
+ServiceUrl = Callable[[str], str]
+"""From the name of a service to the connection string of its runtime role."""
 
 
 def opened(url: str, schema: str, *, connections: int = 8) -> AbstractAsyncContextManager[Database]:

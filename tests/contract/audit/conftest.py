@@ -13,15 +13,16 @@ from services.audit.main import build
 from services.audit.model import Record
 from tests.contract.audit.audit_log import Log, Tamper
 from tests.support.audit_records import Recorder, an_entry, record_all
+from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
 from tests.support.waiting import until
 
 
 @pytest.fixture
-async def channel(audit_url: str, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(service_url: ServiceUrl, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """Leads to the service."""
-    app = build(settings_for(database_url=audit_url, redis_url=valkey), SignerKeys(signer))
+    app = build(settings_for(database_url=service_url("audit"), redis_url=valkey), SignerKeys(signer))
     async with serving(app) as channel:
         yield channel
 
@@ -33,9 +34,9 @@ def log(channel: grpc.aio.Channel, signer: Signer) -> Log:
 
 
 @pytest.fixture
-async def recorded(audit_url: str, log: Log) -> AsyncIterator[Recorder]:
+async def recorded(service_url: ServiceUrl, log: Log) -> AsyncIterator[Recorder]:
     """Records so many events of the user, as the consumer does; `now` in microseconds."""
-    database = Database(audit_url, revision=head("audit"), connections=2)
+    database = Database(service_url("audit"), revision=head("audit"), connections=2)
     database.start()
     await until(lambda: database.ready, "the database answers")
 

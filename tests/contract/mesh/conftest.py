@@ -8,8 +8,15 @@ from focusmesh.policy.v1 import policy_pb2
 from mesh.app import App
 from mesh.platform import Platform
 from tests.contract.mesh.shapes import MOST_CALLS, SERVICE, Caller, Shapes, declare, register
+from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
+
+
+@pytest.fixture
+def todo_url(service_url: ServiceUrl) -> str:
+    """Connection string of the role of the service that stands for any."""
+    return service_url("todo")
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,15 @@ from mesh.platform import Platform
 from mesh.runtime import clock
 from services.todo.handlers import TaskHandlers
 from tests.contract.todo.todo_client import TaskBuilder, Todo
+from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
+
+
+@pytest.fixture
+def todo_url(service_url: ServiceUrl) -> str:
+    """Connection string of the service's role."""
+    return service_url("todo")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from services.audit.main import build
+from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
@@ -27,11 +28,11 @@ Log = Callable[[grpc.aio.Channel, str], Awaitable[list[AuditRecord]]]
 
 
 @pytest.fixture
-def running(audit_url: str, valkey: str, kafka: str, signer: Signer) -> Running:
+def running(service_url: ServiceUrl, valkey: str, kafka: str, signer: Signer) -> Running:
     """Runs the service until the end of the block."""
 
     def run() -> AbstractAsyncContextManager[grpc.aio.Channel]:
-        settings = settings_for(database_url=audit_url, redis_url=valkey)
+        settings = settings_for(database_url=service_url("audit"), redis_url=valkey)
         return serving(build(replace(settings, kafka_bootstrap=kafka), SignerKeys(signer)))
 
     return run

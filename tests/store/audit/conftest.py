@@ -8,13 +8,13 @@ from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from services.audit.model import PendingRecord, Record
 from tests.support.audit_records import Recorder, record_all
-from tests.support.databases import opened
+from tests.support.databases import ServiceUrl, opened
 
 
 @pytest.fixture
-async def db(audit_url: str) -> AsyncIterator[Database]:
+async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
     """The schema as the service sees it."""
-    async with opened(audit_url, "audit") as database:
+    async with opened(service_url("audit"), "audit") as database:
         yield database
 
 

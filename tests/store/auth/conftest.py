@@ -14,14 +14,14 @@ from mesh.runtime.ids import new_id
 from services.auth import events, store
 from services.auth.model import Session, User
 from services.auth.rules import sessions, users
-from tests.support.databases import opened
+from tests.support.databases import ServiceUrl, opened
 
 UserBuilder = Callable[..., Awaitable[User]]
 
 
 @pytest.fixture
-async def db(auth_url: str) -> AsyncIterator[Database]:
-    async with opened(auth_url, "auth") as database:
+async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
+    async with opened(service_url("auth"), "auth") as database:
         yield database
 
 

@@ -15,7 +15,7 @@ from mesh.runtime.ids import new_id
 from services.todo import events, store
 from services.todo.jobs import TaskPurger
 from services.todo.model import State, Task
-from tests.support.databases import opened
+from tests.support.databases import ServiceUrl, opened
 
 USER = new_id()
 
@@ -27,8 +27,8 @@ def a_task(title: str = "x") -> Task:
 
 
 @pytest.fixture
-async def db(todo_url: str) -> AsyncIterator[Database]:
-    async with opened(todo_url, "todo") as database:
+async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
+    async with opened(service_url("todo"), "todo") as database:
         yield database
 
 
