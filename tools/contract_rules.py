@@ -12,8 +12,10 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from tools import contract
 from tools.contract import SHARED_REASONS, Contract, Message
+from tools.scopes import GRANTED, user_scopes
 
 VERBS_WITH_BODY = {"POST": "*", "PATCH": "*", "GET": "", "DELETE": ""}
+ADMIN_SCOPE = "admin"
 VARIABLE = re.compile(r"\{\w+\}")
 Field = FieldDescriptorProto
 # A string rule that bounds the length by itself.
@@ -50,6 +52,16 @@ def policies(described: Contract) -> Iterator[str]:
             yield f"{rpc.full_name} has no whole policy option"
         if rpc.access in ("USER", "ADMIN") and not rpc.scope:
             yield f"{rpc.full_name} needs a scope"
+
+
+def scopes(described: Contract) -> Iterator[str]:
+    """No scope that every signed-in user is granted opens an RPC of administrators or of services."""
+    granted = set(user_scopes(described))
+    for rpc in described.rpcs:
+        if rpc.access in ("ADMIN", "INTERNAL") and rpc.scope in granted:
+            yield f"{rpc.full_name} shares scope {rpc.scope} with RPCs of users, who are granted it"
+        if rpc.access in GRANTED and rpc.scope == ADMIN_SCOPE:
+            yield f"{rpc.full_name} would grant every user the administrator's scope"
 
 
 def idempotency(described: Contract) -> Iterator[str]:
@@ -128,6 +140,7 @@ def json_types(described: Contract) -> Iterator[str]:
 
 RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     policies,
+    scopes,
     idempotency,
     refusals,
     routes,

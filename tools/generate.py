@@ -1,6 +1,6 @@
 """Everything that is derived from protos/, from one image of the contract: `make proto`.
 
-gen/python   messages and typed stubs, on the path of every service
+gen/python   messages, typed stubs and the scopes of users, on the path of every service
 gen/stubs    types of google.* for mypy
 gen/gateway  the descriptor set that the gateway transcodes with
 gen/openapi  the document of the REST API
@@ -96,6 +96,7 @@ def generate(out: Path, index: Path) -> None:
     build_image()
     gateway(out / "gateway")
     python(out / "python", out / "stubs", out / "gateway" / "gateway.binpb")
+    run(sys.executable, "-m", "tools.scopes", out / "python" / "focusmesh" / "scopes.py")
     run(sys.executable, "-m", "tools.rpc_index", index)
     if openapi_plugin():
         openapi(out / "openapi")

@@ -5,6 +5,7 @@ from pathlib import Path
 from focusmesh.auth.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
 from focusmesh.auth.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from focusmesh.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
+from focusmesh.scopes import USER_SCOPES
 
 from mesh.app import App, main
 from mesh.platform import Platform
@@ -47,6 +48,7 @@ def _signer(settings: Settings) -> Signer:
         [public_key(path.read_bytes()) for path in published],
         issuer=settings.issuer,
         audience=settings.audience,
+        scopes=USER_SCOPES,
         access_seconds=settings.access_token_seconds,
     )
 

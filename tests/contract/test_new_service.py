@@ -36,17 +36,16 @@ def run(house: Path, *command: object) -> str:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a service stands on, with the service notes in it."""
+    """A copy of what a service stands on, with the service samples in it."""
     contract.current()
     root = tmp_path_factory.mktemp("house")
-    for name in ("services.toml", "services/__init__.py", "buf.yaml", "pyproject.toml", str(new_service.SCOPES)):
+    for name in ("services.toml", "services/__init__.py", "buf.yaml", "pyproject.toml"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
     for name in ("mesh", "gen/python", "protos/focusmesh/policy", "protos/focusmesh/type"):
         shutil.copytree(ROOT / name, root / name)
     shutil.copytree(PROTO_DEPS, root / ".build" / "proto-deps")
-    written = new_service.begin(root, "notes", "note")
-    shutil.rmtree(root / "services" / "auth")  # not a whole service here
+    written = new_service.begin(root, "samples", "sample")
     protos = [str(path.relative_to("protos")) for path in written if path.suffix == ".proto"]
     run(root, BUF, "build", "protos", "-o", root / "image.binpb")
     out = (f"--{kind}_out=gen/python" for kind in ("python", "grpc_python"))
@@ -61,13 +60,13 @@ def test_its_contract_keeps_every_rule_and_is_formatted(house: Path) -> None:
 
 
 def test_its_code_keeps_the_houses_rules(house: Path) -> None:
-    run(house, VENV_BIN / "ruff", "check", "services/notes", "tests")
-    run(house, VENV_BIN / "ruff", "format", "--check", "services/notes", "tests")
+    run(house, VENV_BIN / "ruff", "check", "services/samples", "tests")
+    run(house, VENV_BIN / "ruff", "format", "--check", "services/samples", "tests")
     run(house, VENV_BIN / "lint-imports", "--no-cache")
 
 
 def test_its_tests_pass(house: Path) -> None:
-    assert " passed" in run(house, sys.executable, "-m", "pytest", "tests/unit/notes", "--override-ini=addopts=-q")
+    assert " passed" in run(house, sys.executable, "-m", "pytest", "tests/unit/samples", "--override-ini=addopts=-q")
 
 
 @contextmanager
@@ -77,7 +76,7 @@ def started(house: Path) -> Iterator[grpc.Channel]:
     nowhere = "127.0.0.1:1"
     told = {
         "LISTEN": f"127.0.0.1:{port}",
-        "DATABASE_URL": f"postgresql://notes@{nowhere}/focusmesh",
+        "DATABASE_URL": f"postgresql://samples@{nowhere}/focusmesh",
         "REDIS_URL": f"redis://{nowhere}",
         "KAFKA_BOOTSTRAP": nowhere,
         "JWKS_TARGET": nowhere,
@@ -86,7 +85,7 @@ def started(house: Path) -> Iterator[grpc.Channel]:
     }
     environment = {**os.environ, "PYTHONPATH": f"{house}:{house}/gen/python"}
     environment |= {f"FOCUSMESH_{name}": value for name, value in told.items()}
-    command = [sys.executable, "-m", "services.notes.main"]
+    command = [sys.executable, "-m", "services.samples.main"]
     with (
         subprocess.Popen(command, cwd=house, env=environment) as process,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,

@@ -10,10 +10,10 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from focusmesh.scopes import USER_SCOPES
 
 ISSUER = "https://auth.focusmesh"
 AUDIENCE = "focusmesh"
-SCOPES = "profile:read profile:write tasks:read tasks:write audit:read realtime:read"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "aud": AUDIENCE,
         "sub": str(uuid.uuid4()),
         "sid": str(uuid.uuid4()),
-        "scope": SCOPES,
+        "scope": " ".join(USER_SCOPES),
         "iat": now,
         "exp": now + 300,
         "jti": str(uuid.uuid4()),

@@ -1,7 +1,7 @@
 """Begins a service: `make new-service NAME=x`, with ENTITY=y when one of its things is not called x without its s.
 
 Copies the smallest working shape (template/): a contract with one RPC, every room of a service, the first migration,
-a README and tests; enters the service into services.toml and its scope into what a signed-in user may do.
+a README and tests; enters the service into services.toml.
 """
 
 import keyword
@@ -16,8 +16,6 @@ from tools.paths import ROOT, VENV_BIN
 TEMPLATE = Path(__file__).with_name("template")
 SUFFIX = ".tmpl"
 PORT_STEP = 10
-SCOPES = Path("services") / "auth" / "rules" / "tokens.py"
-LAST_SCOPE = re.compile(r'(USER_SCOPES = \(\n(?: +"[a-z:]+",\n)*)')
 # Would shadow a module of the standard library, or is taken by the contract itself.
 TAKEN = {"policy", "type"}
 
@@ -80,23 +78,13 @@ def copy(root: Path, words: dict[str, str]) -> list[Path]:
     return list(files)
 
 
-def with_scope(tokens: str, scope: str) -> str:
-    """The list of a signed-in user's scopes with one more; raises Refused when it is not found."""
-    found = LAST_SCOPE.search(tokens)
-    if not found:
-        raise Refused(f"{SCOPES} has no list USER_SCOPES to enter {scope} into")
-    return tokens[: found.end()] + f'    "{scope}",\n' + tokens[found.end() :]
-
-
 def begin(root: Path, name: str, entity: str) -> list[Path]:
     """Makes the service and enters it where services are listed; raises Refused before anything is written."""
     words = names(name, entity)
-    registry, tokens = root / "services.toml", root / SCOPES
+    registry = root / "services.toml"
     entered = with_service(registry.read_text(), name)
-    granted = with_scope(tokens.read_text(), f"{words['entities']}:write")
     written = copy(root, words)
     registry.write_text(entered)
-    tokens.write_text(granted)
     # How lines break depends on the length of the names.
     python = [root / path for path in written if path.suffix == ".py"]
     generate.run(VENV_BIN / "ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", *python)
@@ -115,7 +103,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"new-service: {refusal}")
     for path in written:
         print(f"  {path}")
-    print(f"also changed: services.toml, {SCOPES}")
+    print("also changed: services.toml")
     print(f"next: make proto ACCEPT=1 && make fmt lint && make test T=unit/{name} && make down up")
 
 

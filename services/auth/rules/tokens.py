@@ -21,15 +21,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from mesh.runtime.clock import SECOND
 
 LONGEST_ACCESS_SECONDS = 600
-USER_SCOPES = (
-    "profile:read",
-    "profile:write",
-    "tasks:read",
-    "tasks:write",
-    "audit:read",
-    "realtime:read",
-)
-"""What a signed-in user may do with their own things."""
 
 _PREFIX = "fmr_"
 """Lets scanners of leaked secrets recognise a refresh token."""
@@ -68,12 +59,17 @@ class Signer:
         *,
         issuer: str,
         audience: str,
+        scopes: Sequence[str],
         access_seconds: int = LONGEST_ACCESS_SECONDS,
     ) -> None:
-        """published: keys that will sign next, or have signed tokens that still live. Raises ValueError."""
+        """published: keys that will sign next, or have signed tokens that still live; scopes: of every access token.
+
+        Raises ValueError.
+        """
         if not 0 < access_seconds <= LONGEST_ACCESS_SECONDS:
             raise ValueError(f"access tokens live 1 to {LONGEST_ACCESS_SECONDS} s, not {access_seconds}")
         self._active, self._issuer, self._audience = active, issuer, audience
+        self._scope = " ".join(scopes)
         self.access_seconds = access_seconds
         keys = {kid_of(key): key for key in (active.public_key(), *published)}
         self.verifying = keys
@@ -93,7 +89,7 @@ class Signer:
             "aud": self._audience,
             "sub": user_id,
             "sid": session_id,
-            "scope": " ".join(USER_SCOPES),
+            "scope": self._scope,
             "iat": issued,
             "exp": expires,
             "jti": token_id,

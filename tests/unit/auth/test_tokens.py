@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.runtime.clock import SECOND
-from services.auth.rules.tokens import USER_SCOPES, RefreshTokens, Signer, kid_of, private_key, public_key
+from services.auth.rules.tokens import RefreshTokens, Signer, kid_of, private_key, public_key
 
 NOW = 1_800_000_000 * SECOND + 999_999
 TOKENS = RefreshTokens("a secret of this test")
@@ -31,7 +31,7 @@ def key() -> Ed25519PrivateKey:
 
 @pytest.fixture
 def signer(key: Ed25519PrivateKey) -> Signer:
-    return Signer(key, issuer="https://auth.focusmesh", audience="focusmesh")
+    return Signer(key, issuer="https://auth.focusmesh", audience="focusmesh", scopes=["tasks:read", "notes:read"])
 
 
 def test_an_access_token_says_who_may_do_what_until_when(signer: Signer, key: Ed25519PrivateKey) -> None:
@@ -48,7 +48,7 @@ def test_an_access_token_says_who_may_do_what_until_when(signer: Signer, key: Ed
         "aud": "focusmesh",
         "sub": "user",
         "sid": "session",
-        "scope": " ".join(USER_SCOPES),
+        "scope": "tasks:read notes:read",
         "iat": 1_800_000_000,
         "exp": 1_800_000_600,
         "jti": "token",
@@ -64,7 +64,7 @@ def test_an_access_token_names_its_type_and_key(signer: Signer, key: Ed25519Priv
 @pytest.mark.parametrize("seconds", [0, -1, 601])
 def test_an_access_token_never_lives_longer_than_ten_minutes(key: Ed25519PrivateKey, seconds: int) -> None:
     with pytest.raises(ValueError, match="1 to 600 s"):
-        Signer(key, issuer="i", audience="a", access_seconds=seconds)
+        Signer(key, issuer="i", audience="a", scopes=[], access_seconds=seconds)
 
 
 def test_the_id_of_a_key_is_the_thumbprint_of_the_standard_s_own_example() -> None:
@@ -75,7 +75,7 @@ def test_the_id_of_a_key_is_the_thumbprint_of_the_standard_s_own_example() -> No
 
 def test_the_signing_key_is_published_first_and_once(key: Ed25519PrivateKey) -> None:
     following = Ed25519PrivateKey.generate().public_key()
-    signer = Signer(key, [following, key.public_key()], issuer="i", audience="a")
+    signer = Signer(key, [following, key.public_key()], issuer="i", audience="a", scopes=[])
     assert [published.kid for published in signer.published()] == [kid_of(key.public_key()), kid_of(following)]
     assert len(signer.published()[0].x) == 43
 

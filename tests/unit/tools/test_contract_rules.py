@@ -7,7 +7,7 @@ import pytest
 from buf.validate import validate_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
 
-from tools import contract_rules
+from tools import contract_rules, scopes
 from tools.contract import SHARED_REASONS, Contract, Message, Rpc, error_reasons
 
 Field = FieldDescriptorProto
@@ -59,6 +59,7 @@ def test_a_sound_contract_has_no_complaint() -> None:
         (contract_rules.policies, replace(SOUND, access="UNSPECIFIED")),
         (contract_rules.policies, replace(SOUND, rate="UNSPECIFIED")),
         (contract_rules.policies, replace(SOUND, scope="")),
+        (contract_rules.scopes, replace(SOUND, scope="admin")),
         (contract_rules.idempotency, replace(SOUND, idempotency="")),
         (contract_rules.idempotency, replace(SOUND, rate="WRITE")),
         (contract_rules.refusals, replace(SOUND, errors=None)),
@@ -72,6 +73,20 @@ def test_a_sound_contract_has_no_complaint() -> None:
 )
 def test_a_mistake_in_an_rpc_is_found(rule: Callable[[Contract], Iterator[str]], mistake: Rpc) -> None:
     assert len(list(rule(a_contract(mistake)))) == 1
+
+
+@pytest.mark.parametrize("access", ["ADMIN", "INTERNAL"])
+def test_a_scope_that_users_are_granted_opens_nothing_else(access: str) -> None:
+    other = replace(SOUND, name="EraseItems", access=access, path="")
+    assert len(list(contract_rules.scopes(a_contract(SOUND, other)))) == 1
+    assert list(contract_rules.scopes(a_contract(SOUND, replace(other, scope="items:erase")))) == []
+
+
+def test_scopes_of_users_and_guests_are_granted_and_no_others() -> None:
+    accesses = {"USER": "items:read", "GUEST": "shops:read", "ADMIN": "items:ban", "INTERNAL": "items:sync"}
+    rpcs = [replace(SOUND, access=access, scope=scope) for access, scope in accesses.items()]
+    described = a_contract(*rpcs, replace(SOUND, access="PUBLIC", scope=""))
+    assert scopes.user_scopes(described) == ["items:read", "shops:read"]
 
 
 @pytest.mark.parametrize(

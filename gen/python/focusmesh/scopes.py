@@ -1,0 +1,11 @@
+"""Generated from the policies in protos/ by `make proto`; never edited."""
+
+USER_SCOPES: tuple[str, ...] = (
+    "audit:read",
+    "profile:read",
+    "profile:write",
+    "realtime:read",
+    "tasks:read",
+    "tasks:write",
+)
+"""What a signed-in user may do with their own resources."""
