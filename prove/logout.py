@@ -4,18 +4,19 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import grpc
-from focusmesh.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from focusmesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
-from focusmesh.todo.v1 import task_service_pb2, task_service_pb2_grpc
+from focusmesh.policy.v1 import policy_pb2
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from envoy import contract
+from envoy.contract import Method
 from prove.promises import Promise
 from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
 from prove.users import Accounts, User
+from stack.errors import StackError
 from stack.layout import LOOPBACK
 from stack.stack import Stack
 
@@ -26,20 +27,6 @@ _PAUSE_SECONDS = 0.02
 _SIGN_IN_AGAIN = 4401
 """Close code of a WebSocket whose session ended."""
 
-_Metadata = tuple[tuple[str, str], ...]
-_READS: dict[str, Callable[[grpc.aio.Channel, _Metadata], Awaitable[object]]] = {
-    "auth": lambda channel, metadata: user_service_pb2_grpc.UserServiceStub(channel).GetMe(
-        user_service_pb2.GetMeRequest(), metadata=metadata, timeout=5
-    ),
-    "todo": lambda channel, metadata: task_service_pb2_grpc.TaskServiceStub(channel).ListTasks(
-        task_service_pb2.ListTasksRequest(page_size=1), metadata=metadata, timeout=5
-    ),
-    "audit": lambda channel, metadata: audit_service_pb2_grpc.AuditServiceStub(channel).ListAuditRecords(
-        audit_service_pb2.ListAuditRecordsRequest(page_size=1), metadata=metadata, timeout=5
-    ),
-}
-"""One read of every service that answers single calls."""
-
 
 class Delay(NamedTuple):
     """How long one place went on serving a session, from the moment its end was acknowledged."""
@@ -48,6 +35,19 @@ class Delay(NamedTuple):
     seconds: float
     wrong: str = ""
     """What is wrong besides."""
+
+
+def reads(methods: Sequence[Method]) -> dict[str, str]:
+    """By service, the path of an RPC that a signed-in user may repeat and whose empty request is valid.
+
+    A path without a variable needs no id; a required field would show as INVALID_ARGUMENT.
+    """
+    found: dict[str, str] = {}
+    for method in methods:
+        user = method.rule.access == policy_pb2.ACCESS_USER
+        if user and method.repeatable and not method.streaming and method.binding and method.binding.is_literal:
+            found.setdefault(method.cluster, method.full_name)
+    return found
 
 
 async def prove(machine: Stack, accounts: Accounts, users: list[User]) -> Promise:
@@ -92,21 +92,28 @@ async def _sign_out(machine: Stack, accounts: Accounts, user: User) -> list[Dela
 
 
 def _places(machine: Stack) -> Iterator[tuple[str, str, str]]:
-    """Name, service and address of every replica that answers single calls, and of the gateway."""
+    """Name, RPC to read by and address of the gateway and of every replica that serves single calls."""
+    known = reads(contract.read(contract.DESCRIPTOR_SET.read_bytes()))
     for replica in machine.replicas:
-        if replica.service.name in _READS:
-            yield replica.name, replica.service.name, f"{LOOPBACK}:{replica.port(machine.ports)}"
-    yield "gateway", "todo", machine.gateway_target
+        if read := known.get(replica.service.name):
+            yield replica.name, read, f"{LOOPBACK}:{replica.port(machine.ports)}"
+        elif replica.service.websocket_port is None:
+            raise StackError(
+                f"nothing shows how long {replica.name} serves an ended session",
+                advice="give its contract a read for users whose path has no variable, such as a list",
+            )
+    yield "gateway", known["todo"], machine.gateway_target
 
 
-async def _read(place: str, service: str, target: str, token: str, began: float) -> Delay:
+async def _read(place: str, rpc: str, target: str, token: str, began: float) -> Delay:
     """Reads on, also after the first refusal: a session that ended must not come back."""
     served = 0.0
     wrong = "is never refused"
     async with grpc.aio.insecure_channel(target) as channel:
+        call = channel.unary_unary(rpc)
         while time.monotonic() < began + _WATCHED_SECONDS:
             try:
-                await _READS[service](channel, (("authorization", f"Bearer {token}"),))
+                await call(b"", metadata=(("authorization", f"Bearer {token}"),), timeout=5)
                 served = time.monotonic() - began
             except grpc.aio.AioRpcError as error:
                 refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
