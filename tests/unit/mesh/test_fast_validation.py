@@ -7,8 +7,6 @@ import protovalidate
 import pytest
 from buf.validate import validate_pb2
 from focusmesh.audit.v1 import audit_service_pb2
-from focusmesh.auth.v1 import key_service_pb2, session_service_pb2, user_service_pb2
-from focusmesh.realtime.v1 import realtime_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as todo
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -19,22 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.rpc.fast_validation import Check, fast_validation
+from tests.support.rpcs import METHODS, descriptor
 
 ID = "0190a000-0000-7000-8000-000000000001"
-CONTRACTS = (
-    audit_service_pb2,
-    key_service_pb2,
-    session_service_pb2,
-    user_service_pb2,
-    realtime_service_pb2,
-    todo,
-)
-REQUESTS: list[Descriptor] = [
-    method.input_type
-    for contract in CONTRACTS
-    for service in contract.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
+REQUESTS: list[Descriptor] = [descriptor(method).input_type for method in METHODS]
+"""Of every RPC of the contract."""
 FIRST, LAST = 0, 253_402_300_799
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 50, 200, 201, 2**31 - 1])
 TIMES = st.fixed_dictionaries(
