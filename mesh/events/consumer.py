@@ -105,6 +105,11 @@ class Consumer:
         self._next_commit = self._next_measure = 0.0
 
     @property
+    def topics(self) -> Sequence[str]:
+        """What it subscribes to, without its dead-letter topics."""
+        return self._topics
+
+    @property
     def ready(self) -> bool:
         """Always: no call waits for what is consumed."""
         return True
