@@ -110,7 +110,7 @@ async def _read(place: str, rpc: str, target: str, token: str, began: float) -> 
     served = 0.0
     wrong = "is never refused"
     async with grpc.aio.insecure_channel(target) as channel:
-        call = channel.unary_unary(rpc)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(rpc)
         while time.monotonic() < began + _WATCHED_SECONDS:
             try:
                 await call(b"", metadata=(("authorization", f"Bearer {token}"),), timeout=5)
