@@ -22,7 +22,7 @@ from stack.infrastructure.kafka import admin
 from tests.events.checker import check, told
 from tests.events.fakes import REVISION, TRACEPARENT, Source, raw
 from tests.support.databases import opened_at
-from tests.support.fault_proxy import gate_to
+from tests.support.fault_proxy import fault_proxy
 from tests.support.waiting import until
 
 RunningRelay = Callable[..., Relay]
@@ -169,18 +169,18 @@ async def test_a_relay_whose_database_says_nothing_any_more_gives_its_connection
 ) -> None:
     monkeypatch.setattr(connection_module, "_CANCEL_SECONDS", 0.1)
     at = conninfo_to_dict(source.url)
-    async with gate_to(str(at["host"]), int(at["port"] or 0)) as (gate, port):
-        relay = Relay(make_conninfo(source.url, port=port), producer, service="source")
+    async with fault_proxy(f"tcp://{at['host']}:{at['port']}") as postgres:
+        relay = Relay(make_conninfo(source.url, port=postgres.port), producer, service="source")
         assert await relay.run_once() == 0
         await source.changes(new_id(), 3)
         monkeypatch.setattr(relay, "_next_measure", next_measure)
-        gate.open = False
+        postgres.freeze()
         with monkeypatch.context() as hurried:
             hurried.setattr(relay_module, "_PASS_SECONDS", 0.3)
             a_pass = asyncio.create_task(relay.run_once())
             await asyncio.wait([a_pass], timeout=5)
         assert isinstance(a_pass.exception(), TimeoutError)
-        gate.open = True
+        await postgres.up()
         assert await relay.run_once() == 3
         await relay.close()
 

@@ -12,7 +12,7 @@ from mesh.rpc.identity import PublishedKeys, Tokens
 from mesh.rpc.revocations import Revocations
 from mesh.runtime.errors import DependencyUnavailable, TokenInvalid
 from tests.contract.mesh.key_service import Auth
-from tests.support.line import Line, line
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.ports import LOOPBACK
 from tests.support.tokens import Signer
 from tests.support.waiting import until
@@ -26,18 +26,18 @@ def auth(signer: Signer) -> Auth:
 
 
 @pytest.fixture
-async def to_auth(auth: Auth) -> AsyncIterator[Line]:
+async def to_auth(auth: Auth) -> AsyncIterator[FaultProxy]:
     server = grpc.aio.server()
     rpc.add_KeyServiceServicer_to_server(auth, server)
     port = server.add_insecure_port(f"{LOOPBACK}:0")
     await server.start()
-    async with line(f"grpc://{LOOPBACK}:{port}", whole=False) as made:
+    async with fault_proxy(f"grpc://{LOOPBACK}:{port}", up=False) as made:
         yield made
     await server.stop(0)
 
 
 @pytest.fixture
-async def keys(to_auth: Line) -> AsyncIterator[PublishedKeys]:
+async def keys(to_auth: FaultProxy) -> AsyncIterator[PublishedKeys]:
     made = PublishedKeys(to_auth.target)
     made.start()
     yield made
@@ -51,35 +51,37 @@ async def test_nobody_is_called_a_stranger_before_the_keys_are_known(keys: Publi
 
 
 async def test_keys_are_there_soon_after_auth_is_however_long_it_was_away(
-    keys: PublishedKeys, to_auth: Line, signer: Signer
+    keys: PublishedKeys, to_auth: FaultProxy, signer: Signer
 ) -> None:
-    await to_auth.turn_away()
-    await until(lambda: to_auth.turned_away >= 4, "it tried again and again")
-    await to_auth.mend()
+    await to_auth.reset()
+    await until(lambda: to_auth.resets >= 4, "it tried again and again")
+    await to_auth.up()
     await until(lambda: keys.ready, "the keys are there", seconds=2)
     assert await keys.find(signer.kid) is not None
 
 
-async def test_known_keys_go_on_to_serve_while_auth_is_away(keys: PublishedKeys, to_auth: Line, signer: Signer) -> None:
-    await to_auth.mend()
+async def test_known_keys_go_on_to_serve_while_auth_is_away(
+    keys: PublishedKeys, to_auth: FaultProxy, signer: Signer
+) -> None:
+    await to_auth.up()
     await until(lambda: keys.ready, "the keys are there")
-    await to_auth.cut()
+    await to_auth.down()
     assert keys.ready
     assert await keys.find(signer.kid) is not None
 
 
 async def test_a_key_that_is_new_is_found_when_it_is_asked_for(
-    keys: PublishedKeys, to_auth: Line, auth: Auth, monkeypatch: pytest.MonkeyPatch
+    keys: PublishedKeys, to_auth: FaultProxy, auth: Auth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity, "_UNKNOWN_KEY_SECONDS", 0.0)
-    await to_auth.mend()
+    await to_auth.up()
     await until(lambda: keys.ready, "the keys are there")
     auth.signers.append(Signer(kid="next"))
     assert await keys.find("next") is not None
 
 
-async def test_unknown_keys_cost_auth_nothing(keys: PublishedKeys, to_auth: Line, auth: Auth) -> None:
-    await to_auth.mend()
+async def test_unknown_keys_cost_auth_nothing(keys: PublishedKeys, to_auth: FaultProxy, auth: Auth) -> None:
+    await to_auth.up()
     await until(lambda: keys.ready, "the keys are there")
     for number in range(100):
         assert await keys.find(f"made up {number}") is None
@@ -87,12 +89,12 @@ async def test_unknown_keys_cost_auth_nothing(keys: PublishedKeys, to_auth: Line
 
 
 async def test_a_token_that_was_verified_before_falls_with_its_key(
-    keys: PublishedKeys, to_auth: Line, auth: Auth, signer: Signer, valkey: str, monkeypatch: pytest.MonkeyPatch
+    keys: PublishedKeys, to_auth: FaultProxy, auth: Auth, signer: Signer, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity, "_KEY_REFRESH_SECONDS", 0.05)
     known = Revocations(Redis.from_url(valkey))
     known.start()
-    await to_auth.mend()
+    await to_auth.up()
     await until(lambda: keys.ready and known.ready, "the keys are there")
     tokens = Tokens(keys, known, issuer="https://auth.focusmesh", audience="focusmesh")
     bearer = {"authorization": f"Bearer {signer.token()}"}

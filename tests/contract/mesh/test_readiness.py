@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.mesh.todo_service import Running, running
 from tests.support.errors import refused
-from tests.support.line import Line, line
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.tokens import Signer
 from tests.support.waiting import until
 
@@ -18,22 +18,22 @@ class TestWaiting:
     """Before its parts are there."""
 
     async def test_a_service_waits_for_its_database(self, signer: Signer, todo_url: str, valkey: str) -> None:
-        async with line(todo_url, whole=False) as postgres, running(signer, postgres.url, valkey) as todo:
+        async with fault_proxy(todo_url, up=False) as postgres, running(signer, postgres.url, valkey) as todo:
             assert await todo.not_serving()
             with refused("UNAVAILABLE") as told:
                 await todo.create()
             assert told.code is grpc.StatusCode.UNAVAILABLE
-            await postgres.mend()
+            await postgres.up()
             await until(todo.serving, "it serves once the database is there")
             assert (await todo.create()).task.title == "x"
 
     async def test_a_service_waits_for_redis(self, signer: Signer, todo_url: str, valkey: str) -> None:
-        async with line(valkey, whole=False) as redis, running(signer, todo_url, redis.url) as todo:
+        async with fault_proxy(valkey, up=False) as redis, running(signer, todo_url, redis.url) as todo:
             await until(lambda: todo.database.ready, "the database is there")
             assert await todo.not_serving()
             with refused("UNAVAILABLE"):
                 await todo.create()
-            await redis.mend()
+            await redis.up()
             await until(todo.serving, "it serves once Redis is there")
 
     async def test_a_service_refuses_to_serve_behind_its_head_revision(
@@ -54,34 +54,34 @@ class TestOutages:
     """A part that goes away and comes back."""
 
     @pytest.fixture
-    async def to_postgres(self, todo_url: str) -> AsyncIterator[Line]:
-        async with line(todo_url) as made:
+    async def to_postgres(self, todo_url: str) -> AsyncIterator[FaultProxy]:
+        async with fault_proxy(todo_url) as made:
             yield made
 
     @pytest.fixture
-    async def to_redis(self, valkey: str) -> AsyncIterator[Line]:
-        async with line(valkey) as made:
+    async def to_redis(self, valkey: str) -> AsyncIterator[FaultProxy]:
+        async with fault_proxy(valkey) as made:
             yield made
 
     @pytest.fixture
-    async def todo(self, signer: Signer, to_postgres: Line, to_redis: Line) -> AsyncIterator[Running]:
+    async def todo(self, signer: Signer, to_postgres: FaultProxy, to_redis: FaultProxy) -> AsyncIterator[Running]:
         async with running(signer, to_postgres.url, to_redis.url) as todo:
             await until(todo.serving, "everything is there")
             yield todo
 
     async def test_a_service_that_nobody_calls_notices_that_its_database_went_away(
-        self, todo: Running, to_postgres: Line
+        self, todo: Running, to_postgres: FaultProxy
     ) -> None:
-        await to_postgres.cut()
+        await to_postgres.down()
         await until(todo.not_serving, "health says so", seconds=5)
-        await to_postgres.mend()
+        await to_postgres.up()
         await until(todo.serving, "it recovers", seconds=2)
 
     async def test_calls_are_unavailable_while_the_database_is_away_and_succeed_within_two_seconds_of_its_return(
-        self, todo: Running, to_postgres: Line
+        self, todo: Running, to_postgres: FaultProxy
     ) -> None:
         await todo.create()
-        await to_postgres.cut()
+        await to_postgres.down()
         for _ in range(20):
             with refused("UNAVAILABLE") as told:
                 await todo.create()
@@ -96,24 +96,24 @@ class TestOutages:
                 raise
             return True
 
-        await to_postgres.mend()
+        await to_postgres.up()
         await until(created, "a create succeeds", seconds=2)
 
-    async def test_a_database_that_stops_answering_is_away(self, todo: Running, to_postgres: Line) -> None:
-        to_postgres.hang()
+    async def test_a_database_that_stops_answering_is_away(self, todo: Running, to_postgres: FaultProxy) -> None:
+        to_postgres.freeze()
         await until(todo.not_serving, "health says so", seconds=20)
-        await to_postgres.cut()
-        await to_postgres.mend()
+        await to_postgres.down()
+        await to_postgres.up()
         await until(todo.serving, "it recovers", seconds=5)
 
-    async def test_without_redis_nobody_is_believed(self, todo: Running, to_redis: Line) -> None:
+    async def test_without_redis_nobody_is_believed(self, todo: Running, to_redis: FaultProxy) -> None:
         await todo.create()
-        await to_redis.cut()
+        await to_redis.down()
         await until(todo.not_serving, "health says so", seconds=2)
         with refused("UNAVAILABLE") as told:
             await todo.create()
         assert told.code is grpc.StatusCode.UNAVAILABLE
-        await to_redis.mend()
+        await to_redis.up()
         await until(todo.serving, "it recovers", seconds=5)
         await todo.create()
 

@@ -10,15 +10,15 @@ from redis.asyncio.client import PubSub
 
 from mesh.rpc import revocations
 from mesh.rpc.revocations import KEY, Revocations, push, session_member, user_member
-from tests.support.line import Line, line
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.waiting import until
 
 NOW = int(time.time())
 
 
 @pytest.fixture
-async def to_redis(valkey: str) -> AsyncIterator[Line]:
-    async with line(valkey) as made:
+async def to_redis(valkey: str) -> AsyncIterator[FaultProxy]:
+    async with fault_proxy(valkey) as made:
         yield made
 
 
@@ -30,7 +30,7 @@ async def auth(valkey: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def known(to_redis: Line) -> AsyncIterator[Revocations]:
+async def known(to_redis: FaultProxy) -> AsyncIterator[Revocations]:
     """What a replica knows."""
     async with Redis.from_url(to_redis.url, decode_responses=True) as redis:
         replica = Revocations(redis)
@@ -55,11 +55,11 @@ async def test_tokens_of_a_user_from_before_all_sessions_ended_are_refused(known
 
 
 async def test_a_session_that_ended_while_the_connection_was_broken_is_refused(
-    known: Revocations, auth: Redis, to_redis: Line
+    known: Revocations, auth: Redis, to_redis: FaultProxy
 ) -> None:
-    await to_redis.cut()
+    await to_redis.down()
     await push(auth, session_member("s1"), time.time() + 60)
-    await to_redis.mend()
+    await to_redis.up()
     await until(lambda: known.ready and known.ended("ada", "s1", NOW), "the session is refused", seconds=2)
 
 

@@ -6,12 +6,11 @@ import socket
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from mesh.database import connection as connection_module
 from mesh.database.migrate import head
 from mesh.database.pool import Database
-from tests.support.fault_proxy import gate_to
+from tests.support.fault_proxy import fault_proxy
 from tests.support.waiting import until
 
 
@@ -45,16 +44,15 @@ async def test_a_statement_that_is_never_answered_ends_with_its_pool(
     todo_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_module, "_CANCEL_SECONDS", 0.2)
-    at = conninfo_to_dict(todo_url)
-    async with gate_to(str(at["host"]), int(at["port"] or 0)) as (gate, port):
-        database = Database(make_conninfo(todo_url, port=port), revision=head("todo"), connections=2)
+    async with fault_proxy(todo_url) as postgres:
+        database = Database(postgres.url, revision=head("todo"), connections=2)
         database.start()
         await until(lambda: database.ready, "the database answers")
-        gate.open = False
+        postgres.freeze()
         async with asyncio.timeout(20):
             with pytest.raises(psycopg.OperationalError):
                 await pid(database)
-        gate.open = True
+        await postgres.up()
         await until(lambda: database.ready, "the database answers again")
         assert await pid(database)
         await database.close()
