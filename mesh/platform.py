@@ -1,4 +1,4 @@
-"""The parts that nearly every service stands on, wired once: database, revocations, tokens, outbox and relay."""
+"""The components that nearly every service has, wired once: database, revocations, tokens, outbox and relay."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ from mesh.rpc.identity import KeySource, PublishedKeys, Tokens
 from mesh.rpc.pagination import Pages
 from mesh.rpc.revocations import Revocations
 from mesh.runtime import tls
-from mesh.runtime.parts import Component
+from mesh.runtime.lifecycle import Component
 from mesh.runtime.settings import ServiceSettings
 
 
 class Platform:
-    """What a service's `build` takes its parts from."""
+    """What a service's `build` takes its components from."""
 
     def __init__(self, service: str, settings: ServiceSettings, keys: KeySource | None = None) -> None:
         """keys: of the service that signs tokens; the others fetch what it publishes."""
@@ -47,7 +47,11 @@ class Platform:
         )
 
     def app(
-        self, servicers: Sequence[Registration], *, database: Database | None = None, parts: Sequence[Component] = ()
+        self,
+        servicers: Sequence[Registration],
+        *,
+        database: Database | None = None,
+        components: Sequence[Component] = (),
     ) -> App:
         """The service. database: with it come the relay of its outbox and the retention of its tables."""
         common: list[Component] = [self.revocations, self.keys]
@@ -56,4 +60,4 @@ class Platform:
             relay = Relay(self.settings.database_url, producer, service=self.service)
             outbox.on_append(relay.wake)
             common += [database, producer, relay, RetentionCleaner(database)]
-        return App(self.service, self.settings, self.tokens, servicers, [*common, *parts], database)
+        return App(self.service, self.settings, self.tokens, servicers, [*common, *components], database)

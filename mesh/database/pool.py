@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 from mesh.database import migrate
 from mesh.database.connection import CONNECT_OPTIONS, Connection
 from mesh.runtime.errors import DependencyUnavailable, Overloaded
+from mesh.runtime.lifecycle import SupervisedTask, occurs
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,6 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _RACES = 8
 """Lost races after which a decision is given up: eight writers in turn on one row."""
-_PROBE_SECONDS = 0.1
 _WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 _CHECKOUT_SECONDS = 2.0
@@ -41,11 +41,26 @@ class WriteConflict(Exception):  # noqa: N818 (not an error: the decision is mad
     """Another write came between reading and writing."""
 
 
-class Database:
-    """One service's way to its schema."""
+class NotReady(Exception):  # noqa: N818 (the database is reached again)
+    """Why the database cannot be used now."""
+
+
+class SchemaBehind(NotReady):
+    """The migrations have not been run."""
+
+
+class Database(SupervisedTask):
+    """A pool on one service's schema; a new one after every outage.
+
+    The pool's own reconnection waits far too long, so a pool whose server went away is given up as a whole.
+    """
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (NotReady,)
+    longest_backoff: ClassVar[float] = 0.1
 
     def __init__(self, url: str, *, revision: str, connections: int = 8, statement_timeout_ms: int = 5000) -> None:
-        """url: of the runtime role. revision: the head; behind it nothing is served. connections: of this process."""
+        """url: of the runtime role. revision: the least that the schema must be at. connections: of this process."""
+        super().__init__("database")
         self._url = url
         self._revision = revision
         self._connections = connections
@@ -53,30 +68,36 @@ class Database:
         self._options = f"-c statement_timeout={statement_timeout_ms}"
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._in_use: set[Connection] = set()
-        self._recovery: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._closed = False
+        self._lost = asyncio.Event()
+        self._cause: BaseException | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether a pool stands on a database that answered, migrated to the head revision."""
+        """Whether there is a pool on a database that responds, migrated to the revision."""
         return self._pool is not None
 
-    def start(self) -> None:
-        """Begins to reach for the database, for as long as it takes; `ready` tells when it answers."""
-        self._closed = False
-        self._recover()
-        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="database watch")
+    async def run(self) -> None:
+        """Opens a pool and watches it until the database goes away."""
+        try:
+            pool = await self._open_pool()
+        except NotReady:
+            for connection in list(self._in_use):  # no new connection, so no response to the old ones either
+                await connection.abort_statement()
+            raise
+        self._pool = pool
+        self._lost.clear()
+        self.succeeded()
+        while not await occurs(self._lost, within=_WATCH_SECONDS):
+            await self._probe(pool)
+        await pool.close(timeout=0)
+        raise NotReady(f"the database went away: {self._cause or 'a connection broke'}")
 
-    async def close(self) -> None:
-        """Gives all connections back; idempotent."""
-        self._closed = True
-        tasks = [task for task in (self._watching, self._recovery) if task is not None]
-        self._watching = self._recovery = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._discard()
+    async def close(self, grace: float = 0.0) -> None:
+        """Closes all connections."""
+        await super().close(grace)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close(timeout=2)
 
     def connection(self) -> "_Checkout":
         """A connection in autocommit: every statement commits by itself. Raises DependencyUnavailable, Overloaded."""
@@ -144,54 +165,29 @@ class Database:
         self.on_error(pool, error, broken=broken)
 
     def on_error(self, pool: AsyncConnectionPool[Connection], error: BaseException | None, *, broken: bool) -> None:
-        """Replaces the pool, once, when a statement ended because the server went away."""
+        """Gives the pool up when a statement ended because the server went away."""
         if isinstance(error, asyncio.CancelledError):
             return  # cancelled twice, psycopg drops the connection; the server is well
         if broken or _went_away(error):
-            self._replace(pool, error)
+            self._give_up(pool, error)
 
-    def _replace(self, pool: AsyncConnectionPool[Connection] | None, error: BaseException | None) -> None:
-        if pool is self._pool and not self._closed:
-            log.warning("database went away: %s", error or "a connection broke")
-            self._recover()
+    def _give_up(self, pool: AsyncConnectionPool[Connection], error: BaseException | None) -> None:
+        if pool is self._pool:
+            self._pool, self._cause = None, error
+            self._lost.set()
 
-    async def _watch(self) -> None:
-        """Asks once a second: an outage must be on_error also by a service that nobody calls."""
-        while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            pool = self._pool
-            try:
-                async with self.connection() as connection, asyncio.timeout(_ANSWER_SECONDS):
-                    await connection.execute("SELECT 1")
-            except TimeoutError:
-                self._replace(pool, TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s"))
-            except Exception as error:  # noqa: BLE001 (as above; on_error already, or all connections are busy)
-                log.debug("database watch: %s", error)
+    async def _probe(self, pool: AsyncConnectionPool[Connection]) -> None:
+        """Runs a statement, so that an outage is noticed also by a service that nobody calls."""
+        try:
+            async with self.connection() as connection, asyncio.timeout(_ANSWER_SECONDS):
+                await connection.execute("SELECT 1")
+        except TimeoutError:
+            self._give_up(pool, TimeoutError(f"no response within {_ANSWER_SECONDS:g} s"))
+        except Exception as error:  # noqa: BLE001 (`on_error` has seen it, or all connections are busy)
+            log.debug("database probe: %s", error)
 
-    def _recover(self) -> None:
-        stale, self._pool = self._pool, None
-        if self._recovery is None or self._recovery.done():
-            self._recovery = asyncio.get_running_loop().create_task(self._reconnect(stale), name="database recovery")
-
-    async def _reconnect(self, stale: AsyncConnectionPool[Connection] | None) -> None:
-        """Probes until Postgres answers, then opens a fresh pool: the pool's own reconnection waits far too long."""
-        if stale is not None:
-            await stale.close(timeout=0)
-        said = ""
-        while not self._closed:
-            why = await self._open_pool()
-            if not why:
-                log.info("database answers")
-                return
-            if why != said:
-                log.warning("database not ready: %s", why)
-                said = why
-            for connection in list(self._in_use):
-                await connection.abort_statement()  # who does not let us in answers nobody
-            await asyncio.sleep(_PROBE_SECONDS)
-
-    async def _open_pool(self) -> str:
-        """Opens the pool, or tells why the database is not ready."""
+    async def _open_pool(self) -> AsyncConnectionPool[Connection]:
+        """A pool whose connections are open; raises NotReady."""
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             connection_class=Connection,
@@ -203,24 +199,20 @@ class Database:
             open=False,
         )
         try:
-            async with await Connection.connect(self._url, **CONNECT_OPTIONS) as probe:
-                found = await migrate.revision_of(probe)
-            if found < self._revision:
-                return f"its schema is at revision {found or 'none'}, behind {self._revision}; run the migrations"
+            await self._check_schema()
             await pool.open(wait=True, timeout=5)
-        except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError too; who stops trying never recovers)
+        except BaseException as error:
             await pool.close(timeout=0)
-            return f"{type(error).__name__}: {error}"
-        except BaseException:
-            await pool.close(timeout=0)
-            raise
-        self._pool = pool
-        return ""
+            if isinstance(error, NotReady) or not isinstance(error, Exception):
+                raise
+            raise NotReady(f"{type(error).__name__}: {error}") from error
+        return pool
 
-    async def _discard(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close(timeout=2)
+    async def _check_schema(self) -> None:
+        async with await Connection.connect(self._url, **CONNECT_OPTIONS) as connection:
+            found = await migrate.revision_of(connection)
+        if found < self._revision:
+            raise SchemaBehind(f"revision {found or 'none'} is behind {self._revision}; run the migrations")
 
 
 class _Checkout:

@@ -23,7 +23,7 @@ from mesh.events.delivery import Delivery, EventHandler, Parking, Replays
 from mesh.events.envelope import Message
 from mesh.events.group_commit import GroupCommit
 from mesh.events.producer import Producer, client_settings
-from mesh.runtime.lifecycle import backoff
+from mesh.runtime.lifecycle import Component, backoff
 from mesh.runtime.telemetry import meter
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class _Deliverer(Protocol):
         """Returns when all are dealt with."""
 
 
-class Consumer:
+class Consumer(Component):
     """One member of a consumer group."""
 
     def __init__(
@@ -108,11 +108,6 @@ class Consumer:
     def topics(self) -> Sequence[str]:
         """What it subscribes to, without its dead-letter topics."""
         return self._topics
-
-    @property
-    def ready(self) -> bool:
-        """Always: no call waits for what is consumed."""
-        return True
 
     def start(self) -> None:
         """Starts the thread; it connects in the background."""

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from mesh.runtime.durations import BOUNDS
+from mesh.runtime.lifecycle import PeriodicTask
 from mesh.runtime.telemetry import meter
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 DEADLINE = 5.0
 """Seconds after which a publication is given up; half of the relay's lease."""
 _QUIET_SECONDS = 10.0
-_IDLE_SECONDS = 1.0
 _FULL_QUEUE_SECONDS = 0.01
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 """Seconds between two looks for acknowledgements."""
@@ -69,11 +69,18 @@ def client_settings(bootstrap: str, options: str, name: str) -> dict[str, Any]:
     return settings
 
 
-class Producer:
-    """At least once, in the order of the calls; what is not acknowledged in time is the caller's to send again."""
+class Producer(PeriodicTask):
+    """At least once, in the order of the calls; what is not acknowledged in time is the caller's to send again.
+
+    Its pass polls an idle client, whose errors would otherwise gather in memory.
+    """
+
+    shortest_wait: ClassVar[float] = 1.0
+    longest_wait: ClassVar[float] = 1.0
 
     def __init__(self, bootstrap: str, *, name: str, options: str = "") -> None:
         """name: of the service, seen in the broker's log."""
+        super().__init__("kafka producer")
         self._settings = client_settings(bootstrap, options, name) | {
             "enable.idempotence": True,
             "acks": "all",
@@ -87,17 +94,6 @@ class Producer:
         }
         self._client: confluent_kafka.Producer | None = None
         self._turn = asyncio.Lock()
-        self._watching: asyncio.Task[None] | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Always: while Kafka is away events wait in the outbox."""
-        return True
-
-    def start(self) -> None:
-        """Allows publishing; it connects with the first message."""
-        if self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="kafka producer watch")
 
     async def publish(self, messages: Sequence[ProducerRecord], deadline: float = DEADLINE) -> list[KafkaError | None]:
         """Sends in order, one call after the other; returns for each message None, or why it did not arrive.
@@ -106,7 +102,7 @@ class Producer:
         After a refused message the later ones of its key are not sent, and carry the same error. Raises
         DeliveryTimeout when not everything was acknowledged within `deadline` seconds.
         """
-        if self._watching is None:
+        if self._task is None:
             raise DeliveryTimeout("the producer does not run")
         batch, started = _Batch(messages), time.monotonic()
         try:
@@ -117,11 +113,16 @@ class Producer:
         _round_trip.record(time.monotonic() - started)
         return batch.outcome
 
-    async def close(self) -> None:
-        """Lets the call that runs end, and disconnects; idempotent."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
+    async def run_once(self) -> int:
+        """Polls the client; it connects with the first message."""
+        async with self._turn:
+            if self._client is not None and not _poll(self._client):
+                self._discard(self._client)
+        return 0
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Lets the call that runs end, and disconnects."""
+        await super().close(grace)
         async with self._turn:
             if self._client is not None:
                 client, self._client = self._client, None
@@ -146,14 +147,6 @@ class Producer:
         client.purge(blocking=True)
         # Its threads may hang in a name that does not resolve; neither this process nor its end waits for them.
         threading.Thread(target=_end, args=(client,), name="kafka producer's end", daemon=True).start()
-
-    async def _watch(self) -> None:
-        """Lets an idle client tell its errors, which would gather in its memory."""
-        while True:
-            await asyncio.sleep(_IDLE_SECONDS)
-            async with self._turn:
-                if self._client is not None and not _poll(self._client):
-                    self._discard(self._client)
 
 
 class _Batch:

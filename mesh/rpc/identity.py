@@ -7,11 +7,12 @@ sessions are pushed to every replica and checked in memory.
 import asyncio
 import base64
 import hashlib
-import logging
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from typing import ClassVar, NamedTuple
 
 import grpc
 import jwt
@@ -22,17 +23,13 @@ from focusmesh.auth.v1 import key_service_pb2, key_service_pb2_grpc
 from mesh.rpc.revocations import Revocations
 from mesh.runtime import tls
 from mesh.runtime.errors import AudienceWrong, DependencyUnavailable, TokenInvalid, TokenMissing, TokenRevoked
-from mesh.runtime.parts import Component
-
-log = logging.getLogger(__name__)
+from mesh.runtime.lifecycle import Component, PeriodicTask
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 (a media type)
 LONGEST_TOKEN_SECONDS = 600
 _CLOCK_SECONDS = 30
 """By how much the issuer's clock may be ahead."""
 _REMEMBERED = 20_000
-_KEY_REFRESH_SECONDS = 60.0
-_KEY_RETRY_SECONDS = 0.2
 _UNKNOWN_KEY_SECONDS = 5.0
 _RECONNECTING = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -58,12 +55,14 @@ class Identity(NamedTuple):
 NOBODY = Identity("", "", frozenset(), 0, 0)
 
 
-class KeySource(Component, Protocol):
+class KeySource(Component, ABC):
     """Where public keys come from; ready when there are keys to verify with."""
 
+    @abstractmethod
     def knows(self, kid: str) -> bool:
         """Whether the key is published, as far as is known without asking."""
 
+    @abstractmethod
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The key with this id, or None; raises DependencyUnavailable while that cannot be known."""
 
@@ -149,15 +148,21 @@ class Tokens:
         return identity
 
 
-class PublishedKeys:
+class PublishedKeys(PeriodicTask, KeySource):
     """The keys that the auth service publishes, fetched once a minute and when an unknown one is asked for."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (grpc.aio.AioRpcError, ValueError)
+    shortest_wait: ClassVar[float] = 60.0
+    longest_wait: ClassVar[float] = 60.0
+    longest_backoff: ClassVar[float] = 0.2
 
     def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         """target: gRPC address of the auth service. credentials: None for plain text."""
+        super().__init__("keys of auth")
         self._target, self._credentials = target, credentials
         self._keys: dict[str, Ed25519PublicKey] = {}
         self._asked = float("-inf")
-        self._task: asyncio.Task[None] | None = None
+        self._channel: grpc.aio.Channel | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -167,13 +172,17 @@ class PublishedKeys:
 
     def start(self) -> None:
         """Begins to fetch, for as long as it takes."""
-        self._task = asyncio.get_running_loop().create_task(self._follow(), name="jwks")
+        if self._channel is None:
+            self._channel = tls.channel(self._target, self._credentials, _RECONNECTING)
+            self._stub = key_service_pb2_grpc.KeyServiceStub(self._channel)
+        super().start()
 
-    async def close(self) -> None:
-        """Stops fetching."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def close(self, grace: float = 0.0) -> None:
+        """Stops fetching, and closes the channel."""
+        await super().close(grace)
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
 
     def knows(self, kid: str) -> bool:
         """Whether auth published the key when it was asked last."""
@@ -189,27 +198,20 @@ class PublishedKeys:
                 raise DependencyUnavailable("keys")
             async with self._lock:
                 if kid not in self._keys and time.monotonic() - self._asked > _UNKNOWN_KEY_SECONDS:
-                    await self._fetch()
+                    with suppress(*self.expected):  # auth is away: the keys that are known still hold
+                        await self.run_once()
         return self._keys.get(kid)
 
-    async def _follow(self) -> None:
-        async with tls.channel(self._target, self._credentials, _RECONNECTING) as channel:
-            self._stub = key_service_pb2_grpc.KeyServiceStub(channel)
-            while True:
-                fetched = await self._fetch()
-                await asyncio.sleep(_KEY_REFRESH_SECONDS if fetched else _KEY_RETRY_SECONDS)
-
-    async def _fetch(self) -> bool:
-        """Replaces the keys; keeps the old ones when auth does not answer."""
+    async def run_once(self) -> int:
+        """Replaces the keys, and raises when there are none; keeps the old ones when auth does not respond."""
         try:
             response = await self._stub.GetJwks(key_service_pb2.GetJwksRequest(), timeout=2)
-            self._keys = {key.kid: public_key(key.x) for key in response.keys if key.crv == "Ed25519"}
-        except (grpc.aio.AioRpcError, ValueError) as error:
-            log.debug("jwks: %s", error)
-            return False
         finally:
             self._asked = time.monotonic()
-        return self.ready
+        self._keys = {key.kid: public_key(key.x) for key in response.keys if key.crv == "Ed25519"}
+        if not self._keys:
+            raise ValueError("auth publishes no Ed25519 key")
+        return 0
 
 
 def public_key(encoded: str) -> Ed25519PublicKey:

@@ -3,22 +3,19 @@
 A replica that has lost Redis cannot know what was ended: after a second it says so instead of trusting old tokens.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-log = logging.getLogger(__name__)
+from mesh.runtime.lifecycle import SupervisedTask
 
 KEY = "auth:revoked"
 CHANNEL = "auth:revocations"
 _PING_SECONDS = 0.4
 _TRUSTED_SECONDS = 1.2
-_RETRY_SECONDS = 0.1
 _FORGET_SECONDS = 60.0
 
 Ended = Callable[[], None]
@@ -43,17 +40,20 @@ async def push(redis: "Redis", member: str, forget_at: float) -> None:
         await pipe.execute()
 
 
-class Revocations:
+class Revocations(SupervisedTask):
     """The ended sessions, as this replica knows them."""
 
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
+    longest_backoff: ClassVar[float] = 0.1
+
     def __init__(self, redis: "Redis") -> None:
-        """redis: decodes its answers to text."""
+        """redis: decodes its responses to text."""
+        super().__init__("revocations")
         self._redis = redis
         self._sessions: dict[str, float] = {}
         self._users: dict[str, tuple[int, float]] = {}
         self._heard = float("-inf")
         self._waiting: dict[str, set[Ended]] = {}
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -82,28 +82,7 @@ class Revocations:
 
         return stop
 
-    def start(self) -> None:
-        """Begins to follow, for as long as it takes."""
-        self._task = asyncio.get_running_loop().create_task(self._follow(), name="revocations")
-
-    async def close(self) -> None:
-        """Stops following."""
-        task, self._task = self._task, None
-        while task is not None and not task.done():
-            # Again until it is heard: `asyncio.wait_for` of Python 3.11, inside the client, can swallow a cancellation.
-            task.cancel()
-            await asyncio.wait([task], timeout=_RETRY_SECONDS)
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except Exception as error:  # a replica that follows no more would serve no more
-                expected = isinstance(error, RedisError | OSError)  # OSError: also time-outs
-                log.warning("revocations: lost Redis: %s", error, exc_info=None if expected else error)
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _listen(self) -> None:
+    async def run(self) -> None:
         """Subscribes first and reads the set then, so that nothing falls between.
 
         The client may connect and subscribe again by itself: every confirmed subscription reads the set.
@@ -119,6 +98,7 @@ class Revocations:
                     if message["type"] == "subscribe":
                         await self._load()
                         loaded = True
+                        self.succeeded()
                     elif message["type"] == "message":
                         until, _, member = message["data"].partition(" ")
                         self._learn(member, float(until))

@@ -1,13 +1,14 @@
-"""Background loops: a PeriodicTask does one pass of its job; waiting, backing off, surviving and stopping live here."""
+"""Start, run, retry, stop: written once, for everything in a process that lives as long as its service."""
 
 import asyncio
-import contextlib
 import logging
 import random
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 log = logging.getLogger(__name__)
+
+_CANCEL_AGAIN_SECONDS = 0.5
 
 
 def backoff(failures: int, *, least: float = 0.2, most: float = 30.0) -> float:
@@ -16,25 +17,112 @@ def backoff(failures: int, *, least: float = 0.2, most: float = 30.0) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 (not a secret)
 
 
-class PeriodicTask(ABC):
-    """One job that is done again and again until the process stops.
+async def occurs(event: asyncio.Event, *, within: float) -> bool:
+    """Whether the event is set within so many seconds."""
+    try:
+        async with asyncio.timeout(within):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
-    It runs again at once while there is work, after `wake()`, and otherwise after 50 ms, growing to `longest_wait`. An
-    error of a pass is logged and followed by a longer wait; it never ends the loop.
-    """
+
+class Component:
+    """What a service starts and closes beside its server: a pool, a consumer, a periodic task."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service can serve as far as this component goes."""
+        return True
+
+    def start(self) -> None:
+        """Begins; never waits for another process."""
+
+    async def close(self) -> None:
+        """Ends what `start` began; idempotent, also without a start."""
+
+
+class SupervisedTask(Component, ABC):
+    """One asyncio task from start to close, whose `run` begins again after a backoff when it raises."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = ()
-    """Errors of parts that come and go: logged in one line, once per outage."""
-    shortest_wait: ClassVar[float] = 0.05
-    longest_wait: ClassVar[float] = 1.0
-    """Seconds between two passes while there is nothing to do, first and in the end."""
+    """Errors of dependencies that come and go: logged in one line, each kind once per outage."""
     longest_backoff: ClassVar[float] = 30.0
+    """Seconds."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._reported: set[type[Exception]] = set()
+        self._works = False
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Does the job and calls `succeeded` whenever it works; returns only when the job is over."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether `run` succeeded since it failed last."""
+        return self._works
+
+    def start(self) -> None:
+        """Begins to run; a second call changes nothing."""
+        if self._task is None:
+            self._stopping.clear()
+            self._task = asyncio.get_running_loop().create_task(self._supervise(), name=self.name)
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Cancels `run` when it has not ended by itself within `grace` seconds; idempotent, also without a start."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._stopping.set()
+        await asyncio.wait([task], timeout=grace)
+        while not task.done():
+            # Repeat: `asyncio.wait_for` of Python 3.11, used by clients, may swallow a cancellation.
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
+        self._works = False
+
+    def succeeded(self) -> None:
+        """Ends an outage: the next failure is the first one again."""
+        if self._failures:
+            log.info("%s: works again", self.name)
+            self._failures = 0
+            self._reported.clear()
+        self._works = True
+
+    async def _supervise(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self.run()
+            except Exception as error:  # noqa: BLE001 (the task outlives every error of its job)
+                self._works = False
+                self._failures += 1
+                self._report(error)
+                await occurs(self._stopping, within=backoff(self._failures, most=self.longest_backoff))
+            else:
+                return
+
+    def _report(self, error: Exception) -> None:
+        if not isinstance(error, self.expected):
+            log.error("%s: failed (%d in a row)", self.name, self._failures, exc_info=error)
+        elif type(error) not in self._reported:
+            log.warning("%s: retries after %s: %s", self.name, type(error).__name__, error)
+            self._reported.add(type(error))
+
+
+class PeriodicTask(SupervisedTask):
+    """One job in passes: again at once while there is work, after `wake()`, and otherwise after a growing wait."""
+
+    shortest_wait: ClassVar[float] = 0.05
+    longest_wait: ClassVar[float] = 1.0
+    """Seconds between two passes while there is nothing to do, first and in the end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._woken = asyncio.Event()
 
     @abstractmethod
     async def run_once(self) -> int:
@@ -50,59 +138,25 @@ class PeriodicTask(ABC):
 
     @property
     def ready(self) -> bool:
-        """Always: what a loop does is not awaited by any call."""
+        """True: no call waits for what a periodic task does."""
         return True
 
-    def start(self) -> None:
-        """Begins to run; a second call changes nothing."""
-        if self._task is None:
-            self._stopping.clear()
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=self.name)
-
     async def close(self, grace: float = 5.0) -> None:
-        """Lets the pass that runs end, for at most `grace` seconds; idempotent, also without a start."""
-        task, self._task = self._task, None
-        if task is None:
-            return
+        """Lets the running pass end, for at most `grace` seconds."""
         self._stopping.set()
         self._woken.set()
-        await asyncio.wait([task], timeout=grace)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await super().close(grace)
 
-    async def _run(self) -> None:
-        wait, failures = self.shortest_wait, 0
+    async def run(self) -> None:
+        """Repeats `run_once` until the task is closed."""
+        wait = self.shortest_wait
         while not self._stopping.is_set():
             self._woken.clear()
-            try:
-                done = await self.run_once()
-            except Exception as error:  # noqa: BLE001 (a loop outlives every error of a pass)
-                failures += 1
-                self._tell(error, failures)
-                await _first_of(self._stopping, backoff(failures, most=self.longest_backoff))
-                continue
-            if failures:
-                log.info("loop %s works again", self.name)
-                failures = 0
+            done = await self.run_once()
+            self.succeeded()
             if done:
                 wait = self.shortest_wait
                 await asyncio.sleep(self.rest(done))
             else:
-                woken = await _first_of(self._woken, wait)
+                woken = await occurs(self._woken, within=wait)
                 wait = self.shortest_wait if woken else min(wait * 2, self.longest_wait)
-
-    def _tell(self, error: Exception, failures: int) -> None:
-        if not isinstance(error, self.expected):
-            log.error("loop %s failed (%d in a row)", self.name, failures, exc_info=error)
-        elif failures == 1:
-            log.warning("loop %s waits: %s", self.name, error)
-
-
-async def _first_of(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event came within the time."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

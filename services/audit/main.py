@@ -29,7 +29,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     return platform.app(
         [(add_AuditServiceServicer_to_server, AuditHandlers(db, platform.pages))],
         database=db,
-        parts=[consumer],
+        components=[consumer],
     )
 
 

@@ -33,7 +33,7 @@ def build(settings: Settings) -> App:
             (add_KeyServiceServicer_to_server, KeyHandlers(signer)),
         ],
         database=db,
-        parts=[
+        components=[
             worker,
             RevocationReseeder(db, redis, clock.now),
             SessionPurger(db, clock.now, settings.session_retention_days),

@@ -36,7 +36,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     websocket = WebSocketServer(subscriptions, platform.tokens, policy_of(subscribe), settings)
     app = platform.app(
         [(add_RealtimeServiceServicer_to_server, RealtimeHandlers(subscriptions))],
-        parts=[feeds, consumer, websocket],
+        components=[feeds, consumer, websocket],
     )
     app.end_streams = lambda: feeds.end_all(ShuttingDown())
     return app

@@ -17,7 +17,7 @@ def build(settings: Settings) -> App:
     return platform.app(
         [(add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))],
         database=db,
-        parts=[TaskPurger(db)],
+        components=[TaskPurger(db)],
     )
 
 

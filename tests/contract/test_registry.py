@@ -54,7 +54,7 @@ def test_a_service_publishes_what_the_registry_says(service: str) -> None:
 
 @pytest.mark.parametrize("service", NAMES)
 async def test_a_service_consumes_what_the_registry_says(service: str, app: App) -> None:
-    consumed = [topic for part in app.parts if isinstance(part, Consumer) for topic in part.topics]
+    consumed = [topic for component in app.components if isinstance(component, Consumer) for topic in component.topics]
     assert sorted(consumed) == sorted(REGISTRY.service(service).consumes), (
         f"the consumer of services/{service}/main.py and `consumes` of [{service}] in services.toml differ"
     )

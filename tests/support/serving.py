@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.app import App
+from mesh.rpc.identity import KeySource
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
 from tests.support.ports import free_ports
@@ -18,19 +19,11 @@ from tests.support.tokens import Signer
 START_SECONDS = 20
 
 
-class SignerKeys:
+class SignerKeys(KeySource):
     """The keys of a test's signer, as a service finds them."""
-
-    ready = True
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
-
-    def start(self) -> None:
-        """They are there."""
-
-    async def close(self) -> None:
-        """They stay."""
 
     def knows(self, kid: str) -> bool:
         """Whether it is the one key."""

@@ -5,6 +5,7 @@ from focusmesh.auth.v1 import key_service_pb2 as pb
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
 
 from mesh.rpc.call import Context
+from mesh.rpc.identity import KeySource
 from services.auth import wire
 from services.auth.rules.tokens import Signer
 
@@ -19,19 +20,11 @@ class KeyHandlers(rpc.KeyServiceServicer):
         return self._answer
 
 
-class OwnKeys:
+class OwnKeys(KeySource):
     """The keys that auth itself verifies with: its own, so it asks nobody."""
-
-    ready = True
 
     def __init__(self, signer: Signer) -> None:
         self._keys = signer.verifying
-
-    def start(self) -> None:
-        """Nothing: the keys are here."""
-
-    async def close(self) -> None:
-        """Nothing was begun."""
 
     def knows(self, kid: str) -> bool:
         """Whether it is one of them."""

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from mesh.runtime.errors import Overloaded
+from mesh.runtime.lifecycle import Component
 from services.auth.rules import passwords
 
 _RETRY_SECONDS = 1.0
@@ -13,19 +14,14 @@ Arguments = ParamSpec("Arguments")
 Response = TypeVar("Response")
 
 
-class PasswordWorker:
+class PasswordWorker(Component):
     """A few threads with a short queue: however many log in, other calls keep their share of the processor."""
-
-    ready = True
 
     def __init__(self, *, threads: int, queue: int) -> None:
         """queue: how many may wait for a thread; one more is refused at once."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._room = threads + queue
         self._decoy = passwords.decoy()
-
-    def start(self) -> None:
-        """Nothing: threads begin when they are needed."""
 
     async def close(self) -> None:
         """Ends the threads; what waits is given up."""

@@ -5,27 +5,24 @@ Redis keeps the entries, so nothing is kept here but what waits for a connection
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import ClassVar
 
 from redis.exceptions import RedisError
 
 from mesh.runtime.errors import DependencyUnavailable, Overloaded, ServiceError
+from mesh.runtime.lifecycle import SupervisedTask
 from mesh.runtime.telemetry import meter
 from services.realtime.cache.streams import FULL, PAGE, Streams, Tail
 from services.realtime.errors import SlowConsumer, TooManyStreams
 from services.realtime.model import Entry, Gap, Position
 from services.realtime.settings import Settings
 
-log = logging.getLogger(__name__)
-
 _WAIT_SECONDS = 1
 """How long one read waits: also how old the position of a quiet stream may be."""
-_RETRY_SECONDS = 0.1
-_AWAY = (RedisError, OSError, DependencyUnavailable)
 
 _open_streams = meter.create_up_down_counter("focusmesh.realtime.streams", description="Open streams")
 _ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", description="Streams ended, by reason")
@@ -114,32 +111,22 @@ class Feed:
             listener.offer(item)
 
 
-class Feeds:
+class Feeds(SupervisedTask):
     """The streams of the users that are connected to this replica."""
 
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError, DependencyUnavailable)
+    longest_backoff: ClassVar[float] = 0.1
+
     def __init__(self, streams: Streams, tail: Tail, settings: Settings) -> None:
+        super().__init__("feeds")
         self._streams, self._tail, self._settings = streams, tail, settings
         self._feeds: dict[str, Feed] = {}
         self._count = 0
         self._refusing: ServiceError | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._ready = False
 
-    @property
-    def ready(self) -> bool:
-        """Whether Redis answers."""
-        return self._ready
-
-    def start(self) -> None:
-        """Begins to read, for as long as it takes."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="feeds")
-
-    async def close(self) -> None:
-        """Stops reading and gives the connections back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+    async def close(self, grace: float = 0.0) -> None:
+        """Stops reading and closes the connections."""
+        await super().close(grace)
         await self._tail.close()
         await self._streams.close()
 
@@ -193,24 +180,14 @@ class Feeds:
             feed.position = page.tail
             await self._streams.wake(self._tail)
 
-    async def _run(self) -> None:
-        """Reads; after every loss of the connection asks first what was missed."""
-        while True:
-            try:
-                # Here, because giving the old connection up may fail as well.
-                await self._tail.reset()
-                await self._streams.ping()
-                for user_id, feed in tuple(self._feeds.items()):
-                    await self._catch_up(user_id, feed)
-                self._ready = True
-                log.info("reads the streams of connected users")
-                await self._follow()
-            except Exception as error:
-                expected = isinstance(error, _AWAY)
-                if self._ready or not expected:
-                    log.warning("streams pause: %s", error, exc_info=None if expected else error)
-                self._ready = False
-                await asyncio.sleep(_RETRY_SECONDS)
+    async def run(self) -> None:
+        """Catches up on what was missed while Redis was away, then follows."""
+        await self._tail.reset()
+        await self._streams.ping()
+        for user_id, feed in tuple(self._feeds.items()):
+            await self._catch_up(user_id, feed)
+        self.succeeded()
+        await self._follow()
 
     async def _follow(self) -> None:
         read_at: int | None = None

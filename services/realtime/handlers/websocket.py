@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from http import HTTPStatus
-from typing import cast
+from typing import ClassVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -27,6 +27,7 @@ from mesh.rpc.policy import Policy
 from mesh.rpc.status import status_of, to_service_error
 from mesh.runtime import errors, tls
 from mesh.runtime.errors import ServiceError
+from mesh.runtime.lifecycle import SupervisedTask
 from services.realtime import wire
 from services.realtime.errors import CursorInvalid, OriginRefused, ShuttingDown
 from services.realtime.handlers.sessions import StreamSession, StreamSessions
@@ -43,7 +44,6 @@ _CLOSE_SECONDS = 1.0
 """How long the other side may take to read and to answer the goodbye."""
 _STOP_SECONDS = 2.0
 """How long the server waits for its connections to end."""
-_LISTEN_AGAIN_SECONDS = 1.0
 
 _CLOSE_CODES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.Unauthenticated, 4401),
@@ -80,33 +80,25 @@ class Socket(ServerConnection):
             self.transport.abort()
 
 
-class WebSocketServer:
+class WebSocketServer(SupervisedTask):
     """Serves the WebSocket on a port of its own."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (OSError,)
+    longest_backoff: ClassVar[float] = 1.0
 
     def __init__(self, sessions: StreamSessions, tokens: Tokens, policy: Policy, settings: Settings) -> None:
         """policy: of Subscribe."""
+        super().__init__("websocket server")
         self._subscriptions, self._tokens, self._policy = sessions, tokens, policy
         self._tls = tls.server_context(settings)
         self._host, _, self._port = settings.websocket_listen.rpartition(":")
         allowed = settings.allowed_origins.split(",")
         self._origins = frozenset(origin.strip() for origin in allowed if origin.strip())
         self._server: Server | None = None
-        self._task: asyncio.Task[None] | None = None
 
-    @property
-    def ready(self) -> bool:
-        """Whether it listens."""
-        return self._server is not None
-
-    def start(self) -> None:
-        """Begins to listen."""
-        self._task = asyncio.get_running_loop().create_task(self._listen(), name="websocket server")
-
-    async def close(self) -> None:
+    async def close(self, grace: float = 0.0) -> None:
         """Accepts no more and closes what is open."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().close(grace)
         if self._server is not None:
             self._server.close(code=CloseCode.SERVICE_RESTART, reason=ShuttingDown.reason)
             # What was open is cut by then; a client that has not finished its handshake goes with the process.
@@ -115,16 +107,12 @@ class WebSocketServer:
                     await self._server.wait_closed()
             self._server = None
 
-    async def _listen(self) -> None:
-        # It tells of every connection at INFO.
-        logging.getLogger("websockets").setLevel(logging.WARNING)
-        while self._server is None:
-            try:
-                self._server = await self._serve_port()
-            except OSError as error:
-                log.error("websocket cannot listen on %s:%s: %s", self._host, self._port, error)
-                await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+    async def run(self) -> None:
+        """Listens; raises OSError while the port is taken."""
+        logging.getLogger("websockets").setLevel(logging.WARNING)  # at INFO it logs every connection
+        self._server = await self._serve_port()
         log.info("websocket listens on %s:%s", self._host, self._port)
+        self.succeeded()
 
     async def _serve_port(self) -> Server:
         return await serve(

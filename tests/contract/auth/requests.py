@@ -42,7 +42,9 @@ class Account(NamedTuple):
 def process(settings: Settings) -> App:
     """A process of the service that leaves its events in the outbox: tests read them there, and need no broker."""
     app = build(settings)
-    return replace(app, parts=[part for part in app.parts if not isinstance(part, Relay | Producer)])
+    return replace(
+        app, components=[component for component in app.components if not isinstance(component, Relay | Producer)]
+    )
 
 
 @contextmanager

@@ -91,7 +91,8 @@ async def test_unknown_keys_cost_auth_nothing(keys: PublishedKeys, to_auth: Faul
 async def test_a_token_that_was_verified_before_falls_with_its_key(
     keys: PublishedKeys, to_auth: FaultProxy, auth: Auth, signer: Signer, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "_KEY_REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(PublishedKeys, "shortest_wait", 0.05)
+    monkeypatch.setattr(PublishedKeys, "longest_wait", 0.05)
     known = Revocations(Redis.from_url(valkey))
     known.start()
     await to_auth.up()

@@ -1,4 +1,4 @@
-"""Loops: what runs again, when, and what survives."""
+"""What runs again, when, what survives, and how it stops."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,9 @@ from typing import ClassVar
 
 import pytest
 
-from mesh.runtime.lifecycle import PeriodicTask, backoff
+from mesh.runtime import lifecycle
+from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask, backoff
+from tests.support.waiting import until
 
 
 class Scripted(PeriodicTask):
@@ -42,20 +44,20 @@ class Patient(Scripted):
     longest_wait: ClassVar[float] = 3600.0
 
 
-async def test_a_loop_runs_again_at_once_while_there_is_work() -> None:
-    loop = Patient(3, 2, 1)
-    loop.start()
-    await loop.reached(4)
-    await loop.close()
+async def test_a_periodic_task_runs_again_at_once_while_there_is_work() -> None:
+    task = Patient(3, 2, 1)
+    task.start()
+    await task.reached(4)
+    await task.close()
 
 
 async def test_waking_ends_the_wait() -> None:
-    loop = Patient()
-    loop.start()
-    await loop.reached(1)
-    loop.wake()
-    await loop.reached(2)
-    await loop.close()
+    task = Patient()
+    task.start()
+    await task.reached(1)
+    task.wake()
+    await task.reached(2)
+    await task.close()
 
 
 async def test_waking_during_a_pass_is_not_forgotten() -> None:
@@ -65,35 +67,35 @@ async def test_waking_during_a_pass_is_not_forgotten() -> None:
                 self.wake()
             return await super().run_once()
 
-    loop = WokenWhileAtWork()
-    loop.start()
-    await loop.reached(2)
-    await loop.close()
+    task = WokenWhileAtWork()
+    task.start()
+    await task.reached(2)
+    await task.close()
 
 
-async def test_an_idle_loop_looks_again_by_itself() -> None:
-    loop = Scripted()
-    loop.start()
-    await loop.reached(3)
-    await loop.close()
+async def test_an_idle_task_looks_again_by_itself() -> None:
+    task = Scripted()
+    task.start()
+    await task.reached(3)
+    await task.close()
 
 
-async def test_a_failing_pass_never_ends_the_loop(caplog: pytest.LogCaptureFixture) -> None:
-    loop = Scripted(RuntimeError("first"), ValueError("second"), 1)
-    loop.start()
-    await loop.reached(4)
-    await loop.close()
+async def test_a_failing_pass_never_ends_the_task(caplog: pytest.LogCaptureFixture) -> None:
+    task = Scripted(RuntimeError("first"), ValueError("second"), 1)
+    task.start()
+    await task.reached(4)
+    await task.close()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
-async def test_a_part_that_is_away_is_told_once_and_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_dependency_that_is_away_is_logged_once_and_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
     class Expecting(Scripted):
         expected = (ConnectionError,)
 
-    loop = Expecting(ConnectionError("gone"), ConnectionError("gone"), ConnectionError("gone"), 1)
-    loop.start()
-    await loop.reached(5)
-    await loop.close()
+    task = Expecting(ConnectionError("gone"), ConnectionError("gone"), ConnectionError("gone"), 1)
+    task.start()
+    await task.reached(5)
+    await task.close()
     assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
 
 
@@ -107,10 +109,10 @@ async def test_closing_lets_the_pass_in_work_end() -> None:
             ended.set()
             return 0
 
-    loop = Slow("slow")
-    loop.start()
+    task = Slow("slow")
+    task.start()
     await begun.wait()
-    closing = asyncio.create_task(loop.close())
+    closing = asyncio.create_task(task.close())
     may_end.set()
     await closing
     assert ended.is_set()
@@ -125,19 +127,19 @@ async def test_closing_gives_up_on_a_pass_that_hangs() -> None:
             await asyncio.Event().wait()
             return 0
 
-    loop = Hanging("hanging")
-    loop.start()
+    task = Hanging("hanging")
+    task.start()
     await begun.wait()
     async with asyncio.timeout(2):
-        await loop.close(grace=0.01)
+        await task.close(grace=0.01)
 
 
-@pytest.mark.parametrize("before", [lambda _: None, lambda loop: loop.start()], ids=["never started", "started"])
+@pytest.mark.parametrize("before", [lambda _: None, lambda task: task.start()], ids=["never started", "started"])
 async def test_closing_twice_changes_nothing(before: Callable[[PeriodicTask], Awaitable[None] | None]) -> None:
-    loop = Patient()
-    before(loop)
-    await loop.close()
-    await loop.close()
+    task = Patient()
+    before(task)
+    await task.close()
+    await task.close()
 
 
 def test_waits_grow_to_a_bound_and_are_spread() -> None:
@@ -145,3 +147,107 @@ def test_waits_grow_to_a_bound_and_are_spread() -> None:
         waits = [backoff(failures) for _ in range(200)]
         assert all(longest / 2 <= wait <= longest for wait in waits)
         assert len(set(waits)) > 100
+
+
+class Connecting(SupervisedTask):
+    """Fails as its script says, then works until it is closed."""
+
+    expected = (OSError,)
+    longest_backoff: ClassVar[float] = 0.01
+
+    def __init__(self, *failures: Exception) -> None:
+        super().__init__("connecting")
+        self.failures = list(failures)
+        self.lost = asyncio.Event()
+
+    async def run(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.succeeded()
+        await self.lost.wait()
+        self.lost.clear()
+        raise ConnectionResetError("lost")
+
+
+async def test_what_fails_begins_again_and_is_ready_once_it_works() -> None:
+    task = Connecting(ConnectionRefusedError(), RuntimeError())
+    task.start()
+    assert not task.ready
+    await until(lambda: task.ready, "it works")
+    task.failures.append(ConnectionRefusedError())
+    task.lost.set()
+    await until(lambda: not task.ready, "it lost its connection")
+    await until(lambda: task.ready, "it works again")
+    await task.close()
+    assert not task.ready
+
+
+async def test_every_outage_is_logged_once_for_each_kind_of_error_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    task = Connecting(*(kind("away") for kind in (ConnectionError, TimeoutError) * 3))
+    task.start()
+    await until(lambda: task.ready, "it works")
+    task.lost.set()
+    await until(lambda: len(caplog.records) >= 5, "the second outage is over")
+    await task.close()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "connecting: retries after ConnectionError: away"),
+        ("WARNING", "connecting: retries after TimeoutError: away"),
+        ("INFO", "connecting: works again"),
+        ("WARNING", "connecting: retries after ConnectionResetError: lost"),
+        ("INFO", "connecting: works again"),
+    ]
+
+
+async def test_closing_does_not_wait_for_a_backoff() -> None:
+    class Failing(SupervisedTask):
+        longest_backoff: ClassVar[float] = 3600.0
+
+        async def run(self) -> None:
+            raise RuntimeError
+
+    task = Failing("failing")
+    task._failures = 1000  # the backoff is an hour
+    task.start()
+    await until(lambda: task._failures > 1000, "it failed")
+    async with asyncio.timeout(1):
+        await task.close()
+
+
+async def test_a_swallowed_cancellation_is_repeated_until_it_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "_CANCEL_AGAIN_SECONDS", 0.01)
+    swallowed = 0
+
+    class Deaf(SupervisedTask):
+        async def run(self) -> None:
+            nonlocal swallowed
+            self.succeeded()
+            while swallowed < 3:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    swallowed += 1
+            await asyncio.Event().wait()
+
+    task = Deaf("deaf")
+    task.start()
+    await until(lambda: task.ready, "it runs")
+    async with asyncio.timeout(2):
+        await task.close()
+    assert swallowed == 3
+
+
+async def test_a_job_that_is_over_stays_ready_until_it_is_closed() -> None:
+    class Opening(SupervisedTask):
+        async def run(self) -> None:
+            self.succeeded()
+
+    task = Opening("opening")
+    task.start()
+    await until(lambda: task.ready, "it is open")
+    await task.close()
+    task.start()
+    await until(lambda: task.ready, "it may be started again")
+    await task.close()
