@@ -8,6 +8,8 @@ from mesh.app import App, Registration
 from mesh.database.migrate import head
 from mesh.database.pool import Database
 from mesh.events import outbox
+from mesh.events.consumer import Consumer
+from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
 from mesh.retention import RetentionCleaner
@@ -44,6 +46,18 @@ class Platform:
             revision=head(self.service),
             connections=self.settings.database_connections,
             statement_timeout_ms=self.settings.statement_timeout_ms,
+        )
+
+    def consumer(self, database: Database, subscriptions: Sequence[TopicSubscription]) -> Consumer:
+        """Applies the events of these topics, each once and in one transaction with its effect."""
+        inbox = Inbox(database, subscriptions)
+        return Consumer(
+            self.settings.kafka_bootstrap,
+            group=self.service,
+            topics=inbox.topics,
+            effect=inbox,
+            parking=inbox,
+            options=self.settings.kafka_options,
         )
 
     def app(

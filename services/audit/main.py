@@ -3,8 +3,6 @@
 from focusmesh.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 
 from mesh.app import App, main
-from mesh.events.consumer import Consumer
-from mesh.events.inbox import Inbox
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
@@ -17,19 +15,10 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     """The service, wired. keys: instead of those that auth publishes."""
     platform = Platform("audit", settings, keys)
     db = platform.database()
-    inbox = Inbox(db, Recorder(clock.now).subscriptions())
-    consumer = Consumer(
-        settings.kafka_bootstrap,
-        group="audit",
-        topics=inbox.topics,
-        effect=inbox,
-        parking=inbox,
-        options=settings.kafka_options,
-    )
     return platform.app(
         [(add_AuditServiceServicer_to_server, AuditHandlers(db, platform.pages))],
         database=db,
-        components=[consumer],
+        components=[platform.consumer(db, Recorder(clock.now).subscriptions())],
     )
 
 

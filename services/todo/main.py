@@ -4,15 +4,16 @@ from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_s
 
 from mesh.app import App, main
 from mesh.platform import Platform
+from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from services.todo.handlers import TaskHandlers
 from services.todo.jobs import TaskPurger
 from services.todo.settings import Settings
 
 
-def build(settings: Settings) -> App:
-    """The service, wired."""
-    platform = Platform("todo", settings)
+def build(settings: Settings, keys: KeySource | None = None) -> App:
+    """The service, wired. keys: instead of those that auth publishes."""
+    platform = Platform("todo", settings, keys)
     db = platform.database()
     return platform.app(
         [(add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))],
