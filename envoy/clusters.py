@@ -17,6 +17,20 @@ _HTTP1: Json = {"explicit_http_config": {"http_protocol_options": {}}}
 # A WebSocket comes by HTTP/1.1; its health is asked for by HTTP/2.
 _CALLERS_PROTOCOL: Json = {"use_downstream_protocol_config": {"http2_protocol_options": {}}}
 
+_EJECTION: Json = {
+    # Only what the connection shows: no connection, or calls that are cut. What a service answers may be its caller's
+    # doing (a deadline too short, a body that gRPC cannot unpack); the health check says how the service is.
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 5,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "interval": "5s",
+    "base_ejection_time": "5s",
+    # Half at most, so never the only replica.
+    "max_ejection_percent": 50,
+}
+
 
 def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
     """Every cluster that routes and the gateway itself name; services without an endpoint answer UNAVAILABLE."""
@@ -65,14 +79,7 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
                 "healthy_threshold": 1,
             }
         ],
-        "outlier_detection": {
-            "consecutive_5xx": 5,
-            "consecutive_gateway_failure": 5,
-            "interval": "5s",
-            "base_ejection_time": "5s",
-            # Half at most, so never the only replica.
-            "max_ejection_percent": 50,
-        },
+        "outlier_detection": _EJECTION,
         # Never to a replica that is known to be away.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "upstream_connection_options": {

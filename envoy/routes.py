@@ -2,11 +2,12 @@
 
 1. preflights, which the CORS filter answers;
 2. the WebSocket;
-3. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
-4. any other gRPC path: UNIMPLEMENTED, so that internal RPCs, health and reflection stay inside;
-5. one per REST binding, with verb and content type: the transcoder turns it into a call and the router looks again;
-6. a REST path with another verb: 405; then with another content type: 415;
-7. anything else: 404.
+3. headers of gRPC whose values it cannot read: 400;
+4. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
+5. any other gRPC path or verb: UNIMPLEMENTED, so that internal RPCs, health and reflection stay inside;
+6. one per REST binding, with verb and content type: the transcoder turns it into a call and the router looks again;
+7. a REST path with another verb: 405; then with another content type: 415;
+8. anything else: 404.
 """
 
 from collections import defaultdict
@@ -26,6 +27,9 @@ Json = dict[str, Any]
 
 _TYPE = "type.googleapis.com"
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_READABLE = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|deflate|gzip"}
+"""Headers of gRPC that pass, and the values that it can read; with any other it answers INTERNAL."""
+_TE = {"header": {"key": "te", "value": "trailers"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 _DISABLED = {"@type": f"{_TYPE}/envoy.config.route.v3.FilterConfig", "disabled": True}
 _NOT_TRANSCODED = {"envoy.filters.http.grpc_json_transcoder": _DISABLED}
 _ANY_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
@@ -55,6 +59,7 @@ def routes(methods: list[Method], stream_idle_seconds: int) -> list[Json]:
         _preflight(),
         _websocket(stream_idle_seconds),
         _websocket_without_upgrade(),
+        *(_unreadable(name, values) for name, values in _READABLE.items()),
         *(rpc_route(method, stream_idle_seconds) for method in exposed),
         _unknown_rpc(),
         *(_rest(method, binding) for method, binding in bound),
@@ -111,7 +116,9 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         action["idle_timeout"] = f"{stream_idle_seconds}s"
     return {
         "name": method.full_name.lstrip("/"),
-        "match": {"path": method.full_name, "headers": [_GRPC]},
+        # gRPC resets a call that is no POST, or that does not say that it can read trailers.
+        "match": {"path": method.full_name, "headers": [_GRPC, _verb("POST")]},
+        "request_headers_to_add": [_TE],
         "metadata": _rate(method.rate),
         "route": action,
         **({"typed_per_filter_config": _ANY_SIZE} if method.client_streaming else {}),
@@ -145,6 +152,19 @@ def _websocket_without_upgrade() -> Json:
         "match": {"path": WEBSOCKET_PATH},
         "direct_response": {"status": 426},
         "response_headers_to_add": [{"header": {"key": "upgrade", "value": "websocket"}}],
+        "typed_per_filter_config": _NOT_TRANSCODED,
+    }
+
+
+def _unreadable(header: str, values: str) -> Json:
+    headers = [
+        {"name": header, "present_match": True},
+        {"name": header, "string_match": {"safe_regex": {"regex": values}}, "invert_match": True},
+    ]
+    return {
+        "name": f"unreadable {header}",
+        "match": {"prefix": "/", "headers": headers},
+        "direct_response": {"status": 400, "body": {"inline_string": f"The header {header} cannot be read."}},
         "typed_per_filter_config": _NOT_TRANSCODED,
     }
 
