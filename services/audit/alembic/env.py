@@ -1,5 +1,5 @@
-"""Alembic enters here; `mesh/database/migrate.py` does the work."""
+"""Alembic's entry point; `mesh/database/migrate.py` does the work."""
 
-from mesh.database import migrate
+from mesh.database.migrate import run
 
-migrate.run()
+run()

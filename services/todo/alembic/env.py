@@ -1,4 +1,4 @@
-"""Alembic's entry point; the shared environment does the work."""
+"""Alembic's entry point; `mesh/database/migrate.py` does the work."""
 
 from mesh.database.migrate import run
 

@@ -52,12 +52,10 @@ ALTER TABLE audit_records ENABLE ALWAYS TRIGGER append_only;
 
 
 def upgrade() -> None:
-    """Creates the schema."""
     op.execute(messaging_tables())
     op.execute(TABLES)
     op.execute(APPEND_ONLY)
 
 
 def downgrade() -> None:
-    """Never: a log that can be taken back is none."""
     raise NotImplementedError("Going back would lose the log: restore a backup instead.")

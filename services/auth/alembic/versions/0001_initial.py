@@ -57,6 +57,9 @@ CREATE TABLE user_settings (
 
 
 def upgrade() -> None:
-    """Creates the schema."""
     op.execute(messaging_tables())
     op.execute(TABLES)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Going back would lose accounts: restore a backup instead.")
