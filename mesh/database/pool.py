@@ -5,11 +5,10 @@ One statement needs no transaction: it commits by itself. More than one statemen
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -22,19 +21,12 @@ from mesh.runtime.lifecycle import SupervisedTask, occurs
 log = logging.getLogger(__name__)
 
 Response = TypeVar("Response")
-Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _RACES = 8
 """Lost races after which a decision is given up: eight writers in turn on one row."""
 _WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 _CHECKOUT_SECONDS = 2.0
-
-
-def namedtuple_row(kind: type[Row]) -> Callable[[Any], Callable[[Sequence[Any]], Row]]:
-    """Row factory: rows as instances of a NamedTuple, made without a call of Python; `args_row` makes one for each."""
-    make = cast(Callable[[Sequence[Any]], Row], partial(tuple.__new__, kind))
-    return lambda _cursor: make
 
 
 class WriteConflict(Exception):  # noqa: N818 (not an error: the decision is made again)

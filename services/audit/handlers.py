@@ -50,7 +50,7 @@ class AuditHandlers(rpc.AuditServiceServicer):
         async with self.db.transaction() as tx:
             await store.freeze(tx)
             head = await store.get_head(tx, user_id)
-            start = await store.get_link(tx, user_id, before)
+            start = await store.find_link(tx, user_id, before)
             if start is None:
                 return _nothing_there(before, end=head.position)
             walk, ended = ChainVerifier(start), False

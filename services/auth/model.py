@@ -21,8 +21,6 @@ class User(NamedTuple):
     name: str | None
     time_zone: str
     day_start_minutes: int
-    active: bool
-    """Neither deactivated nor deleted."""
     version: int
     created_at: int
     updated_at: int
@@ -42,7 +40,6 @@ class Session(NamedTuple):
     id: str
     """The `sid` of its access tokens."""
     user_id: str
-    user_active: bool
     generation: int
     """Place of the newest refresh token in the chain, from 1."""
     issued_at: int
@@ -66,6 +63,6 @@ class UserSettings(NamedTuple):
     default_short_break_minutes: int = 5
     default_long_break_minutes: int = 15
     long_break_interval: int = 4
-    theme: Theme = Theme.LIGHT
+    theme: str = Theme.LIGHT.value
     version: int = 1
     updated_at: int = 0

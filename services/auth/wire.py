@@ -20,9 +20,9 @@ SETTINGS_UPDATABLE = (
 )
 
 _THEMES_TO_PB = {
-    Theme.LIGHT: user_pb2.THEME_LIGHT,
-    Theme.DARK: user_pb2.THEME_DARK,
-    Theme.SYSTEM: user_pb2.THEME_SYSTEM,
+    Theme.LIGHT.value: user_pb2.THEME_LIGHT,
+    Theme.DARK.value: user_pb2.THEME_DARK,
+    Theme.SYSTEM.value: user_pb2.THEME_SYSTEM,
 }
 _THEMES_FROM_PB = {number: theme for theme, number in _THEMES_TO_PB.items()}
 

@@ -21,7 +21,7 @@ class Schedule(StrEnum):
 
 
 class Task(NamedTuple):
-    """One task; the fields are in the order of `store.COLUMNS`."""
+    """One task."""
 
     id: str
     user_id: str

@@ -36,6 +36,7 @@ def names(name: str, entity: str) -> dict[str, str]:
         "Entity": entity.title(),
         "Entities": f"{entity.title()}s",
         "ENTITY": entity.upper(),
+        "ENTITIES": f"{entity.upper()}S",
     }
 
 

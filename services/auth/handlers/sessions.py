@@ -113,7 +113,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
             raise RefreshTokenInvalid
         return found
 
-    async def _previous(self, session: Session | None, presented: RefreshToken, now: int) -> Session:
+    async def _previous(self, session: Session, presented: RefreshToken, now: int) -> Session:
         """The session, when this token is the one before its newest; a reused token ends the session."""
         try:
             return sessions.require_previous(session, presented.generation, now=now)

@@ -11,7 +11,6 @@ from mesh.rpc.fieldmask import update_paths
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from services.auth import events, store, wire
-from services.auth.errors import UserInactive
 from services.auth.handlers.passwords import PasswordWorker
 from services.auth.rules import passwords, users
 
@@ -39,7 +38,7 @@ class UserHandlers(rpc.UserServiceServicer):
 
     async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.GetMeResponse:
         async with self.db.connection() as connection:
-            user = users.require_active(await store.get_user(connection, current_call().user_id))
+            user = await store.get_user(connection, current_call().user_id)
         return pb.GetMeResponse(user=wire.user_to_pb(user))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.UpdateMeResponse:
@@ -47,7 +46,7 @@ class UserHandlers(rpc.UserServiceServicer):
         changes = wire.user_changes_from_pb(request, update_paths(request, wire.USER_UPDATABLE))
 
         async def decide(connection: Connection) -> pb.UpdateMeResponse:
-            user = users.require_active(await store.get_user(connection, call.user_id))
+            user = await store.get_user(connection, call.user_id)
             changed = users.update_user(user, changes, now=now, etag=_etag(request))
             response = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
             if changed is user:
@@ -61,8 +60,6 @@ class UserHandlers(rpc.UserServiceServicer):
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:
         async with self.db.connection() as connection:
             settings = await store.get_settings(connection, current_call().user_id)
-        if settings is None:
-            raise UserInactive
         return pb.GetSettingsResponse(settings=wire.settings_to_pb(settings))
 
     async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Context) -> pb.UpdateSettingsResponse:
@@ -71,8 +68,6 @@ class UserHandlers(rpc.UserServiceServicer):
 
         async def decide(connection: Connection) -> pb.UpdateSettingsResponse:
             settings = await store.get_settings(connection, call.user_id)
-            if settings is None:
-                raise UserInactive
             changed = users.update_settings(settings, changes, now=now, etag=_etag(request))
             response = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
             if changed is settings:

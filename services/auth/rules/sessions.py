@@ -22,7 +22,6 @@ def begin(session_id: str, user_id: str, *, now: int) -> Session:
     return Session(
         id=session_id,
         user_id=user_id,
-        user_active=True,
         generation=1,
         issued_at=now,
         expires_at=now + SESSION_LIFE,
@@ -30,13 +29,13 @@ def begin(session_id: str, user_id: str, *, now: int) -> Session:
     )
 
 
-def require_previous(session: Session | None, generation: int, *, now: int) -> Session:
+def require_previous(session: Session, generation: int, *, now: int) -> Session:
     """The session, when the token before its newest one may still be answered with the newest.
 
-    Asked of a token that could not be exchanged. Raises RefreshTokenInvalid when its session ended or is not there,
+    Asked of a token that could not be exchanged. Raises RefreshTokenInvalid when its session ended,
     RefreshTokenReused when it was exchanged too long ago: then its user and somebody else both hold it.
     """
-    if session is None or session.revoked_at is not None or session.expires_at <= now or not session.user_active:
+    if session.revoked_at is not None or session.expires_at <= now:
         raise RefreshTokenInvalid
     if generation >= session.generation:
         raise RefreshTokenInvalid

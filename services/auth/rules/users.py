@@ -6,18 +6,11 @@ from typing import Any
 
 from mesh.rpc.etag import check_etag
 from mesh.runtime.errors import FieldViolation
-from services.auth.errors import TimeZoneUnknown, UserInactive
+from services.auth.errors import TimeZoneUnknown
 from services.auth.model import DEFAULT_TIME_ZONE, User, UserSettings
 
 TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
 """Every IANA name, from the package and not from the machine: all replicas know the same."""
-
-
-def require_active(user: User | None) -> User:
-    """The user; raises UserInactive when the account was deactivated or deleted since the token was made."""
-    if user is None or not user.active:
-        raise UserInactive
-    return user
 
 
 def time_zone(name: str) -> str:
@@ -37,7 +30,6 @@ def register(user_id: str, email: str, name: str, zone: str, day_start_minutes: 
         name=name or None,
         time_zone=time_zone(zone or DEFAULT_TIME_ZONE),
         day_start_minutes=day_start_minutes,
-        active=True,
         version=1,
         created_at=now,
         updated_at=now,

@@ -106,9 +106,9 @@ async def test_filters_narrow_the_list(connection: Connection, record: Recorder)
 async def test_a_link_is_the_place_that_a_record_has(connection: Connection, record: Recorder) -> None:
     user = new_id()
     first, second = await record(an_entry(user), an_entry(user))
-    assert await store.get_link(connection, user, 0) == GENESIS
-    assert await store.get_link(connection, user, 2) == ChainHead(2, second.hash)
-    assert await store.get_link(connection, user, 3) is None
+    assert await store.find_link(connection, user, 0) == GENESIS
+    assert await store.find_link(connection, user, 2) == ChainHead(2, second.hash)
+    assert await store.find_link(connection, user, 3) is None
     assert first.hash == second.previous_hash
 
 

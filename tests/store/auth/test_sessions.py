@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from mesh.database.pool import Database
 from mesh.runtime.clock import DAY, SECOND, now
 from mesh.runtime.ids import new_id
 from services.auth import store
+from services.auth.errors import RefreshTokenInvalid
 from services.auth.model import SESSION_LIFE, Session, User
 from services.auth.rules import sessions
 
@@ -24,10 +26,25 @@ async def exchange(
     return await store.exchange_token(connection, session.id, old, new, now=at, expires=at + SESSION_LIFE)
 
 
+async def row_of(connection: Connection, session: Session) -> Any:
+    """Every column of a session."""
+    cursor = await connection.execute("SELECT * FROM refresh_tokens WHERE id = %s", (session.id,))
+    return await cursor.fetchone()
+
+
 async def test_a_session_comes_back_as_it_was_written(connection: Connection, a_session: SessionBuilder) -> None:
     session = await a_session()
     assert await store.get_session(connection, session.id) == session
-    assert await store.get_session(connection, new_id()) is None
+
+
+async def test_a_session_that_is_not_there_or_whose_account_is_closed_is_invalid(
+    connection: Connection, a_session: SessionBuilder, close_user: Callable[[str], Awaitable[None]]
+) -> None:
+    session = await a_session()
+    await close_user(session.user_id)
+    for session_id in (session.id, new_id()):
+        with pytest.raises(RefreshTokenInvalid):
+            await store.get_session(connection, session_id)
 
 
 async def test_no_session_begins_for_a_closed_account(
@@ -58,7 +75,6 @@ async def test_of_20_who_exchange_one_token_at_once_one_does(db: Database, a_ses
     assert sum(result is not None for result in exchanged) == 1
     async with db.connection() as connection:
         found = await store.get_session(connection, session.id)
-    assert found is not None
     assert found.generation == 2
 
 
@@ -76,9 +92,9 @@ async def test_a_token_that_does_not_hold_changes_nothing(
         at = session.expires_at
     else:
         await close_user(session.user_id)
-    before = await store.get_session(connection, session.id)
+    before = await row_of(connection, session)
     assert await exchange(connection, session, "first", "third", at=at) is None
-    assert await store.get_session(connection, session.id) == before
+    assert await row_of(connection, session) == before
 
 
 async def test_a_session_that_is_ended_while_its_token_is_exchanged_stays_ended(
@@ -98,7 +114,6 @@ async def test_a_session_that_is_ended_while_its_token_is_exchanged_stays_ended(
         await asyncio.gather(exchanging(), ending(), exchanging())
         async with db.connection() as connection:
             found = await store.get_session(connection, session.id)
-            assert found is not None
             assert found.revoked_at is not None
             assert await exchange(connection, session, "second", "third") is None
 
@@ -124,11 +139,7 @@ async def test_sessions_that_ended_or_expired_before_a_moment_are_purged_in_batc
     assert await store.purge_sessions(connection, before, 1) == 1
     assert await store.purge_sessions(connection, before, 500) == 1
     assert await store.purge_sessions(connection, before, 500) == 0
-    left = [
-        session.id
-        for session in (living, expired, ended, just_ended)
-        if await store.get_session(connection, session.id)
-    ]
+    left = [session.id for session in (living, expired, ended, just_ended) if await row_of(connection, session)]
     assert left == [living.id, just_ended.id]
 
 

@@ -12,7 +12,7 @@ from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import now
 from mesh.runtime.ids import new_id
 from services.auth import events, store
-from services.auth.errors import EmailTaken
+from services.auth.errors import EmailTaken, UserInactive
 from services.auth.model import Credentials, Theme, User, UserSettings
 from services.auth.rules import users
 
@@ -28,7 +28,10 @@ async def test_an_account_comes_back_as_it_was_written(db: Database, a_user: Use
     user = await a_user(email="Ann.Lee@Example.com", name="Ann", time_zone="Asia/Tokyo", day_start_minutes=240)
     async with db.connection() as connection:
         assert await store.get_user(connection, user.id) == user
-        assert await store.get_user(connection, new_id()) is None
+        with pytest.raises(UserInactive):
+            await store.get_user(connection, new_id())
+        with pytest.raises(UserInactive):
+            await store.get_settings(connection, new_id())
 
 
 @pytest.mark.parametrize("other", ["ann@example.com", "ANN@example.com", "Ann@Example.Com"])
@@ -108,7 +111,6 @@ async def test_settings_come_back_as_they_were_changed(db: Database, a_user: Use
     user = await a_user()
     async with db.connection() as connection:
         settings = await store.get_settings(connection, user.id)
-        assert settings is not None
         changed = users.update_settings(
             settings, {"default_pomodoro_minutes": 50, "theme": Theme.SYSTEM}, now=now(), etag="v1"
         )
@@ -118,16 +120,18 @@ async def test_settings_come_back_as_they_were_changed(db: Database, a_user: Use
             await store.save_settings(connection, user.id, changed, NOTHING)
 
 
-async def test_a_closed_account_has_no_settings_to_read(
-    db: Database, a_user: UserBuilder, close_user: Callable[[str], Awaitable[None]]
+@pytest.mark.parametrize("read", [store.get_user, store.get_settings])
+async def test_neither_a_closed_account_nor_its_settings_are_read(
+    db: Database,
+    a_user: UserBuilder,
+    close_user: Callable[[str], Awaitable[None]],
+    read: Callable[[Connection, str], Awaitable[Any]],
 ) -> None:
     user = await a_user()
     await close_user(user.id)
     async with db.connection() as connection:
-        assert await store.get_settings(connection, user.id) is None
-        closed = await store.get_user(connection, user.id)
-    assert closed is not None
-    assert not closed.active
+        with pytest.raises(UserInactive):
+            await read(connection, user.id)
 
 
 async def test_a_hash_is_renewed_only_when_the_password_is_still_the_one_that_was_checked(

@@ -10,7 +10,7 @@ from services.auth.model import REFRESH_GRACE, SESSION_LIFE, Session
 from services.auth.rules import sessions
 
 ROTATED = 1_800_000_000 * SECOND
-SESSION = Session("session", "user", True, 5, ROTATED, ROTATED + SESSION_LIFE, None)
+SESSION = Session("session", "user", 5, ROTATED, ROTATED + SESSION_LIFE, None)
 
 
 @given(st.integers(0, REFRESH_GRACE))
@@ -33,14 +33,12 @@ def test_an_older_token_is_a_reuse_at_once(generation: int, later: int) -> None:
 @pytest.mark.parametrize(
     "session",
     [
-        None,
         SESSION._replace(revoked_at=ROTATED),
         SESSION._replace(expires_at=ROTATED),
-        SESSION._replace(user_active=False),
     ],
 )
 @pytest.mark.parametrize("generation", [1, 4, 5, 6])
-def test_no_token_of_an_ended_session_is_answered(session: Session | None, generation: int) -> None:
+def test_no_token_of_an_ended_session_is_answered(session: Session, generation: int) -> None:
     with pytest.raises(RefreshTokenInvalid):
         sessions.require_previous(session, generation, now=ROTATED)
 

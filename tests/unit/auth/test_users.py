@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.runtime.errors import VersionConflict
-from services.auth.errors import TimeZoneUnknown, UserInactive
+from services.auth.errors import TimeZoneUnknown
 from services.auth.model import Theme, User, UserSettings
 from services.auth.rules import users
 
@@ -35,7 +35,7 @@ changes_of_users = st.fixed_dictionaries(
 
 
 def test_a_new_account_keeps_its_address_as_given_and_begins_with_version_one() -> None:
-    assert User("0190-ann", "Ann@example.com", "Ann", "Europe/Berlin", 240, True, 1, 1_000, 1_000) == ANN
+    assert User("0190-ann", "Ann@example.com", "Ann", "Europe/Berlin", 240, 1, 1_000, 1_000) == ANN
 
 
 def test_an_account_without_a_zone_lives_in_utc_and_an_empty_name_is_none() -> None:
@@ -84,12 +84,6 @@ def test_a_change_that_is_based_on_another_version_is_refused_with_the_current_o
     assert refused.value.metadata == {"etag": "v1"}
     with pytest.raises(VersionConflict):
         users.update_settings(UserSettings(version=3), {}, now=2_000, etag="v2")
-
-
-@pytest.mark.parametrize("user", [None, ANN._replace(active=False)])
-def test_a_closed_or_missing_account_is_inactive(user: User | None) -> None:
-    with pytest.raises(UserInactive):
-        users.require_active(user)
 
 
 def test_a_change_is_never_older_than_the_one_before() -> None:

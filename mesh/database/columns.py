@@ -1,0 +1,88 @@
+"""Columns of a table, named once: a store builds its statements from them when it is imported.
+
+    TASKS = Columns("tasks", Task, {"id": "uuid", "title": "text", "created_at": "timestamptz"}, fixed={"id"})
+    f"INSERT INTO tasks ({TASKS.names}) VALUES ({TASKS.values}) RETURNING id"
+
+Rows leave Postgres with ids as text, instants as microseconds since the epoch and bytea as hexadecimal: a list costs a
+third less CPU than with objects made in Python.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+
+import orjson
+from psycopg import AsyncCursor
+
+from mesh.database.connection import Connection
+from mesh.runtime.clock import to_datetime
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+_MICROSECONDS = "(extract(epoch FROM {0}) * 1000000)::bigint"
+_READ = {"uuid": "{0}::text", "timestamptz": _MICROSECONDS, "bytea": "encode({0}, 'hex')"}
+_TO_PARAMETER: dict[str, Callable[[Any], Any]] = {
+    "timestamptz": to_datetime,
+    "bytea": bytes.fromhex,
+    "jsonb": lambda value: orjson.dumps(value).decode(),
+}
+
+
+class Columns(Generic[Row]):
+    """The columns of one table that a NamedTuple holds, as pieces of SQL."""
+
+    def __init__(self, table: str, model: type[Row], types: Mapping[str, str], *, fixed: Collection[str] = ()) -> None:
+        """Raises TypeError when `types` does not name the fields of `model`, all of them and in their order.
+
+        types: Postgres types; `text` for varchar(n) too, because a cast to varchar(n) truncates without an error.
+        fixed: columns that no UPDATE changes.
+        """
+        fields: tuple[str, ...] = model._fields  # type: ignore[attr-defined]  # of every NamedTuple
+        if tuple(types) != fields:
+            differ = ", ".join(sorted(set(fields).symmetric_difference(types))) or "only in their order"
+            raise TypeError(f"the columns of {table} and the fields of {model.__name__} differ: {differ}")
+        if unknown := set(fixed).difference(types):
+            raise TypeError(f"{table} has no columns {', '.join(sorted(unknown))}")
+        columns = types.items()
+        self.names = ", ".join(types)
+        """For INSERT INTO."""
+        self.select = ", ".join(_READ.get(kind, "{0}").format(f"{table}.{name}") for name, kind in columns)
+        """For SELECT and RETURNING."""
+        self.values = ", ".join(f"%({name})s::{kind}" for name, kind in columns)
+        """For VALUES, with `parameters(row)`."""
+        self.unnest = f"unnest({', '.join(f'%({name})s::{kind}[]' for name, kind in columns)})"
+        """For SELECT * FROM, with `arrays(rows)`."""
+        self.assignments = ", ".join(f"{name} = %({name})s::{kind}" for name, kind in columns if name not in fixed)
+        """For UPDATE … SET, with `parameters(row)`."""
+        self._fields = fields
+        self._row_factory = namedtuple_row(model)
+        self._converted = [(name, _TO_PARAMETER[kind]) for name, kind in columns if kind in _TO_PARAMETER]
+
+    def cursor(self, connection: Connection) -> AsyncCursor[Row]:
+        """A cursor over rows of `select`."""
+        return connection.cursor(binary=True, row_factory=self._row_factory)
+
+    def parameters(self, row: Row) -> dict[str, Any]:
+        """The parameters of one row."""
+        values = dict(zip(self._fields, row, strict=True))
+        for name, convert in self._converted:
+            value = values[name]
+            if value is not None:
+                values[name] = convert(value)
+        return values
+
+    def arrays(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
+        """The parameters of many rows, an array for each column."""
+        values = [self.parameters(row) for row in rows]
+        return {name: [value[name] for value in values] for name in self._fields}
+
+
+def microseconds(column: str) -> str:
+    """SQL of an instant as microseconds since the epoch."""
+    return _MICROSECONDS.format(column)
+
+
+def namedtuple_row(model: type[Row]) -> Callable[[Any], Callable[[Sequence[Any]], Row]]:
+    """Row factory for a NamedTuple, without a call of Python for each row as in psycopg's `args_row`."""
+    make = cast(Callable[[Sequence[Any]], Row], partial(tuple.__new__, model))
+    return lambda _cursor: make
