@@ -17,6 +17,11 @@ def user_updated(user: User) -> Event:
     return _event("user-updated", user)
 
 
+def user_deleted(user: User) -> Event:
+    """An account was deleted: every service erases what it stores of the user."""
+    return _event("user-deleted", user)
+
+
 def _event(kind: str, user: User) -> Event:
     return Event(
         id=new_id(),

@@ -1,18 +1,22 @@
 """The loops of the auth service."""
 
+from contextlib import suppress
 from typing import ClassVar
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from mesh.database.pool import Database
+from mesh.database.pool import Database, WriteConflict
+from mesh.events import outbox
+from mesh.events.outbox import SideEffects
 from mesh.rpc import revocations
 from mesh.runtime.clock import DAY, SECOND, Clock
 from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.lifecycle import PeriodicTask
-from services.auth import store
-from services.auth.rules import sessions
+from services.auth import events, store
+from services.auth.model import User
+from services.auth.rules import sessions, users
 
 _BATCH = 500
 
@@ -64,6 +68,48 @@ class RevocationReseeder(PeriodicTask):
             return []
         scores = await self.redis.zmscore(revocations.KEY, members)
         return [member for member, score in zip(members, scores, strict=True) if score is None]
+
+
+class DeletionPublisher(PeriodicTask):
+    """Publishes `user-deleted` for every account whose `deleted_at` is set.
+
+    Its access tokens are refused first, and the event follows when no call that was let in before can still write: a
+    service that erased the user's rows gets no new ones.
+    """
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
+    longest_wait: ClassVar[float] = 5.0
+    settle: ClassVar[int] = 15 * SECOND
+    """Replicas hear of an ended session within 2 s, and the longest call takes 10 s."""
+
+    def __init__(self, db: Database, redis: "Redis", clock: Clock) -> None:
+        super().__init__("publish deletions")
+        self.db, self.redis, self.clock = db, redis, clock
+        self._refused_since: dict[str, int] = {}
+
+    async def run_once(self) -> int:
+        """Refuses the tokens of deleted accounts and publishes deletions that have settled; returns how many."""
+        now, published = self.clock(), 0
+        async with self.db.connection() as connection:
+            deleted = await store.list_unpublished_deletions(connection, _BATCH)
+        self._refused_since = {user.id: since for user in deleted if (since := self._refused_since.get(user.id))}
+        for user in deleted:
+            if user.id not in self._refused_since:
+                member = revocations.user_member(user.id, now // SECOND + 1)
+                await revocations.push(self.redis, member, sessions.forget_at(now))
+                self._refused_since[user.id] = now
+            elif now - self._refused_since[user.id] >= self.settle:
+                await self._publish(users.forget(user, now=now))
+                published += 1
+        return published
+
+    async def _publish(self, user: User) -> None:
+        side_effects = SideEffects([events.user_deleted(user)], None, "")
+        with suppress(WriteConflict):  # another replica was first
+            async with self.db.transaction() as tx:
+                await store.publish_deletion(tx, user, side_effects)
+                await store.end_sessions(tx, user.id, user.updated_at)
+            outbox.wake()
 
 
 class SessionPurger(PeriodicTask):

@@ -11,7 +11,7 @@ from mesh.app import App, main
 from mesh.platform import Platform
 from mesh.runtime import clock
 from services.auth.handlers import KeyHandlers, OwnKeys, PasswordWorker, SessionHandlers, UserHandlers
-from services.auth.jobs import RevocationReseeder, SessionPurger
+from services.auth.jobs import DeletionPublisher, RevocationReseeder, SessionPurger
 from services.auth.rules.tokens import RefreshTokens, Signer, private_key, public_key
 from services.auth.settings import Settings
 
@@ -36,6 +36,7 @@ def build(settings: Settings) -> App:
         components=[
             worker,
             RevocationReseeder(db, redis, clock.now),
+            DeletionPublisher(db, redis, clock.now),
             SessionPurger(db, clock.now, settings.session_retention_days),
         ],
     )

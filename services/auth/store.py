@@ -98,6 +98,29 @@ async def save_user(connection: Connection, user: User, side_effects: SideEffect
     await outbox.write(connection, _SAVE_USER, USERS.parameters(user), side_effects)
 
 
+_UNPUBLISHED_DELETIONS = f"""
+    SELECT {USERS.select} FROM users WHERE deleted_at IS NOT NULL AND deletion_published_at IS NULL
+    ORDER BY deleted_at LIMIT %(limit)s"""
+
+
+async def list_unpublished_deletions(connection: Connection, limit: int) -> list[User]:
+    """Reads deleted accounts whose deletion is not published, the oldest deletion first."""
+    cursor = USERS.cursor(connection)
+    await cursor.execute(_UNPUBLISHED_DELETIONS, {"limit": limit})
+    return await cursor.fetchall()
+
+
+_PUBLISH_DELETION = """
+    UPDATE users SET version = %(version)s, updated_at = %(updated_at)s, deletion_published_at = %(updated_at)s
+    WHERE id = %(id)s::uuid AND version = %(version)s - 1 AND deleted_at IS NOT NULL AND deletion_published_at IS NULL
+    RETURNING id"""
+
+
+async def publish_deletion(tx: Connection, user: User, side_effects: SideEffects) -> None:
+    """Publishes the deletion of an account; raises WriteConflict when that was done meanwhile."""
+    await outbox.write(tx, _PUBLISH_DELETION, USERS.parameters(user), side_effects)
+
+
 _FIND_CREDENTIALS = f"SELECT id::text, password_hash, {_ACTIVE} FROM users WHERE lower(email) = lower(%(email)s)"
 
 
@@ -205,6 +228,14 @@ async def end_session(connection: Connection, session_id: str, now: int) -> None
     await connection.execute(
         "UPDATE refresh_tokens SET revoked_at = %(now)s WHERE id = %(session_id)s AND revoked_at IS NULL",
         {"session_id": session_id, "now": to_datetime(now)},
+    )
+
+
+async def end_sessions(connection: Connection, user_id: str, now: int) -> None:
+    """Ends every session of a user."""
+    await connection.execute(
+        "UPDATE refresh_tokens SET revoked_at = %(now)s WHERE user_id = %(user_id)s AND revoked_at IS NULL",
+        {"user_id": user_id, "now": to_datetime(now)},
     )
 
 

@@ -50,6 +50,11 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
     return user if changed == user else changed._replace(version=user.version + 1, updated_at=max(now, user.updated_at))
 
 
+def forget(user: User, *, now: int) -> User:
+    """The version of a deleted account that is published: the name is no longer told."""
+    return user._replace(name=None, version=user.version + 1, updated_at=max(now, user.updated_at))
+
+
 def update_settings(settings: UserSettings, changes: Mapping[str, Any], *, now: int, etag: str | None) -> UserSettings:
     """The settings with these changed; the same ones when nothing differs. Raises VersionConflict."""
     check_etag(etag, settings.version)

@@ -31,7 +31,7 @@ class UserEvent(_message.Message):
     event_id: _builtins.str
     """Id of the event, a UUIDv7."""
     event_type: _builtins.str
-    """`user-registered` or `user-updated`; `user-deleted` is not published yet."""
+    """`user-registered`, `user-updated` or `user-deleted`, at which every service erases what it stores of the user."""
     user_id: _builtins.str
     """Id of the user."""
     timestamp: _builtins.str
@@ -70,7 +70,7 @@ class UserSnapshot(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     DAY_START_MINUTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name to show."""
+    """Name to show; null in `user-deleted`."""
     time_zone: _builtins.str
     """IANA name of the user's time zone, such as `Europe/Berlin`."""
     day_start_minutes: _builtins.int
