@@ -1,6 +1,9 @@
 """Settings of the gateways under test, and what they need from auth."""
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from focusmesh.auth.v1 import key_service_pb2
 
@@ -9,8 +12,8 @@ from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Allowances, Bucket
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Rest, empty
-from tests.support.gateway_process import Running, eventually
-from tests.support.ports import LOOPBACK
+from tests.support.gateway_process import Running, eventually, running
+from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME, METHODS
 from tests.support.tokens import Signer
 
@@ -47,3 +50,17 @@ def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListT
     client = Rest(gateway.url)
     eventually(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
     client.close()
+
+
+@contextmanager
+def two_replicas(folder: Path, signer: Signer) -> Iterator[tuple[Running, Upstream, Upstream]]:
+    """A gateway with two replicas of everything behind it."""
+    folder.mkdir()
+    replicas = [Upstream(*free_ports(2), published(signer)) for _ in range(2)]
+    for replica in replicas:
+        replica.start()
+    with running(Running(folder, endpoints(*replicas), allowances=UNLIMITED)) as gateway:
+        await_keys(gateway, signer)
+        yield gateway, replicas[0], replicas[1]
+    for replica in replicas:
+        replica.close()

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from tests.gateway.behaviours import refusing
-from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published
+from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published, two_replicas
 from tests.gateway.upstream import Behaviour, Upstream
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running, eventually, running
@@ -41,20 +41,6 @@ def never(cancelled: threading.Event | None = None) -> Behaviour:
         raise AssertionError
 
     return behaviour
-
-
-@contextmanager
-def two_replicas(folder: Path, signer: Signer) -> Iterator[tuple[Running, Upstream, Upstream]]:
-    """A gateway with two replicas of everything behind it."""
-    folder.mkdir()
-    replicas = [Upstream(*free_ports(2), published(signer)) for _ in range(2)]
-    for replica in replicas:
-        replica.start()
-    with running(Running(folder, endpoints(*replicas), allowances=UNLIMITED)) as gateway:
-        await_keys(gateway, signer)
-        yield gateway, replicas[0], replicas[1]
-    for replica in replicas:
-        replica.close()
 
 
 @contextmanager

@@ -12,10 +12,11 @@ import grpc
 import httpx
 import pytest
 
-from tests.gateway.test_faults import two_replicas
+from tests.gateway.gateways import two_replicas
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import LOOPBACK, Running
+from tests.support.gateway_process import Running
+from tests.support.ports import LOOPBACK
 from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer
 
