@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from bench.accounts import Account
 from bench.load import percentile
-from stack.errors import StackError
+from harness.waiting import until
 
 _POLL_SECONDS = 0.004
 """Looking more often would take a tenth of the machine; what is seen late counts as late."""
@@ -119,14 +119,13 @@ async def _at_pace(watch: _Watch, stub: rpc.TaskServiceStub, pace: int, seconds:
     for seen in (watch.created, watch.audited, watch.received):
         seen.clear()
     took = await _create(watch, stub, pace, seconds)
-    deadline = time.monotonic() + _LAST_SECONDS
-    while not watch.complete():
-        if time.monotonic() > deadline:
-            raise StackError(
-                f"of {len(watch.created)} tasks {len(watch.audited)} were audited, {len(watch.received)} received",
-                advice="the logs of todo, audit and realtime",
-            )
-        await asyncio.sleep(_POLL_SECONDS)
+    await until(
+        watch.complete,
+        f"every one of {len(watch.created)} tasks is audited and received",
+        _LAST_SECONDS,
+        poll=_POLL_SECONDS,
+        advice="`make logs S=audit-0`, `make logs S=realtime-0`",
+    )
     audit, websocket = (
         sorted((seen[task] - created) * 1000 for task, created in watch.created.items())
         for seen in (watch.audited, watch.received)

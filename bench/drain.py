@@ -6,6 +6,7 @@ from typing import NamedTuple
 import confluent_kafka
 
 from bench.dataset import Dataset
+from harness.waiting import wait_until
 from stack.errors import StackError
 from stack.stack import Stack
 
@@ -13,6 +14,7 @@ CONSUMERS = ("audit-0", "realtime-0")
 _TOPICS = ("task-events", "task-updates")
 _DEADLINE_SECONDS = 180.0
 _POLL_SECONDS = 0.01
+_ADVICE = "`make logs S=todo-0`"
 
 
 class Drain(NamedTuple):
@@ -44,9 +46,9 @@ def measure(machine: Stack, dataset: Dataset, events: int) -> Drain:
         before = _messages(client)
         machine.supervisor.start_program("todo-0")
         began = _first_movement(client, before)
-        while not dataset.outbox_empty():
-            _check(began)
-            time.sleep(_POLL_SECONDS)
+        wait_until(
+            dataset.outbox_empty, "the relay empties the outbox", _DEADLINE_SECONDS, poll=_POLL_SECONDS, advice=_ADVICE
+        )
         seconds = time.monotonic() - began
         return Drain(events, seconds, _messages(client) - before)
     finally:
@@ -76,4 +78,4 @@ def _messages(client: confluent_kafka.Consumer) -> int:
 
 def _check(since: float) -> None:
     if time.monotonic() - since > _DEADLINE_SECONDS:
-        raise StackError("the relay did not empty the outbox", advice="the log of todo")
+        raise StackError("the relay did not empty the outbox", advice=_ADVICE)

@@ -14,13 +14,15 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from itertools import count
 from time import perf_counter
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import grpc
-import httptools
 import uvloop
+
+from harness.http import Connection
 
 CHANNELS = 4
 """Most connections of a gRPC job; each is shared by several callers."""
@@ -106,66 +108,30 @@ async def grpc_calls(job: Job) -> AsyncIterator[list[Call]]:
         yield [caller(methods[place % len(methods)]) for place in range(job.in_flight)]
 
 
-class HttpConnection(asyncio.Protocol):
-    """One request at a time."""
-
-    def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[bytes] | None = None
-        self._body = b""
-        self.transport: asyncio.Transport
-
-    async def send(self, request: bytes) -> None:
-        """Returns when the answer is there; raises FailedError unless it is 200."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._body = b""
-        self.transport.write(request)
-        async with asyncio.timeout(_CALL_SECONDS):
-            body = await self._answer
-        if self._parser.get_status_code() != 200:
-            raise FailedError(f"{self._parser.get_status_code()} {body[:300].decode(errors='replace')}")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(FailedError(f"connection lost: {exc}"))
-
-    def on_body(self, body: bytes) -> None:
-        """Called by the parser."""
-        self._body += body
-
-    def on_message_complete(self) -> None:
-        """Called by the parser."""
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(self._body)
-
-
 @asynccontextmanager
 async def http_calls(job: Job) -> AsyncIterator[list[Call]]:
     """A call for every caller."""
     body = bodies(job)
     head = "".join(f"{name}: {value}\r\n" for name, value in {"host": job.address, **job.headers}.items())
     start = f"{job.method} {job.path} HTTP/1.1\r\n{head}content-length: {len(body())}\r\n\r\n".encode()
-    host, _, port = job.address.rpartition(":")
-    loop = asyncio.get_running_loop()
-    connections: list[HttpConnection] = []
+    connections: list[Connection] = []
     try:
         for _ in range(job.in_flight):
-            _, connection = await loop.create_connection(HttpConnection, host, int(port))
-            connections.append(connection)
+            connections.append(await Connection.open(job.address))
 
-        def caller(connection: HttpConnection) -> Call:
-            return lambda: connection.send(start + body())
+        def caller(connection: Connection) -> Call:
+            async def call() -> None:
+                async with asyncio.timeout(_CALL_SECONDS):
+                    response = await connection.exchange(start + body())
+                if response.status != HTTPStatus.OK:
+                    raise FailedError(f"{response.status} {response.body[:300].decode(errors='replace')}")
+
+            return call
 
         yield [caller(connection) for connection in connections]
     finally:
         for connection in connections:
-            connection.transport.close()
+            connection.close()
 
 
 async def run(job: Job) -> Outcome:
@@ -176,7 +142,7 @@ async def run(job: Job) -> Outcome:
         while (sent := perf_counter()) < end:
             try:
                 await call()
-            except (grpc.aio.AioRpcError, FailedError, OSError, httptools.HttpParserError) as error:
+            except (grpc.aio.AioRpcError, FailedError, OSError) as error:
                 outcome.fail(error)
             else:
                 latencies.append(perf_counter() - sent)

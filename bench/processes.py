@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from typing import Self
 import psutil
 
 from bench.load import Job, Outcome
+from harness.waiting import wait_until
 from stack.errors import StackError, tail
 from stack.layout import LOOPBACK, PYTHON_PATH, ROOT
 
@@ -78,14 +78,13 @@ class Module:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._listens():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.__exit__(None, None, None)
-                raise StackError(
-                    f"{self._command[2]} did not start", log=tail(self._log), advice="`make doctor`, then again"
-                )
-            time.sleep(_POLL_SECONDS)
+        try:
+            wait_until(self._listens, f"{self._command[2]} listens", _START_SECONDS, poll=_POLL_SECONDS)
+        except StackError:
+            self.__exit__(None, None, None)
+            raise StackError(
+                f"{self._command[2]} did not start", log=tail(self._log), advice="`make doctor`, then again"
+            ) from None
         return self
 
     def __exit__(
@@ -101,6 +100,8 @@ class Module:
             self._process.wait()
 
     def _listens(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise StackError("it ended", advice="")
         try:
             socket.create_connection((LOOPBACK, self._port), 1).close()
         except OSError:

@@ -12,6 +12,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import httpx
+
 from bench import delivery, drain, report
 from bench.accounts import Account
 from bench.cases import Addresses
@@ -20,9 +22,11 @@ from bench.machine_facts import facts
 from bench.processes import Generator, Module
 from bench.startup import Memory, StartUp, memory_of, timed_start, timed_stop
 from bench.throughput import Bench, Round
+from harness.accounts import Accounts
+from harness.waiting import wait_until
 from stack.commands.topics import behind
 from stack.database import MAIN
-from stack.errors import StackError, run_command
+from stack.errors import run_command
 from stack.layout import LOOPBACK, RUN, State
 from stack.preflight import claim_ports
 from stack.signals import install_signal_handlers
@@ -92,7 +96,8 @@ class Session:
             dataset = Dataset(self._machine.cluster.administrator_url(MAIN))
             stack.callback(dataset.close)
             machine = facts(dataset.server_version())
-            bench, deliveries, memory = self._under_load(dataset)
+            http = stack.enter_context(httpx.Client(base_url=self._machine.gateway_url, timeout=15))
+            bench, deliveries, memory = self._under_load(http, dataset)
             say("relay")
             drained = drain.measure(self._machine, dataset, self._plan.drained_events)
             say(f"{drained.per_second:,.0f} events a second; stopping the stack")
@@ -113,9 +118,9 @@ class Session:
             bench.others(),
         )
 
-    def _under_load(self, dataset: Dataset) -> tuple[Bench, list[delivery.Delivery], list[Memory]]:
-        gateway = self._machine.gateway_url
-        creator, lister = Account(gateway), Account(gateway)
+    def _under_load(self, http: httpx.Client, dataset: Dataset) -> tuple[Bench, list[delivery.Delivery], list[Memory]]:
+        accounts = Accounts(http)
+        creator, lister = Account(accounts), Account(accounts)
         dataset.seed(lister.user_id)
         with self._ceiling() as ceiling, self._fastapi() as fastapi, Generator() as generator:
 
@@ -135,7 +140,7 @@ class Session:
         dataset.settle()
         say("commit to effect")
         deliveries = delivery.measure(
-            [Account(gateway) for _ in range(8)],
+            [Account(accounts) for _ in range(8)],
             self._machine.gateway_target,
             self._machine.cluster.administrator_url(MAIN),
             PACES,
@@ -151,11 +156,13 @@ class Session:
 
     def _wait_for_consumers(self) -> None:
         """Returns when what consumes has applied every event of the rounds."""
-        deadline = time.monotonic() + _CATCH_UP_SECONDS
-        while any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in _CONSUMED):
-            if time.monotonic() > deadline:
-                raise StackError("the consumers did not catch up", advice="the logs of audit and realtime")
-            time.sleep(1)
+        wait_until(
+            lambda: not any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in _CONSUMED),
+            "the consumers catch up",
+            _CATCH_UP_SECONDS,
+            poll=1,
+            advice="`make logs S=audit-0`, `make logs S=realtime-0`",
+        )
 
     def _own(self, offset: int) -> str:
         return f"{LOOPBACK}:{self._ports.base + offset}"

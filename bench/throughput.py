@@ -1,6 +1,5 @@
 """Interleaved rounds of every case, and the medians over them."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from bench.cases import CEILING, Addresses, Case, all_cases
 from bench.dataset import Dataset
 from bench.load import Job, Outcome
 from bench.processes import Generator, Neighbours, cpu_seconds
-from stack.errors import StackError
+from harness.waiting import wait_until
 
 _SETTLE_SECONDS = 300.0
-_POLL_SECONDS = 0.01
 _QUIET = 0.1
 """Of the machine's CPU."""
 
@@ -123,13 +121,13 @@ class Bench:
     def _measure(self, case: Case, in_flight: int, plan: Round) -> Sample:
         account = self._accounts[case.operation]
         self._load(case, case.job(self._addresses, account, in_flight, plan.warm_seconds))
-        self._wait_for("the outbox", self._dataset.outbox_empty)
+        self._drain_outbox()
         job = case.job(self._addresses, account, in_flight, plan.seconds)
         pids = self._pids()
         watched = (pids[case.server], pids["gateway"], pids["postgres"])
         before, neighbours = [cpu_seconds(pid) for pid in watched], Neighbours(pids["stack"])
         outcome = self._load(case, job)
-        self._wait_for("the outbox", self._dataset.outbox_empty)
+        self._drain_outbox()
         used = [cpu_seconds(pid) - start for pid, start in zip(watched, before, strict=True)]
         serving, gateway, postgres = (seconds * 1000 / max(1, outcome.succeeded) for seconds in used)
         rate = outcome.succeeded / outcome.seconds
@@ -144,12 +142,8 @@ class Bench:
             self._created += outcome.succeeded
         return outcome
 
-    def _wait_for(self, what: str, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _SETTLE_SECONDS
-        while not done():
-            if time.monotonic() > deadline:
-                raise StackError(f"{what} did not catch up in {_SETTLE_SECONDS:.0f} s", advice="read its log")
-            time.sleep(_POLL_SECONDS)
+    def _drain_outbox(self) -> None:
+        wait_until(self._dataset.outbox_empty, "the outbox is empty", _SETTLE_SECONDS, advice="`make logs S=todo-0`")
 
 
 def _row(case: Case, in_flight: int, samples: Sequence[Sample], ceiling: Sequence[Sample]) -> Row:

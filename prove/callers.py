@@ -14,8 +14,8 @@ from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import code_pb2
 
+from harness.http import Pool, Response
 from prove.checker import SUCCESS
-from prove.http_pool import Pool, Response
 
 CALL_SECONDS = 10.0
 """A client's own patience; every deadline of the contract is shorter."""

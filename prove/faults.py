@@ -3,10 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from stack.errors import StackError
+from harness.waiting import wait_until
 from stack.infrastructure import kafka, postgres, valkey
 from stack.stack import Stack
 
@@ -44,9 +44,15 @@ def strike(machine: Stack, name: str) -> Outage:
     began = time.monotonic()
     for pid in pids.values():
         os.kill(pid, number)
-    ended = 0.0
     for program, pid in pids.items():
-        ended = _until(lambda program=program, pid=pid: _is_back(machine, program, pid), program)  # type: ignore[misc]
+        wait_until(
+            partial(_is_back, machine, program, pid),
+            f"{program} is back",
+            _BACK_SECONDS,
+            poll=_POLL_SECONDS,
+            advice=f"`make logs S={program}`",
+        )
+    ended = time.monotonic()
     how = "immediate shutdown" if number == signal.SIGQUIT else "kill -9"
     return Outage(name, how, began, ended)
 
@@ -54,13 +60,3 @@ def strike(machine: Stack, name: str) -> Outage:
 def _is_back(machine: Stack, program: str, pid: int) -> bool:
     now = machine.status()[program].pid
     return now not in (0, pid) and machine.healthy(program)
-
-
-def _until(condition: Callable[[], bool], what: str) -> float:
-    """When the condition came true."""
-    deadline = time.monotonic() + _BACK_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise StackError(f"{what} did not come back in {_BACK_SECONDS:.0f} s", advice=f"`make logs S={what}`")
-        time.sleep(_POLL_SECONDS)
-    return time.monotonic()

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from harness.accounts import User
 from mesh.runtime.ids import new_id
 from prove.callers import COMPLETE, CREATE, LIST, START, UPDATE, Caller, Order
 from prove.checker import SUCCESS, UNAVAILABLE, Attempt
-from prove.users import User
 
 MOST_IN_FLIGHT = 256
 _AGAIN_SECONDS = 0.2

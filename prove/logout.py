@@ -13,9 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from envoy import contract
 from envoy.contract import Method
+from harness.accounts import Accounts, User
 from prove.promises import Promise
 from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
-from prove.users import Accounts, User
 from stack.errors import StackError
 from stack.layout import LOOPBACK
 from stack.stack import Stack
@@ -75,7 +75,7 @@ async def _sign_out(machine: Stack, accounts: Accounts, user: User) -> list[Dela
     endings = [asyncio.create_task(_ending(stream, begun)) for stream, begun in zip(streams, opened, strict=True)]
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*(begun.wait() for begun in opened)), _OPEN_SECONDS)
-    await accounts.sign_out(user)
+    await asyncio.to_thread(accounts.sign_out, user)
     began = time.monotonic()
     reads = [asyncio.create_task(_read(*place, user.token, began)) for place in _places(machine)]
     delays = list(await asyncio.gather(*reads))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from harness.accounts import Accounts, User
 from prove import faults, logout
 from prove.faults import Outage
 from prove.load import Load
 from prove.plan import Plan
 from prove.promises import Promise, note
-from prove.users import Accounts, User
 from stack.stack import Stack
 
 
@@ -44,7 +44,7 @@ class Nemesis:
         await asyncio.sleep(self.plan.rest_seconds)
         self.unwell = await asyncio.to_thread(self._ask_everybody)
         await self._restart(load)
-        leavers = [await self.accounts.sign_in(user) for user in self.leavers]
+        leavers = [await asyncio.to_thread(self.accounts.sign_in, user) for user in self.leavers]
         self.logout = await logout.prove(self.machine, self.accounts, leavers)
 
     def _ask_everybody(self) -> list[str]:

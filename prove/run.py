@@ -6,19 +6,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import uvloop
 
-from prove import promises, verdict
+from harness.accounts import Accounts
+from prove import promises, users, verdict
 from prove.ordeal import Nemesis
 from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
 from prove.promises import Promise, note
 from prove.trial import conduct
-from prove.users import Accounts
 from stack import preflight, registry
 from stack.errors import StackError, run_command
 from stack.layout import State, main_state
 from stack.signals import install_signal_handlers
 from stack.stack import Stack
+
+_CALL_SECONDS = 15.0
 
 
 def prove(plan: Plan) -> list[Promise]:
@@ -48,12 +51,10 @@ def _own(plan: Plan) -> Iterator[Stack]:
 
 
 async def _prove(machine: Stack, plan: Plan) -> list[Promise]:
-    accounts = Accounts(machine.gateway_url)
-    try:
-        ordeal = Nemesis(machine, plan, accounts, await accounts.make(plan.logouts))
-        trial = await conduct(machine, plan, accounts, ordeal)
-    finally:
-        await accounts.close()
+    with httpx.Client(base_url=machine.gateway_url, timeout=_CALL_SECONDS) as http:
+        accounts = Accounts(http)
+        ordeal = Nemesis(machine, plan, accounts, await users.sign_up(accounts, plan.logouts))
+        trial = await conduct(machine, plan, http, ordeal)
     found = []
     for promise in verdict.promises(trial, ordeal):
         promises.show(promise)

@@ -16,8 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
+from harness.accounts import User
 from prove.checker import Shown
-from prove.users import User
 
 _AGAIN_SECONDS = 0.2
 _OPEN_SECONDS = 5.0

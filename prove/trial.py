@@ -1,18 +1,23 @@
 """A trial: users work and subscribers listen while something is done to the stack; and what is left afterwards."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import httpx
+
+from harness.accounts import Accounts, User
+from harness.waiting import until
 from prove.callers import Callers
 from prove.evidence import Broker, Evidence, Place, Tables
 from prove.load import Load
 from prove.plan import Plan
 from prove.promises import note
 from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
-from prove.users import Accounts, User
+from prove.users import chain_is_whole, sign_up
 from stack.errors import StackError
 from stack.stack import Stack
 
@@ -32,12 +37,12 @@ class Trial:
     seconds_to_settle: float
 
 
-async def conduct(machine: Stack, plan: Plan, accounts: Accounts, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
+async def conduct(machine: Stack, plan: Plan, http: httpx.Client, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
     """Runs the load and the subscribers during an ordeal, waits for the last effect, and collects the evidence."""
     rng = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
     broker, tables = Broker(machine.kafka_bootstrap), Tables(machine)
     since = await asyncio.to_thread(broker.ends, machine.registry.all_topics())
-    users = await accounts.make(plan.users)
+    users = await sign_up(Accounts(http), plan.users)
     ids = {user.id for user in users}
     subscribers = [_subscriber(number, users, machine, rng) for number in range(plan.subscribers)]
     listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
@@ -59,7 +64,7 @@ async def conduct(machine: Stack, plan: Plan, accounts: Accounts, ordeal: Callab
     await asyncio.gather(*listening, return_exceptions=True)
     evidence = await asyncio.to_thread(_collect, machine, broker, since, ids)
     broker.close()
-    broken = [user for user in users if not await accounts.chain_is_whole(user)]
+    broken = [user for user in users if not await asyncio.to_thread(chain_is_whole, http, user)]
     return Trial(users, load, subscribers, evidence, broken, settled)
 
 
@@ -91,12 +96,14 @@ async def _all_open(subscribers: list[Subscriber]) -> None:
 
 async def _settle(tables: Tables, ids: set[str], subscribers: list[Subscriber], seconds: float) -> None:
     """Returns when every change was recorded and shown, or should have been: the checker says what is missing."""
-    deadline = time.monotonic() + seconds
     watched = {subscriber.user.id for subscriber in subscribers}
-    while time.monotonic() < deadline:
+
+    async def settled() -> bool:
         committed, waiting, recorded = await asyncio.to_thread(tables.progress, ids)
-        if recorded >= committed and not waiting:
-            changes = {user: (await asyncio.to_thread(tables.progress, {user}))[0] for user in watched}
-            if all(len(subscriber.shown) >= changes[subscriber.user.id] for subscriber in subscribers):
-                return
-        await asyncio.sleep(_POLL_SECONDS)
+        if waiting or recorded < committed:
+            return False
+        changes = {user: (await asyncio.to_thread(tables.progress, {user}))[0] for user in watched}
+        return all(len(subscriber.shown) >= changes[subscriber.user.id] for subscriber in subscribers)
+
+    with contextlib.suppress(StackError):
+        await until(settled, "every effect arrived", seconds, poll=_POLL_SECONDS)

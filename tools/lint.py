@@ -14,7 +14,7 @@ from tools import generate
 from tools.paths import GEN, ROOT, VENV_BIN
 
 AT_ONCE = 2
-TYPED = ("mesh", "services", "stack", "envoy", "tools", "bench", "prove")
+TYPED = ("mesh", "services", "stack", "envoy", "tools", "bench", "prove", "harness")
 
 
 class Check(NamedTuple):

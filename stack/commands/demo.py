@@ -9,6 +9,7 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -19,12 +20,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
+from harness.accounts import Accounts, User
+from harness.waiting import until
 from stack.errors import StackError, run_command
 from stack.layout import main_state
 from stack.stack import Stack
 from stack.terminal import BLUE, GREEN, GREY, YELLOW, colour
 
-_PASSWORD = "correct horse battery staple"  # noqa: S105 (of a user that the demo makes)
 _TASK = {
     "title": "Buy groceries",
     "description": "Milk, bread, eggs",
@@ -32,9 +34,10 @@ _TASK = {
     "reminderTime": "2026-02-09T12:00:00Z",
 }
 _SECONDS = 10.0
-_POLL_SECONDS = 0.01
 _LONGEST_TEXT = 72
 _KEY = re.compile(r'^(\s*)("[^"]+")(: )', re.MULTILINE)
+_SHOWN = "shown"
+"""Extension of a request: whether it and its response are shown."""
 _SLOW = "`make status`, `make logs`"
 
 Json = dict[str, Any]
@@ -76,21 +79,22 @@ def _shortened(value: Any) -> Any:
 
 
 class Journey:
-    """One user on the way through the gateway. Methods raise StackError when an answer is not what it should be."""
+    """One user on the way through the gateway. Methods raise StackError when a response is not what it should be."""
 
-    def __init__(self, http: httpx.AsyncClient, target: str) -> None:
-        """http: at the gateway. target: of the gateway, host:port."""
+    def __init__(self, http: httpx.Client, target: str) -> None:
+        """http: at the gateway; it shows what it carries. target: of the gateway, host:port."""
         self._http, self._target = http, target
-        self._tokens: Json = {}
-        self._email = f"ada.{uuid.uuid4().hex[:12]}@example.org"
+        self._accounts = Accounts(http, patience=0)
+        self._user: User
 
     async def walk(self) -> None:
         """The whole way."""
         step(1, "Register")
-        await self._post("/v1/users", {"email": self._email, "password": _PASSWORD, "timeZone": "Europe/Berlin"})
+        email = f"ada.{uuid.uuid4().hex[:12]}@example.org"
+        user = await asyncio.to_thread(self._accounts.register, email=email, timeZone="Europe/Berlin")
         step(2, "Sign in")
-        signed_in = await self._post("/v1/sessions", {"email": self._email, "password": _PASSWORD})
-        self._tokens = signed_in["tokens"]
+        self._user = await asyncio.to_thread(self._accounts.sign_in, user)
+        self._http.headers["authorization"] = f"Bearer {self._user.token}"
         step(3, "Listen: open the WebSocket")
         async with self._socket() as socket:
             await self._frame(socket, "opened")
@@ -118,7 +122,7 @@ class Journey:
 
     def _socket(self) -> connect:
         sent(f"GET ws://{self._target}/v1/realtime   subprotocols: focusmesh.v1, bearer.TOKEN")
-        protocols = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{self._tokens['accessToken']}")]
+        protocols = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{self._user.token}")]
         return connect(f"ws://{self._target}/v1/realtime", subprotocols=protocols, open_timeout=_SECONDS)
 
     async def _frame(self, socket: ClientConnection, kind: str, since: float | None = None) -> None:
@@ -135,14 +139,14 @@ class Journey:
         """Asks until the record is there, and shows it."""
         path = f"/v1/auditRecords?taskId={task_id}&eventTypes={event_type}"
         sent(f"GET {path}   until it is there")
-        while True:
-            answer = await self._answer("GET", path)
-            if answer["auditRecords"]:
-                came(f"audit record{_after(since)}", answer["auditRecords"][0])
-                return
-            if time.monotonic() > since + _SECONDS:
-                raise StackError(f"no {event_type} in the audit log", advice="`make logs S=audit-0`, `make topics`")
-            await asyncio.sleep(_POLL_SECONDS)
+        records: list[Json] = []
+
+        async def recorded() -> bool:
+            records.extend((await self._get(path, shown=False))["auditRecords"])
+            return bool(records)
+
+        await until(recorded, f"{event_type} in the audit log", _SECONDS, advice="`make logs S=audit-0`, `make topics`")
+        came(f"audit record{_after(since)}", records[0])
 
     async def _complete(self, task: Json) -> None:
         request = task_service_pb2.CompleteTaskRequest(
@@ -152,14 +156,14 @@ class Journey:
         async with grpc.aio.insecure_channel(self._target) as channel:
             try:
                 response = await task_service_pb2_grpc.TaskServiceStub(channel).CompleteTask(
-                    request, metadata=(("authorization", f"Bearer {self._tokens['accessToken']}"),), timeout=_SECONDS
+                    request, metadata=(("authorization", f"Bearer {self._user.token}"),), timeout=_SECONDS
                 )
             except grpc.aio.AioRpcError as error:
                 raise StackError(f"gRPC answered {error.code().name}: {error.details()}", advice=_SLOW) from None
         came("OK", MessageToDict(response))
 
     async def _sign_out(self, socket: ClientConnection) -> None:
-        await self._post("/v1/sessions:logout", {"refreshToken": self._tokens["refreshToken"]})
+        await asyncio.to_thread(self._accounts.sign_out, self._user)
         ended = time.monotonic()
         try:
             async with asyncio.timeout(_SECONDS):
@@ -170,36 +174,34 @@ class Journey:
             came(f"the WebSocket is closed with {code}{_after(ended)}")
         except TimeoutError:
             raise StackError("the stream outlives its session", advice="`make logs S=realtime-0`") from None
-        sent("GET /v1/tasks   with the same token")
-        answer = await self._request("GET", "/v1/tasks", None)
-        came(f"{answer.status_code} {answer.reason_phrase}", answer.json())
+        await asyncio.to_thread(self._http.get, "/v1/tasks")
 
     async def _post(self, path: str, body: Json) -> Json:
-        shown = {name: "…" if name == "password" else value for name, value in body.items()}
-        sent(f"POST {path}", shown)
-        return await self._shown("POST", path, body)
+        return await self._call("POST", path, body)
 
-    async def _get(self, path: str) -> Json:
-        sent(f"GET {path}")
-        return await self._shown("GET", path)
+    async def _get(self, path: str, *, shown: bool = True) -> Json:
+        return await self._call("GET", path, shown=shown)
 
-    async def _shown(self, verb: str, path: str, body: Json | None = None) -> Json:
-        answer = await self._answer(verb, path, body)
-        came("200 OK", answer)
-        return answer
-
-    async def _answer(self, verb: str, path: str, body: Json | None = None) -> Json:
-        answer = await self._request(verb, path, body)
-        if not answer.is_success:
-            wait = "wait a minute, then again" if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else _SLOW
-            raise StackError(f"{verb} {path} was answered {answer.status_code}: {answer.text}", advice=wait)
-        found: Json = answer.json()
+    async def _call(self, verb: str, path: str, body: Json | None = None, *, shown: bool = True) -> Json:
+        response = await asyncio.to_thread(self._http.request, verb, path, json=body, extensions={_SHOWN: shown})
+        if not response.is_success:
+            raise StackError(f"{verb} {path}: {response.status_code} {response.text}", advice=_SLOW)
+        found: Json = response.json()
         return found
 
-    async def _request(self, verb: str, path: str, body: Json | None) -> httpx.Response:
-        token = self._tokens.get("accessToken")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        return await self._http.request(verb, path, json=body, headers=headers)
+
+def show_request(request: httpx.Request) -> None:
+    """Shows a call by HTTP, without its password."""
+    if request.extensions.get(_SHOWN, True):
+        body = json.loads(request.content) if request.content else {}
+        shown = {name: "…" if name == "password" else value for name, value in body.items()}
+        sent(f"{request.method} {request.url.raw_path.decode()}", shown or None)
+
+
+def show_response(response: httpx.Response) -> None:
+    """Shows the response to a call by HTTP."""
+    if response.request.extensions.get(_SHOWN, True):
+        came(f"{response.status_code} {response.reason_phrase}", json.loads(response.read()))
 
 
 def _after(began: float | None) -> str:
@@ -207,7 +209,8 @@ def _after(began: float | None) -> str:
 
 
 async def _walk(machine: Stack) -> None:
-    async with httpx.AsyncClient(base_url=machine.gateway_url, timeout=_SECONDS) as http:
+    hooks: dict[str, list[Callable[..., None]]] = {"request": [show_request], "response": [show_response]}
+    with httpx.Client(base_url=machine.gateway_url, timeout=_SECONDS, event_hooks=hooks) as http:
         try:
             await Journey(http, machine.gateway_target).walk()
         except (httpx.HTTPError, WebSocketException, OSError) as error:

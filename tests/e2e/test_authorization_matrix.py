@@ -216,7 +216,7 @@ def snapshot(owner: Account, given: dict[str, str]) -> task_pb2.Task | None:
     """The task that a call is about, as its owner sees it."""
     if "task_id" not in given:
         return None
-    task: task_pb2.Task = owner.ask("GetTask", task_service_pb2.GetTaskRequest(task_id=given["task_id"])).task
+    task: task_pb2.Task = owner.call("GetTask", task_service_pb2.GetTaskRequest(task_id=given["task_id"])).task
     return task
 
 

@@ -18,13 +18,13 @@ from google.rpc import error_details_pb2
 from psycopg import sql
 
 from envoy.contract import Method
+from harness.waiting import wait_until
 from stack.database import MAIN
 from stack.registry import load
 from stack.stack import Stack
 from tests.e2e.bad_input import Case, cases, wrong_values
 from tests.support.accounts import Account
 from tests.support.clients import SECONDS, CallResult, Grpc, Rest, rest_request
-from tests.support.gateway_process import eventually
 from tests.support.rpcs import BY_NAME, EXPOSED, descriptor, request_class
 from tests.support.valid_requests import put, valid_request
 
@@ -303,7 +303,7 @@ def tokens(account: Account) -> dict[str, str]:
     for _ in range(3):
         account.task()
     return {
-        "ListTasks": account.ask("ListTasks", task_service_pb2.ListTasksRequest(page_size=1)).next_page_token,
+        "ListTasks": account.call("ListTasks", task_service_pb2.ListTasksRequest(page_size=1)).next_page_token,
         "ListAuditRecords": _audit_token(account),
     }
 
@@ -380,8 +380,8 @@ def test_a_field_that_the_mask_leaves_out_is_refused_and_named(
 
 def _audit_token(account: Account) -> str:
     request = audit_service_pb2.ListAuditRecordsRequest(page_size=1)
-    eventually(lambda: account.ask("ListAuditRecords", request).next_page_token, "there are two records")
-    token: str = account.ask("ListAuditRecords", request).next_page_token
+    wait_until(lambda: account.call("ListAuditRecords", request).next_page_token, "there are two records")
+    token: str = account.call("ListAuditRecords", request).next_page_token
     return token
 
 

@@ -13,10 +13,10 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from harness.waiting import wait_until
 from stack.stack import Stack
 from tests.support.accounts import Account
 from tests.support.clients import Rest
-from tests.support.gateway_process import eventually
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME
 from tests.support.stacks import started
@@ -122,10 +122,10 @@ def test_one_trace_leads_from_the_gateway_through_kafka_to_the_consumer(
     created: None, collector: tuple[Collector, int]
 ) -> None:
     collected, _ = collector
-    eventually(lambda: collected.of("audit"), "the consumer's span is told")
-    eventually(lambda: collected.of("todo"), "the service's span is told")
+    wait_until(lambda: collected.of("audit"), "the consumer's span is told")
+    wait_until(lambda: collected.of("todo"), "the service's span is told")
     [served], [consumed] = collected.of("todo"), collected.of("audit")
-    eventually(lambda: served.parent_span_id in collected.of_gateway(), "the gateway's span is told")
+    wait_until(lambda: served.parent_span_id in collected.of_gateway(), "the gateway's span is told")
     assert (served.kind, served.name) == (Span.SPAN_KIND_SERVER, "focusmesh.todo.v1.TaskService/CreateTask")
     assert (consumed.kind, consumed.name) == (Span.SPAN_KIND_CONSUMER, "process task-created")
     assert consumed.parent_span_id == served.span_id
@@ -134,7 +134,7 @@ def test_one_trace_leads_from_the_gateway_through_kafka_to_the_consumer(
 def test_the_durations_of_calls_are_told(created: None, collector: tuple[Collector, int]) -> None:
     collected, _ = collector
     expected = {("todo", "CreateTask"), ("auth", "Register")}
-    eventually(lambda: expected <= collected.calls, "both calls were measured")
+    wait_until(lambda: expected <= collected.calls, "both calls were measured")
 
 
 def test_every_line_of_a_services_log_is_json_with_time_level_and_service(created: None, observed: Stack) -> None:

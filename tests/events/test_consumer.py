@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 
+from harness.waiting import until
 from mesh.database.connection import Connection
 from mesh.events import consumer as consumer_module
 from mesh.events import delivery, outbox
@@ -28,7 +29,6 @@ from mesh.runtime.ids import new_id
 from stack.infrastructure.kafka import admin
 from tests.events.checker import Told, check
 from tests.events.fakes import TRACEPARENT, Applied, Source
-from tests.support.waiting import until
 
 NewConsumer = Callable[..., Consumer]
 ROOT = Path(__file__).resolve().parents[2]

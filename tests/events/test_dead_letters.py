@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from harness.waiting import until
 from mesh.events import delivery, dlq, outbox
 from mesh.events.consumer import Consumer
 from mesh.events.dead_letters import topic_of
@@ -16,7 +17,6 @@ from mesh.events.outbox import Event
 from mesh.events.producer import Producer, ProducerRecord
 from mesh.runtime.ids import new_id
 from tests.events.fakes import TRACEPARENT, Applied, Source, raw
-from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
 from tests.events.checker import Told, Verdict, check, told
 from tests.events.fakes import Source, raw
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
 from tests.events.scenarios import WRITERS, race, two_commits_out_of_order
-from tests.support.waiting import until
 
 
 @pytest.fixture

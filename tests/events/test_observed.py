@@ -10,6 +10,7 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from harness.waiting import until
 from mesh.events import consumer as consumer_module
 from mesh.events import delivery, outbox
 from mesh.events import relay as relay_module
@@ -21,7 +22,6 @@ from mesh.events.relay import Relay
 from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 from tests.events.fakes import Applied, Source
-from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
 from prove import checker
@@ -12,7 +13,6 @@ from prove.evidence import Broker
 from tests.events.fakes import Source
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
 from tests.events.scenarios import race, two_commits_out_of_order
-from tests.support.waiting import until
 
 
 @pytest.fixture

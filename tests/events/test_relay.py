@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from harness.waiting import until
 from mesh.database import connection as connection_module
 from mesh.events import outbox
 from mesh.events import relay as relay_module
@@ -23,7 +24,6 @@ from tests.events.checker import check, told
 from tests.events.fakes import REVISION, TRACEPARENT, Source, raw
 from tests.support.databases import opened_at
 from tests.support.fault_proxy import fault_proxy
-from tests.support.waiting import until
 
 RunningRelay = Callable[..., Relay]
 

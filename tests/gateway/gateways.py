@@ -10,9 +10,10 @@ from focusmesh.auth.v1 import key_service_pb2
 from envoy.contract import Method
 from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Allowances, Bucket
+from harness.waiting import wait_until
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Rest, empty
-from tests.support.gateway_process import Running, eventually, running
+from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME, METHODS
 from tests.support.tokens import Signer
@@ -48,7 +49,7 @@ def endpoints(*upstreams: Upstream) -> dict[str, list[tuple[str, int]]]:
 def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListTasks"]) -> None:
     """Waits until tokens of the signer are accepted. method: of a service that answers."""
     client = Rest(gateway.url)
-    eventually(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
+    wait_until(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
     client.close()
 
 

@@ -9,10 +9,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from harness.waiting import wait_until
 from tests.gateway.gateways import ORIGIN
 from tests.gateway.upstream import SUBPROTOCOL, Upstream
 from tests.support.clients import GrpcWeb, Rest
-from tests.support.gateway_process import Running, eventually
+from tests.support.gateway_process import Running
 from tests.support.tokens import Signer
 
 STRANGER = "https://evil.example"
@@ -141,6 +142,6 @@ class TestWebSocket:
         before = gateway.access_log().count("/v1/realtime")
         with self.open(gateway, subprotocols=[SUBPROTOCOL, f"bearer.{token}"]):
             pass
-        eventually(lambda: gateway.access_log().count("/v1/realtime") > before, "the handshake is logged")
+        wait_until(lambda: gateway.access_log().count("/v1/realtime") > before, "the handshake is logged")
 
         assert token not in gateway.access_log()

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake
 
+from harness.waiting import until
 from mesh.runtime import tls
 from services.realtime.main import build
 from services.realtime.settings import Settings
@@ -25,7 +26,6 @@ from tests.support.realtime_clients import GRPC, WEBSOCKET, Target
 from tests.support.rpcs import BY_NAME
 from tests.support.serving import serving
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 LIST_TASKS, LIST_RECORDS = BY_NAME["ListTasks"], BY_NAME["ListAuditRecords"]
 

@@ -15,11 +15,12 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
+from harness.waiting import wait_until
 from tests.gateway.behaviours import refusing
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published, two_replicas
 from tests.gateway.upstream import Behaviour, Upstream
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import Running, eventually, running
+from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
@@ -184,7 +185,7 @@ class TestAway:
                 assert (by_grpc.code, by_grpc.message) == (UNAVAILABLE, by_rest.message)
 
             upstream.start()
-            eventually(lambda: rest.call(GET, empty(GET), signer.token()).ok, "calls succeed again", 2)
+            wait_until(lambda: rest.call(GET, empty(GET), signer.token()).ok, "calls succeed again", 2)
             rest.close()
             rpc.close()
         upstream.close()
@@ -193,15 +194,15 @@ class TestAway:
         with two_replicas(folder / "not-serving", signer) as (gateway, first, second):
             rest = Rest(gateway.url)
             first.serving(False)
-            eventually(lambda: gateway.healthy("todo") == 1, "the replica is taken out")
-            eventually(lambda: _avoids(first, lambda: rest.call(GET, empty(GET), signer.token()).ok), "calls avoid it")
+            wait_until(lambda: gateway.healthy("todo") == 1, "the replica is taken out")
+            wait_until(lambda: _avoids(first, lambda: rest.call(GET, empty(GET), signer.token()).ok), "calls avoid it")
 
             second.serving(False)
-            eventually(lambda: gateway.healthy("todo") == 0, "both replicas are taken out")
-            eventually(lambda: rest.call(GET, empty(GET), signer.token()).http == 503, "nobody is called")
+            wait_until(lambda: gateway.healthy("todo") == 0, "both replicas are taken out")
+            wait_until(lambda: rest.call(GET, empty(GET), signer.token()).http == 503, "nobody is called")
 
             first.serving(True)
-            eventually(lambda: rest.call(GET, empty(GET), signer.token()).ok, "calls succeed again", 2)
+            wait_until(lambda: rest.call(GET, empty(GET), signer.token()).ok, "calls succeed again", 2)
             rest.close()
 
     def test_a_replica_that_leaves_politely_fails_no_call(self, folder: Path, signer: Signer) -> None:
@@ -212,7 +213,7 @@ class TestAway:
                 for _ in range(2):
                     first.leave()
                     first.start()
-                    eventually(lambda: gateway.healthy("todo") == 2, "the replica is back")
+                    wait_until(lambda: gateway.healthy("todo") == 2, "the replica is back")
             rest.close()
             rpc.close()
 

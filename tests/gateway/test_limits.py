@@ -8,10 +8,11 @@ import grpc
 import pytest
 
 from envoy.settings import Allowances, Bucket
+from harness.waiting import wait_until
 from tests.gateway.gateways import PLENTY, await_keys, endpoints
 from tests.gateway.upstream import Upstream
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import Running, eventually, running
+from tests.support.gateway_process import Running, running
 from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer
 
@@ -131,7 +132,7 @@ def test_an_address_is_limited_before_tokens_are_looked_at(upstream: Upstream, f
     with running(Running(own, endpoints(upstream), allowances=allowances)) as gateway:
         await_keys(gateway, signer)
         rest = Rest(gateway.url)
-        eventually(lambda: is_limited(rest.get("/v1/tasks", "bad token")), "bad tokens run out of their allowance")
+        wait_until(lambda: is_limited(rest.get("/v1/tasks", "bad token")), "bad tokens run out of their allowance")
         assert is_limited(rest.get("/v1/nowhere"))
         rest.close()
 
@@ -146,6 +147,6 @@ def test_an_allowance_comes_back(upstream: Upstream, folder: Path, signer: Signe
         while not is_limited(rest.get("/v1/tasks", token)):
             pass
         began = time.monotonic()
-        eventually(lambda: rest.get("/v1/tasks", token).ok, "calls are let through again")
+        wait_until(lambda: rest.get("/v1/tasks", token).ok, "calls are let through again")
         assert time.monotonic() - began < 3
         rest.close()

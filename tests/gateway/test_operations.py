@@ -17,10 +17,11 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from envoy import drain
+from harness.waiting import wait_until
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints
 from tests.gateway.upstream import Upstream
 from tests.support.clients import CallResult, Grpc, Rest, empty
-from tests.support.gateway_process import Running, eventually, running
+from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
@@ -65,12 +66,12 @@ def test_a_drained_gateway_fails_no_call(pair: tuple[Running, Running], token: s
     callers = Balanced(pair)
     with ThreadPoolExecutor(4) as pool:
         working: list[Future[None]] = [pool.submit(callers.go_on, way, token) for way in (1, 2, 1, 2)]
-        eventually(lambda: len(callers.responses) > 50, "calls go to the first gateway")
+        wait_until(lambda: len(callers.responses) > 50, "calls go to the first gateway")
 
         assert drain.drain(leaving.admin_socket, notice_seconds=1)
         leaving.stop()
         after = len(callers.responses)
-        eventually(lambda: len(callers.responses) > after + 50, "calls go to the other gateway")
+        wait_until(lambda: len(callers.responses) > after + 50, "calls go to the other gateway")
         callers.stop.set()
         for work in working:
             work.result()
@@ -95,7 +96,7 @@ def test_a_call_in_flight_ends_well_while_the_gateway_drains(
         call = pool.submit(rest.call, CREATE, empty(CREATE), token)
         assert began.wait(5)
         draining = pool.submit(drain.drain, leaving.admin_socket, notice_seconds=0)
-        eventually(lambda: httpx.get(f"{leaving.url}/healthz").status_code == 503, "it says that it leaves")
+        wait_until(lambda: httpx.get(f"{leaving.url}/healthz").status_code == 503, "it says that it leaves")
         assert drain.calls(leaving.admin_socket) >= 1
         assert not draining.done()
         answer_now.set()
@@ -118,7 +119,7 @@ def test_draining_gives_up_on_calls_that_do_not_end(
     rest = Rest(leaving.url)
     with upstream.answering(CREATE, when_told), ThreadPoolExecutor(1) as pool:
         call = pool.submit(rest.call, CREATE, empty(CREATE), token)
-        eventually(lambda: drain.calls(leaving.admin_socket) == 1, "the call is in flight")
+        wait_until(lambda: drain.calls(leaving.admin_socket) == 1, "the call is in flight")
         assert not drain.drain(leaving.admin_socket, notice_seconds=0, longest_seconds=0.3)
         answer_now.set()
         call.result()
@@ -134,7 +135,7 @@ def test_draining_a_gateway_that_is_not_there_is_an_error(folder: Path) -> None:
 def test_a_call_is_logged_as_one_line_of_json_without_its_query(gateway: Running, rest: Rest, token: str) -> None:
     response = rest.get("/v1/tasks?pageToken=secret-place", token)
     request_id = response.headers["x-request-id"]
-    eventually(lambda: request_id in gateway.access_log(), "the call is logged")
+    wait_until(lambda: request_id in gateway.access_log(), "the call is logged")
 
     line = next(json.loads(line) for line in gateway.access_log().splitlines() if request_id in line)
 
@@ -194,6 +195,6 @@ def test_with_a_collector_the_gateway_continues_the_trace_of_the_caller_and_hand
         version, trace, parent, flags = upstream.last(GET).metadata["traceparent"].split("-")
         assert (version, trace, flags) == ("00", TRACE, "01")
         assert parent != PARENT
-        eventually(lambda: any(span.span_id.hex() == parent for span in collected.spans), "the span is exported")
+        wait_until(lambda: any(span.span_id.hex() == parent for span in collected.spans), "the span is exported")
         assert {span.trace_id.hex() for span in collected.spans} == {TRACE}
         rest.close()

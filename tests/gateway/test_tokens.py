@@ -7,10 +7,11 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from harness.waiting import wait_until
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, GrpcWeb, Rest, empty
-from tests.support.gateway_process import Running, eventually, running
+from tests.support.gateway_process import Running, running
 from tests.support.ports import free_ports
 from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer, claims, symmetric, unsigned
@@ -128,7 +129,7 @@ def test_a_made_up_forwarded_address_is_not_believed(rest: Rest, upstream: Upstr
 def test_tokens_are_not_logged(gateway: Running, rest: Rest, token: str) -> None:
     response = rest.get("/v1/tasks", token)
 
-    eventually(lambda: response.headers["x-request-id"] in gateway.access_log(), "the call is logged")
+    wait_until(lambda: response.headers["x-request-id"] in gateway.access_log(), "the call is logged")
     assert token not in gateway.access_log()
 
 
@@ -149,7 +150,7 @@ class TestKeys:
             assert rest.get("/v1/tasks", old.token()).ok
 
             upstream.keys = published(new)
-            eventually(lambda: rest.get("/v1/tasks", old.token()).http == 401, "the removed key is forgotten")
+            wait_until(lambda: rest.get("/v1/tasks", old.token()).http == 401, "the removed key is forgotten")
             assert rest.get("/v1/tasks", new.token()).ok
             rest.close()
         upstream.close()
@@ -162,7 +163,7 @@ class TestKeys:
             rest = Rest(gateway.url)
             await_keys(gateway, signer)
             auth.stop()
-            eventually(lambda: _failed_fetches(gateway) >= 3, "fetching keys fails")
+            wait_until(lambda: _failed_fetches(gateway) >= 3, "fetching keys fails")
             assert rest.get("/v1/tasks", signer.token()).ok
             rest.close()
         auth.close()

@@ -1,25 +1,23 @@
 """People who use the product: registered, signed in, with things of their own."""
 
-import uuid
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from focusmesh.audit.v1 import audit_service_pb2
-from focusmesh.auth.v1 import session_pb2, session_service_pb2, user_service_pb2
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
 from envoy.contract import Method
+from harness.accounts import PASSWORD, Accounts, User
+from harness.waiting import wait_until
 from stack.stack import Stack
-from tests.support.clients import Client
-from tests.support.gateway_process import eventually
+from tests.support.clients import Rest
 from tests.support.rpcs import BY_NAME, descriptor
 from tests.support.tokens import Signer
 from tests.support.valid_requests import is_required
 
-PASSWORD = "correct horse battery"
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
 """Of the task that an RPC is called with; all others take a pending one."""
 
@@ -27,39 +25,30 @@ NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
 class Account:
     """A registered user with a session."""
 
-    def __init__(self, client: Client) -> None:
-        """client: any way to call the gateway."""
-        self._client = client
-        self.email = f"{uuid.uuid4()}@example.org"
-        registered = self._client.call(
-            BY_NAME["Register"], user_service_pb2.RegisterRequest(email=self.email, password=PASSWORD)
-        )
-        assert registered.ok, registered
-        self.id: str = registered.response.user.id  # type: ignore[union-attr]
-        tokens = self.sign_in()
-        self.token, self.refresh_token = tokens.access_token, tokens.refresh_token
+    def __init__(self, rest: Rest) -> None:
+        """rest: a client of the gateway."""
+        self._rest = rest
+        self._accounts = Accounts(rest.http)
+        self._user = self._accounts.sign_up()
+        self.id, self.email, self.token = self._user.id, self._user.email, self._user.token
 
-    def sign_in(self) -> session_pb2.Tokens:
-        """Tokens of another session."""
-        request = session_service_pb2.LoginRequest(email=self.email, password=PASSWORD)
-        answer = self._client.call(BY_NAME["Login"], request)
-        assert answer.ok, answer
-        assert isinstance(answer.response, session_service_pb2.LoginResponse)
-        return answer.response.tokens
+    def sign_in(self) -> User:
+        """The account in another session."""
+        return self._accounts.sign_in(self._user)
 
-    def ask(self, method: str, request: Message) -> Any:
-        """The answer to a call; fails when it is refused."""
-        answer = self._client.call(BY_NAME[method], request, self.token)
-        assert answer.ok, answer
-        return answer.response
+    def call(self, method: str, request: Message) -> Any:
+        """The response of an RPC; fails when the call does."""
+        result = self._rest.call(BY_NAME[method], request, self.token)
+        assert result.ok, result
+        return result.response
 
     def task(self, state: str = "pending") -> task_pb2.Task:
         """A new task: pending, complete or deleted."""
-        task: task_pb2.Task = self.ask("CreateTask", task_service_pb2.CreateTaskRequest(title="Buy groceries")).task
+        task: task_pb2.Task = self.call("CreateTask", task_service_pb2.CreateTaskRequest(title="Buy groceries")).task
         if state == "complete":
-            self.ask("CompleteTask", task_service_pb2.CompleteTaskRequest(task_id=task.id))
+            self.call("CompleteTask", task_service_pb2.CompleteTaskRequest(task_id=task.id))
         if state == "deleted":
-            self.ask("DeleteTask", task_service_pb2.DeleteTaskRequest(task_id=task.id))
+            self.call("DeleteTask", task_service_pb2.DeleteTaskRequest(task_id=task.id))
         return task
 
     def record_id(self) -> str:
@@ -68,12 +57,12 @@ class Account:
 
         def has_one() -> bool:
             request = audit_service_pb2.ListAuditRecordsRequest(page_size=1)
-            found.extend(record.id for record in self.ask("ListAuditRecords", request).audit_records)
+            found.extend(record.id for record in self.call("ListAuditRecords", request).audit_records)
             return bool(found)
 
         if not has_one():
             self.task()
-            eventually(has_one, "the audit log has a record")
+            wait_until(has_one, "the audit log has a record")
         return found[0]
 
     def fitting(self, method: Method) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from harness.waiting import until
 from mesh.database.migrate import head
 from mesh.database.pool import Database
-from tests.support.waiting import until
 
 ServiceUrl = Callable[[str], str]
 """From the name of a service to the connection string of its runtime role."""

@@ -2,9 +2,7 @@
 
 import contextlib
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +11,12 @@ import httpx
 from envoy import generate
 from envoy.process import command
 from envoy.settings import GatewaySettings
+from harness.waiting import wait_until
 from tests.support.ports import LOOPBACK, free_ports
 
 START_SECONDS = 15.0
-_POLL_SECONDS = 0.02
 _HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 """Every request on a connection of its own: what it asks comes and goes."""
-
-
-def eventually(holds: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
-    """Waits until something holds; fails, saying what, when it takes longer."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        threading.Event().wait(_POLL_SECONDS)
 
 
 class Running:
@@ -70,7 +60,7 @@ class Running:
         log = (self.folder / "envoy.log").open("wb")
         with log:
             self._process = subprocess.Popen(command(self.config), stdout=log, stderr=subprocess.STDOUT)
-        eventually(self._takes_calls, f"the gateway starts; see {self.folder / 'envoy.log'}")
+        wait_until(self._takes_calls, f"the gateway starts; see {self.folder / 'envoy.log'}")
 
     def stop(self) -> None:
         """Ends it at once."""

@@ -7,6 +7,7 @@ import grpc
 import psycopg
 import pytest
 
+from harness.waiting import until
 from mesh.database.migrate import head
 from mesh.database.pool import Database
 from services.audit.main import build
@@ -16,7 +17,6 @@ from tests.support.audit_records import Recorder, an_entry, record_all
 from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 
 @pytest.fixture

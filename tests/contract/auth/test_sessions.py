@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from redis.asyncio import Redis
 
+from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.rpc.revocations import KEY, session_member
 from mesh.runtime.ids import new_id
@@ -22,7 +23,6 @@ from services.auth.cache import ACCOUNT
 from services.auth.settings import Settings
 from tests.contract.auth.requests import PASSWORD, Account, bearer, login, process, refresh, refused
 from tests.support.serving import serving
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,6 +15,7 @@ from focusmesh.auth.v1 import key_service_pb2_grpc
 from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
+from harness.waiting import until
 from mesh.runtime.settings import ServiceSettings
 from stack.layout import ROOT
 from tests.contract.mesh.key_service import Auth
@@ -22,7 +23,6 @@ from tests.contract.mesh.todo_service import Todo, running
 from tests.support.ports import LOOPBACK
 from tests.support.serving import settings_for
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 
 async def keep_calling(todo: Todo, made: list[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from redis.asyncio import Redis
 
+from harness.waiting import until
 from mesh.rpc import revocations
 from mesh.rpc.identity import Tokens
 from mesh.rpc.interceptor import Interceptor
@@ -18,7 +19,6 @@ from tests.support import tokens
 from tests.support.errors import refused
 from tests.support.serving import SignerKeys
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 every_shape = pytest.mark.parametrize("method", SHAPES)
 

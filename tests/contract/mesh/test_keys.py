@@ -7,6 +7,7 @@ import pytest
 from focusmesh.auth.v1 import key_service_pb2_grpc as rpc
 from redis.asyncio import Redis
 
+from harness.waiting import until
 from mesh.rpc import identity
 from mesh.rpc.identity import PublishedKeys, Tokens
 from mesh.rpc.revocations import Revocations
@@ -15,7 +16,6 @@ from tests.contract.mesh.key_service import Auth
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.ports import LOOPBACK
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from harness.waiting import until
 from mesh.database import migrate
 from stack import database
 from stack.database import Cluster
-from tests.support.waiting import until
 
 TABLES = {"alembic_version", "aggregate_versions", "idempotency", "inbox", "outbox", "parked", "tasks"}
 

@@ -7,11 +7,12 @@ import grpc
 import psycopg
 import pytest
 
+from harness.waiting import until
+from stack.errors import StackError
 from tests.contract.mesh.todo_service import Running, running
 from tests.support.errors import refused
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 
 class TestWaiting:
@@ -42,7 +43,7 @@ class TestWaiting:
         with psycopg.connect(postgres, autocommit=True) as administrator:
             administrator.execute("UPDATE todo.alembic_version SET version_num = '0000'")
             async with running(signer, todo_url, valkey) as todo:
-                with pytest.raises(AssertionError, match="not within"):
+                with pytest.raises(StackError, match="not within"):
                     await until(todo.serving, "it serves", seconds=1)
                 with refused("UNAVAILABLE"):
                     await todo.create()

@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from harness.waiting import until
 from mesh.rpc import revocations
 from mesh.rpc.revocations import KEY, Revocations, push, session_member, user_member
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.waiting import until
 
 NOW = int(time.time())
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from harness.waiting import until
 from mesh.runtime.ids import new_id
 from services.realtime.consumers import ChangePublisher
 from services.realtime.main import build
@@ -12,7 +13,6 @@ from tests.support.realtime_clients import Target
 from tests.support.realtime_replicas import Replica, an_event, settings_for
 from tests.support.serving import SignerKeys, serving
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 _PONG = b"\x8a\x80\x00\x00\x00\x00"
 """Nobody asked for it, and it is not answered."""

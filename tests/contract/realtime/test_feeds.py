@@ -4,10 +4,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from harness.waiting import until
 from services.realtime.cache.streams import Tail
 from tests.support.realtime_clients import Door, Target
 from tests.support.realtime_replicas import Tell
-from tests.support.waiting import until
 
 
 async def test_a_connection_that_cannot_even_be_given_up_does_not_end_the_fan_out(

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from harness.waiting import until
 from mesh.events.envelope import ConsumedEvent
 from mesh.rpc import revocations
 from mesh.runtime.errors import DependencyUnavailable
@@ -20,7 +21,6 @@ from services.realtime.consumers import ChangePublisher
 from tests.support.realtime_clients import Door, Ended, Target
 from tests.support.realtime_replicas import Replica, Tell, an_event
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 
 async def test_a_stream_opens_and_says_when_it_will_close(target: Target, door: Door, signer: Signer) -> None:

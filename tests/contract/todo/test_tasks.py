@@ -10,10 +10,10 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from harness.waiting import until
 from mesh.runtime.ids import new_id
 from tests.contract.todo.todo_client import TaskBuilder, Todo
 from tests.support.errors import refused
-from tests.support.waiting import until
 
 PENDING = task_pb2.TASK_STATE_PENDING
 IN_PROGRESS = task_pb2.TASK_STATE_IN_PROGRESS

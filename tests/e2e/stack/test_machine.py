@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from envoy import drain
+from harness.waiting import until
 from stack import preflight
 from stack.commands import down
 from stack.database import MAIN, Cluster
@@ -22,7 +23,6 @@ from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
 from stack.stack import Stack
 from tests.support.accounts import Account
 from tests.support.clients import Rest
-from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def verb(name: str, state: State, ports: Ports, *arguments: str) -> subprocess.P
     """A verb of the stack, in a process group of its own as a terminal would make it."""
     told = {"PYTHONPATH": PYTHON_PATH, "FOCUSMESH_STATE": str(state.folder), "FOCUSMESH_PORT_BASE": str(ports.base)}
     return subprocess.Popen(
-        [sys.executable, "-m", f"stack.{name}", *arguments],
+        [sys.executable, "-m", f"stack.commands.{name}", *arguments],
         cwd=ROOT,
         env={**os.environ, **told},
         stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
 from focusmesh.audit.v1.audit_record_pb2 import AuditRecord
 from google.protobuf.json_format import MessageToDict
 
+from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from services.audit.main import build
@@ -20,7 +21,6 @@ from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 TOPIC = "task-events"
 Running = Callable[[], AbstractAsyncContextManager[grpc.aio.Channel]]

@@ -6,6 +6,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.exceptions import InvalidStatus
 
+from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
@@ -13,7 +14,6 @@ from tests.support.realtime_clients import GRPC, WEBSOCKET, Target
 from tests.support.realtime_replicas import Replica
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 
 async def test_the_service_says_so_opens_nothing_and_recovers(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
@@ -13,7 +14,6 @@ from tests.support.realtime_clients import GRPC, WEBSOCKET, Door, Ended, Target
 from tests.support.realtime_replicas import Replica
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
-from tests.support.waiting import until
 
 TOPIC = "task-updates"
 

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
+from harness.waiting import until
 from mesh.database.connection import Connection
-from tests.support.waiting import until
 
 
 @pytest.fixture

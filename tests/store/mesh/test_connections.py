@@ -7,13 +7,13 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
+from harness.waiting import until
 from mesh.database import pool as db_module
 from mesh.database.columns import namedtuple_row
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.runtime.errors import Overloaded
 from tests.support.databases import opened
-from tests.support.waiting import until
 
 
 class Pair(NamedTuple):

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from harness.waiting import until
 from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import Event, SideEffects
 from mesh.runtime import clock
 from mesh.runtime.ids import new_id
-from tests.support.waiting import until
 
 _BOTH = "UPDATE aggregate_versions SET version = version + 1 WHERE source = %(source)s RETURNING subject"
 

@@ -7,11 +7,11 @@ import socket
 import psycopg
 import pytest
 
+from harness.waiting import until
 from mesh.database import connection as connection_module
 from mesh.database.migrate import head
 from mesh.database.pool import Database
 from tests.support.fault_proxy import fault_proxy
-from tests.support.waiting import until
 
 
 async def pid(database: Database) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.waiting import until
 from mesh.events import consumer as consumer_module
 from mesh.events.consumer import Consumer
 from mesh.events.envelope import ConsumedEvent
-from tests.support.waiting import until
 
 
 class Nothing:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from harness.waiting import until
 from mesh.events import outbox
 from mesh.events.delivery import may_pass
 from mesh.events.envelope import ConsumedEvent, Message, read
 from mesh.events.group_commit import GroupCommit
 from mesh.events.outbox import Event
 from mesh.runtime.ids import new_id
-from tests.support.waiting import until
 
 
 def event(name: str) -> ConsumedEvent:

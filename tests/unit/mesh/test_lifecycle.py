@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import pytest
 
+from harness.waiting import until
 from mesh.runtime import lifecycle
 from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask, backoff
-from tests.support.waiting import until
 
 
 class Scripted(PeriodicTask):
