@@ -6,10 +6,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from mesh.rpc.limits import LARGEST_REQUEST
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
 
-LARGEST_REQUEST = 1024 * 1024
 LARGEST_METADATA = 16 * 1024
 LARGEST_ANSWER = 4 * 1024 * 1024
 _STREAMS_PER_CONNECTION = 1000

@@ -1,6 +1,7 @@
 """Validation: every rule of the contract, checked before a handler sees the request."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import protovalidate
 from google.protobuf.descriptor import Descriptor
@@ -8,21 +9,29 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from mesh.rpc.fast_validation import fast_validation
+from mesh.rpc.limits import RequestLimits
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 _NUL = "must not contain the character U+0000"
 _MOST_VIOLATIONS = 20
 """A few kilobytes: native clients reject larger trailers."""
+_SMALL_BYTES = 16 * 1024
+"""Parsed before its elements are counted, in at most 3 ms; most requests are found valid without counting."""
 
 
 def reader(expected: Descriptor) -> Callable[[bytes], Message]:
-    """What turns the bytes of a call into its request, checked; it raises InvalidRequest.
+    """Returns what parses and checks the bytes of a request; it raises InvalidRequest.
 
-    gRPC is given no parser of its own: what a parser raises there is UNKNOWN and tells of its insides.
+    gRPC is given no parser of its own: what a parser raises there is UNKNOWN and shows its insides. Raises
+    UnboundedRequestError.
     """
-    parse, valid = GetMessageClass(expected).FromString, fast_validation(expected)
+    parse, valid, limits = GetMessageClass(expected).FromString, fast_validation(expected), RequestLimits(expected)
 
     def read(content: bytes) -> Message:
+        limits.check_size(content)
+        large = len(content) > _SMALL_BYTES
+        if large:
+            limits.check_counts(content)
         try:
             request = parse(content)
         except DecodeError:
@@ -30,6 +39,8 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
             raise InvalidRequest(summary=summary) from None
         # No text may contain U+0000, which no rule says.
         if b"\0" in content or not valid(request):
+            if not large:
+                limits.check_counts(content)
             check(request)
         return request
 
@@ -37,11 +48,14 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
 
 
 def check(request: Message) -> None:
-    """Raises InvalidRequest, which names every field that breaks a rule."""
-    found = [_named(violation) for violation in protovalidate.collect_violations(request)[:_MOST_VIOLATIONS]]
+    """Raises InvalidRequest, which names up to 20 fields that break a rule."""
+    found: list[FieldViolation] = []
+    if protovalidate.collect_violations(request, fail_fast=True):
+        found = _violations(request)
     # Bytes are looked at first: nearly no request has a zero byte anywhere.
-    if not found and b"\0" in request.SerializeToString():
-        found = [FieldViolation(path, _NUL, "text.nul") for path in _with_nul(request)]
+    elif b"\0" in request.SerializeToString():
+        nul = islice(_with_nul(request), _MOST_VIOLATIONS)
+        found = [FieldViolation(path, _NUL, "text.nul") for path in nul]
     if found:
         raise InvalidRequest(
             fields=found,
@@ -49,7 +63,34 @@ def check(request: Message) -> None:
         )
 
 
-def _named(violation: protovalidate.Violation) -> FieldViolation:
+def _violations(message: Message, path: str = "") -> list[FieldViolation]:
+    """At most 20 of a message's violations. path: of the message, such as `tasks[1].`.
+
+    protovalidate returns one violation or all, at 30 µs each, so that a message is not asked before its elements have
+    fewer than 20 together.
+    """
+    found: list[FieldViolation] = []
+    for name, element in _elements(message, path):
+        found += _violations(element, name)
+        if len(found) >= _MOST_VIOLATIONS:
+            return found[:_MOST_VIOLATIONS]
+    own = protovalidate.collect_violations(message)
+    return [_named(violation, path) for violation in own[:_MOST_VIOLATIONS]]
+
+
+def _elements(message: Message, path: str) -> Iterator[tuple[str, Message]]:
+    """The messages in a message, each with its path."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        if not field.is_repeated:
+            yield f"{path}{field.name}.", value
+            continue
+        for index, element in enumerate(value):
+            yield f"{path}{field.name}[{index}].", element
+
+
+def _named(violation: protovalidate.Violation, prefix: str) -> FieldViolation:
     """The violation with the path of its field, such as `tasks[1].title`.
 
     A rule of a whole message has an id that ends with the field it is about, such as `list_tasks.due_before`.
@@ -58,7 +99,7 @@ def _named(violation: protovalidate.Violation) -> FieldViolation:
     path = ".".join(_element(element) for element in found.field.elements) if found.field is not None else ""
     if found.rule is None:
         path = ".".join(part for part in (path, found.rule_id.rpartition(".")[2]) if part)
-    return FieldViolation(path, found.message, found.rule_id)
+    return FieldViolation(f"{prefix}{path}".rstrip("."), found.message, found.rule_id)
 
 
 def _element(element: protovalidate.FieldPathElementPb) -> str:

@@ -105,6 +105,13 @@ async def test_bytes_that_are_no_message_are_refused(call: Caller, signer: Signe
 
 
 @every_shape
+async def test_a_message_of_more_fields_than_its_type_has_is_refused(call: Caller, signer: Signer, method: str) -> None:
+    with refused("INVALID_REQUEST") as told:
+        await call.raw(method, b"\x10\x01" * 10_000, token=signer.token())
+    assert "fields" in told.message
+
+
+@every_shape
 async def test_nobody_is_told_of_a_request_before_saying_who_asks(call: Caller, method: str) -> None:
     with refused("TOKEN_INVALID"):
         await call.raw(method, b"\x0a\xff", token="nonsense")

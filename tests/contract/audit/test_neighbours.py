@@ -1,0 +1,32 @@
+"""A second user's calls while a first one sends what costs most to refuse."""
+
+import grpc
+import pytest
+from focusmesh.audit.v1 import audit_service_pb2 as pb
+
+from tests.contract.audit.audit_log import Log
+from tests.support.errors import refused
+from tests.support.hostile_requests import repeated_empty
+from tests.support.neighbours import MILLISECONDS_AT_P99, p99_beside, send_again_and_again
+from tests.support.tokens import Signer
+
+LIST = "/focusmesh.audit.v1.AuditService/ListAuditRecords"
+EVENT_TYPES = pb.ListAuditRecordsRequest.DESCRIPTOR.fields_by_name["event_types"]
+
+
+@pytest.mark.parametrize(("count", "complaint"), [(1_000, "event_types"), (500_000, "bytes")])
+async def test_too_many_event_types_are_refused_with_the_limit_they_exceed(
+    channel: grpc.aio.Channel, signer: Signer, count: int, complaint: str
+) -> None:
+    metadata = (("authorization", f"Bearer {signer.token()}"),)
+    with refused("INVALID_REQUEST") as error:
+        await channel.unary_unary(LIST)(repeated_empty(EVENT_TYPES, count), metadata=metadata, timeout=60)
+    assert complaint in error.message
+
+
+@pytest.mark.parametrize("count", [1_000, 4_000, 500_000])
+async def test_empty_event_types_of_one_user_do_not_disturb_another(
+    log: Log, channel: grpc.aio.Channel, signer: Signer, count: int
+) -> None:
+    hostile = send_again_and_again(channel, LIST, [repeated_empty(EVENT_TYPES, count)], signer.token())
+    assert await p99_beside(hostile, log.ListAuditRecords) <= MILLISECONDS_AT_P99

@@ -1,0 +1,42 @@
+"""A second user's calls while a first one sends what costs most to refuse."""
+
+import grpc
+import pytest
+from focusmesh.todo.v1 import task_service_pb2 as pb
+
+from tests.contract.todo.todo_client import Todo
+from tests.support.errors import refused
+from tests.support.hostile_requests import hostile_requests, repeated_empty, wrong_message
+from tests.support.neighbours import MILLISECONDS_AT_P99, p99_beside, send_again_and_again
+from tests.support.tokens import Signer
+
+BATCH = "/focusmesh.todo.v1.TaskService/BatchCreateTasks"
+BATCH_REQUEST = pb.BatchCreateTasksRequest.DESCRIPTOR
+(TASKS,) = [field for field in BATCH_REQUEST.fields if field.is_repeated]
+
+
+async def test_half_a_million_empty_tasks_are_refused_by_the_name_of_their_list(
+    channel: grpc.aio.Channel, signer: Signer
+) -> None:
+    metadata = (("authorization", f"Bearer {signer.token()}"),)
+    with refused("INVALID_REQUEST") as error:
+        await channel.unary_unary(BATCH)(repeated_empty(TASKS, 500_000), metadata=metadata, timeout=60)
+    assert error.fields == [TASKS.name]
+    assert "100" in error.message
+
+
+@pytest.mark.parametrize("count", [10_000, 100_000, 500_000])
+async def test_empty_tasks_of_one_user_do_not_disturb_another(
+    todo: Todo, channel: grpc.aio.Channel, signer: Signer, count: int
+) -> None:
+    hostile = send_again_and_again(channel, BATCH, [repeated_empty(TASKS, count)], signer.token())
+    assert await p99_beside(hostile, lambda: todo.ListTasks(timeout=60)) <= MILLISECONDS_AT_P99
+
+
+async def test_nothing_that_one_user_sends_disturbs_another(
+    todo: Todo, channel: grpc.aio.Channel, signer: Signer
+) -> None:
+    contents = [content for _, content in hostile_requests(BATCH_REQUEST, 1024 * 1024)]
+    contents.append(wrong_message(BATCH_REQUEST).SerializeToString())
+    hostile = send_again_and_again(channel, BATCH, contents, signer.token())
+    assert await p99_beside(hostile, lambda: todo.ListTasks(timeout=60)) <= MILLISECONDS_AT_P99
