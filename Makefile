@@ -8,7 +8,7 @@ export PYTHONPATH := .:gen/python
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools doctor up down status logs restart psql topics demo reset proto lint fmt test bench prove dlq new-service
+.PHONY: help setup doctor up down status logs restart psql topics demo reset proto lint fmt test bench prove dlq new-service
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,9 +18,6 @@ setup: ## Make or mend .venv and .build (only what a lock change made stale)
 
 $(PYTHON):
 	@$(PYTHON3) -m stack.commands.setup
-
-tools: setup ## Build the pinned Go tools into .build/bin: grpcurl, the OpenAPI plugin (needs Go)
-	@$(PYTHON) -m tools.go_tools
 
 doctor: setup ## Check Python, ports, disk, memory and what runs; say what to do about it
 	@$(PYTHON) -m stack.commands.doctor
@@ -52,7 +49,7 @@ demo: $(PYTHON) ## Walk the main journey on the running stack and show every cal
 reset: $(PYTHON) ## Delete everything the stack stored; asks first, Y=1 does not
 	@$(PYTHON) -m stack.commands.reset
 
-proto: setup ## Generate everything that follows from protos/; ACCEPT=1 also accepts changed routes and rules
+proto: setup ## Generate everything that follows from protos/
 	@$(PYTHON) -m tools.generate
 
 lint: setup ## Run every check that needs no running part; C=mypy runs one

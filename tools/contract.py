@@ -1,6 +1,6 @@
 """The contract as data: every RPC, message, enum and error reason, read from the image.
 
-One reading serves the OpenAPI document, the RPC index, the golden table and the contract tests.
+One reading serves the OpenAPI document, the RPC index and the contract tests.
 """
 
 import re
@@ -199,6 +199,15 @@ class Contract:
     def rpcs(self) -> list[Rpc]:
         """Every RPC, in the order of the files."""
         return [rpc for source in self.sources for rpc in source.rpcs()]
+
+    @cached_property
+    def services(self) -> dict[str, str]:
+        """The comment of every proto service by its full name."""
+        return {
+            f"{source.file.package}.{service.name}": source.comment(SERVICES, index)
+            for source in self.sources
+            for index, service in enumerate(source.file.service)
+        }
 
     @cached_property
     def messages(self) -> dict[str, Message]:

@@ -80,7 +80,6 @@ def main(names: list[str]) -> None:
     if unknown:
         sys.exit(f"lint: no check is called {', '.join(sorted(unknown))}")
     generate.build_image()
-    generate.openapi_plugin()
     chosen = [check for check in CHECKS if not names or check.name in names]
     failures = []
     with ThreadPoolExecutor(AT_ONCE) as pool:

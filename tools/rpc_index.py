@@ -28,21 +28,21 @@ def handler_files(service: str) -> list[Path]:
     return sorted([*folder.glob("handlers.py"), *folder.glob("handlers/*.py")])
 
 
-def handlers(service: str) -> Iterator[tuple[str, str, int]]:
-    """Every method of a handler class: its name, file and line."""
+def handlers(service: str) -> Iterator[tuple[str, str]]:
+    """Every method of a handler class: its name and its file."""
     for path in handler_files(service):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 for method in node.body:
                     if isinstance(method, ast.AsyncFunctionDef):
-                        yield method.name, str(path.relative_to(ROOT)), method.lineno
+                        yield method.name, str(path.relative_to(ROOT))
 
 
 def handler_link(rpc: Rpc) -> str:
     """A link to the handler of an RPC; empty while there is none."""
-    for name, path, line in handlers(rpc.owner):
+    for name, path in handlers(rpc.owner):
         if name == rpc.name:
-            return f"[{path.removeprefix('services/')}](../{path}#L{line})"
+            return f"[{path.removeprefix('services/')}](../{path})"
     return ""
 
 
@@ -50,7 +50,7 @@ def row(rpc: Rpc) -> str:
     """One line of the table."""
     who = f"{rpc.access.lower()}, `{rpc.scope}`" if rpc.scope else rpc.access.lower()
     cells = (
-        f"[{rpc.name}](../protos/{rpc.file}#L{rpc.line})",
+        f"[{rpc.name}](../protos/{rpc.file})",
         handler_link(rpc),
         f"`{rpc.verb} {rpc.path}`" if rpc.verb else "",
         who,

@@ -1,15 +1,14 @@
 """`make doctor`: what a start needs, checked one by one, with what to do about what is missing."""
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 
 from stack import jars, preflight
 from stack.errors import StackError, run_command
 from stack.infrastructure import postgres
-from stack.layout import BUILD, main_ports, main_state
+from stack.layout import main_ports, main_state
 from stack.stack import Stack
-from stack.terminal import GREEN, RED, YELLOW, colour, mebibytes
+from stack.terminal import GREEN, RED, colour, mebibytes
 
 Check = tuple[str, Callable[[], str]]
 
@@ -56,13 +55,6 @@ def ports() -> str:
     return f"free (base {main_ports().base})"
 
 
-def tools() -> str:
-    """What only some verbs need."""
-    if not (BUILD / "bin" / "grpcurl").exists() and not shutil.which("grpcurl"):
-        return colour("grpcurl is not built; `make tools` does (needs Go, and nothing else does)", YELLOW)
-    return "grpcurl is there"
-
-
 CHECKS: tuple[Check, ...] = (
     ("Python", python),
     ("disk", disk),
@@ -70,7 +62,6 @@ CHECKS: tuple[Check, ...] = (
     ("Kafka", broker),
     ("database", database),
     ("ports", ports),
-    ("tools", tools),
 )
 
 

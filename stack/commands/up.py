@@ -1,22 +1,17 @@
 """`make up`: starts everything, proves it by one real call, and says where everything is."""
 
 import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 
 from envoy.settings import settings_in
 from stack import preflight
 from stack.errors import StackError, run_command
-from stack.layout import BUILD, ROOT, main_ports, main_state
+from stack.layout import main_ports, main_state
 from stack.registry import MOST_REPLICAS, load
 from stack.signals import install_signal_handlers
 from stack.stack import Stack
 from stack.terminal import GREEN, colour, mebibytes, table
-
-GRPCURL = BUILD / "bin" / "grpcurl"
 
 
 def wanted_replicas(text: str) -> dict[str, int]:
@@ -59,30 +54,21 @@ def first_calls(machine: Stack) -> str:
     who = f'{{"email":"ada.{int(time.time())}@example.org","password":"correct horse battery"}}'
     read = 'import json, sys; print(json.load(sys.stdin)["tokens"]["accessToken"])'
     bearer = '-H "authorization: Bearer $TOKEN"'
-    tool = str(GRPCURL.relative_to(ROOT)) if GRPCURL.exists() else "grpcurl"
     return "\n".join(
         (
             f"curl -sS {url}/v1/users {json_type} -d '{who}'",
             f"TOKEN=$(curl -sS {url}/v1/sessions {json_type} -d '{who}' | python3 -c '{read}')",
             f'curl -sS {url}/v1/tasks {bearer} {json_type} -d \'{{"title":"Buy groceries"}}\'',
-            f"{tool} -plaintext -protoset gen/gateway/gateway.binpb {bearer} {machine.gateway_target}"
-            " focusmesh.todo.v1.TaskService/ListTasks",
+            f".venv/bin/buf curl --schema gen/gateway/gateway.binpb --protocol grpc --http2-prior-knowledge {bearer}"
+            f" {url}/focusmesh.todo.v1.TaskService/ListTasks",
         )
     )
-
-
-def fetch_grpcurl() -> None:
-    """Builds grpcurl once, where Go is there to build it; the lines to paste need it."""
-    if not GRPCURL.exists() and not shutil.which("grpcurl") and shutil.which("go"):
-        subprocess.run([sys.executable, "-m", "tools.go_tools", "grpcurl"], cwd=ROOT, check=False)
 
 
 def show(machine: Stack) -> None:
     """The table of a running stack."""
     used = machine.memory(machine.supervisor.pid) if machine.supervisor.pid else 0
     print(f"\n{addresses(machine)}\n\nPaste and try:\n\n{first_calls(machine)}\n")
-    if not GRPCURL.exists() and not shutil.which("grpcurl"):
-        print("The last line needs grpcurl: `make tools` builds it with Go, and so does the next `make up`.\n")
     print(f"All processes together hold {mebibytes(used)}.")
 
 
@@ -111,7 +97,6 @@ def main() -> None:
     preflight.python()
     preflight.disk(state)
     preflight.memory()
-    fetch_grpcurl()
     began = time.monotonic()
     machine = Stack(state, main_ports(), replicas=expected, environment=settings_in(os.environ), report=say)
     machine.start()

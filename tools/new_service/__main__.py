@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> None:
     for path in written:
         print(f"  {path}")
     print("also changed: services.toml")
-    print(f"next: make proto ACCEPT=1 && make fmt lint && make test T=unit/{name} && make down up")
+    print(f"next: make proto && make fmt lint && make test T=unit/{name} && make down up")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+"""Writes the OpenAPI document of the REST API from the contract: `python -m tools.openapi OUT`."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools import contract, openapi_errors
+from tools.contract import Contract, Rpc
+from tools.openapi_schemas import REF, WELL_KNOWN, Node, Schemas, camel, never_sent
+from tools.paths import GEN
+
+DOCUMENT = GEN / "openapi" / "openapi.yaml"
+FRAME = Path(__file__).with_name("openapi_base.yaml")
+HEADER = "# Generated from protos/ by `make proto`; never edited.\n"
+PATH_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+class Readable(yaml.SafeDumper):
+    """Writes long text as blocks and everything in full, for people who read the file."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (yaml calls it so)
+        """Never an anchor."""
+        return True
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, _block)
+
+
+def nodes(tree: Any) -> Iterator[Node]:
+    """Every object of a document, the outer before the inner."""
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from nodes(value)
+
+
+def references(tree: Any) -> set[str]:
+    """Names of the schemas that a piece of a document refers to."""
+    found = (node.get("$ref") for node in nodes(tree))
+    return {name.removeprefix(REF) for name in found if isinstance(name, str) and name.startswith(REF)}
+
+
+class Document:
+    """The document of one contract."""
+
+    def __init__(self, described: Contract) -> None:
+        self._contract = described
+        self._schemas = Schemas(described)
+        self._errors = openapi_errors.Errors(described)
+
+    def build(self) -> Node:
+        """The whole document."""
+        document: Node = yaml.safe_load(FRAME.read_text())
+        routed = [rpc for rpc in self._contract.rpcs if rpc.verb]
+        paths: Node = {}
+        for rpc in sorted(routed, key=lambda rpc: rpc.path):
+            path = PATH_VARIABLE.sub(lambda found: f"{{{camel(found[1])}}}", rpc.path)
+            paths.setdefault(path, {})[rpc.verb.lower()] = self._operation(rpc)
+        document["components"] |= {
+            "schemas": self._components([paths, self._errors.shared], paths),
+            "responses": self._errors.shared,
+        }
+        services = {rpc.service: self._contract.services[f"{rpc.package}.{rpc.service}"] for rpc in routed}
+        tags = [{"name": name, "description": comment} for name, comment in services.items()]
+        return {**document, "paths": paths, "tags": tags}
+
+    def _operation(self, rpc: Rpc) -> Node:
+        parameters, body = self._parameters(rpc), self._body(rpc)
+        success = {"schema": {"$ref": REF + rpc.response}}
+        responses = {"200": {"description": self._contract.messages[rpc.response].comment, "content": _json(success)}}
+        return {
+            "tags": [rpc.service],
+            "summary": rpc.comment.partition(". ")[0].partition("\n")[0].rstrip("."),
+            "description": rpc.comment,
+            "operationId": f"{rpc.service}_{rpc.name}",
+            **({"parameters": parameters} if parameters else {}),
+            **({"requestBody": {"content": _json({"schema": body}), "required": True}} if body else {}),
+            "responses": responses | self._errors.responses(rpc),
+            "security": [] if rpc.access == "PUBLIC" else [{"bearer": [rpc.scope] if rpc.scope else []}],
+            "x-rpc": rpc.full_name,
+            "x-rate-class": rpc.rate,
+            "x-deadline-seconds": rpc.deadline_seconds,
+        }
+
+    def _parameters(self, rpc: Rpc) -> list[Node]:
+        """The variables of the path and, where there is no body, every other field."""
+        message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
+        found = []
+        for field in message.descriptor.field:
+            if field.name in variables or not rpc.body:
+                schema = self._schemas.field(message, field, nullable=False)
+                where = "path" if field.name in variables else "query"
+                parameter = {"name": camel(field.name), "in": where, "description": message.field_comments[field.name]}
+                del schema["description"]
+                found.append(parameter | ({"required": True} if where == "path" else {}) | {"schema": schema})
+        return found
+
+    def _body(self, rpc: Rpc) -> Node | None:
+        if not rpc.body:
+            return None
+        variables = PATH_VARIABLE.findall(rpc.path)
+        if not variables:
+            return {"$ref": REF + rpc.request}
+        return self._schemas.message(self._contract.messages[rpc.request], without=variables)
+
+    def _components(self, used_by: Any, paths: Node) -> Node:
+        """The schemas that something refers to, also through others."""
+        own = openapi_errors.schemas() | WELL_KNOWN
+        found: Node = {}
+        fresh = references(used_by)
+        while fresh:
+            found |= {name: own.get(name) or self._schema(name) for name in fresh}
+            fresh = references([found[name] for name in fresh]) - found.keys()
+        responses = [operation["responses"] for path in paths.values() for operation in path.values()]
+        self._drop_zero(found, _reachable(responses, found))
+        return dict(sorted(found.items()))
+
+    def _schema(self, name: str) -> Node:
+        if name in self._contract.enums:
+            return self._schemas.enum(name)
+        return self._schemas.message(self._contract.messages[name])
+
+    def _drop_zero(self, schemas: Node, responded: set[str]) -> None:
+        """Drops the value for `unspecified` where it is never sent, and of enums that only requests have."""
+        for name in schemas.keys() & self._contract.enums.keys():
+            enum = self._contract.enums[name]
+            zero = enum.descriptor.value[0].name
+            if name not in responded or never_sent(enum, zero):
+                schemas[name]["enum"].remove(zero)
+
+
+def _reachable(tree: Any, schemas: Node) -> set[str]:
+    found: set[str] = set()
+    fresh = references(tree)
+    while fresh:
+        found |= fresh
+        fresh = references([schemas[name] for name in fresh]) - found
+    return found
+
+
+def _json(content: Node) -> Node:
+    return {"application/json": content}
+
+
+def text(document: Node) -> str:
+    """A document as the file holds it."""
+    return HEADER + yaml.dump(document, Dumper=Readable, sort_keys=False, allow_unicode=True, width=110)
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text(Document(contract.load()).build()))
