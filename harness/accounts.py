@@ -38,9 +38,8 @@ class Accounts:
 
     def register(self, **fields: str) -> User:
         """A new account without a session."""
-        email = f"{new_id()}@example.org"
-        body = self._post("/v1/users", {"email": email, "password": PASSWORD, "requestId": new_id(), **fields})
-        return User(body["user"]["id"], email)
+        request = {"email": f"{new_id()}@example.org", "password": PASSWORD, "requestId": new_id(), **fields}
+        return User(self._post("/v1/users", request)["user"]["id"], request["email"])
 
     def sign_in(self, user: User) -> User:
         """The account in a new session."""
