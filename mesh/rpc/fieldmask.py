@@ -1,19 +1,22 @@
-"""Update masks: named and set = change, named and unset = clear, set and not named = a mistake that is told."""
+"""Update masks: a field that is named and set changes, named and unset is cleared, set and not named is an error."""
 
-from collections.abc import Collection
+from functools import cache
 
+from buf.validate import validate_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from mesh.runtime.errors import FieldNotInMask, FieldViolation, InvalidRequest
 
 
-def update_paths(request: Message, updatable: Collection[str]) -> frozenset[str]:
-    """The fields that the request's `update_mask` names.
+def update_paths(request: Message) -> frozenset[str]:
+    """The fields that the request's `update_mask` names, of those that its rule `field_mask.in` allows.
 
-    Raises FieldNotInMask when one of `updatable` is set and not named: silently ignoring it would lose what the caller
-    meant. Raises InvalidRequest for a path below one of them: the contract's `field_mask.in` lets `title.x` pass.
+    Raises FieldNotInMask when an allowed field is set and not named: ignoring it would lose what the caller meant.
+    Raises InvalidRequest for a path below an allowed field: protovalidate lets `title.x` pass.
     """
     paths = frozenset(request.update_mask.paths)  # type: ignore[attr-defined]  # every update request has one
+    updatable = _updatable(request.DESCRIPTOR)
     if unknown := sorted(paths.difference(updatable)):
         description = f"cannot name {', '.join(unknown)}"
         raise InvalidRequest(
@@ -23,3 +26,9 @@ def update_paths(request: Message, updatable: Collection[str]) -> frozenset[str]
         if field not in paths and request.HasField(field):
             raise FieldNotInMask(field=field)
     return paths
+
+
+@cache
+def _updatable(descriptor: Descriptor) -> tuple[str, ...]:
+    rules = descriptor.fields_by_name["update_mask"].GetOptions().Extensions[validate_pb2.field]
+    return tuple(getattr(rules.field_mask, "in"))

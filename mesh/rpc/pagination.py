@@ -4,7 +4,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import orjson
 from google.protobuf.message import Message
@@ -15,27 +16,28 @@ DEFAULT_SIZE = 50
 LARGEST_SIZE = 200
 _SIGNATURE_BYTES = 12
 
+Row = TypeVar("Row")
 Key = list[str | int | None]
 """Sort key of the last row of a page: the next page begins after it."""
 
 
 class Page(NamedTuple):
-    """What a list request asks for."""
+    """The page that a list request asks for."""
 
     size: int
     after: Key | None
     filters: bytes
 
     def limit(self) -> int:
-        """Rows to fetch: one more than the page, which tells whether there is a next one."""
+        """How many rows to read: one more than the page holds, which shows whether there is a next page."""
         return self.size + 1
 
 
 class Pages:
-    """Reads and makes page tokens with the service's secret."""
+    """Reads and signs page tokens."""
 
     def __init__(self, key: str) -> None:
-        """key: the secret; all replicas share it."""
+        """key: a secret of the service; the same in all replicas."""
         self._key = hashlib.blake2b(key.encode()).digest()
 
     def read(self, request: Message, user_id: str) -> Page:
@@ -49,6 +51,17 @@ class Pages:
         """The token of the page after the one that ends with the row whose sort key is `last`."""
         body = orjson.dumps(last)
         return base64.urlsafe_b64encode(self._sign(body, page.filters) + body).decode().rstrip("=")
+
+    def cut(
+        self, rows: Sequence[Row], page: Page, key: Callable[[Row], Key], *, fit: int = LARGEST_SIZE
+    ) -> tuple[Sequence[Row], str]:
+        """The rows of a page, and the token of the next page, empty on the last.
+
+        rows: from the first of the page on, up to `page.limit()`. key: the sort key of a row. fit: how many of the rows
+        fit into one response; at least one.
+        """
+        shown = rows[: min(page.size, fit)]
+        return shown, self.next_token(page, key(shown[-1])) if len(rows) > len(shown) else ""
 
     def _open(self, token: str, filters: bytes) -> Key:
         try:
@@ -66,7 +79,7 @@ class Pages:
 
 
 def _fingerprint(request: Message, user_id: str) -> bytes:
-    """Everything of a list request but its page: the same for all pages of one list."""
+    """A hash over the caller and every field of a list request but its page: the same for all pages of one list."""
     bound = type(request)()
     bound.CopyFrom(request)
     bound.ClearField("page_token")

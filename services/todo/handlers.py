@@ -1,40 +1,27 @@
 """The RPCs of TaskService, one method each."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
+from google.protobuf.message import Message
 
-from mesh.database.connection import Connection
 from mesh.database.pool import Database
-from mesh.events import outbox
 from mesh.events.outbox import Event
 from mesh.rpc.call import Context, current_call
-from mesh.rpc.fieldmask import update_paths
+from mesh.rpc.change import change
+from mesh.rpc.etag import etag_of
 from mesh.rpc.pagination import Pages
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from services.todo import events, rules, store, wire
 from services.todo.model import Task
 
-_Verb: TypeAlias = (
-    pb.StartTaskRequest | pb.CompleteTaskRequest | pb.ReopenTaskRequest | pb.DeleteTaskRequest | pb.UndeleteTaskRequest
-)
-_Answer = TypeVar(
-    "_Answer",
-    pb.StartTaskResponse,
-    pb.CompleteTaskResponse,
-    pb.ReopenTaskResponse,
-    pb.DeleteTaskResponse,
-    pb.UndeleteTaskResponse,
-)
-
-
-class _Rule(Protocol):
-    """A decision of `rules`."""
-
-    def __call__(self, task: Task, *, now: int, etag: str | None) -> Task: ...
+_Response = TypeVar("_Response", bound=Message)
+_Rule: TypeAlias = Callable[[Task, int, str | None], Task]
+"""A decision of `rules`: the task, the current instant, the etag of the request."""
 
 
 class TaskHandlers(rpc.TaskServiceServicer):
@@ -46,7 +33,7 @@ class TaskHandlers(rpc.TaskServiceServicer):
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:
         call = current_call()
-        task = wire.new_task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
+        task = wire.task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
         response = pb.CreateTaskResponse(task=wire.task_to_pb(task))
         async with self.db.connection() as connection:
             await store.insert_task(connection, task, call.side_effects(response, events.task_created(task)))
@@ -58,8 +45,8 @@ class TaskHandlers(rpc.TaskServiceServicer):
         call, now = current_call(), self.clock()
         # A microsecond apart: lists by creation show the order of the request.
         tasks = [
-            wire.new_task_from_pb(new, task_id=new_id(), user_id=call.user_id, now=now + place)
-            for place, new in enumerate(request.tasks)
+            wire.task_from_pb(new, task_id=new_id(), user_id=call.user_id, now=now + index)
+            for index, new in enumerate(request.requests)
         ]
         response = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
         effect = call.side_effects(response, *(events.task_created(task) for task in tasks))
@@ -77,27 +64,13 @@ class TaskHandlers(rpc.TaskServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_tasks(connection, user_id, chosen, page)
-        response = wire.page_to_pb(tasks[: page.size])
-        shown = len(response.tasks)
-        if len(tasks) > shown:
-            response.next_page_token = self.pages.next_token(page, store.page_key(chosen.order, tasks[shown - 1]))
-        return response
+        return wire.tasks_to_pb(
+            *self.pages.cut(tasks, page, partial(store.page_key, chosen.order), fit=wire.fit(tasks))
+        )
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
-        call, now = current_call(), self.clock()
-        changes = wire.changes_from_pb(request, update_paths(request, wire.UPDATABLE))
-
-        async def decide(connection: Connection) -> pb.UpdateTaskResponse:
-            task = await store.get_task(connection, call.user_id, request.task_id)
-            changed = rules.update(task, changes, now=now, etag=_etag(request))
-            response = pb.UpdateTaskResponse(task=wire.task_to_pb(changed))
-            if changed is task:
-                await outbox.remember(connection, call.side_effects(response))
-            else:
-                await store.save_task(connection, changed, call.side_effects(response, events.task_updated(changed)))
-            return response
-
-        return await self.db.retry_on_conflict(decide)
+        update = partial(rules.update, changes=wire.changes_from_pb(request))
+        return await self._change(request, update, events.task_updated, pb.UpdateTaskResponse)
 
     async def StartTask(self, request: pb.StartTaskRequest, context: Context) -> pb.StartTaskResponse:
         return await self._change(request, rules.start, events.task_updated, pb.StartTaskResponse)
@@ -115,20 +88,15 @@ class TaskHandlers(rpc.TaskServiceServicer):
         return await self._change(request, rules.undelete, events.task_updated, pb.UndeleteTaskResponse)
 
     async def _change(
-        self, request: _Verb, rule: _Rule, event: Callable[[Task], Event], answer: type[_Answer]
-    ) -> _Answer:
-        """Reads the task, lets the rule decide, and writes its next version with the event."""
-        call, now = current_call(), self.clock()
-
-        async def decide(connection: Connection) -> _Answer:
-            task = await store.get_task(connection, call.user_id, request.task_id)
-            changed = rule(task, now=now, etag=_etag(request))
-            response = answer(task=wire.task_to_pb(changed))
-            await store.save_task(connection, changed, call.side_effects(response, event(changed)))
-            return response
-
-        return await self.db.retry_on_conflict(decide)
-
-
-def _etag(request: "_Verb | pb.UpdateTaskRequest") -> str | None:
-    return request.etag if request.HasField("etag") else None
+        self, request: Any, rule: _Rule, event: Callable[[Task], Event], response: Callable[..., _Response]
+    ) -> _Response:
+        """Changes the task of a request by a rule. request: has `task_id` and `etag`. response: takes `task`."""
+        user_id, now = current_call().user_id, self.clock()
+        return await change(
+            self.db,
+            read=lambda connection: store.get_task(connection, user_id, request.task_id),
+            decide=lambda task: rule(task, now, etag_of(request)),
+            respond=lambda task: response(task=wire.task_to_pb(task)),
+            save=store.save_task,
+            event=event,
+        )

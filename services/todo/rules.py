@@ -1,4 +1,4 @@
-"""What may happen to a task. Pure: the specification's state transitions and no other.
+"""The changes of a task that the specification allows. Pure; `now` in microseconds, `etag` None for no check.
 
 pending -> in_progress -> complete      pending -> complete      complete -> pending (reopen)      any -> deleted
 """
@@ -6,7 +6,7 @@ pending -> in_progress -> complete      pending -> complete      complete -> pen
 from collections.abc import Mapping
 from typing import Any
 
-from mesh.rpc.etag import check_etag
+from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.clock import DAY
 from services.todo import errors
 from services.todo.model import State, Task
@@ -14,61 +14,56 @@ from services.todo.model import State, Task
 UNDELETE_WINDOW = 30 * DAY
 
 
-def start(task: Task, *, now: int, etag: str | None) -> Task:
+def start(task: Task, now: int, etag: str | None) -> Task:
     """The task, in progress."""
     _require_live(task, etag)
     if task.status == State.COMPLETE:
         raise errors.TaskAlreadyComplete(task_id=task.id)
     if task.status == State.IN_PROGRESS:
         raise errors.TaskAlreadyStarted(task_id=task.id)
-    return _next(task, now, status=State.IN_PROGRESS)
+    return next_version(task, now, status=State.IN_PROGRESS)
 
 
-def complete(task: Task, *, now: int, etag: str | None) -> Task:
+def complete(task: Task, now: int, etag: str | None) -> Task:
     """The task, complete."""
     _require_live(task, etag)
     if task.status == State.COMPLETE:
         raise errors.TaskAlreadyComplete(task_id=task.id)
-    return _next(task, now, status=State.COMPLETE, completed_at=now)
+    return next_version(task, now, status=State.COMPLETE, completed_at=now)
 
 
-def reopen(task: Task, *, now: int, etag: str | None) -> Task:
+def reopen(task: Task, now: int, etag: str | None) -> Task:
     """The complete task, pending again."""
     _require_live(task, etag)
     if task.status != State.COMPLETE:
         raise errors.TaskNotComplete(task_id=task.id, state=task.status)
-    return _next(task, now, status=State.PENDING, completed_at=None)
+    return next_version(task, now, status=State.PENDING, completed_at=None)
 
 
-def update(task: Task, changes: Mapping[str, Any], *, now: int, etag: str | None) -> Task:
-    """The task with its changes; the same task when they change nothing."""
+def update(task: Task, now: int, etag: str | None, *, changes: Mapping[str, Any]) -> Task:
+    """The task with its changes, by the names of the model; `task` itself when they change nothing."""
     _require_live(task, etag)
     changed = task._replace(**changes)
     if changed.is_recurring != (changed.recurrence_schedule is not None):
         raise errors.RecurrenceIncomplete(task_id=task.id)
-    return task if changed == task else _next(changed, now)
+    return task if changed == task else next_version(changed, now)
 
 
-def delete(task: Task, *, now: int, etag: str | None) -> Task:
+def delete(task: Task, now: int, etag: str | None) -> Task:
     """The task, deleted; its state is kept for an undelete within 30 days."""
     _require_live(task, etag)
-    return _next(task, now, deleted_at=now, purge_at=now + UNDELETE_WINDOW)
+    return next_version(task, now, deleted_at=now, purge_at=now + UNDELETE_WINDOW)
 
 
-def undelete(task: Task, *, now: int, etag: str | None) -> Task:
+def undelete(task: Task, now: int, etag: str | None) -> Task:
     """The deleted task, back in the state it had."""
     check_etag(etag, task.version)
     if task.deleted_at is None:
         raise errors.TaskNotDeleted(task_id=task.id)
-    return _next(task, now, deleted_at=None, purge_at=None)
+    return next_version(task, now, deleted_at=None, purge_at=None)
 
 
 def _require_live(task: Task, etag: str | None) -> None:
     check_etag(etag, task.version)
     if task.deleted_at is not None:
         raise errors.TaskDeleted(task_id=task.id)
-
-
-def _next(task: Task, now: int, **changes: Any) -> Task:
-    """The next version. The clock of another replica may be behind: a task is never updated before its last change."""
-    return task._replace(**changes, updated_at=max(now, task.updated_at), version=task.version + 1)

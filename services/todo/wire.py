@@ -1,6 +1,6 @@
 """Tasks to and from their messages; nothing else converts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -8,17 +8,18 @@ from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
 from mesh.rpc.etag import etag
+from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from services.todo.model import Filter, Order, Schedule, State, Task
 
-UPDATABLE = ("title", "description", "due_time", "reminder_time", "is_recurring", "recurrence_schedule")
-
 _MOST_CHARACTERS = 1_005_000
-"""Of titles and descriptions on one page: 4 bytes each in UTF-8, 6 in JSON; the rest of an answer is small."""
+"""Of titles and descriptions in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of a task is small."""
 _ALWAYS_FIT = 100
 """Tasks of any length."""
 
+_MODEL_NAMES = {"due_time": "due_date"}
+"""Fields of the contract that the model calls otherwise."""
 _STATE_TO_PB = {
     State.PENDING.value: task_pb2.TASK_STATE_PENDING,
     State.IN_PROGRESS.value: task_pb2.TASK_STATE_IN_PROGRESS,
@@ -41,8 +42,10 @@ _ORDER_FROM_PB = {
 }
 
 
-def fill_pb(message: task_pb2.Task, task: Task) -> None:
-    """Fills a message in place: lists are made without a second object for each task."""
+def task_to_pb(task: Task, message: task_pb2.Task | None = None) -> task_pb2.Task:
+    """The message of a task. message: filled in place, which saves a list one object for each task."""
+    if message is None:
+        message = task_pb2.Task()
     (
         message.id, _, message.title, description, status, due, reminder, recurring, schedule,
         created, updated, completed, deleted, purge, version,
@@ -68,58 +71,59 @@ def fill_pb(message: task_pb2.Task, task: Task) -> None:
     if deleted is not None:
         clock.set_timestamp(message.delete_time, deleted)
         clock.set_timestamp(message.purge_time, purge)
-
-
-def task_to_pb(task: Task) -> task_pb2.Task:
-    """The message of a task."""
-    message = task_pb2.Task()
-    fill_pb(message, task)
     return message
 
 
-def page_to_pb(tasks: Sequence[Task]) -> task_service_pb2.ListTasksResponse:
-    """A page of tasks, or of the first of them: it ends early before the answer would be longer than one may be."""
-    response = task_service_pb2.ListTasksResponse()
+def tasks_to_pb(tasks: Sequence[Task], next_page_token: str) -> task_service_pb2.ListTasksResponse:
+    """The response with a page of tasks."""
+    response = task_service_pb2.ListTasksResponse(next_page_token=next_page_token)
     add = response.tasks.add
-    for task in tasks if len(tasks) <= _ALWAYS_FIT else tasks[: _fitting(tasks)]:
-        fill_pb(add(), task)
+    for task in tasks:
+        task_to_pb(task, add())
     return response
 
 
-def new_task_from_pb(
-    request: task_service_pb2.CreateTaskRequest | task_service_pb2.NewTask, *, task_id: str, user_id: str, now: int
-) -> Task:
-    """The pending task that a request asks for."""
+def fit(tasks: Sequence[Task]) -> int:
+    """How many of the tasks, from the first, fit into one response: 4 MiB in gRPC, and the gateway's limit in JSON."""
+    if len(tasks) <= _ALWAYS_FIT:
+        return len(tasks)
+    characters = accumulate(len(task.title) + len(task.description or "") for task in tasks)
+    return sum(1 for total in characters if total <= _MOST_CHARACTERS)
+
+
+def task_from_pb(request: task_service_pb2.CreateTaskRequest, *, task_id: str, user_id: str, now: int) -> Task:
+    """The new task that a request describes, pending."""
     return Task(
         id=task_id,
         user_id=user_id,
-        title=request.title,
-        description=request.description if request.HasField("description") else None,
         status=State.PENDING.value,
-        due_date=_instant(request, "due_time"),
-        reminder_time=_instant(request, "reminder_time"),
-        is_recurring=request.is_recurring,
-        recurrence_schedule=_SCHEDULE_FROM_PB[request.recurrence_schedule],
         created_at=now,
         updated_at=now,
         completed_at=None,
         deleted_at=None,
         purge_at=None,
         version=1,
+        **_values(request),
     )
 
 
-def changes_from_pb(request: task_service_pb2.UpdateTaskRequest, paths: Iterable[str]) -> dict[str, Any]:
-    """The new values of the named fields, by the names of the model; unset means cleared."""
-    values: dict[str, tuple[str, Any]] = {
-        "title": ("title", request.title),
-        "description": ("description", request.description if request.HasField("description") else None),
-        "due_time": ("due_date", _instant(request, "due_time")),
-        "reminder_time": ("reminder_time", _instant(request, "reminder_time")),
-        "is_recurring": ("is_recurring", request.is_recurring),
-        "recurrence_schedule": ("recurrence_schedule", _SCHEDULE_FROM_PB[request.recurrence_schedule]),
+def changes_from_pb(request: task_service_pb2.UpdateTaskRequest) -> dict[str, Any]:
+    """The new values of the fields that the mask names, by the names of the model; unset means cleared."""
+    values = _values(request)
+    names = (_MODEL_NAMES.get(path, path) for path in update_paths(request))
+    return {name: values[name] for name in names}
+
+
+def _values(request: task_service_pb2.CreateTaskRequest | task_service_pb2.UpdateTaskRequest) -> dict[str, Any]:
+    """The fields of a task that its user sets, by the names of the model."""
+    return {
+        "title": request.title,
+        "description": request.description if request.HasField("description") else None,
+        "due_date": _instant(request, "due_time"),
+        "reminder_time": _instant(request, "reminder_time"),
+        "is_recurring": request.is_recurring,
+        "recurrence_schedule": _SCHEDULE_FROM_PB[request.recurrence_schedule],
     }
-    return dict(values[path] for path in paths)
 
 
 def filter_from_pb(request: task_service_pb2.ListTasksRequest) -> Filter:
@@ -132,12 +136,6 @@ def filter_from_pb(request: task_service_pb2.ListTasksRequest) -> Filter:
         show_deleted=request.show_deleted,
         order=_ORDER_FROM_PB[request.order],
     )
-
-
-def _fitting(tasks: Sequence[Task]) -> int:
-    """How many of the tasks, from the first, fit on one page."""
-    characters = accumulate(len(task.title) + len(task.description or "") for task in tasks)
-    return sum(1 for total in characters if total <= _MOST_CHARACTERS)
 
 
 def _instant(request: Message, field: str) -> int | None:

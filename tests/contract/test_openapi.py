@@ -149,8 +149,8 @@ def test_tokens_and_accounts_are_valid() -> None:
         ("UpdateTask", {"updateMask": "title,dueTime", "title": "y"}, True),
         ("UpdateTask", {"updateMask": "state"}, False),
         ("UpdateTask", {"title": "y"}, False),
-        ("BatchCreateTasks", {"tasks": [{"title": "a"}, {"title": "b"}]}, True),
-        ("BatchCreateTasks", {"tasks": []}, False),
+        ("BatchCreateTasks", {"requests": [{"title": "a"}, {"title": "b"}]}, True),
+        ("BatchCreateTasks", {"requests": []}, False),
     ],
 )
 def test_a_body_is_valid_when_the_contract_takes_it(rpc: str, body: Json, valid: bool) -> None:

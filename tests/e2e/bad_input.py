@@ -213,9 +213,11 @@ def _nested(method: Method, field: FieldDescriptor) -> Iterator[Case]:
     inner = [
         (f"{prefix}.{path}", what, _setting(each, value), accepted)
         for each in nested.fields
+        if each.name != "request_id"  # of the whole request only, see BROKEN_RULES
         for path, what, value, accepted in _values(each)
     ]
     inner += [(f"{prefix}.{_about(rule)}", rule.id, BROKEN_RULES[rule.id], False) for rule in _message_rules(nested)]
+    inner += [(prefix, rule.id, BROKEN_RULES[rule.id], False) for rule in rules_of(field).repeated.items.cel]
     for path, what, change, accepted in inner:
         element = valid_message(kind)
         change(element)
@@ -252,6 +254,10 @@ def _window(start: str, end: str) -> Callable[[Any], None]:
     return change
 
 
+def _request_id_of_its_own(request: Any) -> None:
+    request.request_id = str(uuid.uuid4())
+
+
 def _title_cleared(request: Any) -> None:
     request.ClearField("title")
     request.update_mask.CopyFrom(field_mask_pb2.FieldMask(paths=["title"]))
@@ -259,7 +265,7 @@ def _title_cleared(request: Any) -> None:
 
 BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "create_task.recurrence_schedule": _recurring_without_schedule,
-    "new_task.recurrence_schedule": _recurring_without_schedule,
+    "batch_create_tasks.request_id": _request_id_of_its_own,
     "list_tasks.due_before": _window("due_from", "due_before"),
     "list_audit_records.recorded_before": _window("recorded_from", "recorded_before"),
     "update_task.title": _title_cleared,

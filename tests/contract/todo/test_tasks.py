@@ -190,9 +190,9 @@ class TestRequestId:
 
     async def test_a_batch_is_made_once(self, todo: Todo) -> None:
         request_id = new_id()
-        tasks = [pb.NewTask(title=str(place)) for place in range(100)]
-        first = await todo.BatchCreateTasks(tasks=tasks, request_id=request_id)
-        assert await todo.BatchCreateTasks(tasks=tasks, request_id=request_id) == first
+        tasks = [pb.CreateTaskRequest(title=str(place)) for place in range(100)]
+        first = await todo.BatchCreateTasks(requests=tasks, request_id=request_id)
+        assert await todo.BatchCreateTasks(requests=tasks, request_id=request_id) == first
         assert [task.title for task in first.tasks] == [str(place) for place in range(100)]
 
 
@@ -269,9 +269,9 @@ class TestLists:
 
     @pytest.mark.parametrize("text", ["水", "\x01"], ids=["long in bytes", "long in JSON"])
     async def test_a_page_of_the_longest_tasks_is_shorter_and_leads_on(self, todo: Todo, text: str) -> None:
-        longest = pb.NewTask(title="x", description=text * 10_000)
+        longest = pb.CreateTaskRequest(title="x", description=text * 10_000)
         for _ in range(15):
-            await todo.BatchCreateTasks(tasks=[longest] * 10)
+            await todo.BatchCreateTasks(requests=[longest] * 10)
         first = await todo.ListTasks(page_size=200)
         rest = await todo.ListTasks(page_size=200, page_token=first.next_page_token)
         assert len({task.id for task in [*first.tasks, *rest.tasks]}) == 150

@@ -110,7 +110,7 @@ def test_common_requests_need_no_second_look(request_message: Message) -> None:
 @pytest.mark.parametrize(
     "request_message",
     [
-        todo.BatchCreateTasksRequest(tasks=[todo.NewTask(title="x")]),
+        todo.BatchCreateTasksRequest(requests=[todo.CreateTaskRequest(title="x")]),
         todo.UpdateTaskRequest(task_id=ID, update_mask={"paths": ["title"]}, title="x"),
         todo.ListTasksRequest(states=[1]),  # type: ignore[list-item]
     ],

@@ -55,3 +55,25 @@ def test_no_text_is_taken_for_a_token(text: str) -> None:
     if text:
         with pytest.raises(PageTokenInvalid):
             PAGES.read(pb.ListTasksRequest(page_token=text), "alice")
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "fit", "shown", "more"),
+    [
+        (0, 3, 9, 0, False),
+        (3, 3, 9, 3, False),
+        (4, 3, 9, 3, True),
+        (4, 3, 2, 2, True),
+        (2, 3, 2, 2, False),
+    ],
+)
+def test_a_page_ends_at_its_size_or_where_no_more_rows_fit(
+    rows: int, size: int, fit: int, shown: int, more: bool
+) -> None:
+    page = PAGES.read(pb.ListTasksRequest(page_size=size), "alice")
+    cut, token = PAGES.cut(list(range(rows)), page, lambda row: [row], fit=fit)
+    assert list(cut) == list(range(shown))
+    assert bool(token) == more
+    if more:
+        following = pb.ListTasksRequest(page_size=size, page_token=token)
+        assert PAGES.read(following, "alice").after == [shown - 1]

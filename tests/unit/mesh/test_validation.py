@@ -2,11 +2,16 @@
 
 import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
+from google.protobuf.message import Message
 
 from mesh.rpc import validation
 from mesh.runtime.errors import InvalidRequest
 
 TASK_ID = "0190a000-0000-7000-8000-000000000001"
+
+
+def a_batch(*requests: pb.CreateTaskRequest) -> pb.BatchCreateTasksRequest:
+    return pb.BatchCreateTasksRequest(requests=requests)
 
 
 @pytest.mark.parametrize(
@@ -16,17 +21,21 @@ TASK_ID = "0190a000-0000-7000-8000-000000000001"
         (pb.CreateTaskRequest(title="x" * 256), {"title"}),
         (pb.CreateTaskRequest(title="x", request_id="no uuid"), {"request_id"}),
         (pb.CreateTaskRequest(title="x", is_recurring=True), {"recurrence_schedule"}),
-        (pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x"), pb.NewTask(title=" ")]), {"tasks[1].title"}),
         (
-            pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x", is_recurring=True)]),
-            {"tasks[0].recurrence_schedule"},
+            pb.BatchCreateTasksRequest(requests=[pb.CreateTaskRequest(title="x"), pb.CreateTaskRequest(title=" ")]),
+            {"requests[1].title"},
         ),
+        (a_batch(pb.CreateTaskRequest(title="x", is_recurring=True)), {"requests[0].recurrence_schedule"}),
+        (a_batch(pb.CreateTaskRequest(title="x", request_id=TASK_ID)), {"requests[0]"}),
         (pb.CreateTaskRequest(title="a\0b", description="\0"), {"title", "description"}),
-        (pb.BatchCreateTasksRequest(tasks=[pb.NewTask(title="x"), pb.NewTask(title="\0")]), {"tasks[1].title"}),
+        (
+            pb.BatchCreateTasksRequest(requests=[pb.CreateTaskRequest(title="x"), pb.CreateTaskRequest(title="\0")]),
+            {"requests[1].title"},
+        ),
         (pb.ListTasksRequest(due_from={"seconds": 2}, due_before={"seconds": 1}), {"due_before"}),
     ],
 )
-def test_a_broken_rule_names_its_field(request_message: pb.CreateTaskRequest, fields: set[str]) -> None:
+def test_a_broken_rule_names_its_field(request_message: Message, fields: set[str]) -> None:
     with pytest.raises(InvalidRequest) as refused:
         validation.check(request_message)
     assert {violation.field for violation in refused.value.fields} == fields
@@ -52,5 +61,5 @@ def test_bytes_become_a_checked_request() -> None:
 
 def test_a_hundred_broken_fields_make_a_short_error() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        validation.check(pb.BatchCreateTasksRequest(tasks=[pb.NewTask()] * 100))
+        validation.check(pb.BatchCreateTasksRequest(requests=[pb.CreateTaskRequest()] * 100))
     assert len(refused.value.fields) == 20

@@ -95,7 +95,7 @@ def test_a_change_based_on_another_version_is_refused_with_the_current_etag(verb
 
 
 def test_an_update_that_changes_nothing_is_not_a_new_version() -> None:
-    assert rules.update(PENDING, {"title": PENDING.title}, now=NOW + 1, etag="v1") is PENDING
+    assert rules.update(PENDING, NOW + 1, "v1", changes={"title": PENDING.title}) is PENDING
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_update_that_changes_nothing_is_not_a_new_version() -> None:
 )
 def test_recurring_and_schedule_change_together(changes: dict[str, object]) -> None:
     with pytest.raises(errors.RecurrenceIncomplete):
-        rules.update(PENDING, changes, now=NOW, etag=None)
+        rules.update(PENDING, NOW, None, changes=changes)
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(VERBS)), st.integers(-DAY, DAY)), max_size=30))

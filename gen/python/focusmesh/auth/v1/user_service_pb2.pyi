@@ -158,7 +158,7 @@ class UpdateMeRequest(_message.Message):
     """Minutes after local midnight at which the day begins; 0 to 1439; cleared means 0."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change: `name`, `time_zone`, `day_start_minutes`."""
+        """Fields to change, of those from `name` on."""
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class UpdateSettingsRequest(_message.Message):
     """Colours of the apps."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change: `default_pomodoro_minutes`, `default_short_break_minutes`, `default_long_break_minutes`, `long_break_interval`, `theme`."""
+        """Settings to change, of those from `default_pomodoro_minutes` on."""
 
     def __init__(
         self,

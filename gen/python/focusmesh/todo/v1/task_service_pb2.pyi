@@ -55,54 +55,6 @@ TASK_ORDER_UPDATE_TIME_DESC: TaskOrder.ValueType  # 4
 Global___TaskOrder: _TypeAlias = TaskOrder  # noqa: Y015
 
 @_typing.final
-class NewTask(_message.Message):
-    """A task to be created by `BatchCreateTasks`."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TITLE_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    DUE_TIME_FIELD_NUMBER: _builtins.int
-    REMINDER_TIME_FIELD_NUMBER: _builtins.int
-    IS_RECURRING_FIELD_NUMBER: _builtins.int
-    RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
-    title: _builtins.str
-    """What to do; 1 to 255 characters, not only white space."""
-    description: _builtins.str
-    """Free text; at most 10,000 characters."""
-    is_recurring: _builtins.bool
-    """Whether it recurs; needs `recurrence_schedule`."""
-    recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType
-    """How often it recurs; only with `is_recurring`."""
-    @_builtins.property
-    def due_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is due; years 1970 to 9999."""
-
-    @_builtins.property
-    def reminder_time(self) -> _timestamp_pb2.Timestamp:
-        """When to be reminded; years 1970 to 9999."""
-
-    def __init__(
-        self,
-        *,
-        title: _builtins.str = ...,
-        description: _builtins.str | None = ...,
-        due_time: _timestamp_pb2.Timestamp | None = ...,
-        reminder_time: _timestamp_pb2.Timestamp | None = ...,
-        is_recurring: _builtins.bool = ...,
-        recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "due_time", b"due_time", "reminder_time", b"reminder_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "due_time", b"due_time", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "title", b"title"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
-    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
-
-Global___NewTask: _TypeAlias = NewTask  # noqa: Y015
-
-@_typing.final
 class CreateTaskRequest(_message.Message):
     """Asks for a new task."""
 
@@ -185,22 +137,22 @@ class BatchCreateTasksRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    TASKS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
     @_builtins.property
-    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewTask]:
-        """The tasks; 1 to 100."""
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTaskRequest]:
+        """The tasks; 1 to 100. The whole batch is repeated, never one of its tasks: their `request_id` must be empty."""
 
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
-        tasks: _abc.Iterable[Global___NewTask] | None = ...,
+        requests: _abc.Iterable[Global___CreateTaskRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,7 +346,7 @@ class UpdateTaskRequest(_message.Message):
     """How often it recurs."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change: `title`, `description`, `due_time`, `reminder_time`, `is_recurring`, `recurrence_schedule`."""
+        """Fields to change, of those from `title` on."""
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
