@@ -127,6 +127,18 @@ def bounds(described: Contract) -> Iterator[str]:
                 yield f"{message.name}.{field.name} has no upper bound"
 
 
+def masks(described: Contract) -> Iterator[str]:
+    """An update mask may name every field that an update changes, and no other."""
+    for rpc in described.rpcs:
+        fields = {field.name: field for field in described.messages[rpc.request].descriptor.field}
+        if "update_mask" in fields:
+            identifying = {name.strip("{}") for name in VARIABLE.findall(rpc.path)}
+            changeable = fields.keys() - identifying - {"update_mask", "etag", "request_id"}
+            named = set(getattr(contract.field_rules(fields["update_mask"]).field_mask, "in"))
+            for field in sorted(changeable ^ named):
+                yield f"{rpc.full_name}: {field} is not both a field of the request and named in field_mask.in"
+
+
 def json_types(described: Contract) -> Iterator[str]:
     """No field becomes a string in JSON or changes its name on the way."""
     wide = {Field.TYPE_INT64, Field.TYPE_UINT64, Field.TYPE_SINT64, Field.TYPE_FIXED64, Field.TYPE_SFIXED64}
@@ -146,6 +158,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     routes,
     route_collisions,
     bounds,
+    masks,
     json_types,
 )
 

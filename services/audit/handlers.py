@@ -28,19 +28,16 @@ class AuditHandlers(rpc.AuditServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             records = await store.list_records(connection, user_id, chosen, page)
-        response = pb.ListAuditRecordsResponse()
-        for record in records[: page.size]:
-            wire.fill_pb(response.audit_records.add(), record)
-        if len(records) > page.size:
-            response.next_page_token = self.pages.next_token(page, store.page_key(records[page.size - 1]))
+        shown, next_page_token = self.pages.cut(records, page, store.page_key)
+        response = pb.ListAuditRecordsResponse(next_page_token=next_page_token)
+        for record in shown:
+            wire.record_to_pb(record, response.audit_records.add())
         return response
 
     async def GetAuditRecord(self, request: pb.GetAuditRecordRequest, context: Context) -> pb.GetAuditRecordResponse:
         async with self.db.connection() as connection:
             record = await store.get_record(connection, current_call().user_id, request.audit_record_id)
-        response = pb.GetAuditRecordResponse()
-        wire.fill_pb(response.audit_record, record)
-        return response
+        return pb.GetAuditRecordResponse(audit_record=wire.record_to_pb(record))
 
     async def VerifyAuditRecords(
         self, request: pb.VerifyAuditRecordsRequest, context: Context

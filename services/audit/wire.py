@@ -6,17 +6,17 @@ from mesh.runtime import clock
 from services.audit.model import Filter, Record
 
 
-def fill_pb(message: audit_record_pb2.AuditRecord, record: Record) -> None:
-    """Fills a message in place: lists are made without a second object for each record."""
+def record_to_pb(record: Record, message: audit_record_pb2.AuditRecord | None = None) -> audit_record_pb2.AuditRecord:
+    """The message of a record. message: filled in place, which saves a list a copy of each record."""
+    if message is None:
+        message = audit_record_pb2.AuditRecord()
     message.id, message.event_id, message.task_id = record.id, record.event_id, record.task_id
     message.event_type, message.source_service = record.event_type, record.source_service
-    message.chain_position, message.previous_hash, message.hash = (
-        record.chain_position,
-        record.previous_hash,
-        record.hash,
-    )
+    message.chain_position = record.chain_position
+    message.previous_hash, message.hash = record.previous_hash, record.hash
     message.payload.update(record.payload)
     clock.set_timestamp(message.record_time, record.recorded_at)
+    return message
 
 
 def filter_from_pb(request: audit_service_pb2.ListAuditRecordsRequest) -> Filter:

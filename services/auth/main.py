@@ -9,6 +9,7 @@ from focusmesh.scopes import USER_SCOPES
 
 from mesh.app import App, main
 from mesh.platform import Platform
+from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from services.auth.handlers import KeyHandlers, OwnKeys, PasswordWorker, SessionHandlers, UserHandlers
 from services.auth.jobs import DeletionPublisher, RevocationReseeder, SessionPurger
@@ -16,10 +17,10 @@ from services.auth.rules.tokens import RefreshTokens, Signer, private_key, publi
 from services.auth.settings import Settings
 
 
-def build(settings: Settings) -> App:
-    """The service, wired; raises OSError or ValueError when a key cannot be read."""
+def build(settings: Settings, keys: KeySource | None = None) -> App:
+    """The service, wired; raises OSError or ValueError when a key cannot be read. keys: instead of its own."""
     signer = _signer(settings)
-    platform = Platform("auth", settings, OwnKeys(signer))
+    platform = Platform("auth", settings, keys or OwnKeys(signer))
     db, redis = platform.database(), platform.redis
     worker = PasswordWorker(threads=settings.password_threads, queue=settings.password_queue)
     refresh_tokens = RefreshTokens(settings.refresh_hash_key)

@@ -1,23 +1,14 @@
 """Auth's own forms to and from the contract's; nothing else converts."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from focusmesh.auth.v1 import key_service_pb2, session_pb2, user_pb2, user_service_pb2
 
 from mesh.rpc.etag import etag
+from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
 from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Theme, User, UserSettings
 from services.auth.rules.tokens import AccessToken, PublicKey
-
-USER_UPDATABLE = ("name", "time_zone", "day_start_minutes")
-SETTINGS_UPDATABLE = (
-    "default_pomodoro_minutes",
-    "default_short_break_minutes",
-    "default_long_break_minutes",
-    "long_break_interval",
-    "theme",
-)
 
 _THEMES_TO_PB = {
     Theme.LIGHT.value: user_pb2.THEME_LIGHT,
@@ -56,20 +47,20 @@ def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
     return message
 
 
-def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest, paths: Iterable[str]) -> dict[str, Any]:
-    """The new values of the named fields; unset means cleared."""
+def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest) -> dict[str, Any]:
+    """The new values of the fields that the mask names; unset means cleared."""
     values = {
         "name": request.name,
         "time_zone": request.time_zone or DEFAULT_TIME_ZONE,
         "day_start_minutes": request.day_start_minutes if request.HasField("day_start_minutes") else DEFAULT_DAY_START,
     }
-    return {path: values[path] for path in paths}
+    return {path: values[path] for path in update_paths(request)}
 
 
-def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest, paths: Iterable[str]) -> dict[str, Any]:
-    """The new values of the named settings; unset means back to the first value."""
+def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest) -> dict[str, Any]:
+    """The new values of the settings that the mask names; unset means the first value."""
     first = UserSettings()
-    changes = {path: getattr(request if request.HasField(path) else first, path) for path in paths}  # type: ignore[arg-type]  # the contract limits the paths
+    changes = {path: getattr(request if request.HasField(path) else first, path) for path in update_paths(request)}  # type: ignore[arg-type]  # names of fields
     if request.HasField("theme") and "theme" in changes:
         changes["theme"] = _THEMES_FROM_PB[request.theme]
     return changes

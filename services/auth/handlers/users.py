@@ -3,11 +3,11 @@
 from focusmesh.auth.v1 import user_service_pb2 as pb
 from focusmesh.auth.v1 import user_service_pb2_grpc as rpc
 
-from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events import outbox
 from mesh.rpc.call import Context, current_call
-from mesh.rpc.fieldmask import update_paths
+from mesh.rpc.change import change
+from mesh.rpc.etag import etag_of
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from services.auth import events, store, wire
@@ -42,20 +42,15 @@ class UserHandlers(rpc.UserServiceServicer):
         return pb.GetMeResponse(user=wire.user_to_pb(user))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.UpdateMeResponse:
-        call, now = current_call(), self.clock()
-        changes = wire.user_changes_from_pb(request, update_paths(request, wire.USER_UPDATABLE))
-
-        async def decide(connection: Connection) -> pb.UpdateMeResponse:
-            user = await store.get_user(connection, call.user_id)
-            changed = users.update_user(user, changes, now=now, etag=_etag(request))
-            response = pb.UpdateMeResponse(user=wire.user_to_pb(changed))
-            if changed is user:
-                await outbox.remember(connection, call.side_effects(response))
-            else:
-                await store.save_user(connection, changed, call.side_effects(response, events.user_updated(changed)))
-            return response
-
-        return await self.db.retry_on_conflict(decide)
+        user_id, now, changes = current_call().user_id, self.clock(), wire.user_changes_from_pb(request)
+        return await change(
+            self.db,
+            read=lambda connection: store.get_user(connection, user_id),
+            decide=lambda user: users.update_user(user, changes, now=now, etag=etag_of(request)),
+            respond=lambda user: pb.UpdateMeResponse(user=wire.user_to_pb(user)),
+            save=store.save_user,
+            event=events.user_updated,
+        )
 
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:
         async with self.db.connection() as connection:
@@ -63,21 +58,13 @@ class UserHandlers(rpc.UserServiceServicer):
         return pb.GetSettingsResponse(settings=wire.settings_to_pb(settings))
 
     async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Context) -> pb.UpdateSettingsResponse:
-        call, now = current_call(), self.clock()
-        changes = wire.settings_changes_from_pb(request, update_paths(request, wire.SETTINGS_UPDATABLE))
-
-        async def decide(connection: Connection) -> pb.UpdateSettingsResponse:
-            settings = await store.get_settings(connection, call.user_id)
-            changed = users.update_settings(settings, changes, now=now, etag=_etag(request))
-            response = pb.UpdateSettingsResponse(settings=wire.settings_to_pb(changed))
-            if changed is settings:
-                await outbox.remember(connection, call.side_effects(response))
-            else:
-                await store.save_settings(connection, call.user_id, changed, call.side_effects(response))
-            return response
-
-        return await self.db.retry_on_conflict(decide)
-
-
-def _etag(request: pb.UpdateMeRequest | pb.UpdateSettingsRequest) -> str | None:
-    return request.etag if request.HasField("etag") else None
+        user_id, now, changes = current_call().user_id, self.clock(), wire.settings_changes_from_pb(request)
+        return await change(
+            self.db,
+            read=lambda connection: store.get_settings(connection, user_id),
+            decide=lambda settings: users.update_settings(settings, changes, now=now, etag=etag_of(request)),
+            respond=lambda settings: pb.UpdateSettingsResponse(settings=wire.settings_to_pb(settings)),
+            save=lambda connection, settings, side_effects: store.save_settings(
+                connection, user_id, settings, side_effects
+            ),
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from mesh.rpc.etag import check_etag
+from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.errors import FieldViolation
 from services.auth.errors import TimeZoneUnknown
 from services.auth.model import DEFAULT_TIME_ZONE, User, UserSettings
@@ -47,7 +47,7 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
         changed = changed._replace(name=changes["name"] or None)
     if "time_zone" in changes:
         changed = changed._replace(time_zone=time_zone(changes["time_zone"]))
-    return user if changed == user else changed._replace(version=user.version + 1, updated_at=max(now, user.updated_at))
+    return user if changed == user else next_version(changed, now)
 
 
 def forget(user: User, *, now: int) -> User:
@@ -59,8 +59,4 @@ def update_settings(settings: UserSettings, changes: Mapping[str, Any], *, now: 
     """The settings with these changed; the same ones when nothing differs. Raises VersionConflict."""
     check_etag(etag, settings.version)
     changed = settings._replace(**changes)
-    return (
-        settings
-        if changed == settings
-        else changed._replace(version=settings.version + 1, updated_at=max(now, settings.updated_at))
-    )
+    return settings if changed == settings else next_version(changed, now)

@@ -89,6 +89,15 @@ def test_scopes_of_users_and_guests_are_granted_and_no_others() -> None:
     assert scopes.user_scopes(described) == ["items:read", "shops:read"]
 
 
+@pytest.mark.parametrize("named", [(), ("name",), ("name", "size", "colour")])
+def test_an_update_mask_names_every_field_that_may_change_and_no_other(named: tuple[str, ...]) -> None:
+    fields = {name: Field(name=name) for name in ("item_id", "update_mask", "etag", "request_id", "name", "size")}
+    getattr(fields["update_mask"].options.Extensions[validate_pb2.field].field_mask, "in").extend(named)
+    described = a_contract(replace(SOUND, path="/v1/items/{item_id}"), request=a_message(*fields.values()))
+    wrong = {"name", "size"} ^ set(named)
+    assert {complaint.split()[1] for complaint in contract_rules.masks(described)} == wrong
+
+
 @pytest.mark.parametrize(
     ("path", "collides"),
     [
