@@ -21,6 +21,9 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _MICROSECONDS = "(extract(epoch FROM {0}) * 1000000)::bigint"
 _READ = {"uuid": "{0}::text", "timestamptz": _MICROSECONDS, "bytea": "encode({0}, 'hex')"}
+_ANY_ARRAY = "%({0})s::{1}[]"
+_ARRAY = {"text": "%({0})b::text[]", "jsonb": "%({0})b::text[]::jsonb[]", "bytea": "%({0})b::bytea[]"}
+"""In binary: psycopg calls Python for each character that the text form of an array escapes, 12 ms for 20,000."""
 _TO_PARAMETER: dict[str, Callable[[Any], Any]] = {
     "timestamptz": to_datetime,
     "bytea": bytes.fromhex,
@@ -50,7 +53,7 @@ class Columns(Generic[Row]):
         """For SELECT and RETURNING."""
         self.values = ", ".join(f"%({name})s::{kind}" for name, kind in columns)
         """For VALUES, with `parameters(row)`."""
-        self.unnest = f"unnest({', '.join(f'%({name})s::{kind}[]' for name, kind in columns)})"
+        self.unnest = f"unnest({', '.join(_ARRAY.get(kind, _ANY_ARRAY).format(name, kind) for name, kind in columns)})"
         """For SELECT * FROM, with `arrays(rows)`."""
         self.assignments = ", ".join(f"{name} = %({name})s::{kind}" for name, kind in columns if name not in fixed)
         """For UPDATE … SET, with `parameters(row)`."""

@@ -1,8 +1,8 @@
-"""The consumer: brings events of other services to an effect, at least once, in order per key.
+"""The consumer: brings events of other services to an event handler, at least once, in order per key.
 
 One thread owns librdkafka's consumer: it polls, pauses, commits and closes. Each partition has a task on the event
-loop; partitions run side by side, each in order. The offset is committed after the effect, so what a crash interrupts
-comes again; the effect drops what it knows (`mesh/events/inbox.py`).
+loop; partitions run side by side, each in order. The offset is committed after the handler is done, so a crash in
+between repeats the batch; the handler drops the events that it knows (`mesh/events/inbox.py`).
 """
 
 import asyncio
@@ -10,10 +10,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Protocol, cast
+from typing import cast
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -22,6 +21,7 @@ from mesh.events import dead_letters
 from mesh.events.delivery import Delivery, EventHandler, Parking, Replays
 from mesh.events.envelope import Message
 from mesh.events.group_commit import GroupCommit
+from mesh.events.partition import BATCH, Deliverer, Partition, PartitionId
 from mesh.events.producer import Producer, client_settings
 from mesh.runtime.lifecycle import Component, backoff
 from mesh.runtime.telemetry import meter
@@ -29,17 +29,13 @@ from mesh.runtime.telemetry import meter
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
-_BATCH = 500
-_PAUSE_ABOVE = 2000
-_PAUSE_ABOVE_BYTES = 8 * 1024 * 1024
-_RESUME_BELOW = 500
 _COMMIT_SECONDS = 0.2
 _LEAVE_SECONDS = 5.0
 _MEASURE_SECONDS = 5.0
 _LOOK_UP_SECONDS = 1.0
 _CLOSE_SECONDS = 20.0
 _WORKED_SECONDS = 60.0
-"""A client that ran so long had worked: its failure is the first of a new row."""
+"""A client that ran for so long had worked: backing off begins anew."""
 
 _lag = meter.create_gauge("focusmesh.consumer.lag", unit="{message}")
 _lag_seconds = meter.create_gauge("focusmesh.consumer.lag_seconds", unit="s")
@@ -48,7 +44,7 @@ _SETTINGS = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "auto.offset.reset": "earliest",
-    # The newer `consumer` protocol gives the partitions of a killed member away only after 45 s.
+    # The newer `consumer` protocol reassigns the partitions of a killed member only after 45 s.
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 6000,
     "heartbeat.interval.ms": 1500,
@@ -56,20 +52,6 @@ _SETTINGS = {
     "queued.max.messages.kbytes": 16384,
     "topic.metadata.refresh.interval.ms": 10_000,
 }
-
-_Place = tuple[str, int]
-"""Topic and partition."""
-
-
-class _Deliverer(Protocol):
-    """What happens to the messages of a partition."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it waits before it tries again."""
-
-    async def deliver(self, messages: Sequence[Message]) -> None:
-        """Returns when all are dealt with."""
 
 
 class Consumer(Component):
@@ -99,7 +81,7 @@ class Consumer(Component):
         self._producer = Producer(bootstrap, name=f"{group} dead letters", options=options)
         self._parking = parking
         self._instance = instance
-        self._partitions: dict[_Place, _Partition] = {}
+        self._partitions: dict[PartitionId, Partition] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._next_commit = self._next_measure = 0.0
@@ -119,7 +101,7 @@ class Consumer(Component):
             self._thread.start()
 
     async def close(self) -> None:
-        """Lets batches in work end, commits, leaves the group; idempotent."""
+        """Waits for the batches in work, commits, leaves the group; idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._stopping.set()
@@ -134,9 +116,9 @@ class Consumer(Component):
             begun = time.monotonic()
             try:
                 self._consume()
-            except Exception:  # the thread outlives every error of its client
+            except Exception:  # whatever ends the client, the thread makes a new one
                 failures = 1 if time.monotonic() - begun >= _WORKED_SECONDS else failures + 1
-                log.exception("consumer of %s starts again", self._group)
+                log.exception("consumer of %s restarts", self._group)
                 self._stopping.wait(backoff(failures))
 
     def _consume(self) -> None:
@@ -155,15 +137,15 @@ class Consumer(Component):
                 self._step(client)
         finally:
             client.close()
-            self._abandon([TopicPartition(*place) for place in self._partitions])
+            self._abandon([TopicPartition(*partition_id) for partition_id in self._partitions])
 
     def _step(self, client: confluent_kafka.Consumer) -> None:
-        """Waits for a message, then takes along what is there already: no message waits for a batch to fill."""
+        """Waits for a message, then takes those that have been fetched: no message waits for a batch to fill."""
         first = client.poll(_POLL_SECONDS)
         if first is not None:
             owner = self._owner(first)
-            others = client.consume(_BATCH - 1, 0)
-            # A partition that went and came back meanwhile begins again before this message.
+            others = client.consume(BATCH - 1, 0)
+            # A partition that was revoked and assigned again meanwhile is fetched again from before this message.
             self._hand_over([first, *others] if self._owner(first) is owner else others)
         self._pause_and_resume(client)
         now = time.monotonic()
@@ -185,28 +167,28 @@ class Consumer(Component):
             else:
                 self._client_settings["error_cb"](error)
         messages.sort(key=lambda message: message[:3])
-        for place, found in groupby(messages, key=lambda message: (message.topic, message.partition)):
-            partition = self._partitions.get(place)
+        for partition_id, found in groupby(messages, key=lambda message: PartitionId(message.topic, message.partition)):
+            partition = self._partitions.get(partition_id)
             if partition is not None:
                 self._loop.call_soon_threadsafe(partition.put, list(found))
 
-    def _owner(self, record: confluent_kafka.Message) -> "_Partition | None":
-        return self._partitions.get((record.topic() or "", record.partition() or 0))
+    def _owner(self, record: confluent_kafka.Message) -> Partition | None:
+        return self._partitions.get(PartitionId(record.topic() or "", record.partition() or 0))
 
     def _pause_and_resume(self, client: confluent_kafka.Consumer) -> None:
-        for place, partition in self._partitions.items():
-            if not partition.paused and (partition.full or partition.deliverer.waiting):
-                client.pause([TopicPartition(*place)])
+        for partition_id, partition in self._partitions.items():
+            if not partition.paused and partition.must_pause:
+                client.pause([TopicPartition(*partition_id)])
                 partition.paused = True
-            elif partition.paused and partition.queued < _RESUME_BELOW and not partition.deliverer.waiting:
-                client.resume([TopicPartition(*place)])
+            elif partition.paused and partition.may_resume:
+                client.resume([TopicPartition(*partition_id)])
                 partition.paused = False
 
-    def _commit(self, client: confluent_kafka.Consumer, partitions: "Iterable[_Partition]", *, wait: bool) -> None:
+    def _commit(self, client: confluent_kafka.Consumer, partitions: Iterable[Partition], *, wait: bool) -> None:
         offsets = []
         for partition in partitions:
             if partition.position is not None and partition.position != partition.committed:
-                offsets.append(TopicPartition(*partition.place, partition.position))
+                offsets.append(TopicPartition(*partition.id, partition.position))
                 partition.committed = partition.position
         if not offsets:
             return
@@ -218,13 +200,13 @@ class Consumer(Component):
         except KafkaException as failure:
             self._committed(cast(KafkaError, failure.args[0]), offsets)
 
-    def _committed(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
-        """What became of a commit; the next round commits again what could not be."""
-        for place in places:
-            reason = error or place.error
+    def _committed(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
+        """Handles the outcome of a commit; the next one repeats what failed."""
+        for offset in offsets:
+            reason = error or offset.error
             if reason is not None:
                 self._client_settings["error_cb"](reason)
-                partition = self._partitions.get((place.topic, place.partition))
+                partition = self._partitions.get(PartitionId(offset.topic, offset.partition))
                 if partition is not None:
                     partition.committed = None
 
@@ -240,23 +222,23 @@ class Consumer(Component):
             _lag_seconds.set(max(0.0, now - oldest / 1000) if oldest is not None else 0.0, labels)
 
     def _look_up(self, client: confluent_kafka.Consumer) -> None:
-        """Where the group stands: the lag of partitions counts from there until something of them is delivered."""
-        new = [place for place, found in self._partitions.items() if found.position is found.committed is None]
+        """Reads the group's committed offsets: lag counts from them until a partition has delivered something."""
+        new = [one for one, found in self._partitions.items() if found.position is found.committed is None]
         if not new:
             return
-        with contextlib.suppress(KafkaException):  # Kafka is away: another time
-            responses = client.committed([TopicPartition(*place) for place in new], timeout=_LOOK_UP_SECONDS)
-            for place, response in zip(new, responses, strict=True):
-                if response.offset >= 0:
-                    self._partitions[place].committed = response.offset
+        with contextlib.suppress(KafkaException):  # Kafka is unavailable: the next measurement asks again
+            found = client.committed([TopicPartition(*one) for one in new], timeout=_LOOK_UP_SECONDS)
+            for partition_id, committed in zip(new, found, strict=True):
+                if committed.offset >= 0:
+                    self._partitions[partition_id].committed = committed.offset
 
-    def _assigned(self, _: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
-        for place in places:
-            partition = _Partition((place.topic, place.partition), self._deliverer(place.topic))
-            self._partitions[partition.place] = partition
+    def _assigned(self, _: confluent_kafka.Consumer, assigned: Sequence[TopicPartition]) -> None:
+        for one in assigned:
+            partition = Partition(PartitionId(one.topic, one.partition), self._deliverer(one.topic))
+            self._partitions[partition.id] = partition
             self._loop.call_soon_threadsafe(partition.start)
 
-    def _deliverer(self, topic: str) -> _Deliverer:
+    def _deliverer(self, topic: str) -> Deliverer:
         origin = self._dead_letter_topics.get(topic)
         if origin is None:
             return Delivery(
@@ -270,121 +252,40 @@ class Consumer(Component):
             read_partition=lambda topic, number: dead_letters.read_partition(self._client_settings, topic, number),
         )
 
-    def _revoked(self, client: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
-        """Nothing of these partitions is begun any more when it returns, and what was done is committed.
+    def _revoked(self, client: confluent_kafka.Consumer, revoked: Sequence[TopicPartition]) -> None:
+        """Ends the delivery of these partitions and commits what was delivered.
 
-        What is at work after some seconds may still have its effect: effects know what comes twice.
+        A batch that takes longer than some seconds may still be applied: handlers drop events that come twice.
         """
-        left = self._forget(places)
+        left = self._forget(revoked)
         leaving = asyncio.run_coroutine_threadsafe(_leave(left, _LEAVE_SECONDS), self._loop)
         leaving.result(_LEAVE_SECONDS * 2)
         self._commit(client, left, wait=True)
         _unpause(client, left)
 
-    def _lost(self, client: confluent_kafka.Consumer, places: Sequence[TopicPartition]) -> None:
+    def _lost(self, client: confluent_kafka.Consumer, lost: Sequence[TopicPartition]) -> None:
         """Another member has them already: nothing may be committed."""
-        _unpause(client, self._abandon(places))
+        _unpause(client, self._abandon(lost))
 
-    def _abandon(self, places: Sequence[TopicPartition]) -> "list[_Partition]":
-        left = self._forget(places)
+    def _abandon(self, lost: Sequence[TopicPartition]) -> list[Partition]:
+        left = self._forget(lost)
         if left:
             asyncio.run_coroutine_threadsafe(_leave(left, 0), self._loop)
         return left
 
-    def _forget(self, places: Sequence[TopicPartition]) -> "list[_Partition]":
-        found = [self._partitions.pop((place.topic, place.partition), None) for place in places]
+    def _forget(self, forgotten: Sequence[TopicPartition]) -> list[Partition]:
+        found = [self._partitions.pop(PartitionId(one.topic, one.partition), None) for one in forgotten]
         return [partition for partition in found if partition is not None]
 
 
-class _Partition:
-    """The messages of one partition on their way. `put` to `leave` belong to the event loop; the thread only reads."""
-
-    def __init__(self, place: _Place, deliverer: _Deliverer) -> None:
-        self.place = place
-        self.deliverer = deliverer
-        self.position: int | None = None
-        """The offset to go on from, once anything was delivered."""
-        self.committed: int | None = None
-        self.paused = False
-        self._messages: deque[Message] = deque()
-        self._bytes = 0
-        self._arrived = asyncio.Event()
-        self._leaving = False
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def queued(self) -> int:
-        """How many messages are not dealt with."""
-        return len(self._messages)
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing further should be fetched."""
-        return self.queued > _PAUSE_ABOVE or self._bytes > _PAUSE_ABOVE_BYTES
-
-    @property
-    def oldest(self) -> int | None:
-        """When the oldest of them was taken by the broker, milliseconds since the epoch."""
-        try:
-            return self._messages[0].time
-        except IndexError:
-            return None
-
-    def start(self) -> None:
-        """Begins to deliver, unless it was left before it could begin."""
-        if not self._leaving:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"deliver {self.place}")
-
-    def put(self, messages: Sequence[Message]) -> None:
-        """Queues messages."""
-        self._messages.extend(messages)
-        self._bytes += sum(map(_size, messages))
-        self._arrived.set()
-
-    async def leave(self, seconds: float) -> None:
-        """Ends after the batch in work, at once when it only waits; gives up after `seconds`."""
-        self._leaving = True
-        self._arrived.set()
-        if self._task is not None:
-            if not self.deliverer.waiting:
-                await asyncio.wait([self._task], timeout=seconds)
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _run(self) -> None:
-        failures = 0
-        while not self._leaving:
-            if not self._messages:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            batch = [self._messages[index] for index in range(min(_BATCH, len(self._messages)))]
-            try:
-                await self.deliverer.deliver(batch)
-            except Exception:  # nothing may be passed over: the batch is tried again
-                failures += 1
-                log.exception("delivery from %s/%d failed", *self.place)
-                await asyncio.sleep(backoff(failures))
-                continue
-            failures = 0
-            for message in batch:
-                self._messages.popleft()
-                self._bytes -= _size(message)
-            self.position = batch[-1].offset + 1
-
-
-def _unpause(client: confluent_kafka.Consumer, left: "Iterable[_Partition]") -> None:
-    """librdkafka keeps a partition paused that this member leaves, also when it comes back."""
-    paused = [TopicPartition(*partition.place) for partition in left if partition.paused]
+def _unpause(client: confluent_kafka.Consumer, left: Iterable[Partition]) -> None:
+    """Resumes partitions that this member leaves: librdkafka would keep them paused when they are assigned again."""
+    paused = [TopicPartition(*partition.id) for partition in left if partition.paused]
     try:
         client.resume(paused)
     except KafkaException as error:
-        log.warning("partitions that were left stay paused: %s", error)
+        log.warning("partitions that were revoked stay paused: %s", error)
 
 
-def _size(message: Message) -> int:
-    return len(message.value or b"")
-
-
-async def _leave(partitions: "Sequence[_Partition]", seconds: float) -> None:
+async def _leave(partitions: Sequence[Partition], seconds: float) -> None:
     await asyncio.gather(*(partition.leave(seconds) for partition in partitions))

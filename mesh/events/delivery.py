@@ -25,6 +25,7 @@ from mesh.runtime import clock
 from mesh.runtime.durations import BOUNDS
 from mesh.runtime.errors import Conflict, DeadlineExceeded, ResourceExhausted, Unavailable
 from mesh.runtime.lifecycle import backoff
+from mesh.runtime.slices import in_slices
 from mesh.runtime.telemetry import meter
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class Delivery:
         followers = [message for message in messages if message.key_text in parked]
         fresh = [message for message in messages if message.key_text not in parked]
         if fresh:
-            await self._effect.apply(events := [read(message) for message in fresh])
+            await self._effect.apply(events := await in_slices(map(read, fresh)))
             now = clock.now()
             for event in events:
                 _commit_to_effect.record(max(0, now - event.time) / clock.SECOND, self._labels)

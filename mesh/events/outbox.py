@@ -151,7 +151,7 @@ _ONE = (
 _MANY = (
     _INTO_OUTBOX + "SELECT id, string_to_array(topics, ','), key, version, shard, value, traceparent FROM unnest("
     "%(outbox_id)s::uuid[], %(outbox_topics)s::text[], %(outbox_key)s::text[], %(outbox_version)s::bigint[],"
-    " %(outbox_shard)s::smallint[], %(outbox_value)s::bytea[], %(outbox_traceparent)s::text[])"
+    " %(outbox_shard)s::smallint[], %(outbox_value)b::bytea[], %(outbox_traceparent)s::text[])"
     " WITH ORDINALITY AS event (id, topics, key, version, shard, value, traceparent, place)"
 )
 _APPEND = _MANY + " ORDER BY place"

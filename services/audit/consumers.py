@@ -1,4 +1,4 @@
-"""What the audit log records: every event of a task, as it came."""
+"""The consumer of the audit log: records every event of a task, unchanged."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ from mesh.events.envelope import ConsumedEvent, traced
 from mesh.events.inbox import TopicSubscription
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
+from mesh.runtime.slices import in_slices
 from services.audit import rules, store
-from services.audit.model import ChainHead, PendingRecord, Record
+from services.audit.model import ChainHead, PendingRecord
 
 
 class Recorder:
-    """Appends what happened to the chains of the users it happened to."""
+    """Appends events to the chains of the users that they belong to."""
 
     def __init__(self, clock: Clock) -> None:
         """clock: microseconds since the epoch."""
@@ -25,26 +26,23 @@ class Recorder:
         return [TopicSubscription("task-events", batch=self.on_task_events, drop_stale=False)]
 
     async def on_task_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
-        """Records a batch: one statement finds and locks the ends of the chains, one appends."""
-        entries: dict[str, list[PendingRecord]] = defaultdict(list)
-        for event in events:
-            entry = _entry(event)
-            entries[entry.user_id].append(entry)
+        """Records a batch: one statement reads and locks the heads of the chains, one appends."""
         with traced(events):
-            heads = await store.lock_heads(tx, entries)
-            # After the lock: records of one chain are in the order of their times, whoever appends them.
+            pending: dict[str, list[PendingRecord]] = defaultdict(list)
+            for one in await in_slices(map(_pending, events)):
+                pending[one.user_id].append(one)
+            heads = await store.lock_heads(tx, pending)
+            # After the lock, so that the records of a chain are in the order of their times, whoever appends them.
             now = self._clock()
-            records: list[Record] = []
-            ends: dict[str, ChainHead] = {}
-            for user_id, happened in entries.items():
-                chained = rules.append(heads[user_id], happened, now=now)
-                ends[user_id] = ChainHead(chained[-1].chain_position, chained[-1].hash)
-                records += chained
+            records = await in_slices(
+                record for user_id in pending for record in rules.append(heads[user_id], pending[user_id], now=now)
+            )
+            ends = {record.user_id: ChainHead(record.chain_position, record.hash) for record in records}
             await store.append_records(tx, records, ends)
 
 
-def _entry(event: ConsumedEvent) -> PendingRecord:
-    # Ids as Postgres gives them back: a record is sealed with what is read when it is verified.
+def _pending(event: ConsumedEvent) -> PendingRecord:
+    # Ids in Postgres's spelling: the hash is verified with what is read back.
     return PendingRecord(
         id=new_id(),
         user_id=str(UUID(event.user_id)),

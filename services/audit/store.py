@@ -1,9 +1,12 @@
 """SQL of the audit log: one statement per function. `get_…` raises when it finds nothing, `find_…` returns None."""
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from mesh.database.columns import Columns
+from psycopg.types.string import TextLoader
+
+from mesh.database.columns import Columns, namedtuple_row
 from mesh.database.connection import Connection
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
@@ -114,7 +117,7 @@ async def get_record(connection: Connection, user_id: str, record_id: str) -> Re
     return record
 
 
-async def freeze(tx: Connection) -> None:
+async def use_snapshot(tx: Connection) -> None:
     """Makes the transaction read one snapshot of the database; must be its first statement."""
     await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
@@ -148,8 +151,10 @@ _LIST_CHAIN = f"""
     ORDER BY chain_position LIMIT %(limit)s"""
 
 
-async def list_chain(tx: Connection, user_id: str, *, after: int, limit: int) -> list[Record]:
-    """Lists the records that follow a position of a user's chain, in order."""
-    cursor = RECORDS.cursor(tx)
+async def list_chain(tx: Connection, user_id: str, *, after: int, limit: int) -> Iterator[Record]:
+    """Lists the records that follow a position of a user's chain, in order; decodes each payload when it is reached."""
+    cursor = tx.cursor(row_factory=namedtuple_row(Record))
+    cursor.adapters.register_loader("jsonb", TextLoader)
     await cursor.execute(_LIST_CHAIN, {"user_id": user_id, "after": after, "limit": limit})
-    return await cursor.fetchall()
+    rows: list[Any] = await cursor.fetchall()
+    return (row._replace(payload=json.loads(row.payload)) for row in rows)

@@ -19,6 +19,6 @@ async def record_all(db: Database, entries: Sequence[PendingRecord], *, now: int
     user_id = entries[0].user_id
     async with db.transaction() as tx:
         heads = await store.lock_heads(tx, [user_id])
-        records = rules.append(heads[user_id], entries, now=now)
+        records = list(rules.append(heads[user_id], entries, now=now))
         await store.append_records(tx, records, {user_id: ChainHead(records[-1].chain_position, records[-1].hash)})
     return records

@@ -8,13 +8,15 @@ import gc
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
 
 MILLISECONDS_AT_P99 = 100.0
 """For how long the event loop may keep a second user's call waiting while a hostile one is busy."""
+_CALLS_A_SECOND = 50
+_LONGEST_PIECE_SECONDS = 0.05
 
 
 async def send_again_and_again(channel: grpc.aio.Channel, path: str, contents: Sequence[bytes], token: str) -> None:
@@ -45,3 +47,85 @@ async def p99_beside(hostile: Awaitable[Any], call: Callable[[], Awaitable[Any]]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return 1000 * sorted(took)[math.ceil(0.99 * len(took)) - 1]
+
+
+class Disturbance(NamedTuple):
+    """What the second user noticed; seconds, each in ascending order."""
+
+    calls: Sequence[float]
+    """Duration of each call of the second user."""
+    waits: Sequence[float]
+    """CPU that the event loop's thread spent during each of them: what other processes do meanwhile does not count."""
+    longest_piece: float
+    """CPU that it spent at most between two turns of a task that is always ready soon."""
+
+    def check(self) -> None:
+        """Fails unless no piece of work is too long, and 99 of 100 calls wait for others for 100 ms at most.
+
+        On a quiet machine the duration of a call is its wait and a few milliseconds; on a busy one only half of the
+        calls are held to that.
+        """
+        assert self.longest_piece <= _LONGEST_PIECE_SECONDS, str(self)
+        assert _percentile(self.waits, 99) * 1000 <= MILLISECONDS_AT_P99, str(self)
+        assert _percentile(self.calls, 50) * 1000 <= MILLISECONDS_AT_P99, str(self)
+
+    def __str__(self) -> str:
+        p50, p99, longest = (_percentile(self.calls, share) * 1000 for share in (50, 99, 100))
+        return (
+            f"{len(self.calls)} calls of the second user: p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {longest:.0f} ms;"
+            f" p99 of the event loop's work meanwhile {_percentile(self.waits, 99) * 1000:.0f} ms;"
+            f" its longest piece {self.longest_piece * 1000:.0f} ms of CPU"
+        )
+
+
+async def disturbance(work: Awaitable[Any], call: Callable[[], Awaitable[Any]]) -> Disturbance:
+    """Makes the second user's call again and again until the work is done; raises what either of them raises."""
+    calls: list[float] = []
+    waits: list[float] = []
+
+    async def one_call() -> None:
+        begun, spent = time.monotonic(), time.thread_time()
+        await call()
+        calls.append(time.monotonic() - begun)
+        waits.append(time.thread_time() - spent)
+
+    await call()  # opens connections
+    gc.collect()
+    gc.freeze()  # as a service does when it starts
+    working = asyncio.ensure_future(work)
+    lag = _LoopLag()
+    try:
+        async with asyncio.TaskGroup() as running:
+            while not working.done():
+                running.create_task(one_call())
+                await asyncio.sleep(1 / _CALLS_A_SECOND)
+        await working
+    finally:
+        working.cancel()
+        await lag.stop()
+        gc.unfreeze()
+    return Disturbance(sorted(calls), sorted(waits), lag.longest)
+
+
+class _LoopLag:
+    """Watches how much CPU the event loop's thread spends between two turns of a task that is always ready soon."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._task = asyncio.create_task(self._watch(), name="loop lag")
+
+    async def _watch(self) -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0.001)
+            self.longest = max(self.longest, time.thread_time() - before)
+
+    async def stop(self) -> None:
+        """Ends watching."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _percentile(ascending: Sequence[float], share: int) -> float:
+    """The value that so many per cent do not exceed."""
+    return ascending[max(0, math.ceil(len(ascending) * share / 100) - 1)]

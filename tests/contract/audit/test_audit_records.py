@@ -160,7 +160,7 @@ class TestVerify:
     async def test_a_long_chain_is_walked_in_steps(
         self, log: Log, recorded: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("services.audit.handlers.WALK", 250)
+        monkeypatch.setattr("services.audit.handlers.MOST_RECORDS", 250)
         await recorded(600)
         checked, position, calls = 0, 0, 0
         while calls == 0 or position:

@@ -1,13 +1,16 @@
-"""A second user's calls while a first one sends what costs most to refuse."""
+"""A second user's calls while a first one sends what costs most to refuse, or to verify."""
+
+import asyncio
 
 import grpc
 import pytest
 from focusmesh.audit.v1 import audit_service_pb2 as pb
 
 from tests.contract.audit.audit_log import Log
+from tests.support.audit_records import Recorder
 from tests.support.errors import refused
 from tests.support.hostile_requests import repeated_empty
-from tests.support.neighbours import MILLISECONDS_AT_P99, p99_beside, send_again_and_again
+from tests.support.neighbours import MILLISECONDS_AT_P99, disturbance, p99_beside, send_again_and_again
 from tests.support.tokens import Signer
 
 LIST = "/focusmesh.audit.v1.AuditService/ListAuditRecords"
@@ -30,3 +33,31 @@ async def test_empty_event_types_of_one_user_do_not_disturb_another(
 ) -> None:
     hostile = send_again_and_again(channel, LIST, [repeated_empty(EVENT_TYPES, count)], signer.token())
     assert await p99_beside(hostile, log.ListAuditRecords) <= MILLISECONDS_AT_P99
+
+
+@pytest.mark.parametrize("character", ["\n", '"', "\x01", "é"])
+async def test_verifying_the_largest_records_does_not_disturb_another_user(
+    log: Log, recorded: Recorder, character: str
+) -> None:
+    await recorded(500, description=character * 10_000)
+    neighbour = log.another_user()
+    await recorded(20, user_id=neighbour.user_id)
+
+    async def verify() -> int:
+        position = checked = 0
+        while checked == 0 or position:
+            response = await log.VerifyAuditRecords(from_position=position)
+            assert response.intact
+            position, checked = response.next_position, checked + response.records_checked
+        return int(checked)
+
+    async def verify_ten_times() -> None:
+        assert await asyncio.gather(*(verify() for _ in range(10))) == [500] * 10
+
+    (await disturbance(verify_ten_times(), neighbour.ListAuditRecords)).check()
+
+
+async def test_verifying_a_long_chain_does_not_disturb_another_user(log: Log, recorded: Recorder) -> None:
+    await recorded(10_000, title="Buy groceries")
+    neighbour = log.another_user()
+    (await disturbance(log.VerifyAuditRecords(), neighbour.ListAuditRecords)).check()

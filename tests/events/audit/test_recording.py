@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 
 import grpc
 import pytest
@@ -16,26 +15,12 @@ from google.protobuf.json_format import MessageToDict
 from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
-from services.audit.main import build
-from tests.support.databases import ServiceUrl
-from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
 
 TOPIC = "task-events"
 Running = Callable[[], AbstractAsyncContextManager[grpc.aio.Channel]]
 Log = Callable[[grpc.aio.Channel, str], Awaitable[list[AuditRecord]]]
-
-
-@pytest.fixture
-def running(service_url: ServiceUrl, valkey: str, kafka: str, signer: Signer) -> Running:
-    """Runs the service until the end of the block."""
-
-    def run() -> AbstractAsyncContextManager[grpc.aio.Channel]:
-        settings = settings_for(database_url=service_url("audit"), redis_url=valkey)
-        return serving(build(replace(settings, kafka_bootstrap=kafka), SignerKeys(signer)))
-
-    return run
 
 
 @pytest.fixture

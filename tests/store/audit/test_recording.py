@@ -24,8 +24,8 @@ async def test_ids_in_other_spellings_join_the_same_honest_chain(db: Database) -
     events.append(read(Message("task-events", 0, 2, None, envelope, (), 0)))
     async with db.transaction() as tx:
         await Recorder(lambda: 1).on_task_events(tx, events)
-        walk = ChainVerifier(GENESIS)
-        walk.follow(records := await store.list_chain(tx, user, after=0, limit=10))
-        walk.finish(await store.get_head(tx, user))
-    assert (walk.checked, walk.broken) == (3, None)
+        verifier = ChainVerifier(GENESIS)
+        records = list(verifier.follow(await store.list_chain(tx, user, after=0, limit=10)))
+        verifier.finish(await store.get_head(tx, user))
+    assert (verifier.checked, verifier.broken) == (3, None)
     assert {record.task_id for record in records} == {task}

@@ -1,6 +1,7 @@
 """Audit records in the database."""
 
 import asyncio
+from collections import deque
 
 import psycopg
 import pytest
@@ -18,6 +19,14 @@ from tests.support.audit_records import Recorder, an_entry, record_all
 ALL = Filter(None, (), None, None)
 
 
+async def verified(connection: Connection, user_id: str) -> tuple[int, int | None]:
+    """How many records a user's chain has, and the position where it is broken."""
+    verifier = ChainVerifier(GENESIS)
+    deque(verifier.follow(await store.list_chain(connection, user_id, after=0, limit=100)), maxlen=0)
+    verifier.finish(await store.get_head(connection, user_id))
+    return verifier.checked, verifier.broken
+
+
 async def test_a_record_comes_back_as_it_was_written(connection: Connection, record: Recorder) -> None:
     user = new_id()
     entry = an_entry(user, title="Ünïcödé 😀", number=0.1, nothing=None, many=[1, {"a": True}])
@@ -29,10 +38,7 @@ async def test_a_record_comes_back_as_it_was_written(connection: Connection, rec
 async def test_a_stored_record_still_has_its_hash(connection: Connection, record: Recorder) -> None:
     user = new_id()
     await record(an_entry(user, big=1e300, small=5e-324, whole=3.0, large=2**53, negative=-0.0, text="\x7f\x01"))
-    walk = ChainVerifier(GENESIS)
-    walk.follow(await store.list_chain(connection, user, after=0, limit=10))
-    walk.finish(await store.get_head(connection, user))
-    assert (walk.checked, walk.broken) == (1, None)
+    assert await verified(connection, user) == (1, None)
 
 
 async def test_somebody_elses_record_is_not_found(connection: Connection, record: Recorder) -> None:
@@ -53,10 +59,7 @@ async def test_chains_of_users_are_apart(connection: Connection, record: Recorde
 async def test_batches_of_one_user_that_come_at_once_make_one_chain(db: Database, connection: Connection) -> None:
     user = new_id()
     await asyncio.gather(*(record_all(db, [an_entry(user), an_entry(user)]) for _ in range(20)))
-    walk = ChainVerifier(GENESIS)
-    walk.follow(await store.list_chain(connection, user, after=0, limit=100))
-    walk.finish(await store.get_head(connection, user))
-    assert (walk.checked, walk.broken) == (40, None)
+    assert await verified(connection, user) == (40, None)
 
 
 async def test_batches_with_the_same_users_in_another_order_do_not_wait_for_each_other(db: Database) -> None:

@@ -30,7 +30,8 @@ def test_the_pieces_of_a_statement_name_every_column_in_one_order() -> None:
         "%(id)s::uuid, %(text)s::text, %(hash)s::bytea, %(tags)s::jsonb, %(written_at)s::timestamptz"
     )
     assert NOTES.unnest == (
-        "unnest(%(id)s::uuid[], %(text)s::text[], %(hash)s::bytea[], %(tags)s::jsonb[], %(written_at)s::timestamptz[])"
+        "unnest(%(id)s::uuid[], %(text)b::text[], %(hash)b::bytea[], %(tags)b::text[]::jsonb[],"
+        " %(written_at)s::timestamptz[])"
     )
     assert NOTES.select == (
         f"notes.id::text, notes.text, encode(notes.hash, 'hex'), notes.tags, {microseconds('notes.written_at')}"

@@ -7,7 +7,8 @@ import pytest
 from harness.waiting import until
 from mesh.events import consumer as consumer_module
 from mesh.events.consumer import Consumer
-from mesh.events.envelope import ConsumedEvent
+from mesh.events.envelope import ConsumedEvent, Message
+from mesh.events.partition import first_batch
 
 
 class Nothing:
@@ -15,6 +16,19 @@ class Nothing:
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
         raise AssertionError(events)
+
+
+@pytest.mark.parametrize(("sizes", "together"), [
+    ([], 0),
+    ([100] * 499, 499),
+    ([100] * 501, 500),
+    ([512 * 1024] * 3, 2),
+    ([512 * 1024, 512 * 1024 + 1], 1),
+    ([2 * 1024 * 1024, 1], 1),
+])  # fmt: skip
+def test_what_is_delivered_together_is_bounded_by_number_and_by_size(sizes: list[int], together: int) -> None:
+    messages = [Message("topic", 0, offset, None, b"x" * size, (), 0) for offset, size in enumerate(sizes)]
+    assert first_batch(messages) == messages[:together]
 
 
 @pytest.mark.parametrize(
