@@ -15,6 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from mesh.database.pool import Database
 from mesh.runtime.ids import new_id
 from tests.contract.auth.requests import PASSWORD, Account, login, refused
+from tests.support.round_trips import every_field, lost
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,6 +55,22 @@ async def test_a_registration_answers_with_the_account(users: UserServiceStub) -
     assert (user.email, user.name, user.time_zone, user.day_start_minutes) == (email, "Ann", "Asia/Kathmandu", 1439)
     assert user.etag
     assert user.create_time == user.update_time
+
+
+async def test_every_field_of_an_account_and_of_its_settings_is_stored(
+    users: UserServiceStub, signed_in: SignIn
+) -> None:
+    new = every_field(pb.RegisterRequest, password=PASSWORD, time_zone="Asia/Kathmandu")
+    user = (await users.Register(new)).user
+    assert lost(new, user, but=frozenset({"password"})) == []
+    account = await signed_in()
+    update = every_field(pb.UpdateMeRequest, time_zone="Asia/Kathmandu")
+    await users.UpdateMe(update, metadata=account.bearer)
+    assert lost(update, (await users.GetMe(pb.GetMeRequest(), metadata=account.bearer)).user) == []
+    change = every_field(pb.UpdateSettingsRequest)
+    await users.UpdateSettings(change, metadata=account.bearer)
+    settings = (await users.GetSettings(pb.GetSettingsRequest(), metadata=account.bearer)).settings
+    assert lost(change, settings) == []
 
 
 async def test_what_is_not_given_has_its_documented_default(a_user: Register) -> None:

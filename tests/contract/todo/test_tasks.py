@@ -14,6 +14,7 @@ from harness.waiting import until
 from mesh.runtime.ids import new_id
 from tests.contract.todo.todo_client import TaskBuilder, Todo
 from tests.support.errors import refused
+from tests.support.round_trips import every_field, lost
 
 PENDING = task_pb2.TASK_STATE_PENDING
 IN_PROGRESS = task_pb2.TASK_STATE_IN_PROGRESS
@@ -43,6 +44,18 @@ async def test_a_created_task_is_read_back_as_it_was_answered(todo: Todo) -> Non
     ).task
     assert created.state == PENDING
     assert (await todo.GetTask(task_id=created.id)).task == created
+
+
+async def test_every_field_of_a_request_is_stored_alone_in_a_batch_and_in_an_update(
+    todo: Todo, a_task: TaskBuilder
+) -> None:
+    new, task_id = every_field(pb.CreateTaskRequest), (await a_task()).id
+    update = every_field(pb.UpdateTaskRequest, task_id=task_id)
+    await todo.send(update)
+    created = (await todo.send(new)).task.id
+    (batched,) = (await todo.send(pb.BatchCreateTasksRequest(requests=[new]))).tasks
+    for request, stored in ((new, created), (new, batched.id), (update, task_id)):
+        assert lost(request, (await todo.GetTask(task_id=stored)).task, but=frozenset({"task_id"})) == []
 
 
 async def test_every_change_of_a_task_publishes_its_next_version(

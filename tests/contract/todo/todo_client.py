@@ -7,6 +7,7 @@ import grpc
 from focusmesh.todo.v1 import task_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
+from google.protobuf.message import Message
 
 from mesh.runtime.ids import new_id
 from tests.support.tokens import Signer
@@ -27,9 +28,14 @@ class Todo:
         request = getattr(pb, f"{method}Request")
 
         async def call(*, timeout: float = 5.0, **fields: Any) -> Any:
-            return await getattr(self._stub, method)(request(**fields), metadata=self._metadata, timeout=timeout)
+            return await self.send(request(**fields), timeout=timeout)
 
         return call
+
+    async def send(self, request: Message, *, timeout: float = 5.0) -> Any:
+        """Calls the RPC that the request belongs to."""
+        method = type(request).__name__.removesuffix("Request")
+        return await getattr(self._stub, method)(request, metadata=self._metadata, timeout=timeout)
 
     def another_user(self) -> "Todo":
         """The same service, called by somebody else."""

@@ -4,10 +4,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from focusmesh.auth.events.v1.user_event_pb2 import UserSnapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.runtime.errors import VersionConflict
+from services.auth import events
 from services.auth.errors import TimeZoneUnknown
 from services.auth.model import Theme, User, UserSettings
 from services.auth.rules import users
@@ -91,3 +93,7 @@ def test_a_change_is_never_older_than_the_one_before() -> None:
     assert (user.version, user.updated_at) == (2, ANN.updated_at)
     settings = UserSettings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=1_000)
     assert users.update_settings(settings, {"theme": Theme.DARK}, now=999, etag=None).updated_at == 1_000
+
+
+def test_a_snapshot_has_every_field_of_the_contract_and_no_other() -> None:
+    assert list(events.user_updated(ANN).payload) == [field.name for field in UserSnapshot.DESCRIPTOR.fields]

@@ -2,6 +2,8 @@
 
 import json
 
+from focusmesh.todo.events.v1.task_event_pb2 import TaskSnapshot
+
 from mesh.events.outbox import envelope
 from services.todo import events
 from services.todo.model import State, Task
@@ -48,6 +50,10 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def test_data_is_exactly_the_specifications_example() -> None:
     event = events.task_created(TASK)._replace(id=SPECIFICATION["event_id"])
     assert json.loads(envelope(event, TRACE))["data"] == SPECIFICATION
+
+
+def test_a_snapshot_has_every_field_of_the_contract_and_no_other() -> None:
+    assert list(events.task_created(TASK).payload) == [field.name for field in TaskSnapshot.DESCRIPTOR.fields]
 
 
 def test_the_envelope_is_structured_cloudevents_that_dapr_takes_as_it_is() -> None:
