@@ -1,4 +1,4 @@
-"""RetentionCleaner: removes what mesh remembers for a limited time."""
+"""RetentionCleaner: deletes stored responses and inbox rows that have expired."""
 
 from typing import ClassVar
 
@@ -16,18 +16,18 @@ _BATCH = 5000
 
 
 class RetentionCleaner(PeriodicTask):
-    """Forgets answers after a day and received events after thirty."""
+    """Deletes stored responses after a day and inbox rows after thirty."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 600.0
 
     def __init__(self, db: Database) -> None:
-        """Looks every ten minutes, and at once again while there is more."""
+        """Runs every ten minutes, and again at once while a batch was full."""
         super().__init__("retention")
         self.db = db
 
     async def run_once(self) -> int:
-        """Forgets a batch of each."""
+        """Deletes a batch of each; returns how many rows."""
         forgotten = await idempotency.forget(self.db, _BATCH)
         async with self.db.connection() as connection:
             cursor = await connection.execute(

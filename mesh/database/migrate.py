@@ -3,7 +3,7 @@
     python -m mesh.database.migrate todo        upgrade the schema of one service to its head revision
 
 Revisions are named by number (`0001_initial.py` is revision "0001"), so a service knows its head without Alembic and
-refuses to serve behind it.
+does not serve behind it.
 """
 
 import argparse

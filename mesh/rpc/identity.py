@@ -1,6 +1,6 @@
 """Identity: who is calling. Every service verifies the token itself; nothing the gateway adds is believed.
 
-A verified token is remembered by its hash until it expires, because checking a signature costs about 100 µs; ended
+A verified token is cached by its hash until it expires, because checking a signature costs about 100 µs; ended
 sessions are pushed to every replica and checked in memory.
 """
 
@@ -29,7 +29,7 @@ TOKEN_TYPE = "at+jwt"  # noqa: S105 (a media type)
 LONGEST_TOKEN_SECONDS = 600
 _CLOCK_SECONDS = 30
 """By how much the issuer's clock may be ahead."""
-_REMEMBERED = 20_000
+_CACHED = 20_000
 _UNKNOWN_KEY_SECONDS = 5.0
 _RECONNECTING = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -76,7 +76,7 @@ class Tokens:
         self._issuer, self._audience = issuer, audience
         self._verified: OrderedDict[bytes, Identity] = OrderedDict()
 
-    def remembered(self, headers: Mapping[str, str | bytes]) -> Identity | None:
+    def cached(self, headers: Mapping[str, str | bytes]) -> Identity | None:
         """The caller, when its token was verified before and still holds; None to verify it. Raises TokenRevoked."""
         bearer = headers.get("authorization")
         if bearer is None:
@@ -96,7 +96,7 @@ class Tokens:
             raise TokenInvalid
         identity = await self.verify_token(bearer[7:])
         self._verified[_digest(bearer)] = identity
-        if len(self._verified) > _REMEMBERED:
+        if len(self._verified) > _CACHED:
             self._verified.popitem(last=False)
         return identity
 

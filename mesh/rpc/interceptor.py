@@ -149,7 +149,7 @@ class _InterceptedMethod:
         if self._room.running > self._room.most:
             raise Overloaded(retry_after=0.5)
         if not self._policy.public:
-            call.identity = self._tokens.remembered(call.headers) or await self._tokens.verify(call.headers)
+            call.identity = self._tokens.cached(call.headers) or await self._tokens.verify(call.headers)
             self._policy.permit(call.identity)
         call.request = self._read(call.request)
         try:

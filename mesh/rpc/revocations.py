@@ -1,6 +1,6 @@
 """Ended sessions: pushed through Redis to every replica, kept in memory, and refused within two seconds.
 
-A replica that has lost Redis cannot know what was ended: after a second it says so instead of trusting old tokens.
+A replica that has lost Redis cannot know what was ended: after 1.2 s it turns NOT_SERVING instead of trusting tokens.
 """
 
 import time
@@ -32,7 +32,7 @@ def user_member(user_id: str, before: int) -> str:
 
 
 async def push(redis: "Redis", member: str, forget_at: float) -> None:
-    """Tells every replica. forget_at: when no token of it can live any more, seconds since the epoch."""
+    """Revokes at every replica. forget_at: when its last token has expired, seconds since the epoch."""
     async with redis.pipeline(transaction=True) as pipe:
         pipe.zremrangebyscore(KEY, "-inf", time.time())
         pipe.zadd(KEY, {member: forget_at})
@@ -41,7 +41,7 @@ async def push(redis: "Redis", member: str, forget_at: float) -> None:
 
 
 class Revocations(SupervisedTask):
-    """The ended sessions, as this replica knows them."""
+    """The ended sessions of which tokens may still be valid; ready while Redis responds."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
     longest_backoff: ClassVar[float] = 0.1
@@ -83,9 +83,9 @@ class Revocations(SupervisedTask):
         return stop
 
     async def run(self) -> None:
-        """Subscribes first and reads the set then, so that nothing falls between.
+        """Subscribes first and reads the set then, so that no revocation is missed in between.
 
-        The client may connect and subscribe again by itself: every confirmed subscription reads the set.
+        The client reconnects and subscribes again by itself: every confirmed subscription reads the set.
         """
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(CHANNEL)
@@ -101,20 +101,20 @@ class Revocations(SupervisedTask):
                         self.succeeded()
                     elif message["type"] == "message":
                         until, _, member = message["data"].partition(" ")
-                        self._learn(member, float(until))
+                        self._add(member, float(until))
                     if loaded:
                         self._heard = time.monotonic()
                 if loaded and time.monotonic() - asked > _PING_SECONDS:
                     asked = time.monotonic()
                     await pubsub.ping()
                 if asked and asked - self._heard > _TRUSTED_SECONDS * 2:
-                    raise TimeoutError("no answer to PING")
+                    raise TimeoutError("no response to PING")
                 if time.monotonic() - forgot > _FORGET_SECONDS:
                     forgot = time.monotonic()
                     self._forget()
 
     def _forget(self) -> None:
-        """Drops those of which no token can live any more."""
+        """Drops those whose last token has expired."""
         now = time.time()
         self._sessions = {name: until for name, until in self._sessions.items() if until > now}
         self._users = {name: entry for name, entry in self._users.items() if entry[1] > now}
@@ -122,9 +122,9 @@ class Revocations(SupervisedTask):
     async def _load(self) -> None:
         found: Any = await self._redis.zrangebyscore(KEY, time.time(), "+inf", withscores=True)
         for member, until in found:
-            self._learn(str(member), float(until))
+            self._add(str(member), float(until))
 
-    def _learn(self, member: str, until: float) -> None:
+    def _add(self, member: str, until: float) -> None:
         kind, _, rest = member.partition(":")
         if kind == "sid":
             self._sessions[rest] = until

@@ -11,7 +11,7 @@ from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
 
 LARGEST_METADATA = 16 * 1024
-LARGEST_ANSWER = 4 * 1024 * 1024
+LARGEST_RESPONSE = 4 * 1024 * 1024
 _STREAMS_PER_CONNECTION = 1000
 """The gateway multiplexes all callers over few connections and itself allows 100 streams a client."""
 
@@ -23,12 +23,12 @@ class Server:
     """A grpc.aio server that begins NOT_SERVING."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        """Opens nothing yet."""
+        """settings: address, certificates, reflection; the port is opened by `start`."""
         self.grpc = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", LARGEST_REQUEST),
-                ("grpc.max_send_message_length", LARGEST_ANSWER),
+                ("grpc.max_send_message_length", LARGEST_RESPONSE),
                 ("grpc.max_metadata_size", LARGEST_METADATA),
                 ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
                 ("grpc.keepalive_time_ms", 30_000),
@@ -55,7 +55,7 @@ class Server:
         await self.grpc.start()
 
     async def set_serving_status(self, state: Any) -> None:
-        """Answers health checks with this state from now on."""
+        """Sets what health checks of every service return."""
         for service in self._services:
             await self._health.set(service, state)
 

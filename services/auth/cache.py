@@ -1,11 +1,10 @@
-"""Redis of auth: failed attempts. Ended sessions go through `mesh/rpc/revocations.py`.
+"""The Redis keys of auth: failed login attempts. Ended sessions are in `mesh/rpc/revocations.py`.
 
-`auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures, and when the next may come
-`auth:attempts:known:<account>:<network>`   the account was signed in to from there: whoever fails elsewhere does not
-delay its owner
+`auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures; when the next may come
+`auth:attempts:known:<account>:<network>`   a login from there succeeded: failures elsewhere do not delay its owner
 
-Attempts are counted before the password is checked and refunded when it was right, in one script with one clock: any
-number of parallel guesses, at any number of replicas, get no more than the allowance.
+An attempt is counted before the password is checked and refunded when the password was right, in one script with the
+clock of Redis: parallel guesses at all replicas together get no more than the limit.
 """
 
 from typing import NamedTuple
@@ -14,36 +13,36 @@ from redis.asyncio import Redis
 
 
 class RateLimit(NamedTuple):
-    """How many failures are free, how far the delay grows after them (1 s, 2 s, 4 s …), and how they are forgotten."""
+    """After `free` failures attempts are delayed by 1 s, 2 s, 4 s …, at most `longest_delay`."""
 
     free: int
     longest_delay: int
-    """Seconds. There is no lock: after this an attempt is possible again, where no other was quicker."""
+    """Seconds; nobody is locked out."""
     forget_seconds: int
-    """One failure is forgotten after every so many seconds."""
+    """One failure is dropped after every so many seconds."""
 
 
 ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
 NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
-"""Larger, because a network is many people, some of whom always mistype; longer, because only the guessing fail on."""
+"""A /24 is many users, so more failures are free; only attackers keep failing, so the delay grows longer."""
 
 _PREFIX = "auth:attempts:"
 _KNOWN_SECONDS = 30 * 24 * 3600
 
-_TAKE = """
+_ACQUIRE = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local counted, wait = {}, 0
-for place, key in ipairs(KEYS) do
+for index, key in ipairs(KEYS) do
   local failures, at, next = unpack(redis.call('HMGET', key, 'failures', 'at', 'next'))
-  local forgotten = (now - tonumber(at or now)) / ARGV[place * 3]
-  counted[place] = math.max(0, tonumber(failures or 0) - forgotten)
+  local forgotten = (now - tonumber(at or now)) / ARGV[index * 3]
+  counted[index] = math.max(0, tonumber(failures or 0) - forgotten)
   wait = math.max(wait, tonumber(next or 0) - now)
 end
 if wait > 0 then return tostring(wait) end
-for place, key in ipairs(KEYS) do
-  local free, longest, forget = tonumber(ARGV[place * 3 - 2]), tonumber(ARGV[place * 3 - 1]), ARGV[place * 3]
-  local failures, next = math.min(counted[place] + 1, free + 12), 0
+for index, key in ipairs(KEYS) do
+  local free, longest, forget = tonumber(ARGV[index * 3 - 2]), tonumber(ARGV[index * 3 - 1]), ARGV[index * 3]
+  local failures, next = math.min(counted[index] + 1, free + 12), 0
   if failures > free - 0.5 then
     next = now + math.min(longest, 2 ^ math.floor(failures - free + 0.5))
   end
@@ -52,7 +51,7 @@ for place, key in ipairs(KEYS) do
 end
 return '0'
 """
-_GIVE_BACK = """
+_REFUND = """
 for _, key in ipairs(KEYS) do
   local failures = tonumber(redis.call('HGET', key, 'failures'))
   if failures and failures > 1 then
@@ -65,33 +64,33 @@ end
 
 
 class LoginThrottle:
-    """Counts attempts per account and per network."""
+    """Limits login attempts per account and per network."""
 
     def __init__(self, redis: "Redis") -> None:
-        """redis: shared by all replicas."""
+        """redis: the one of all replicas."""
         self._redis = redis
-        self._take = redis.register_script(_TAKE)
-        self._give_back = redis.register_script(_GIVE_BACK)
+        self._acquire = redis.register_script(_ACQUIRE)
+        self._refund = redis.register_script(_REFUND)
 
     async def acquire(self, account: str, network: str) -> float:
-        """Counts an attempt and returns 0, or the seconds to wait before one is allowed; that is not counted.
+        """Counts an attempt and returns 0; or counts nothing and returns the seconds until the next attempt is allowed.
 
-        account: a pseudonym, the address itself is not to be read in Redis. Raises redis.exceptions.RedisError.
+        account: a pseudonym, because addresses must not be readable in Redis. Raises redis.exceptions.RedisError.
         """
-        wait = await self._take(keys=await self._keys(account, network), args=[*ACCOUNT, *NETWORK])
+        wait = await self._acquire(keys=await self._keys(account, network), args=[*ACCOUNT, *NETWORK])
         return float(wait)
 
     async def refund(self, account: str, network: str) -> None:
-        """It was no attempt: nothing was checked. A delay that it brought stays."""
-        await self._give_back(keys=await self._keys(account, network))
+        """Takes an attempt back whose password was not checked; a delay that it caused stays."""
+        await self._refund(keys=await self._keys(account, network))
 
     async def reset(self, account: str, network: str) -> None:
-        """The password was right: the account is clean, and the network has one failure less.
+        """After a right password: clears the account's failures, and one failure of the network.
 
-        The network's delay stays, or whoever has one account could guess at others without delay.
+        The network's delay stays, or an attacker with one account could guess at others without delay.
         """
         account_key, network_key = await self._keys(account, network)
-        await self._give_back(keys=[network_key])
+        await self._refund(keys=[network_key])
         await self._redis.delete(account_key)
         await self._redis.set(_known(account, network), 1, ex=_KNOWN_SECONDS)
 

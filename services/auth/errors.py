@@ -1,4 +1,4 @@
-"""Every refusal of auth; reasons are values of `focusmesh.auth.v1.ErrorReason`.
+"""The errors of auth; reasons are values of `focusmesh.auth.v1.ErrorReason`.
 
 No message repeats an e-mail address or a token: messages are logged.
 """
@@ -14,14 +14,14 @@ class EmailTaken(AlreadyExists):
 
 
 class PasswordTooCommon(InvalidArgument):
-    """A password that is tried first by whoever guesses."""
+    """A password that attackers try first."""
 
     reason = "PASSWORD_TOO_COMMON"
     message = "This password is one of the most common ones. Choose another."
 
 
 class CredentialsWrong(Unauthenticated):
-    """Unknown address, wrong password or closed account; which of them is not said."""
+    """Unknown address, wrong password or closed account: one error, so that nobody learns which addresses exist."""
 
     reason = "CREDENTIALS_WRONG"
     message = "The e-mail address or the password is wrong."

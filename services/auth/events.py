@@ -1,4 +1,4 @@
-"""What auth tells the other services of: a user as they need to know them, never the e-mail address."""
+"""The events of auth: a user as other services need to know them, never the e-mail address."""
 
 from mesh.events.outbox import Event
 from mesh.runtime.ids import new_id
@@ -8,12 +8,12 @@ TOPICS = ("user-events",)
 
 
 def user_registered(user: User) -> Event:
-    """There is a new account."""
+    """For `Register`."""
     return _event("user-registered", user)
 
 
 def user_updated(user: User) -> Event:
-    """A user's name, zone or day start is another."""
+    """For `UpdateMe`."""
     return _event("user-updated", user)
 
 

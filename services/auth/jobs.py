@@ -1,4 +1,4 @@
-"""The loops of the auth service."""
+"""The periodic tasks of the auth service."""
 
 from contextlib import suppress
 from typing import ClassVar
@@ -22,10 +22,10 @@ _BATCH = 500
 
 
 class RevocationReseeder(PeriodicTask):
-    """Gives Redis the ended sessions that it lost, while their access tokens may live.
+    """Writes ended sessions to Redis again that Redis has lost, while their access tokens may be valid.
 
-    Redis is asked every second who it is: another process in its place may have lost what the last one knew. Accounts
-    that an operator closed in the database become known the same way, within a minute.
+    Every second the task reads the process id of Redis: a new process may have lost what the last one knew. Accounts
+    that an operator closed in the database reach Redis the same way, within a minute.
     """
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
@@ -41,7 +41,7 @@ class RevocationReseeder(PeriodicTask):
         self._compared_at = 0
 
     async def run_once(self) -> int:
-        """Compares when it is time to; returns how many revocations were missing."""
+        """Compares when Redis is new or a minute has passed; returns how many revocations were missing."""
         process = str((await self.redis.info("server"))["run_id"])
         now = self.clock()
         if process == self._compared_with and now - self._compared_at < self.longest_interval:
@@ -54,7 +54,7 @@ class RevocationReseeder(PeriodicTask):
         return len(missing)
 
     async def _ended(self, now: int) -> dict[str, float]:
-        """What must be known, and until when."""
+        """The members that Redis must have, and until when."""
         since = now - sessions.REFUSED_FOR
         async with self.db.connection() as connection:
             ended = await store.sessions_ended_since(connection, since)

@@ -1,4 +1,4 @@
-"""What auth knows: users, their credentials, sessions and settings. Instants are microseconds since the epoch, UTC."""
+"""Users, credentials, sessions and settings. Instants are integer microseconds since the epoch, UTC."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from mesh.runtime.clock import DAY, SECOND
 SESSION_LIFE = 30 * DAY
 """A session ends when its refresh token is not used for this long."""
 REFRESH_GRACE = 30 * SECOND
-"""For this long after a rotation the token before the newest still answers: its client may have lost the answer."""
+"""How long after an exchange the previous token still gets the newest: its client may have lost the response."""
 DEFAULT_TIME_ZONE = "UTC"
 DEFAULT_DAY_START = 0
 
@@ -41,15 +41,15 @@ class Session(NamedTuple):
     """The `sid` of its access tokens."""
     user_id: str
     generation: int
-    """Place of the newest refresh token in the chain, from 1."""
+    """Position of the newest refresh token in the chain, from 1."""
     issued_at: int
-    """When the newest refresh token was made, so also when the one before it was exchanged."""
+    """When the newest refresh token was made and the one before it exchanged."""
     expires_at: int
     revoked_at: int | None
 
 
 class Theme(StrEnum):
-    """Colours of the apps, as the column has them."""
+    """Colours of the apps; the values are those of the column `theme`."""
 
     LIGHT = "light"
     DARK = "dark"
@@ -57,7 +57,7 @@ class Theme(StrEnum):
 
 
 class UserSettings(NamedTuple):
-    """A user's settings; the defaults are those of a new account, and what a cleared setting goes back to."""
+    """A user's settings; the defaults are those of a new account and of a cleared setting."""
 
     default_pomodoro_minutes: int = 25
     default_short_break_minutes: int = 5

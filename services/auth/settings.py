@@ -1,4 +1,4 @@
-"""What the auth service is told, beside what every service is."""
+"""Settings of the auth service, beside those of every service."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Auth's own forms to and from the contract's; nothing else converts."""
+"""Converts auth's rows and keys to and from the messages of the contract; no other file does."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _THEMES_FROM_PB = {number: theme for theme, number in _THEMES_TO_PB.items()}
 
 
 def user_to_pb(user: User) -> user_pb2.User:
-    """The account."""
+    """The message of an account."""
     message = user_pb2.User(
         id=user.id,
         email=user.email,
@@ -34,7 +34,7 @@ def user_to_pb(user: User) -> user_pb2.User:
 
 
 def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
-    """The settings."""
+    """The message of the settings."""
     message = user_pb2.UserSettings(
         default_pomodoro_minutes=settings.default_pomodoro_minutes,
         default_short_break_minutes=settings.default_short_break_minutes,
@@ -67,7 +67,7 @@ def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest) ->
 
 
 def tokens_to_pb(access: AccessToken, refresh_token: str, refresh_expires: int) -> session_pb2.Tokens:
-    """A session's tokens."""
+    """The message of a session's tokens. refresh_expires: microseconds since the epoch."""
     message = session_pb2.Tokens(access_token=access.text, refresh_token=refresh_token)
     clock.set_timestamp(message.access_token_expire_time, access.expires)
     clock.set_timestamp(message.refresh_token_expire_time, refresh_expires)

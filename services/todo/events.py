@@ -1,4 +1,4 @@
-"""What the todo service publishes: the specification's TaskEvent, to `task-events` and `task-updates`."""
+"""The events of the todo service: the specification's TaskEvent, to `task-events` and `task-updates`."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ TOPICS = ("task-events", "task-updates")
 
 
 def task_created(task: Task) -> Event:
-    """A task was created."""
+    """For `CreateTask` and `BatchCreateTasks`."""
     return _event("task-created", task)
 
 
 def task_updated(task: Task) -> Event:
-    """A task was changed, started, reopened or undeleted."""
+    """For a task that was changed, started, reopened or undeleted."""
     return _event("task-updated", task)
 
 
 def task_completed(task: Task) -> Event:
-    """A task was completed."""
+    """For `CompleteTask`."""
     return _event("task-completed", task)
 
 
 def task_deleted(task: Task) -> Event:
-    """A task was deleted."""
+    """For `DeleteTask`."""
     return _event("task-deleted", task)
 
 

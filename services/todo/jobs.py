@@ -1,4 +1,4 @@
-"""The loops of the todo service."""
+"""The periodic tasks of the todo service."""
 
 from mesh.database.pool import Database
 from mesh.runtime.errors import DependencyUnavailable
@@ -9,17 +9,17 @@ _BATCH = 500
 
 
 class TaskPurger(PeriodicTask):
-    """Removes deleted tasks once they can no longer be undeleted; their last event said so 30 days ago."""
+    """Removes deleted tasks whose 30 days for an undelete are over; publishes nothing: `task-deleted` was."""
 
     expected = (DependencyUnavailable,)
     longest_wait = 60.0
 
     def __init__(self, db: Database) -> None:
-        """Looks once a minute, and at once again while there is more."""
+        """Runs once a minute, and again at once while a batch was full."""
         super().__init__("purge tasks")
         self.db = db
 
     async def run_once(self) -> int:
-        """Removes a batch."""
+        """Removes one batch; returns its size."""
         async with self.db.connection() as connection:
             return await store.purge_tasks(connection, _BATCH)

@@ -1,11 +1,11 @@
-"""What a task is. Instants are integer microseconds since the epoch, UTC."""
+"""Tasks, and the filters of their lists. Instants are integer microseconds since the epoch, UTC."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class State(StrEnum):
-    """Where a task is in its life; the values are those of the column `status` and of events."""
+    """The states of a task; the values are those of the column `status` and of events."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -50,7 +50,7 @@ class Order(StrEnum):
 
 
 class Filter(NamedTuple):
-    """Which tasks a list shows; None and empty mean no limit."""
+    """Which tasks a list shows; None and empty filter nothing."""
 
     states: tuple[str, ...] = ()
     due_from: int | None = None

@@ -1,4 +1,4 @@
-"""Tasks to and from their messages; nothing else converts."""
+"""Converts tasks to and from the messages of the contract; no other file does."""
 
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,4 +1,4 @@
-"""The RPCs of KeyService, one method each, and the keys for auth itself."""
+"""The RPCs of KeyService, and the key source of auth itself."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from focusmesh.auth.v1 import key_service_pb2 as pb
@@ -11,17 +11,17 @@ from services.auth.rules.tokens import Signer
 
 
 class KeyHandlers(rpc.KeyServiceServicer):
-    """The public keys; they change only with a restart."""
+    """Publishes the public keys, which change only with a restart."""
 
     def __init__(self, signer: Signer) -> None:
-        self._answer = pb.GetJwksResponse(keys=[wire.key_to_pb(key) for key in signer.published()])
+        self._response = pb.GetJwksResponse(keys=[wire.key_to_pb(key) for key in signer.published()])
 
     async def GetJwks(self, request: pb.GetJwksRequest, context: Context) -> pb.GetJwksResponse:
-        return self._answer
+        return self._response
 
 
 class OwnKeys(KeySource):
-    """The keys that auth itself verifies with: its own, so it asks nobody."""
+    """The keys that auth verifies tokens with: its own, so no call is needed."""
 
     def __init__(self, signer: Signer) -> None:
         self._keys = signer.verifying

@@ -1,4 +1,4 @@
-"""Checks and hashes passwords away from the event loop, a bounded number at once."""
+"""Checks and hashes passwords in threads: one costs 20 ms, which the event loop cannot spare."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,12 +15,12 @@ Response = TypeVar("Response")
 
 
 class PasswordWorker(Component):
-    """A few threads with a short queue: however many log in, other calls keep their share of the processor."""
+    """A few threads with a short queue: other calls keep their share of the CPU however many users log in."""
 
     def __init__(self, *, threads: int, queue: int) -> None:
-        """queue: how many may wait for a thread; one more is refused at once."""
+        """queue: how many calls may wait for a thread; the next one raises Overloaded."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
-        self._room = threads + queue
+        self._slots = threads + queue
         self._decoy = passwords.decoy()
 
     async def close(self) -> None:
@@ -28,31 +28,31 @@ class PasswordWorker(Component):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
-        """What to store for a password; raises Overloaded."""
+        """The hash to store for a password; raises Overloaded."""
         return await self._run(passwords.hash_password, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is right. Without a hash the same work is done for a no. Raises Overloaded."""
+        """Whether the password is right; without a hash False, after the same work. Raises Overloaded."""
         right = await self._run(passwords.verify, password_hash or self._decoy, password)
         return right and password_hash is not None
 
     async def _run(
         self, work: Callable[Arguments, Response], *arguments: Arguments.args, **options: Arguments.kwargs
     ) -> Response:
-        if self._room <= 0:
+        if self._slots <= 0:
             raise Overloaded(retry_after=_RETRY_SECONDS)
-        self._room -= 1
+        self._slots -= 1
         loop = asyncio.get_running_loop()
         running = self._threads.submit(work, *arguments, **options)
-        # A caller who gives up leaves work that has begun: the room is free when that is done, not before.
-        running.add_done_callback(lambda _: _on_loop(loop, self._leave))
+        # Cancelling the caller does not stop the hash: its slot is released when it has finished.
+        running.add_done_callback(lambda _: _on_loop(loop, self._release))
         return await asyncio.wrap_future(running)
 
-    def _leave(self) -> None:
-        self._room += 1
+    def _release(self) -> None:
+        self._slots += 1
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
-    """Runs a step on the loop, unless the process is stopping and the loop is gone."""
+    """Runs a step on the loop; does nothing when the process stops and the loop is closed."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(step)

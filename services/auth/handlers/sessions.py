@@ -23,7 +23,7 @@ from services.auth.rules.tokens import RefreshToken, RefreshTokens, Signer
 
 
 class SessionHandlers(rpc.SessionServiceServicer):
-    """Sign-ins."""
+    """Sessions of users: begun by a password, kept by refresh tokens."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         except CredentialsWrong:
             raise
         except Exception:
-            # Nothing was learnt about the password, so it was no attempt.
+            # The password was not checked, so the attempt does not count.
             await self.attempts.refund(account, network)
             raise
         await self.attempts.reset(account, network)
@@ -90,7 +90,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         return found.user_id
 
     async def _check(self, request: pb.LoginRequest) -> Credentials:
-        """The account; an unknown address, a closed account and a wrong password are one answer after the same work."""
+        """The account; raises CredentialsWrong after the same work for an unknown address and a wrong password."""
         async with self.db.connection() as connection:
             found = await store.find_credentials(connection, request.email)
         right = await self.worker.verify(found.password_hash if found else None, request.password)
@@ -99,7 +99,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         return found
 
     async def _renew_hash(self, credentials: Credentials, password: str) -> None:
-        """Stores the password under today's parameters when others were used, or leaves it to the next login."""
+        """Hashes the password with today's parameters when others were used; when busy, leaves it to the next login."""
         if not passwords.outdated(credentials.password_hash):
             return
         with suppress(Overloaded):
@@ -114,7 +114,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         return found
 
     async def _previous(self, session: Session, presented: RefreshToken, now: int) -> Session:
-        """The session, when this token is the one before its newest; a reused token ends the session."""
+        """The session, when this token is the one before its newest; ends the session when the token is reused."""
         try:
             return sessions.require_previous(session, presented.generation, now=now)
         except RefreshTokenReused:
@@ -122,10 +122,9 @@ class SessionHandlers(rpc.SessionServiceServicer):
             raise
 
     async def _end(self, session_id: str) -> None:
-        """Ends a session: for the access tokens first, which every service checks in Redis, then for good.
+        """Ends a session: first in Redis, where every service checks access tokens, then in its row.
 
-        When Redis is away nothing changes and the caller tries again; when the row cannot be written, trying again does
-        no harm.
+        When Redis is unavailable nothing changes; when the row cannot be written, the call can be repeated.
         """
         now = self.clock()
         await revocations.push(self.redis, revocations.session_member(session_id), sessions.forget_at(now))

@@ -1,6 +1,6 @@
-"""Passwords: which ones are refused, and how they are stored.
+"""Passwords: which are too common, and how they are hashed.
 
-argon2id with 19 MiB, two passes and one lane. Nothing is cut off: the contract allows 8 to 128 characters.
+argon2id with 19 MiB, two passes and one lane. No character is cut off: the contract allows 8 to 128 characters.
 """
 
 import secrets
@@ -47,7 +47,7 @@ _PLAIN_LETTERS = str.maketrans("01345789@$!", "oieastbgasi")
 
 
 def require_uncommon(password: str) -> None:
-    """Raises PasswordTooCommon for what is guessed first: see `common`; also for what is short once it is composed."""
+    """Raises PasswordTooCommon for a `common` password, and for one that is too short once it is composed."""
     if len(_normal(password)) < _SHORTEST or common(password):
         raise PasswordTooCommon(fields=[FieldViolation("password", "must not be one of the most common passwords")])
 
@@ -102,28 +102,28 @@ def _is_decorated_word(folded: str) -> bool:
 
 def _is_repeated(folded: str) -> bool:
     return any(
-        len(folded) > size and all(letter == folded[place % size] for place, letter in enumerate(folded))
+        len(folded) > size and all(letter == folded[index % size] for index, letter in enumerate(folded))
         for size in range(1, _LONGEST_REPEATED + 1)
     )
 
 
 def _is_runs(folded: str) -> bool:
     """Whether it is nothing but up to three runs along the alphabet, the digits or a keyboard, as `1234qwer`."""
-    place, runs = 0, 0
-    while place < len(folded):
-        longest = max(_run_along(folded, place, track) for track in _TRACKS)
+    index, runs = 0, 0
+    while index < len(folded):
+        longest = max(_run_along(folded, index, track) for track in _TRACKS)
         if longest < _SHORTEST_RUN or runs == _MOST_RUNS:
             return False
-        place, runs = place + longest, runs + 1
+        index, runs = index + longest, runs + 1
     return True
 
 
-def _run_along(folded: str, place: int, track: str) -> int:
-    """Characters from `place` on that follow one another on the track."""
-    start = track.find(folded[place])
+def _run_along(folded: str, index: int, track: str) -> int:
+    """How many characters from `index` on follow one another on the track."""
+    start = track.find(folded[index])
     if start < 0:
         return 0
     size = 1
-    while place + size < len(folded) and track[start + size : start + size + 1] == folded[place + size]:
+    while index + size < len(folded) and track[start + size : start + size + 1] == folded[index + size]:
         size += 1
     return size

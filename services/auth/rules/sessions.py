@@ -1,4 +1,4 @@
-"""Sessions: what becomes of a refresh token that is not the newest one, and where a login comes from."""
+"""Sessions: refresh tokens that are not the newest, and the network that a login comes from."""
 
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -30,10 +30,10 @@ def begin(session_id: str, user_id: str, *, now: int) -> Session:
 
 
 def require_previous(session: Session, generation: int, *, now: int) -> Session:
-    """The session, when the token before its newest one may still be answered with the newest.
+    """The session, when the token before its newest may still be exchanged for the newest.
 
-    Asked of a token that could not be exchanged. Raises RefreshTokenInvalid when its session ended,
-    RefreshTokenReused when it was exchanged too long ago: then its user and somebody else both hold it.
+    For a token that could not be exchanged. Raises RefreshTokenInvalid when its session ended,
+    RefreshTokenReused when it was exchanged too long ago: then somebody else holds it too.
     """
     if session.revoked_at is not None or session.expires_at <= now:
         raise RefreshTokenInvalid
@@ -45,7 +45,7 @@ def require_previous(session: Session, generation: int, *, now: int) -> Session:
 
 
 def forget_at(ended: int) -> float:
-    """When a session that ended at this moment need not be refused any more, in seconds since the epoch."""
+    """When the last access token of a session that ended at this instant has expired, in seconds since the epoch."""
     return (ended + REFUSED_FOR) / SECOND
 
 

@@ -1,8 +1,8 @@
 """Tokens: how access tokens are signed and refresh tokens derived.
 
-A refresh token is derived from the service's secret, its session and its place in the session's chain. So the newest
-one can be made again for a client that lost the answer, although only a keyed hash is stored, and a forged one is
-refused without a question to the database.
+A refresh token is derived from the service's secret, its session and its position in the session's chain. So the
+newest can be made again for a client that lost the response, although only a keyed hash is stored, and a forged one
+fails without a query.
 """
 
 import base64
@@ -43,14 +43,14 @@ class PublicKey(NamedTuple):
 
 
 class RefreshToken(NamedTuple):
-    """What an authentic refresh token says."""
+    """The content of an authentic refresh token."""
 
     session_id: str
     generation: int
 
 
 class Signer:
-    """Signs access tokens with the active key, and knows every key that is published."""
+    """Signs access tokens with the active key; has every key that is published."""
 
     def __init__(
         self,
@@ -106,13 +106,13 @@ class RefreshTokens:
         self._hashing = hmac.digest(secret.encode(), b"stored hash", "sha256")
 
     def derive(self, session_id: str, generation: int) -> str:
-        """The token at this place of a session's chain; always the same."""
+        """The token at this position of a session's chain; always the same."""
         name = uuid.UUID(session_id).bytes + generation.to_bytes(_GENERATION_BYTES, "big")
         code = hmac.digest(self._deriving, name, "sha256")
         return _PREFIX + _base64url(name + code)
 
     def read(self, token: str) -> RefreshToken | None:
-        """What the token says; None when it was not made with this secret."""
+        """The content of the token; None when it was not made with this secret."""
         try:
             text = token.removeprefix(_PREFIX)
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -126,7 +126,7 @@ class RefreshTokens:
         return found
 
     def hash(self, token: str) -> str:
-        """The keyed hash that is stored in place of the token, hexadecimal."""
+        """The keyed hash that is stored instead of the token, hexadecimal."""
         return hmac.digest(self._hashing, token.encode(), "sha256").hex()
 
     def pseudonym(self, text: str) -> str:

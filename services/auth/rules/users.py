@@ -1,4 +1,4 @@
-"""Accounts and settings: what may be stored, and what a change makes of them."""
+"""Accounts and settings: valid values, and changes."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -10,7 +10,7 @@ from services.auth.errors import TimeZoneUnknown
 from services.auth.model import DEFAULT_TIME_ZONE, User, UserSettings
 
 TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
-"""Every IANA name, from the package and not from the machine: all replicas know the same."""
+"""Every IANA name, from the package and not from the machine: the same in all replicas."""
 
 
 def time_zone(name: str) -> str:
@@ -37,7 +37,7 @@ def register(user_id: str, email: str, name: str, zone: str, day_start_minutes: 
 
 
 def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str | None) -> User:
-    """The account with these fields changed; the same one when nothing differs.
+    """The account with these fields changed; `user` itself when nothing differs.
 
     changes: new values by the names of the model. Raises VersionConflict and TimeZoneUnknown.
     """
@@ -51,12 +51,12 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
 
 
 def forget(user: User, *, now: int) -> User:
-    """The version of a deleted account that is published: the name is no longer told."""
-    return user._replace(name=None, version=user.version + 1, updated_at=max(now, user.updated_at))
+    """The version of a deleted account that is published: without the name."""
+    return next_version(user, now, name=None)
 
 
 def update_settings(settings: UserSettings, changes: Mapping[str, Any], *, now: int, etag: str | None) -> UserSettings:
-    """The settings with these changed; the same ones when nothing differs. Raises VersionConflict."""
+    """The settings with these changed; `settings` itself when nothing differs. Raises VersionConflict."""
     check_etag(etag, settings.version)
     changed = settings._replace(**changes)
     return settings if changed == settings else next_version(changed, now)

@@ -100,9 +100,9 @@ async def test_a_token_that_was_verified_before_falls_with_its_key(
     tokens = Tokens(keys, known, issuer="https://auth.focusmesh", audience="focusmesh")
     bearer = {"authorization": f"Bearer {signer.token()}"}
     await tokens.verify(bearer)
-    assert tokens.remembered(bearer) is not None
+    assert tokens.cached(bearer) is not None
     auth.signers[:] = [Signer(kid="next")]
-    await until(lambda: tokens.remembered(bearer) is None, "the token is no longer remembered")
+    await until(lambda: tokens.cached(bearer) is None, "the token is no longer cached")
     with pytest.raises(TokenInvalid):
         await tokens.verify(bearer)
     await known.close()
