@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from envoy import contract, routes
+from contract import descriptors
+from contract.rules import ContractError
+from envoy import routes
 from envoy.clusters import Endpoints, clusters
 from envoy.responses import mappers
 from envoy.routes import WEBSOCKET_CLUSTER
@@ -63,8 +65,8 @@ def bootstrap(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]
 
 def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
     """What the template names."""
-    descriptor_set = contract.DESCRIPTOR_SET.read_bytes()
-    methods = contract.read(descriptor_set)
+    described = descriptors.load()
+    methods = described.rpcs
     allowances = settings.allowances
     return {
         "admin_socket": str(settings.admin_socket),
@@ -82,10 +84,10 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "allowed_origins": [{"exact": origin} for origin in settings.allowed_origins],
         **{f"rate_{name}": _bucket(getattr(allowances, name)) for name in allowances._fields},
         "tracing": _tracing(settings),
-        "descriptor_set": base64.b64encode(descriptor_set).decode(),
+        "descriptor_set": base64.b64encode(descriptors.DESCRIPTOR_SET.read_bytes()).decode(),
         "transcoded": routes.transcoded(methods),
         "key_services": [routes.KEY_METHOD.strip("/").partition("/")[0]],
-        "routes": routes.routes(methods, settings.stream_idle_seconds),
+        "routes": routes.routes(described, settings.stream_idle_seconds),
         "key_routes": routes.key_routes(methods),
         "token_rules": routes.token_rules(methods),
         "safe_retries": routes.SAFE_RETRIES,
@@ -204,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         endpoints, settings = machine(main_ports(), main_state()) if given.target == "machine" else cluster()
         write(given.out, endpoints, settings)
-    except (contract.ContractError, SettingsError, TemplateError, OSError) as error:
+    except (ContractError, SettingsError, TemplateError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -13,7 +13,9 @@
 from collections import defaultdict
 from typing import Any
 
-from envoy.contract import Binding, ContractError, Method, collisions
+from contract.descriptors import Contract
+from contract.methods import Binding, Method
+from contract.rules import ContractError, require_routable
 
 WEBSOCKET_PATH = "/v1/realtime"
 WEBSOCKET_CLUSTER = "realtime_ws"
@@ -49,11 +51,10 @@ SAFE_RETRIES: Json = {
 REPEATABLE_RETRIES: Json = {**SAFE_RETRIES, "retry_on": "connect-failure,refused-stream,unavailable,reset"}
 
 
-def routes(methods: list[Method], stream_idle_seconds: int) -> list[Json]:
-    """Every route of the entry; raises ContractError when two RPCs want the same request."""
-    if clashes := list(collisions(methods)):
-        raise ContractError("; ".join(clashes))
-    exposed = [method for method in methods if method.exposed]
+def routes(described: Contract, stream_idle_seconds: int) -> list[Json]:
+    """Every route of the entry; raises ContractError for a contract that cannot be routed safely."""
+    require_routable(described)
+    exposed = [method for method in described.rpcs if method.exposed]
     bound = [(method, method.binding) for method in exposed if method.binding]
     return [
         _preflight(),
@@ -71,7 +72,7 @@ def routes(methods: list[Method], stream_idle_seconds: int) -> list[Json]:
 
 def key_routes(methods: list[Method]) -> list[Json]:
     """The one RPC that the gateway calls for itself: the keys of tokens, by REST and after transcoding."""
-    method = next((method for method in methods if method.full_name == KEY_METHOD), None)
+    method = next((method for method in methods if method.grpc_path == KEY_METHOD), None)
     if method is None or method.binding is None:
         raise ContractError(f"{KEY_METHOD} must exist and have an HTTP binding")
     return [
@@ -82,7 +83,7 @@ def key_routes(methods: list[Method]) -> list[Json]:
 
 def transcoded(methods: list[Method]) -> list[str]:
     """Proto services with at least one REST binding."""
-    return sorted({method.service for method in methods if method.exposed and method.binding})
+    return sorted({method.full_service for method in methods if method.exposed and method.binding})
 
 
 def token_rules(methods: list[Method]) -> list[Json]:
@@ -92,7 +93,7 @@ def token_rules(methods: list[Method]) -> list[Json]:
     rules: list[Json] = []
     for method in methods:
         if method.public:
-            rules.append({"match": {"path": method.full_name}})
+            rules.append({"match": {"path": method.grpc_path}})
             if method.binding:
                 rules.append({"match": _match(method.binding, [_verb(method.binding.verb)])})
     websocket = {"requirements": [{"provider_name": "header"}, {"provider_name": "subprotocol"}]}
@@ -105,7 +106,7 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
     """The route of one RPC by its gRPC name; deadline, retries and cluster are said here and nowhere else."""
     limit = f"{method.deadline_seconds}s"
     action: Json = {
-        "cluster": method.cluster,
+        "cluster": method.owner,
         # Off: `max_stream_duration` also tells services of REST callers how long they have.
         "timeout": "0s",
         "max_stream_duration": {"max_stream_duration": limit, "grpc_timeout_header_max": limit},
@@ -115,11 +116,11 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
     if method.streaming:
         action["idle_timeout"] = f"{stream_idle_seconds}s"
     return {
-        "name": method.full_name.lstrip("/"),
+        "name": method.full_name,
         # gRPC resets a call that is no POST, or that does not say that it can read trailers.
-        "match": {"path": method.full_name, "headers": [_GRPC, _verb("POST")]},
+        "match": {"path": method.grpc_path, "headers": [_GRPC, _verb("POST")]},
         "request_headers_to_add": [_TE],
-        "metadata": _rate(method.rate),
+        "metadata": _rate(method.rate.lower()),
         "route": action,
         **({"typed_per_filter_config": _ANY_SIZE} if method.client_streaming else {}),
     }
@@ -185,7 +186,7 @@ def _rest(method: Method, binding: Binding) -> Json:
     return {
         "name": f"{binding.verb} {binding.template}",
         "match": _match(binding, headers),
-        "metadata": _rate(method.rate),
+        "metadata": _rate(method.rate.lower()),
         "route": {"cluster": NO_CLUSTER},
     }
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import grpc
-from focusmesh.policy.v1 import policy_pb2
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from envoy import contract
-from envoy.contract import Method
+from contract import descriptors
+from contract.methods import Method
 from harness.accounts import Accounts, User
 from prove.promises import Promise
 from prove.subscribers import GrpcSubscriber, Subscriber, WebSocketSubscriber
@@ -44,9 +43,9 @@ def reads(methods: Sequence[Method]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for method in methods:
-        user = method.rule.access == policy_pb2.ACCESS_USER
+        user = method.access == "USER"
         if user and method.repeatable and not method.streaming and method.binding and method.binding.is_literal:
-            found.setdefault(method.cluster, method.full_name)
+            found.setdefault(method.owner, method.grpc_path)
     return found
 
 
@@ -93,7 +92,7 @@ async def _sign_out(machine: Stack, accounts: Accounts, user: User) -> list[Dela
 
 def _places(machine: Stack) -> Iterator[tuple[str, str, str]]:
     """Name, RPC to read by and address of the gateway and of every replica that serves single calls."""
-    known = reads(contract.read(contract.DESCRIPTOR_SET.read_bytes()))
+    known = reads(descriptors.load().rpcs)
     for replica in machine.replicas:
         if read := known.get(replica.service.name):
             yield replica.name, read, f"{LOOPBACK}:{replica.port(machine.ports)}"

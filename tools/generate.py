@@ -13,8 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+from contract import descriptors
+from contract.descriptors import Contract
 from tools import proto_deps
 from tools.paths import BUF, BUILD, GEN, IMAGE, PROTOS, ROOT, RPC_INDEX, VENV_BIN
 
@@ -49,6 +52,13 @@ def build_image() -> None:
     fresh = IMAGE.with_name(f"image.{os.getpid()}.binpb")
     run(BUF, "build", "protos", "-o", fresh)
     fresh.replace(IMAGE)
+
+
+@cache
+def contract() -> Contract:
+    """The contract as protos/ say now, comments included."""
+    build_image()
+    return descriptors.load(IMAGE)
 
 
 def gateway(out: Path) -> None:

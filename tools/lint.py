@@ -14,7 +14,7 @@ from tools import generate
 from tools.paths import GEN, ROOT, VENV_BIN
 
 AT_ONCE = 2
-TYPED = ("mesh", "services", "stack", "envoy", "tools", "bench", "prove", "harness")
+TYPED = ("contract", "mesh", "services", "stack", "envoy", "tools", "bench", "prove", "harness")
 
 
 class Check(NamedTuple):
@@ -43,7 +43,7 @@ CHECKS = (
     Check("imports", tool("lint-imports", "--no-cache")),
     Check("buf lint", tool("buf", "lint")),
     Check("buf format", tool("buf", "format", "protos", "--diff", "--exit-code")),
-    Check("contract", ours("tools.contract_rules")),
+    Check("contract", ours("tools.contract_check")),
     Check("ruff", tool("ruff", "check")),
     Check("ruff format", tool("ruff", "format", "--check")),
     Check("size", ours("tools.size_budget")),

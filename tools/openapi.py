@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
-from tools import contract, openapi_errors
-from tools.contract import Contract, Rpc
+from contract import descriptors
+from contract.descriptors import Contract
+from contract.methods import Method
+from tools import openapi_errors
 from tools.openapi_schemas import REF, WELL_KNOWN, Node, Schemas, camel, never_sent
-from tools.paths import GEN
+from tools.paths import GEN, IMAGE
 
 DOCUMENT = GEN / "openapi" / "openapi.yaml"
 FRAME = Path(__file__).with_name("openapi_base.yaml")
@@ -71,11 +73,11 @@ class Document:
             "schemas": self._components([paths, self._errors.shared], paths),
             "responses": self._errors.shared,
         }
-        services = {rpc.service: self._contract.services[f"{rpc.package}.{rpc.service}"] for rpc in routed}
+        services = {rpc.service: self._contract.services[rpc.full_service] for rpc in routed}
         tags = [{"name": name, "description": comment} for name, comment in services.items()]
         return {**document, "paths": paths, "tags": tags}
 
-    def _operation(self, rpc: Rpc) -> Node:
+    def _operation(self, rpc: Method) -> Node:
         parameters, body = self._parameters(rpc), self._body(rpc)
         success = {"schema": {"$ref": REF + rpc.response}}
         responses = {"200": {"description": self._contract.messages[rpc.response].comment, "content": _json(success)}}
@@ -93,7 +95,7 @@ class Document:
             "x-deadline-seconds": rpc.deadline_seconds,
         }
 
-    def _parameters(self, rpc: Rpc) -> list[Node]:
+    def _parameters(self, rpc: Method) -> list[Node]:
         """The variables of the path and, where there is no body, every other field."""
         message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
         found = []
@@ -106,7 +108,7 @@ class Document:
                 found.append(parameter | ({"required": True} if where == "path" else {}) | {"schema": schema})
         return found
 
-    def _body(self, rpc: Rpc) -> Node | None:
+    def _body(self, rpc: Method) -> Node | None:
         if not rpc.body:
             return None
         variables = PATH_VARIABLE.findall(rpc.path)
@@ -161,4 +163,4 @@ def text(document: Node) -> str:
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text(Document(contract.load()).build()))
+    out.write_text(text(Document(descriptors.load(IMAGE)).build()))

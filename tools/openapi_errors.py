@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from contract.descriptors import SHARED_REASONS, Contract
+from contract.methods import Method
 from envoy.responses import DOMAIN, RESPONSES
 from tools import refusal_catalogue
-from tools.contract import SHARED_REASONS, Contract, Rpc
 
 TYPE_URL = "type.googleapis.com/google.rpc."
 Schema = dict[str, Any]
@@ -154,7 +155,7 @@ def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
     return answer | ({"headers": HEADERS[status]} if status in HEADERS else {})
 
 
-def reasons_of(rpc: Rpc) -> list[str]:
+def reasons_of(rpc: Method) -> list[str]:
     """Every reason that a call of an RPC may be refused with: its own and those of the way to it."""
     found = [*ALWAYS, *(rpc.errors or ())]
     if rpc.access != "PUBLIC":
@@ -164,7 +165,7 @@ def reasons_of(rpc: Rpc) -> list[str]:
     return found
 
 
-def gateway_reasons(status: int, rpc: Rpc) -> dict[str, str]:
+def gateway_reasons(status: int, rpc: Method) -> dict[str, str]:
     """What the gateway itself may refuse a call of an RPC with, which has come to the right path."""
     if status == 404 or (rpc.access == "PUBLIC" and status in (401, 403)):
         return {}
@@ -180,12 +181,12 @@ class Errors:
         self.statuses = refusal_catalogue.statuses()
         self.shared: dict[str, Schema] = {}
 
-    def meaning(self, rpc: Rpc, reason: str) -> str:
+    def meaning(self, rpc: Method, reason: str) -> str:
         """What the contract says about a reason."""
         own = self.contract.reasons.get(rpc.package, {})
         return own.get(reason) or self.contract.reasons[SHARED_REASONS].get(reason, "")
 
-    def responses(self, rpc: Rpc) -> dict[str, Schema]:
+    def responses(self, rpc: Method) -> dict[str, Schema]:
         """The error answers of an operation, by HTTP status."""
         by_status: dict[int, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         for reason in reasons_of(rpc):
@@ -201,7 +202,7 @@ class Errors:
                 domains[DOMAIN] = gateway
         return {str(status): self.response(rpc, status, domains) for status, domains in sorted(by_status.items())}
 
-    def response(self, rpc: Rpc, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
+    def response(self, rpc: Method, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
         """One error answer; those that every operation has are written once and referred to."""
         whole = error(status, domains)
         own = any(reason in (rpc.errors or ()) for reasons in domains.values() for reason in reasons)

@@ -9,8 +9,7 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from google.protobuf.message import Message as ProtoMessage
 
-from tools import contract
-from tools.contract import Contract, Enum, Message
+from contract.descriptors import Contract, Enum, Message, field_rules
 
 Node = dict[str, Any]
 Field = FieldDescriptorProto
@@ -94,7 +93,7 @@ class Schemas:
 
     def field(self, message: Message, field: Field, *, nullable: bool = True) -> Node:
         """A field of a message. nullable: whether JSON may say null for one that is absent."""
-        rules = contract.field_rules(field)
+        rules = field_rules(field)
         schema = self._value(field, message.descriptor) | {"title": field.name}
         schema |= self._keywords(f"{message.name}.{field.name}", _element(field, message.descriptor), rules)
         if field.proto3_optional and nullable and field.type != Field.TYPE_MESSAGE:
@@ -168,7 +167,7 @@ def _element(field: Field, owner: DescriptorProto) -> Field:
 
 def _required(field: Field) -> bool:
     behaviours = field.options.Extensions[field_behavior_pb2.field_behavior]
-    return field_behavior_pb2.REQUIRED in behaviours or contract.field_rules(field).required
+    return field_behavior_pb2.REQUIRED in behaviours or field_rules(field).required
 
 
 def _or_null(schema: Node) -> Node:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from tools import contract
-from tools.contract import Contract, Rpc
+from contract.descriptors import Contract
+from contract.methods import Method
+from tools import generate
 from tools.paths import ROOT
 
 HEAD = """# Every RPC
@@ -38,7 +39,7 @@ def handlers(service: str) -> Iterator[tuple[str, str]]:
                         yield method.name, str(path.relative_to(ROOT))
 
 
-def handler_link(rpc: Rpc) -> str:
+def handler_link(rpc: Method) -> str:
     """A link to the handler of an RPC; empty while there is none."""
     for name, path in handlers(rpc.owner):
         if name == rpc.name:
@@ -46,7 +47,7 @@ def handler_link(rpc: Rpc) -> str:
     return ""
 
 
-def row(rpc: Rpc) -> str:
+def row(rpc: Method) -> str:
     """One line of the table."""
     who = f"{rpc.access.lower()}, `{rpc.scope}`" if rpc.scope else rpc.access.lower()
     cells = (
@@ -64,11 +65,11 @@ def row(rpc: Rpc) -> str:
 def index(described: Contract) -> str:
     """The whole page."""
     parts = [HEAD]
-    for name, rpcs in groupby(described.rpcs, key=lambda rpc: f"{rpc.package}.{rpc.service}"):
+    for name, rpcs in groupby(described.rpcs, key=lambda rpc: rpc.full_service):
         parts.append(f"\n## {name}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n")
         parts += [f"{row(rpc)}\n" for rpc in rpcs]
     return "".join(parts)
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(index(contract.current()))
+    Path(sys.argv[1]).write_text(index(generate.contract()))

@@ -9,20 +9,13 @@ usage: python -m tools.scopes OUT
 import sys
 from pathlib import Path
 
-from tools import contract
-from tools.contract import Contract
-
-GRANTED = ("USER", "GUEST")
-
-
-def user_scopes(described: Contract) -> list[str]:
-    """Every scope that a signed-in user needs, sorted."""
-    return sorted({rpc.scope for rpc in described.rpcs if rpc.access in GRANTED and rpc.scope})
+from contract.descriptors import Contract
+from tools import generate
 
 
 def module(described: Contract) -> str:
     """The source of the module."""
-    lines = [f'    "{scope}",\n' for scope in user_scopes(described)]
+    lines = [f'    "{scope}",\n' for scope in described.user_scopes]
     return (
         '"""Generated from the policies in protos/ by `make proto`; never edited."""\n\n'
         f"USER_SCOPES: tuple[str, ...] = (\n{''.join(lines)})\n"
@@ -31,4 +24,4 @@ def module(described: Contract) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(module(contract.current()))
+    Path(sys.argv[1]).write_text(module(generate.contract()))

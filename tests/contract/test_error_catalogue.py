@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from contract.descriptors import SHARED_REASONS
 from mesh.runtime.errors import ServiceError
-from tools import contract, refusal_catalogue
-from tools.contract import SHARED_REASONS
+from tools import generate, refusal_catalogue
 from tools.paths import ROOT
 from tools.refusal_catalogue import SHARED_DOMAIN
 
 CATALOGUE = refusal_catalogue.catalogue()
+CONTRACT = generate.contract()
 REFUSALS = [refusal for refusals in CATALOGUE.values() for refusal in refusals]
 
 
@@ -45,19 +46,19 @@ def test_a_refusal_is_raised_somewhere(refusal: type[ServiceError]) -> None:
 
 @pytest.mark.parametrize("domain", CATALOGUE)
 def test_the_published_reasons_are_those_of_the_refusals(domain: str) -> None:
-    published = contract.current().reasons[package_of(domain)].keys()
+    published = CONTRACT.reasons[package_of(domain)].keys()
     assert published == {refusal.reason for refusal in CATALOGUE[domain]}
 
 
 def test_every_service_with_reasons_has_refusals() -> None:
     owners = {package_of(domain) for domain in CATALOGUE}
-    assert contract.current().reasons.keys() == owners
+    assert CONTRACT.reasons.keys() == owners
 
 
-@pytest.mark.parametrize("package", contract.current().reasons.keys() - {SHARED_REASONS})
+@pytest.mark.parametrize("package", CONTRACT.reasons.keys() - {SHARED_REASONS})
 def test_a_reason_is_listed_by_an_rpc_or_met_on_the_websocket_alone(package: str) -> None:
-    listed = {reason for rpc in contract.current().rpcs if rpc.package == package for reason in rpc.errors or ()}
-    meanings = contract.current().reasons[package]
+    listed = {reason for rpc in CONTRACT.rpcs if rpc.package == package for reason in rpc.errors or ()}
+    meanings = CONTRACT.reasons[package]
     assert [reason for reason, text in meanings.items() if reason not in listed and "WebSocket" not in text] == []
 
 

@@ -12,8 +12,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from contract import descriptors, rules
 from tests.support.gateway_process import free_ports
-from tools import contract, contract_rules
+from tools import generate
 from tools.new_service import __main__ as new_service
 from tools.paths import BUF, PROTO_DEPS, ROOT, VENV_BIN
 
@@ -37,7 +38,7 @@ def run(house: Path, *command: object) -> str:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a service stands on, with the service samples in it."""
-    contract.current()
+    generate.contract()
     root = tmp_path_factory.mktemp("house")
     for name in ("services.toml", "services/__init__.py", "buf.yaml", "pyproject.toml"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_contract_keeps_every_rule_and_is_formatted(house: Path) -> None:
-    assert contract_rules.complaints(contract.load(house / "image.binpb")) == []
+    assert rules.complaints(descriptors.load(house / "image.binpb")) == []
     run(house, BUF, "lint")
     run(house, BUF, "format", "protos", "--diff", "--exit-code")
 

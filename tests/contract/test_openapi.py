@@ -18,15 +18,15 @@ from openapi_spec_validator import validate
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from contract.methods import Method
 from envoy.responses import DOMAIN, RESPONSES
 from mesh.rpc.status import status_of
 from mesh.runtime.errors import FieldViolation, InvalidRequest, Overloaded, ScopeMissing, TokenMissing
 from services.todo.errors import TaskNotFound
-from tools import contract, openapi
-from tools.contract import Rpc
+from tools import generate, openapi
 
 TASK_ID = "0198c0de-0000-7000-8000-000000000001"
-ROUTED = [rpc for rpc in contract.current().rpcs if rpc.path]
+ROUTED = [rpc for rpc in generate.contract().rpcs if rpc.path]
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 Json = dict[str, Any]
 
@@ -88,7 +88,7 @@ def test_the_document_is_valid_openapi() -> None:
 
 
 @pytest.mark.parametrize("rpc", ROUTED, ids=lambda rpc: rpc.full_name)
-def test_an_operation_says_who_may_call_it_and_how_it_is_refused(rpc: Rpc) -> None:
+def test_an_operation_says_who_may_call_it_and_how_it_is_refused(rpc: Method) -> None:
     operation = operations()[rpc.full_name]
     assert operation["security"] == ([] if rpc.access == "PUBLIC" else [{"bearer": [rpc.scope]}])
     assert {"400", "429", "500", "503", "504"} <= operation["responses"].keys()

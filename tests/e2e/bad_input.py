@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from envoy.contract import Method
+from contract.methods import Method
 from tests.support.rpcs import request_class
 from tests.support.valid_requests import MASK, is_required, put, rules_of, valid_element, valid_message
 

@@ -9,7 +9,7 @@ from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from envoy.contract import Method
+from contract.methods import Method
 from stack.stack import Stack
 from tests.support.accounts import Account, claims_of, issuer_of
 from tests.support.clients import CallResult, Client, Grpc, Rest
@@ -98,7 +98,7 @@ class Way:
 
     def client(self, method: Method) -> Client:
         """What to call the RPC with."""
-        where = method.cluster if self.name == "direct" else "gateway"
+        where = method.owner if self.name == "direct" else "gateway"
         if where not in self._clients:
             self._clients[where] = self._connect(where)
         return self._clients[where]
@@ -163,9 +163,9 @@ def test_nobody_may_with_a_bad_token(way: Way, method: Method, owner: Account, i
     assert (answer.code, answer.http) == (code, _http(code) if way.name == "rest" else 0)
 
 
-@ways_of([method for method in PROTECTED if method.rule.scope])
+@ways_of([method for method in PROTECTED if method.scope])
 def test_the_owner_may_not_without_the_scope(way: Way, method: Method, owner: Account, issuer: Signer) -> None:
-    scopes = set(claims_of(owner)["scope"].split()) - {method.rule.scope}
+    scopes = set(claims_of(owner)["scope"].split()) - {method.scope}
     lacking = issuer.token(**claims_of(owner) | {"scope": " ".join(sorted(scopes))})
 
     answer = way.call(method, owner, lacking)

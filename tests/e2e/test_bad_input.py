@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from psycopg import sql
 
-from envoy.contract import Method
+from contract.methods import Method
 from harness.waiting import wait_until
 from stack.database import MAIN
 from stack.registry import load
@@ -387,7 +387,7 @@ def _audit_token(account: Account) -> str:
 
 def _send_bytes(rpc: Grpc, method: Method, content: bytes, token: str) -> None:
     open_call = rpc.channel.unary_stream if method.streaming else rpc.channel.unary_unary
-    response = open_call(method.full_name)(content, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS)
+    response = open_call(method.grpc_path)(content, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS)
     if method.streaming:
         next(response)
 

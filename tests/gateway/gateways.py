@@ -7,7 +7,7 @@ from pathlib import Path
 
 from focusmesh.auth.v1 import key_service_pb2
 
-from envoy.contract import Method
+from contract.methods import Method
 from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Allowances, Bucket
 from harness.waiting import wait_until
@@ -43,7 +43,7 @@ def endpoints(*upstreams: Upstream) -> dict[str, list[tuple[str, int]]]:
     """Every service at these upstreams."""
     grpc = [(LOOPBACK, upstream.port) for upstream in upstreams]
     websocket = [(LOOPBACK, upstream.websocket_port) for upstream in upstreams]
-    return {**{method.cluster: grpc for method in METHODS}, WEBSOCKET_CLUSTER: websocket}
+    return {**{method.owner: grpc for method in METHODS}, WEBSOCKET_CLUSTER: websocket}
 
 
 def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListTasks"]) -> None:

@@ -26,7 +26,7 @@ async def serve(port: int) -> None:
     server = grpc.aio.server()
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    for service in {method.service for method in METHODS}:
+    for service in {method.full_service for method in METHODS}:
         handlers = {
             method.name: grpc.unary_unary_rpc_method_handler(
                 hang,
@@ -34,7 +34,7 @@ async def serve(port: int) -> None:
                 response_serializer=response_class(method).SerializeToString,
             )
             for method in METHODS
-            if method.service == service
+            if method.full_service == service
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")

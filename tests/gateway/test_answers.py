@@ -7,7 +7,7 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.rpc import error_details_pb2
 
-from envoy import contract
+from contract.descriptors import DESCRIPTOR_SET
 from tests.gateway.behaviours import refusing, replying
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, Rest, empty
@@ -16,7 +16,7 @@ from tests.support.rpcs import BY_NAME
 GET, LIST, CREATE = BY_NAME["GetTask"], BY_NAME["ListTasks"], BY_NAME["CreateTask"]
 DETAIL_TYPES = [
     message.name
-    for file in descriptor_pb2.FileDescriptorSet.FromString(contract.DESCRIPTOR_SET.read_bytes()).file
+    for file in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTOR_SET.read_bytes()).file
     if file.name == "google/rpc/error_details.proto"
     for message in file.message_type
 ]

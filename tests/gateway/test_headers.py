@@ -74,7 +74,7 @@ class Wire:
     def post(self, headers: Mapping[str, str], *, method: str = "POST", content: bytes = EMPTY_MESSAGE) -> str:
         """Calls GetJwks; returns the status, or the empty string when it is in a trailer, as that of success is."""
         sent = {"content-type": "application/grpc", **headers}
-        raw = self.http.request(method, KEYS.full_name, content=content, headers=sent)
+        raw = self.http.request(method, KEYS.grpc_path, content=content, headers=sent)
         assert raw.status_code == 200
         return raw.headers.get("grpc-status", "")
 
@@ -123,14 +123,14 @@ def test_a_good_header_changes_nothing(
 
 def test_a_compressed_call_passes(gateway: Running, upstream: Upstream, token: str) -> None:
     with grpc.insecure_channel(gateway.target, compression=grpc.Compression.Gzip) as channel:
-        call = channel.unary_unary(CREATE.full_name)
+        call = channel.unary_unary(CREATE.grpc_path)
         call(b"\x0a\x04\x0a\x02hi" * 100, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS)
 
     assert upstream.last(CREATE).request.ByteSize()
 
 
 def test_the_deadline_of_a_grpc_client_still_reaches_the_service(rpc: Grpc, upstream: Upstream, token: str) -> None:
-    call = rpc.channel.unary_unary(GET.full_name)
+    call = rpc.channel.unary_unary(GET.grpc_path)
     call(b"", metadata=(("authorization", f"Bearer {token}"), ("traceparent", GOOD[6]["traceparent"])), timeout=2)
 
     received = upstream.last(GET)
@@ -149,7 +149,7 @@ def test_a_grpc_call_that_is_no_post_is_no_rpc(wire: Wire, upstream: Upstream, m
 
 def with_trailer(port: int, name: str, value: str) -> None:
     """Calls GetJwks by HTTP/2 with a trailer behind the request, and waits until the response ends."""
-    url = {":method": "POST", ":scheme": "http", ":authority": "gateway", ":path": KEYS.full_name}
+    url = {":method": "POST", ":scheme": "http", ":authority": "gateway", ":path": KEYS.grpc_path}
     headers = {**url, "content-type": "application/grpc", "te": "trailers"}
     with socket.create_connection((LOOPBACK, port), SECONDS) as connection, connection.makefile("rb") as received:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, b"", stream=0))

@@ -1,11 +1,13 @@
 """What can be reached from outside, and what cannot."""
 
+from dataclasses import replace
+
 import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from envoy.contract import Method
+from contract.methods import Method
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running
@@ -46,15 +48,16 @@ def test_a_public_rpc_needs_no_token(client: Client, method: Method) -> None:
 
 @pytest.mark.parametrize("path", ["grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "no.Such/Rpc"])
 def test_rpcs_outside_the_contract_are_unimplemented(rpc: Grpc, web: GrpcWeb, token: str, path: str) -> None:
-    service, name = path.split("/")
-    unknown = BY_NAME["ListTasks"]._replace(service=service, name=name)
-    stub = rpc.channel.unary_unary(unknown.full_name)
+    package, _, service = path.split("/", maxsplit=1)[0].rpartition(".")
+    name = path.split("/")[1]
+    unknown = replace(BY_NAME["ListTasks"], package=package, service=service, name=name)
+    stub = rpc.channel.unary_unary(unknown.grpc_path)
     with pytest.raises(grpc.RpcError) as refused:
         stub(b"", metadata=(("authorization", f"Bearer {token}"),))
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert refused.value.details() == "There is no such RPC."
     assert web.http.post(
-        unknown.full_name, headers={"content-type": web.content_type, "authorization": f"Bearer {token}"}
+        unknown.grpc_path, headers={"content-type": web.content_type, "authorization": f"Bearer {token}"}
     ).headers["grpc-status"] == str(UNIMPLEMENTED)
 
 

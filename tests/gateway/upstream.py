@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from envoy.contract import Method
+from contract.methods import Method
 from envoy.routes import KEY_METHOD
 from tests.support.rpcs import METHODS, request_class, response_class
 
@@ -87,19 +87,19 @@ class Upstream:
     @contextmanager
     def answering(self, method: Method, behaviour: Behaviour) -> Iterator[None]:
         """While it lasts, calls of the method go to `behaviour`."""
-        self._behaviours[method.full_name] = behaviour
+        self._behaviours[method.grpc_path] = behaviour
         try:
             yield
         finally:
-            del self._behaviours[method.full_name]
+            del self._behaviours[method.grpc_path]
 
     def last(self, method: Method) -> Received:
         """The newest call of the method."""
-        return next(call for call in reversed(self.received) if call.method == method.full_name)
+        return next(call for call in reversed(self.received) if call.method == method.grpc_path)
 
     def calls(self, method: Method) -> list[Received]:
         """Every call of the method."""
-        return [call for call in self.received if call.method == method.full_name]
+        return [call for call in self.received if call.method == method.grpc_path]
 
     def _run(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
@@ -107,8 +107,8 @@ class Upstream:
     async def _start(self) -> None:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        for service in {method.service for method in METHODS}:
-            handlers = {method.name: self._handler(method) for method in METHODS if method.service == service}
+        for service in {method.full_service for method in METHODS}:
+            handlers = {method.name: self._handler(method) for method in METHODS if method.full_service == service}
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         if self._credentials is None:
             self._server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -133,10 +133,10 @@ class Upstream:
     def _handler(self, method: Method) -> grpc.RpcMethodHandler:
         async def unary(request: Message, context: grpc.aio.ServicerContext) -> Message:
             metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-            self.received.append(Received(method.full_name, request, metadata, context.time_remaining()))
-            if method.full_name == KEY_METHOD:
+            self.received.append(Received(method.grpc_path, request, metadata, context.time_remaining()))
+            if method.grpc_path == KEY_METHOD:
                 return self.keys
-            behaviour = self._behaviours.get(method.full_name)
+            behaviour = self._behaviours.get(method.grpc_path)
             return await behaviour(request, context) if behaviour else response_class(method)()
 
         async def stream(request: Message, context: grpc.aio.ServicerContext) -> None:

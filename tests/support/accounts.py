@@ -9,7 +9,7 @@ from focusmesh.audit.v1 import audit_service_pb2
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
-from envoy.contract import Method
+from contract.methods import Method
 from harness.accounts import PASSWORD, Accounts, User
 from harness.waiting import wait_until
 from stack.stack import Stack

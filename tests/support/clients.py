@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from envoy.contract import Method
+from contract.methods import Method
 from tests.support.rpcs import request_class, response_class
 
 SECONDS = 10.0
@@ -89,7 +89,7 @@ class Grpc:
         """Calls; of a stream, the first message is the response."""
         open_call = self.channel.unary_stream if method.streaming else self.channel.unary_unary
         stub = open_call(
-            method.full_name,
+            method.grpc_path,
             request_serializer=type(request).SerializeToString,
             response_deserializer=response_class(method).FromString,
         )
@@ -162,7 +162,7 @@ class GrpcWeb:
         body = struct.pack(">BI", 0, len(payload)) + payload
         sent = {"content-type": self.content_type, "accept": self.content_type, "x-grpc-web": "1"}
         content = base64.b64encode(body) if self.text else body
-        raw = self.http.post(method.full_name, content=content, headers={**sent, **_bearer(token), **(headers or {})})
+        raw = self.http.post(method.grpc_path, content=content, headers={**sent, **_bearer(token), **(headers or {})})
         return self._result(raw, response_class(method))
 
     def _result(self, raw: httpx.Response, kind: type[Message]) -> CallResult:
@@ -186,7 +186,7 @@ class GrpcWeb:
 def rest_request(method: Method, request: Message) -> tuple[str, str, list[tuple[str, str]], Any]:
     """Verb, path, query and body of the RPC's binding."""
     if method.binding is None:
-        raise ValueError(f"{method.full_name} has no binding")
+        raise ValueError(f"{method.grpc_path} has no binding")
     fields = json_format.MessageToDict(request, preserving_proto_field_name=True)
     path = _VARIABLE.sub(lambda found: quote(str(fields.pop(found[1], "")), safe=""), method.binding.template)
     if method.binding.has_body:

@@ -2,20 +2,19 @@
 
 import importlib
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from envoy import contract
-from envoy.contract import Method
+from contract import descriptors
+from contract.methods import Method
 
 
 def _load() -> list[Method]:
-    content = contract.DESCRIPTOR_SET.read_bytes()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
-        if file.package.startswith("focusmesh.") and file.service:
-            importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
-    return contract.read(content)
+    methods = descriptors.load().rpcs
+    for file in {method.file for method in methods}:
+        importlib.import_module(file.removesuffix(".proto").replace("/", ".") + "_pb2")
+    return methods
 
 
 METHODS = _load()
@@ -26,7 +25,7 @@ BY_NAME = {method.name: method for method in METHODS}
 
 def descriptor(method: Method) -> MethodDescriptor:
     """The RPC as protobuf knows it."""
-    return descriptor_pool.Default().FindServiceByName(method.service).FindMethodByName(method.name)
+    return descriptor_pool.Default().FindServiceByName(method.full_service).FindMethodByName(method.name)
 
 
 def request_class(method: Method) -> type[Message]:

@@ -10,7 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from envoy.contract import Method
+from contract.methods import Method
 from tests.support.rpcs import request_class
 
 MASK = "google.protobuf.FieldMask"

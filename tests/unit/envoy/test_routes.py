@@ -8,16 +8,17 @@ from focusmesh.policy.v1 import policy_pb2
 from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from envoy import contract, routes
-from envoy.contract import ContractError
-from tests.unit.envoy.contracts import descriptor_set, rpc
+from contract import descriptors
+from contract.rules import ContractError
+from envoy import routes
+from tests.unit.envoy.contracts import a_contract, rpc
 
 IDLE = 60
-REAL = contract.read(contract.DESCRIPTOR_SET.read_bytes())
+REAL = descriptors.load()
 
 
 def routes_of(*methods: Any) -> list[dict[str, Any]]:
-    return routes.routes(contract.read(descriptor_set(*methods)), IDLE)
+    return routes.routes(a_contract(*methods), IDLE)
 
 
 def route_of(found: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -103,15 +104,15 @@ def test_an_internal_rpc_has_no_route() -> None:
 def test_every_rpc_of_the_contract_is_found_by_its_grpc_name(content_type: str) -> None:
     found = routes.routes(REAL, IDLE)
 
-    for method in REAL:
-        expected = method.full_name.lstrip("/") if method.exposed else "unknown-rpc"
-        assert first_match(found, "POST", method.full_name, content_type=content_type) == expected
+    for method in REAL.rpcs:
+        expected = method.full_name if method.exposed else "unknown-rpc"
+        assert first_match(found, "POST", method.grpc_path, content_type=content_type) == expected
 
 
 def test_every_binding_of_the_contract_is_found_by_its_path_whatever_other_paths_there_are() -> None:
     found = routes.routes(REAL, IDLE)
 
-    for method in REAL:
+    for method in REAL.rpcs:
         if method.binding:
             path = re.sub(r"\{[^}]*\}", "0198c0de-0000-7000-8000-000000000000", method.binding.template)
             name = f"{method.binding.verb} {method.binding.template}"
@@ -131,7 +132,7 @@ def test_another_verb_is_405_before_another_content_type_is_415() -> None:
 def test_a_path_that_several_rpcs_share_allows_all_their_verbs() -> None:
     found = routes_of(
         rpc("Get", HttpRule(get="/v1/things/{thing_id}")),
-        rpc("Delete", HttpRule(delete="/v1/things/{id}")),
+        rpc("Delete", HttpRule(delete="/v1/things/{thing_id}")),
     )
 
     refused = [route for route in found if route["name"].startswith("other verb /v1/things")]
@@ -167,7 +168,7 @@ def test_routes_of_the_same_rpc_count_in_the_same_allowance() -> None:
 def test_only_public_rpcs_go_without_a_token_by_both_their_names() -> None:
     public = rpc("Browse", HttpRule(get="/v1/things/{thing_id}"), access=policy_pb2.ACCESS_PUBLIC)
     private = rpc("Buy", HttpRule(post="/v1/things/{thing_id}:buy", body="*"))
-    rules = routes.token_rules(contract.read(descriptor_set(public, private)))
+    rules = routes.token_rules(a_contract(public, private).rpcs)
 
     def needs_token(verb: str, path: str) -> bool:
         return "requires" in next(rule for rule in rules if _fits(rule["match"], path, {":method": verb}))
@@ -219,16 +220,16 @@ def test_requests_that_differ_do_not_collide(one: HttpRule, other: HttpRule) -> 
 )
 def test_an_rpc_that_cannot_be_served_safely_stops_the_gateway(method: Any) -> None:
     with pytest.raises(ContractError):
-        contract.read(descriptor_set(method))
+        routes_of(method)
 
 
 def test_without_an_rpc_for_keys_there_is_no_gateway() -> None:
     with pytest.raises(ContractError, match="GetJwks"):
-        routes.key_routes([method for method in REAL if method.full_name != routes.KEY_METHOD])
+        routes.key_routes([method for method in REAL.rpcs if method.grpc_path != routes.KEY_METHOD])
 
 
 def test_a_path_is_never_more_than_its_template() -> None:
-    for method in REAL:
+    for method in REAL.rpcs:
         if method.binding and not method.binding.is_literal:
             pattern = re.compile(method.binding.pattern)
             path = re.sub(r"\{[^}]*\}", "some-id", method.binding.template)

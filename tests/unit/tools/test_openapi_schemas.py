@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet
 from jsonschema import Draft202012Validator
 
-from tools.contract import Contract, Enum, Message
+from contract.descriptors import Contract, Enum, Message
 from tools.openapi_schemas import Schemas, camel
 
 Field = FieldDescriptorProto

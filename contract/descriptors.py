@@ -1,12 +1,9 @@
-"""The contract as data: every RPC, message, enum and error reason, read from the image.
-
-One reading serves the OpenAPI document, the RPC index and the contract tests.
-"""
+"""Reads the contract: every RPC, message, enum and error reason of a descriptor set."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from buf.validate import validate_pb2
@@ -22,53 +19,19 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 
-from tools import generate
-from tools.paths import IMAGE
+from contract.methods import Method
 
+DESCRIPTOR_SET = Path(__file__).resolve().parent.parent / "gen" / "gateway" / "gateway.binpb"
+"""What the gateway transcodes with: all of the contract but its comments."""
 OWN = "focusmesh/"
 SHARED_REASONS = "focusmesh.type.v1"
 REASON_PREFIX = "ERROR_REASON_"
+GRANTED = ("USER", "GUEST")
+"""Whose RPCs' scopes a signed-in user gets."""
 DEFAULT_DEADLINE_SECONDS = 5
 # Numbers of descriptor fields, as source locations name them.
 MESSAGES, ENUMS, SERVICES = 4, 5, 6
 FIELDS, METHODS, VALUES = 2, 2, 2
-
-
-@dataclass(frozen=True)
-class Rpc:
-    """One RPC with everything that its definition says."""
-
-    package: str
-    service: str
-    name: str
-    file: str
-    line: int
-    comment: str
-    request: str
-    response: str
-    streaming: bool
-    verb: str
-    path: str
-    body: str
-    access: str
-    scope: str
-    rate: str
-    deadline_seconds: int
-    has_policy: bool
-    idempotency: str
-    """Empty when the definition does not say."""
-    errors: tuple[str, ...] | None
-    """Reasons of the comment's `Errors:`; None when it has none."""
-
-    @property
-    def full_name(self) -> str:
-        """As in the path of a gRPC call, without the leading slash."""
-        return f"{self.package}.{self.service}/{self.name}"
-
-    @property
-    def owner(self) -> str:
-        """Name of the service, such as `todo`, that serves it."""
-        return self.package.split(".")[1]
 
 
 @dataclass(frozen=True)
@@ -118,18 +81,13 @@ class Source:
         location = self.locations.get(path)
         return paragraphs(location.leading_comments) if location else ""
 
-    def line(self, *path: int) -> int:
-        """Where it is defined, counted from 1."""
-        location = self.locations.get(path)
-        return location.span[0] + 1 if location else 0
-
-    def rpcs(self) -> Iterator[Rpc]:
+    def rpcs(self) -> Iterator[Method]:
         """The RPCs of the file in order."""
         for s, service in enumerate(self.file.service):
             for m in range(len(service.method)):
                 yield self.rpc(service, s, m)
 
-    def rpc(self, service: ServiceDescriptorProto, s: int, m: int) -> Rpc:
+    def rpc(self, service: ServiceDescriptorProto, s: int, m: int) -> Method:
         """One RPC with its options."""
         method = service.method[m]
         options = method.options
@@ -137,23 +95,25 @@ class Source:
         http = options.Extensions[annotations_pb2.http]
         verb = http.WhichOneof("pattern") or ""
         comment = self.comment(SERVICES, s, METHODS, m)
-        return Rpc(
+        streaming = method.client_streaming or method.server_streaming
+        return Method(
             package=self.file.package,
             service=service.name,
             name=method.name,
             file=self.file.name,
-            line=self.line(SERVICES, s, METHODS, m),
             comment=comment,
             request=method.input_type.lstrip("."),
             response=method.output_type.lstrip("."),
-            streaming=method.client_streaming or method.server_streaming,
+            streaming=streaming,
+            client_streaming=method.client_streaming,
             verb=verb.upper(),
             path=getattr(http, verb) if verb else "",
             body=http.body,
+            more_bindings=bool(http.additional_bindings),
             access=policy_pb2.Access.Name(rule.access).removeprefix("ACCESS_"),
             scope=rule.scope,
             rate=policy_pb2.RateClass.Name(rule.rate).removeprefix("RATE_CLASS_"),
-            deadline_seconds=rule.deadline_seconds or DEFAULT_DEADLINE_SECONDS,
+            deadline_seconds=0 if streaming else rule.deadline_seconds or DEFAULT_DEADLINE_SECONDS,
             has_policy=options.HasExtension(policy_pb2.rule),
             idempotency=MethodOptions.IdempotencyLevel.Name(options.idempotency_level)
             if options.HasField("idempotency_level")
@@ -196,9 +156,14 @@ class Contract:
         self.sources = [Source(file) for file in own]
 
     @cached_property
-    def rpcs(self) -> list[Rpc]:
+    def rpcs(self) -> list[Method]:
         """Every RPC, in the order of the files."""
         return [rpc for source in self.sources for rpc in source.rpcs()]
+
+    @cached_property
+    def user_scopes(self) -> list[str]:
+        """Every scope that a signed-in user needs, sorted."""
+        return sorted({rpc.scope for rpc in self.rpcs if rpc.access in GRANTED and rpc.scope})
 
     @cached_property
     def services(self) -> dict[str, str]:
@@ -232,7 +197,7 @@ class Contract:
             if enum.descriptor.name == "ErrorReason"
         }
 
-    def domain(self, rpc: Rpc, reason: str) -> str:
+    def domain(self, rpc: Method, reason: str) -> str:
         """The `google.rpc.ErrorInfo.domain` that a reason of an RPC comes with."""
         own = self.reasons.get(rpc.package, {})
         return f"{rpc.owner}.focusmesh" if reason in own else "focusmesh"
@@ -243,13 +208,6 @@ def field_rules(field: FieldDescriptorProto) -> validate_pb2.FieldRules:
     return field.options.Extensions[validate_pb2.field]
 
 
-def load(image: Path = IMAGE) -> Contract:
-    """Reads an image with source information."""
-    return Contract(FileDescriptorSet.FromString(image.read_bytes()))
-
-
-@cache
-def current() -> Contract:
-    """The contract as protos/ say now."""
-    generate.build_image()
-    return load()
+def load(path: Path = DESCRIPTOR_SET) -> Contract:
+    """Reads a descriptor set; comments, and with them error reasons, are there only in one with source information."""
+    return Contract(FileDescriptorSet.FromString(path.read_bytes()))

@@ -1,18 +1,15 @@
-"""What every RPC of ours must say beyond what `buf lint` asks: policy, idempotency, refusals, routes, bounds.
+"""What every RPC of ours must say beyond what `buf lint` asks: policy, idempotency, errors, routes, bounds.
 
-Each rule gives complaints; `python -m tools.contract_rules` prints them all.
+Each rule yields what breaks it; `make lint` checks them all, and the gateway those that its routes rest on.
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
-from tools import contract
-from tools.contract import SHARED_REASONS, Contract, Message
-from tools.scopes import GRANTED, user_scopes
+from contract.descriptors import GRANTED, SHARED_REASONS, Contract, Message, field_rules
 
 VERBS_WITH_BODY = {"POST": "*", "PATCH": "*", "GET": "", "DELETE": ""}
 ADMIN_SCOPE = "admin"
@@ -23,7 +20,7 @@ BOUNDING = ("max_len", "len", "max_bytes", "len_bytes", "const", "uuid", "ip", "
 
 
 def segments(path: str) -> list[str]:
-    """The parts of a path; a `:verb` at the end is no part of them."""
+    """The segments of a path, without a `:verb` at the end."""
     return path.split(":", maxsplit=1)[0].strip("/").split("/")
 
 
@@ -42,7 +39,7 @@ def route_collisions(described: Contract) -> Iterator[str]:
         if (one.verb, one.path) == (other.verb, other.path):
             yield f"{one.full_name} and {other.full_name} have the same route {one.verb} {one.path}"
         elif collide(one.path, other.path):
-            yield f"{one.path} ({one.name}) collides with {other.path} ({other.name})"
+            yield f"{one.full_name} and {other.full_name} collide: {one.path}, {other.path}"
 
 
 def policies(described: Contract) -> Iterator[str]:
@@ -56,7 +53,7 @@ def policies(described: Contract) -> Iterator[str]:
 
 def scopes(described: Contract) -> Iterator[str]:
     """No scope that every signed-in user is granted opens an RPC of administrators or of services."""
-    granted = set(user_scopes(described))
+    granted = set(described.user_scopes)
     for rpc in described.rpcs:
         if rpc.access in ("ADMIN", "INTERNAL") and rpc.scope in granted:
             yield f"{rpc.full_name} shares scope {rpc.scope} with RPCs of users, who are granted it"
@@ -85,11 +82,18 @@ def refusals(described: Contract) -> Iterator[str]:
                 yield f"{rpc.full_name}: its comment names {reason}, which no ErrorReason has"
 
 
-def routes(described: Contract) -> Iterator[str]:
-    """Routes follow the conventions; only internal RPCs and streams go without."""
+def bindings(described: Contract) -> Iterator[str]:
+    """An RPC has one route at most, and an internal one has none."""
     for rpc in described.rpcs:
         if rpc.access == "INTERNAL" and rpc.path:
             yield f"{rpc.full_name} is internal and has a route"
+        if rpc.more_bindings:
+            yield f"{rpc.full_name} has several routes"
+
+
+def routes(described: Contract) -> Iterator[str]:
+    """Routes follow the conventions; only internal RPCs and streams go without."""
+    for rpc in described.rpcs:
         if rpc.access != "INTERNAL" and not rpc.path and not rpc.streaming:
             yield f"{rpc.full_name} has no route"
         if rpc.path and VERBS_WITH_BODY.get(rpc.verb) != rpc.body:
@@ -98,7 +102,7 @@ def routes(described: Contract) -> Iterator[str]:
 
 def bounded(field: Field) -> bool:
     """Whether a field of a request has an upper bound or is of a kind that needs none."""
-    rules = contract.field_rules(field)
+    rules = field_rules(field)
     if field.label == Field.LABEL_REPEATED:
         return rules.repeated.HasField("max_items") or rules.map.HasField("max_pairs")
     if field.type in (Field.TYPE_STRING, Field.TYPE_BYTES):
@@ -134,7 +138,7 @@ def masks(described: Contract) -> Iterator[str]:
         if "update_mask" in fields:
             identifying = {name.strip("{}") for name in VARIABLE.findall(rpc.path)}
             changeable = fields.keys() - identifying - {"update_mask", "etag", "request_id"}
-            named = set(getattr(contract.field_rules(fields["update_mask"]).field_mask, "in"))
+            named = set(getattr(field_rules(fields["update_mask"]).field_mask, "in"))
             for field in sorted(changeable ^ named):
                 yield f"{rpc.full_name}: {field} is not both a field of the request and named in field_mask.in"
 
@@ -155,6 +159,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     scopes,
     idempotency,
     refusals,
+    bindings,
     routes,
     route_collisions,
     bounds,
@@ -163,13 +168,20 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
 )
 
 
+GATEWAY_RULES = (policies, bindings, route_collisions)
+"""Those that the gateway's routes rest on."""
+
+
+class ContractError(Exception):
+    """The contract asks for something that the gateway cannot serve safely."""
+
+
+def require_routable(described: Contract) -> None:
+    """Raises ContractError with everything that keeps RPCs from being routed safely."""
+    if broken := [complaint for rule in GATEWAY_RULES for complaint in rule(described)]:
+        raise ContractError("; ".join(broken))
+
+
 def complaints(described: Contract) -> list[str]:
     """Everything that any rule complains about."""
     return [complaint for rule in RULES for complaint in rule(described)]
-
-
-if __name__ == "__main__":
-    found = complaints(contract.current())
-    if found:
-        sys.exit("\n".join(found))
-    print("contract: every RPC says what it must")

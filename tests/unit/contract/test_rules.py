@@ -7,23 +7,25 @@ import pytest
 from buf.validate import validate_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
 
-from tools import contract_rules, scopes
-from tools.contract import SHARED_REASONS, Contract, Message, Rpc, error_reasons
+from contract import rules
+from contract.descriptors import SHARED_REASONS, Contract, Message, error_reasons
+from contract.methods import Method
 
 Field = FieldDescriptorProto
-SOUND = Rpc(
+SOUND = Method(
     package="focusmesh.shop.v1",
     service="ItemService",
     name="GetItem",
     file="focusmesh/shop/v1/item_service.proto",
-    line=1,
     comment="Reads an item.",
     request="focusmesh.shop.v1.GetItemRequest",
     response="focusmesh.shop.v1.GetItemResponse",
     streaming=False,
+    client_streaming=False,
     verb="GET",
     path="/v1/items/{item_id}",
     body="",
+    more_bindings=False,
     access="USER",
     scope="items:read",
     rate="READ",
@@ -39,7 +41,7 @@ def a_message(*fields: Field) -> Message:
     return Message(SOUND.request, SOUND.package, "", DescriptorProto(name="GetItemRequest", field=fields), {})
 
 
-def a_contract(*rpcs: Rpc, request: Message | None = None) -> Contract:
+def a_contract(*rpcs: Method, request: Message | None = None) -> Contract:
     """A contract with these RPCs, or with the sound one."""
     described = Contract(FileDescriptorSet())
     described.rpcs = list(rpcs or (SOUND,))
@@ -49,44 +51,45 @@ def a_contract(*rpcs: Rpc, request: Message | None = None) -> Contract:
 
 
 def test_a_sound_contract_has_no_complaint() -> None:
-    assert contract_rules.complaints(a_contract()) == []
+    assert rules.complaints(a_contract()) == []
 
 
 @pytest.mark.parametrize(
     ("rule", "mistake"),
     [
-        (contract_rules.policies, replace(SOUND, has_policy=False)),
-        (contract_rules.policies, replace(SOUND, access="UNSPECIFIED")),
-        (contract_rules.policies, replace(SOUND, rate="UNSPECIFIED")),
-        (contract_rules.policies, replace(SOUND, scope="")),
-        (contract_rules.scopes, replace(SOUND, scope="admin")),
-        (contract_rules.idempotency, replace(SOUND, idempotency="")),
-        (contract_rules.idempotency, replace(SOUND, rate="WRITE")),
-        (contract_rules.refusals, replace(SOUND, errors=None)),
-        (contract_rules.refusals, replace(SOUND, errors=("ITEM_EATEN",))),
-        (contract_rules.routes, replace(SOUND, access="INTERNAL")),
-        (contract_rules.routes, replace(SOUND, verb="", path="")),
-        (contract_rules.routes, replace(SOUND, verb="PUT")),
-        (contract_rules.routes, replace(SOUND, verb="DELETE", body="*")),
-        (contract_rules.routes, replace(SOUND, verb="POST", body="item")),
+        (rules.policies, replace(SOUND, has_policy=False)),
+        (rules.policies, replace(SOUND, access="UNSPECIFIED")),
+        (rules.policies, replace(SOUND, rate="UNSPECIFIED")),
+        (rules.policies, replace(SOUND, scope="")),
+        (rules.scopes, replace(SOUND, scope="admin")),
+        (rules.idempotency, replace(SOUND, idempotency="")),
+        (rules.idempotency, replace(SOUND, rate="WRITE")),
+        (rules.refusals, replace(SOUND, errors=None)),
+        (rules.refusals, replace(SOUND, errors=("ITEM_EATEN",))),
+        (rules.bindings, replace(SOUND, access="INTERNAL")),
+        (rules.bindings, replace(SOUND, more_bindings=True)),
+        (rules.routes, replace(SOUND, verb="", path="")),
+        (rules.routes, replace(SOUND, verb="PUT")),
+        (rules.routes, replace(SOUND, verb="DELETE", body="*")),
+        (rules.routes, replace(SOUND, verb="POST", body="item")),
     ],
 )
-def test_a_mistake_in_an_rpc_is_found(rule: Callable[[Contract], Iterator[str]], mistake: Rpc) -> None:
+def test_a_mistake_in_an_rpc_is_found(rule: Callable[[Contract], Iterator[str]], mistake: Method) -> None:
     assert len(list(rule(a_contract(mistake)))) == 1
 
 
 @pytest.mark.parametrize("access", ["ADMIN", "INTERNAL"])
 def test_a_scope_that_users_are_granted_opens_nothing_else(access: str) -> None:
     other = replace(SOUND, name="EraseItems", access=access, path="")
-    assert len(list(contract_rules.scopes(a_contract(SOUND, other)))) == 1
-    assert list(contract_rules.scopes(a_contract(SOUND, replace(other, scope="items:erase")))) == []
+    assert len(list(rules.scopes(a_contract(SOUND, other)))) == 1
+    assert list(rules.scopes(a_contract(SOUND, replace(other, scope="items:erase")))) == []
 
 
 def test_scopes_of_users_and_guests_are_granted_and_no_others() -> None:
     accesses = {"USER": "items:read", "GUEST": "shops:read", "ADMIN": "items:ban", "INTERNAL": "items:sync"}
     rpcs = [replace(SOUND, access=access, scope=scope) for access, scope in accesses.items()]
     described = a_contract(*rpcs, replace(SOUND, access="PUBLIC", scope=""))
-    assert scopes.user_scopes(described) == ["items:read", "shops:read"]
+    assert described.user_scopes == ["items:read", "shops:read"]
 
 
 @pytest.mark.parametrize("named", [(), ("name",), ("name", "size", "colour")])
@@ -95,7 +98,7 @@ def test_an_update_mask_names_every_field_that_may_change_and_no_other(named: tu
     getattr(fields["update_mask"].options.Extensions[validate_pb2.field].field_mask, "in").extend(named)
     described = a_contract(replace(SOUND, path="/v1/items/{item_id}"), request=a_message(*fields.values()))
     wrong = {"name", "size"} ^ set(named)
-    assert {complaint.split()[1] for complaint in contract_rules.masks(described)} == wrong
+    assert {complaint.split()[1] for complaint in rules.masks(described)} == wrong
 
 
 @pytest.mark.parametrize(
@@ -114,13 +117,13 @@ def test_an_update_mask_names_every_field_that_may_change_and_no_other(named: tu
     ],
 )
 def test_a_literal_never_stands_beside_a_variable(path: str, collides: bool) -> None:
-    found = list(contract_rules.route_collisions(a_contract(SOUND, replace(SOUND, name="Other", path=path))))
+    found = list(rules.route_collisions(a_contract(SOUND, replace(SOUND, name="Other", path=path))))
     assert bool(found) is collides
 
 
 def test_the_same_path_with_another_verb_is_no_collision() -> None:
     other = replace(SOUND, name="DeleteItem", verb="DELETE")
-    assert list(contract_rules.route_collisions(a_contract(SOUND, other))) == []
+    assert list(rules.route_collisions(a_contract(SOUND, other))) == []
 
 
 def a_field(kind: "Field.Type.ValueType", *, repeated: bool = False, name: str = "item_id") -> Field:
@@ -138,13 +141,13 @@ def a_field(kind: "Field.Type.ValueType", *, repeated: bool = False, name: str =
     ids=["string", "list", "enum"],
 )
 def test_an_unbounded_input_is_found(field: Field) -> None:
-    assert len(list(contract_rules.bounds(a_contract(request=a_message(field))))) == 1
+    assert len(list(rules.bounds(a_contract(request=a_message(field))))) == 1
 
 
 def test_a_bounded_input_is_fine() -> None:
     field = a_field(Field.TYPE_STRING)
     field.options.Extensions[validate_pb2.field].string.max_len = 10
-    assert list(contract_rules.bounds(a_contract(request=a_message(field)))) == []
+    assert list(rules.bounds(a_contract(request=a_message(field)))) == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_a_bounded_input_is_fine() -> None:
     ids=["int64", "bytes", "digit after underscore"],
 )
 def test_a_field_that_json_would_change_is_found(field: Field) -> None:
-    assert len(list(contract_rules.json_types(a_contract(request=a_message(field))))) == 1
+    assert len(list(rules.json_types(a_contract(request=a_message(field))))) == 1
 
 
 @pytest.mark.parametrize(
