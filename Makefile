@@ -8,7 +8,7 @@ export PYTHONPATH := .:gen/python
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor up down status logs restart psql topics demo reset proto lint fmt test bench prove dlq new-service
+.PHONY: help setup doctor up down status logs restart psql topics demo reset proto lint fmt test bench prove dlq new-service hooks
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,10 +28,10 @@ up: setup ## Start everything; REPLICAS=todo=2,audit=2 starts more of a service
 down: ## Stop everything, in reverse order
 	@$(PYTHON) -m stack.commands.down
 
-status: $(PYTHON) ## Show state, pid, port, uptime, restarts, memory and health of every part
+status: $(PYTHON) ## Show state, pid, port, uptime, restarts, memory and health of every program
 	@$(PYTHON) -m stack.commands.status
 
-logs: $(PYTHON) ## Show logs; S=todo chooses a part, F=1 follows, N=100 lines
+logs: $(PYTHON) ## Show logs; S=todo chooses a program, F=1 follows, N=100 lines
 	@$(PYTHON) -m stack.commands.logs $(S)
 
 restart: $(PYTHON) ## Restart S=todo, one replica after the other, each awaited
@@ -52,8 +52,11 @@ reset: $(PYTHON) ## Delete everything the stack stored; asks first, Y=1 does not
 proto: setup ## Generate everything that follows from protos/
 	@$(PYTHON) -m tools.generate
 
-lint: setup ## Run every check that needs no running part; C=mypy runs one
+lint: setup ## Run every check that needs no running component; C=mypy runs one
 	@$(PYTHON) -m tools.lint $(C)
+
+hooks: ## Run the checks that take seconds before each git push (optional)
+	@git config core.hooksPath .githooks
 
 fmt: setup ## Format contracts and code
 	@$(PYTHON) -m tools.fmt
@@ -61,7 +64,7 @@ fmt: setup ## Format contracts and code
 new-service: setup ## Copy the smallest working shape: NAME=notes, ENTITY=note when not NAME without its s
 	@$(PYTHON) -m tools.new_service $(NAME) $(ENTITY)
 
-test: setup ## Run all tests on real parts; T=unit/todo narrows
+test: setup ## Run all tests on real servers; T=unit/todo narrows
 	@$(PYTEST) tests/$(T)
 
 bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two minutes
@@ -70,5 +73,5 @@ bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two min
 prove: setup ## Kill everything under load, then check every promise; QUICK=1, SEED=n
 	@$(PYTHON) -m prove.run
 
-dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" tells more
+dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" says more
 	@$(PYTHON) -m mesh.events.dlq $(A)

@@ -1,4 +1,4 @@
-"""Every check that needs no running part: `make lint`.
+"""Every check that needs no running component: `make lint`.
 
 All of them run, whatever fails; the failures are shown whole at the end. `make lint C=mypy` runs one.
 """
@@ -41,11 +41,11 @@ CHECKS = (
     Check("gateway", ours("envoy.validate")),
     Check("breaking", ours("tools.breaking")),
     Check("imports", tool("lint-imports", "--no-cache")),
-    Check("buf lint", tool("buf", "lint")),
-    Check("buf format", tool("buf", "format", "protos", "--diff", "--exit-code")),
+    Check("buf-lint", tool("buf", "lint")),
+    Check("buf-format", tool("buf", "format", "protos", "--diff", "--exit-code")),
     Check("contract", ours("tools.contract_check")),
     Check("ruff", tool("ruff", "check")),
-    Check("ruff format", tool("ruff", "format", "--check")),
+    Check("ruff-format", tool("ruff", "format", "--check")),
     Check("size", ours("tools.size_budget")),
     Check("documents", ours("tools.doc_paths")),
 )
@@ -69,9 +69,9 @@ def outcome(check: Check) -> Outcome:
 
 
 def report(done: Outcome) -> None:
-    """One line per check, with what it said in one line."""
-    said = "" if done.failed else done.output.splitlines()[-1] if done.output else ""
-    print(f"{'FAILED' if done.failed else 'ok':>6} {done.seconds:5.1f} s  {done.name:<12} {said}"[:120], flush=True)
+    """Prints one line per check, with the last line of its output."""
+    last = "" if done.failed else done.output.splitlines()[-1] if done.output else ""
+    print(f"{'FAILED' if done.failed else 'ok':>6} {done.seconds:5.1f} s  {done.name:<12} {last}"[:120], flush=True)
 
 
 def main(names: list[str]) -> None:
