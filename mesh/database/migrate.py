@@ -6,7 +6,6 @@ Revisions are named by number (`0001_initial.py` is revision "0001"), so a servi
 does not serve behind it.
 """
 
-import argparse
 import os
 import sys
 from functools import cache
@@ -97,6 +96,8 @@ def _migrate(connection: "Connection", service: str) -> None:
 
 def main() -> None:
     """Command line."""
+    import argparse  # noqa: PLC0415 (services import this module, and never its command)
+
     parser = argparse.ArgumentParser(
         prog="python -m mesh.database.migrate", description=__doc__.splitlines()[0] if __doc__ else ""
     )

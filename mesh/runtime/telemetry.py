@@ -21,18 +21,10 @@ from typing import Any
 import orjson
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Observation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
-from mesh.runtime.durations import Exporter, LatencyHistogram
+from mesh.runtime.durations import LatencyHistogram
 
 _FLUSH_SECONDS = 1.5
 _EMPTY = Context()
@@ -57,17 +49,10 @@ def configure(service: str, *, replica: int, ratio: float, log_level: str) -> Ca
     _configure_logs(service, replica, log_level)
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return lambda: None
+    from mesh.runtime import otlp  # noqa: PLC0415 (slow to import, and needed only with a collector)
+
     _ratio = ratio
-    resource = Resource.create(
-        {"service.name": service, "service.namespace": "focusmesh", "service.instance.id": str(replica)}
-    )
-    traces = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(traces)
-    exporter = Exporter("rpc.server.call.duration", _calls, resource, OTLPMetricExporter())
-    meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, shutdown_on_exit=False)
-    metrics.set_meter_provider(meters)
-    return partial(_stop, traces.shutdown, meters.shutdown)
+    return partial(_stop, *otlp.start(service, replica, _calls))
 
 
 def _stop(*providers: Callable[[], None]) -> None:

@@ -9,9 +9,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -165,7 +165,7 @@ class Streams:
     async def ping(self) -> None:
         """Asks for a sign of life."""
         async with _in_time(_ANSWER_SECONDS):
-            await self._redis.ping()
+            await cast(Awaitable[bool], self._redis.ping())
 
     async def close(self) -> None:
         """Gives the connections back."""
@@ -215,7 +215,8 @@ def client(url: str, *, retries: int) -> "Redis":
     It has no socket timeout: redis-py would put asyncio.wait_for around every command, which in Python 3.11 swallows a
     cancellation that comes with the answer.
     """
-    return Redis.from_url(url, socket_connect_timeout=1, socket_timeout=None, retry=Retry(NoBackoff(), retries))
+    made: Redis = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=None, retry=Retry(NoBackoff(), retries))
+    return made
 
 
 @asynccontextmanager

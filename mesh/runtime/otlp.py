@@ -1,0 +1,88 @@
+"""Export of traces and metrics by OTLP; imported only where a collector is given, for the SDK is slow to import."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from mesh.runtime.durations import BOUNDS, LatencyHistogram
+
+
+def start(service: str, replica: int, calls: Sequence[LatencyHistogram]) -> list[Callable[[], None]]:
+    """Sets the providers of the process; returns what flushes and stops them. calls: may grow."""
+    resource = Resource.create(
+        {"service.name": service, "service.namespace": "focusmesh", "service.instance.id": str(replica)}
+    )
+    traces = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(traces)
+    exporter = DurationsExporter("rpc.server.call.duration", calls, resource, OTLPMetricExporter())
+    meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, shutdown_on_exit=False)
+    metrics.set_meter_provider(meters)
+    return [traces.shutdown, meters.shutdown]
+
+
+class DurationsExporter(MetricExporter):
+    """Exports one histogram of durations together with what the SDK collected; everything is cumulative."""
+
+    def __init__(
+        self, name: str, recorded: Sequence[LatencyHistogram], resource: Resource, inner: MetricExporter
+    ) -> None:
+        """name: of the histogram. recorded: may grow. inner: sends."""
+        super().__init__()
+        self._name, self._recorded, self._resource, self._inner = name, recorded, resource, inner
+        self._began = time.time_ns()
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Sends both."""
+        now = time.time_ns()
+        points = [_point(durations, self._began, now) for durations in self._recorded]
+        histogram = Metric(self._name, "", "s", Histogram(points, AggregationTemporality.CUMULATIVE))
+        scope = ScopeMetrics(InstrumentationScope("focusmesh"), [histogram], "")
+        ours = ResourceMetrics(self._resource, [scope], "")
+        every = MetricsData([*metrics_data.resource_metrics, ours])
+        return self._inner.export(every, timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Delegates to the exporter that sends."""
+        return self._inner.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Delegates to the exporter that sends."""
+        self._inner.shutdown(timeout_millis, **kwargs)
+
+
+def _point(durations: LatencyHistogram, began: int, now: int) -> HistogramDataPoint:
+    counts = list(durations.counts)
+    return HistogramDataPoint(
+        durations.attributes,
+        began,
+        now,
+        sum(counts),
+        durations.total,
+        counts,
+        BOUNDS,
+        durations.shortest,
+        durations.longest,
+    )
