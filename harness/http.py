@@ -1,6 +1,6 @@
 """A bare HTTP/1.1 client on kept connections, for load: it must leave the cores to what is loaded.
 
-With sixteen calls in flight a call takes 0.15 ms of CPU here and 6 ms in httpx.
+With sixteen calls in flight a call takes 0.07 ms of CPU here and 5.6 ms in httpx.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._response: asyncio.Future[Response] | None = None
         self._body = b""
+        self._keep_alive = True
         self._lost = False
         self._transport: asyncio.Transport
 
@@ -37,7 +38,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another request may follow."""
-        return not self._lost and bool(self._parser.should_keep_alive())
+        return not self._lost and self._keep_alive
 
     async def exchange(self, request: bytes) -> Response:
         """Sends a whole request and waits for its response. Raises ConnectionError when none comes."""
@@ -67,6 +68,10 @@ class Connection(asyncio.Protocol):
         """Called by the event loop."""
         self._lost = True
         self._fail(ConnectionResetError(f"connection lost: {exc or 'closed by the other side'}"))
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser, which forgets the headers when the message is complete."""
+        self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
