@@ -8,7 +8,7 @@ export PYTHONPATH := .:gen/python
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor up down status logs restart psql topics demo reset proto lint fmt test bench prove dlq new-service hooks
+.PHONY: help setup doctor up down status logs restart psql service-token topics demo reset proto lint fmt test bench prove dlq new-service hooks
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ restart: $(PYTHON) ## Restart S=todo, one replica after the other, each awaited
 
 psql: $(PYTHON) ## Open the database as S=todo sees it, O=1 as its owner; without S as administrator
 	@$(PYTHON) -m stack.commands.psql $(S)
+
+service-token: $(PYTHON) ## Print a token for internal RPCs of CALLEE=auth, signed as CALLER=pomodoro
+	@$(PYTHON) -m stack.commands.service_token $(CALLER) $(CALLEE)
 
 topics: $(PYTHON) ## List topics, their messages, and how far each consumer group is behind
 	@$(PYTHON) -m stack.commands.topics

@@ -59,6 +59,8 @@ class Method:
     deadline_seconds: int
     """The longest that a call may take; 0 for streams, which have no limit."""
     has_policy: bool
+    callers: tuple[str, ...]
+    """Services that may call it, when it is internal."""
     idempotency: str
     """Empty when the definition does not say."""
     errors: tuple[str, ...] | None

@@ -61,6 +61,23 @@ def scopes(described: Contract) -> Iterator[str]:
             yield f"{rpc.full_name} would grant every user the administrator's scope"
 
 
+def internal(described: Contract) -> Iterator[str]:
+    """Internal RPCs, and only they, name their callers and the user that they are about."""
+    for rpc in described.rpcs:
+        is_internal = rpc.access == "INTERNAL"
+        if is_internal != bool(rpc.callers):
+            yield f"{rpc.full_name}: an internal RPC names its callers, and only an internal one does"
+        if rpc.owner in rpc.callers:
+            yield f"{rpc.full_name}: {rpc.owner} may not call itself"
+        if is_internal and rpc.scope:
+            yield f"{rpc.full_name} is internal and needs a scope, which services do not have"
+        users = [field for field in described.messages[rpc.request].descriptor.field if field.name == "user_id"]
+        if is_internal != bool(users):
+            yield f"{rpc.full_name}: an internal request names the user_id, and only an internal one does"
+        if any(not field_rules(field).string.uuid for field in users):
+            yield f"{rpc.full_name}: user_id is no uuid"
+
+
 def idempotency(described: Contract) -> Iterator[str]:
     """Every RPC says whether it can be repeated."""
     for rpc in described.rpcs:
@@ -157,6 +174,7 @@ def json_types(described: Contract) -> Iterator[str]:
 RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     policies,
     scopes,
+    internal,
     idempotency,
     refusals,
     bindings,

@@ -19,6 +19,7 @@ from mesh.database.pool import Database
 from mesh.rpc.identity import Tokens
 from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.server import NOT_SERVING, SERVING, Server
+from mesh.rpc.service_identity import Callers
 from mesh.runtime import telemetry
 from mesh.runtime.lifecycle import Component, PeriodicTask
 from mesh.runtime.settings import ServiceSettings, load
@@ -44,13 +45,21 @@ class App:
     """In the order of starting; closed in reverse."""
     database: Database | None = None
     """The one of `components` that holds the stored responses of idempotent calls."""
+    callers: Callers | None = None
+    """The services that may call; needed by a service with internal RPCs."""
     end_streams: Callable[[], None] | None = None
     """Called after `drain_seconds` and before the server stops: ends calls that would never end by themselves."""
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
         server = Server(self.settings)
-        guard = Interceptor(server.grpc, self.tokens, self.database, most_calls=self.settings.max_concurrent_calls)
+        guard = Interceptor(
+            server.grpc,
+            self.tokens,
+            self.callers or Callers(self.name),
+            self.database,
+            most_calls=self.settings.max_concurrent_calls,
+        )
         for add, servicer in self.servicers:
             add(servicer, guard)
         await server.start(guard.services)

@@ -1,6 +1,7 @@
 """The components that nearly every service has, wired once: database, revocations, tokens, outbox and relay."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -13,12 +14,15 @@ from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
 from mesh.retention import RetentionCleaner
+from mesh.rpc.client import ServiceClient
 from mesh.rpc.identity import KeySource, PublishedKeys, Tokens
 from mesh.rpc.pagination import Pages
 from mesh.rpc.revocations import Revocations
+from mesh.rpc.service_identity import ServiceSigner, read_callers
 from mesh.runtime import tls
 from mesh.runtime.lifecycle import Component
-from mesh.runtime.settings import ServiceSettings
+from mesh.runtime.settings import ServiceSettings, pairs
+from mesh.runtime.signing_keys import private_key
 
 
 class Platform:
@@ -38,6 +42,8 @@ class Platform:
         self.keys = keys or PublishedKeys(settings.jwks_target, tls.channel_credentials(settings))
         self.tokens = Tokens(self.keys, self.revocations, issuer=settings.issuer, audience=settings.audience)
         self.pages = Pages(settings.page_token_key)
+        self.callers = read_callers(service, pairs(settings.caller_keys))
+        self._clients: list[ServiceClient] = []
 
     def database(self) -> Database:
         """The service's schema."""
@@ -60,6 +66,16 @@ class Platform:
             options=self.settings.kafka_options,
         )
 
+    def client(self, callee: str) -> ServiceClient:
+        """Calls to another service; raises ValueError for one that the settings do not name, OSError without a key."""
+        target = dict(pairs(self.settings.call_targets)).get(callee)
+        if target is None:
+            raise ValueError(f"FOCUSMESH_CALL_TARGETS has no address of {callee}: does services.toml declare the call?")
+        key = private_key(Path(self.settings.service_key_file).read_bytes())
+        signer = ServiceSigner(self.service, key)
+        self._clients.append(ServiceClient(callee, target, signer, tls.channel_credentials(self.settings)))
+        return self._clients[-1]
+
     def app(
         self,
         servicers: Sequence[Registration],
@@ -74,4 +90,12 @@ class Platform:
             relay = Relay(self.settings.database_url, producer, service=self.service)
             outbox.on_append(relay.wake)
             common += [database, producer, relay, RetentionCleaner(database)]
-        return App(self.service, self.settings, self.tokens, servicers, [*common, *components], database)
+        return App(
+            self.service,
+            self.settings,
+            self.tokens,
+            servicers,
+            [*common, *self._clients, *components],
+            database,
+            callers=self.callers,
+        )

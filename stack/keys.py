@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from stack.layout import State
 
@@ -18,8 +19,8 @@ class Keys:
     """The secrets of one stack, by name; each is made when first asked for."""
 
     def __init__(self, state: State) -> None:
+        self._folder = state.folder
         self._file = state.folder / "secrets.json"
-        self._signing_key = state.folder / "signing-key.pem"
         self._known: dict[str, str] = json.loads(self._file.read_text()) if self._file.exists() else {}
 
     def password(self, name: str) -> str:
@@ -32,18 +33,37 @@ class Keys:
 
     def signing_key(self) -> Path:
         """File of the Ed25519 key that signs access tokens, PKCS8 PEM."""
-        if not self._signing_key.exists():
-            pem = Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        return _private_key(self._folder / "signing-key.pem")
+
+    def service_key(self, service: str) -> Path:
+        """File of the Ed25519 key that a service signs its calls to others with, PKCS8 PEM."""
+        return _private_key(self._folder / f"service-{service}.pem")
+
+    def public_service_key(self, service: str) -> Path:
+        """File of the public key that those whom the service calls know it by, PEM."""
+        public = self._folder / f"service-{service}.pub.pem"
+        if not public.exists():
+            key = load_pem_private_key(self.service_key(service).read_bytes(), None).public_key()
+            _write(
+                public, key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
             )
-            _write(self._signing_key, pem)
-        return self._signing_key
+        return public
 
     def _keep(self, name: str, fresh: str) -> str:
         if name not in self._known:
             self._known[name] = fresh
             _write(self._file, json.dumps(self._known, indent=2).encode())
         return self._known[name]
+
+
+def _private_key(path: Path) -> Path:
+    """The file of an Ed25519 private key; made when it is not there."""
+    if not path.exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        _write(path, pem)
+    return path
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -25,6 +25,7 @@ class Service:
     schema: str | None = None
     publishes: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
     replicas: int = 1
 
     def dead_letter_topics(self) -> tuple[str, ...]:
@@ -69,6 +70,11 @@ def parse(text: str) -> Registry:
         unknown = set(service.publishes + service.consumes) - set(topics)
         if unknown:
             raise ValueError(f"{service.name} uses topics that [topics] does not have: {', '.join(sorted(unknown))}")
+        strangers = set(service.calls) - set(services)
+        if strangers:
+            raise ValueError(f"{service.name} calls services that there are not: {', '.join(sorted(strangers))}")
+        if service.name in service.calls:
+            raise ValueError(f"{service.name} calls itself")
     return Registry(services, topics)
 
 

@@ -119,8 +119,11 @@ class Stack:
         return (*infrastructure, *(replica.name for replica in self.replicas), *last)
 
     def service_environment(self, replica: Replica) -> dict[str, str]:
-        """What a replica is told."""
-        return {**services.environment(replica, self.registry, self.ports, self.keys), **self._environment}
+        """The settings of a replica."""
+        return {
+            **services.environment(replica, self.replicas, self.registry, self.ports, self.keys),
+            **self._environment,
+        }
 
     @property
     def gateway_url(self) -> str:

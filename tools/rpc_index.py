@@ -49,7 +49,9 @@ def handler_link(rpc: Method) -> str:
 
 def row(rpc: Method) -> str:
     """One line of the table."""
-    who = f"{rpc.access.lower()}, `{rpc.scope}`" if rpc.scope else rpc.access.lower()
+    who = rpc.access.lower() + (f", `{rpc.scope}`" if rpc.scope else "")
+    if rpc.callers:
+        who += f": {', '.join(rpc.callers)}"
     cells = (
         f"[{rpc.name}](../protos/{rpc.file})",
         handler_link(rpc),

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from mesh.runtime.durations import BOUNDS
 from mesh.runtime.lifecycle import PeriodicTask
+from mesh.runtime.settings import pairs
 from mesh.runtime.telemetry import meter
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,7 @@ def client_settings(bootstrap: str, options: str, name: str) -> dict[str, Any]:
         "logger": log,
         "error_cb": _ErrorLog(name),
     }
-    for option in filter(None, map(str.strip, options.split(";"))):
-        setting, _, value = option.partition("=")
-        settings[setting] = value
-    return settings
+    return settings | dict(pairs(options))
 
 
 class Producer(PeriodicTask):

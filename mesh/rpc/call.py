@@ -19,21 +19,24 @@ Headers: TypeAlias = Mapping[str, str | bytes]
 class CallContext:
     """One call behind the interceptor."""
 
-    __slots__ = ("_context", "headers", "identity", "method", "request", "traceparent")
+    __slots__ = ("_context", "calling_service", "headers", "identity", "method", "request", "traceparent")
 
     def __init__(self, method: str, headers: Headers, traceparent: str, request: Any, context: Context) -> None:
         """method: `package.Service/Method`. request: the message, or the iterator of messages."""
         self.method = method
         self.headers = headers
         self.identity: Identity = NOBODY
+        self.calling_service = ""
+        """Name of the service that calls an internal RPC; empty in all others."""
         self.traceparent = traceparent
         self.request = request
         self._context = context
 
     @property
     def user_id(self) -> str:
-        """The caller; empty in public RPCs."""
-        return self.identity.user_id
+        """The user that the call is about: its caller, or whom an internal request names; empty in public RPCs."""
+        user_id: str = self.request.user_id if self.calling_service else self.identity.user_id
+        return user_id
 
     def side_effects(self, response: Message, *events: Event) -> SideEffects:
         """The events of the call's write, and its response for a retry when the caller gave a request_id."""
@@ -47,6 +50,10 @@ class CallContext:
             return forwarded.rpartition(",")[2].strip()
         return self._context.peer()
 
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller gives up; None when it waits for ever."""
+        return self._context.time_remaining()
+
 
 _current: ContextVar[CallContext] = ContextVar("call")
 
@@ -54,6 +61,12 @@ _current: ContextVar[CallContext] = ContextVar("call")
 def current_call() -> CallContext:
     """The call that this task serves; raises LookupError outside a handler."""
     return _current.get()
+
+
+def time_remaining() -> float | None:
+    """Seconds until the current call's caller gives up; None outside a call, and when it waits for ever."""
+    call = _current.get(None)
+    return None if call is None else call.time_remaining()
 
 
 def set_current_call(call: CallContext) -> None:

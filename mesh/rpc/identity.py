@@ -31,12 +31,6 @@ _CLOCK_SECONDS = 30
 """By how much the issuer's clock may be ahead."""
 _CACHED = 20_000
 _UNKNOWN_KEY_SECONDS = 5.0
-_RECONNECTING = (
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
-"""By itself a channel waits up to two minutes before it tries again."""
 
 
 class Identity(NamedTuple):
@@ -173,7 +167,7 @@ class PublishedKeys(PeriodicTask, KeySource):
     def start(self) -> None:
         """Begins to fetch, for as long as it takes."""
         if self._channel is None:
-            self._channel = tls.channel(self._target, self._credentials, _RECONNECTING)
+            self._channel = tls.channel(self._target, self._credentials)
             self._stub = key_service_pb2_grpc.KeyServiceStub(self._channel)
         super().start()
 

@@ -24,6 +24,7 @@ from mesh.rpc.call import CallContext, Context, Headers, set_current_call
 from mesh.rpc.deadline import Deadlines
 from mesh.rpc.identity import Tokens
 from mesh.rpc.policy import policy_of
+from mesh.rpc.service_identity import Callers
 from mesh.rpc.status import abort, code_of, to_service_error
 from mesh.runtime.errors import DeadlineExceeded, Internal, Overloaded
 from mesh.runtime.telemetry import ServerSpan, call_recorder
@@ -37,9 +38,11 @@ _Respond: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 class Interceptor:
     """Stands in for the server while a generated `add_…Servicer_to_server` runs, and registers guarded handlers."""
 
-    def __init__(self, server: grpc.aio.Server, tokens: Tokens, database: Database | None, *, most_calls: int) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, tokens: Tokens, callers: Callers, database: Database | None, *, most_calls: int
+    ) -> None:
         """database: where remembered answers are; None for a service without tables. most_calls: at once."""
-        self._server, self._tokens, self._database = server, tokens, database
+        self._server, self._tokens, self._callers, self._database = server, tokens, callers, database
         self._room, self._deadlines = _Room(most_calls), Deadlines()
         self.services: list[str] = []
 
@@ -62,6 +65,7 @@ class Interceptor:
             _answering(behaviour, streams_out),
             _reading(method, streams_in),
             self._tokens,
+            self._callers,
             self._database,
             self._room,
             self._deadlines,
@@ -99,13 +103,14 @@ class _InterceptedMethod:
         answer: _Respond,
         read: Callable[[Any], Any],
         tokens: Tokens,
+        callers: Callers,
         database: Database | None,
         room: _Room,
         deadlines: Deadlines,
     ) -> None:
         service = method.containing_service.full_name
         self._policy = policy_of(method)
-        self._answer, self._read, self._tokens = answer, read, tokens
+        self._answer, self._read, self._tokens, self._callers = answer, read, tokens, callers
         self._room, self._deadlines = room, deadlines
         self._replay = _replaying(method, database)
         self._domain = domain_of(method)
@@ -148,7 +153,10 @@ class _InterceptedMethod:
         """Identity, policy, validation, handler; a call that fails may have been answered before."""
         if self._room.running > self._room.most:
             raise Overloaded(retry_after=0.5)
-        if not self._policy.public:
+        if self._policy.internal:
+            call.calling_service = self._callers.verify(call.headers)
+            self._policy.permit_service(call.calling_service)
+        elif not self._policy.public:
             call.identity = self._tokens.cached(call.headers) or await self._tokens.verify(call.headers)
             self._policy.permit(call.identity)
         call.request = self._read(call.request)

@@ -6,11 +6,11 @@ from focusmesh.policy.v1 import policy_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
 from mesh.rpc.identity import Identity
-from mesh.runtime.errors import InternalOnly, ScopeMissing
+from mesh.runtime.errors import CallerNotAllowed, ScopeMissing
 
 
 class PolicyMissingError(Exception):
-    """An RPC without a policy: its service must not start."""
+    """An RPC without a whole policy: its service must not start."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,26 @@ class Policy:
 
     access: policy_pb2.Access.ValueType
     scope: str
+    callers: frozenset[str]
+    """Services that may call an internal RPC."""
 
     @property
     def public(self) -> bool:
         """Whether it is called without a token."""
         return self.access == policy_pb2.ACCESS_PUBLIC
 
+    @property
+    def internal(self) -> bool:
+        """Whether services call it, and nobody else."""
+        return self.access == policy_pb2.ACCESS_INTERNAL
+
+    def permit_service(self, caller: str) -> None:
+        """Raises CallerNotAllowed when this service may not call."""
+        if caller not in self.callers:
+            raise CallerNotAllowed(service=caller)
+
     def permit(self, identity: Identity) -> None:
-        """Raises InternalOnly or ScopeMissing when this caller may not call."""
-        if self.access == policy_pb2.ACCESS_INTERNAL:
-            raise InternalOnly
+        """Raises ScopeMissing when this user may not call."""
         if self.scope and self.scope not in identity.scopes:
             raise ScopeMissing(scope=self.scope)
         if self.access == policy_pb2.ACCESS_ADMIN and "admin" not in identity.scopes:
@@ -43,4 +53,8 @@ def policy_of(method: MethodDescriptor) -> Policy:
         raise PolicyMissingError(
             f"{method.full_name} has no policy: declare (focusmesh.policy.v1.rule) with an access and a rate"
         )
-    return Policy(rule.access, rule.scope)
+    if (rule.access == policy_pb2.ACCESS_INTERNAL) != bool(rule.callers):
+        raise PolicyMissingError(
+            f"{method.full_name}: an internal RPC names its callers, and only an internal one does"
+        )
+    return Policy(rule.access, rule.scope, frozenset(rule.callers))

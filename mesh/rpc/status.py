@@ -1,7 +1,7 @@
 """The one table from kinds of refusal to gRPC statuses, and the `google.rpc` details that go with them."""
 
 import logging
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import grpc
 import psycopg
@@ -17,6 +17,9 @@ from mesh.runtime import errors
 from mesh.runtime.ids import new_id
 
 log = logging.getLogger(__name__)
+
+_DETAILS = "grpc-status-details-bin"
+D = TypeVar("D", bound=Message)
 
 STATUS: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -58,8 +61,35 @@ def to_service_error(error: Exception) -> errors.ServiceError:
     return errors.Internal(error_id=error_id)
 
 
+class CalleeError(errors.ServiceError):
+    """An error that another service declares: it reaches the caller as it is, unless a handler makes its own of it."""
+
+    def __init__(self, code: grpc.StatusCode, status: status_pb2.Status) -> None:
+        """status: has a `google.rpc.ErrorInfo`."""
+        Exception.__init__(self, status.message)
+        info = detail(status, error_details_pb2.ErrorInfo)
+        self.code, self.status = code, status
+        self.reason, self.domain, self.metadata = info.reason, info.domain, dict(info.metadata)
+        self.retry_after, self.fields = None, ()
+
+
+def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """The status that a failed call came back with; empty when no service sent one."""
+    sent = {name: value for name, value in error.trailing_metadata() if isinstance(value, bytes)}
+    return status_pb2.Status.FromString(sent.get(_DETAILS, b""))
+
+
+def detail(status: status_pb2.Status, kind: type[D]) -> D:
+    """The first detail of this kind; an empty one when there is none."""
+    found = kind()
+    any(packed.Unpack(found) for packed in status.details)
+    return found
+
+
 def code_of(refusal: errors.ServiceError) -> grpc.StatusCode:
     """The status of a refusal: that of the nearest kind it is one of."""
+    if isinstance(refusal, CalleeError):
+        return refusal.code
     for kind in type(refusal).__mro__:
         if kind in STATUS:
             return STATUS[kind]
@@ -68,6 +98,8 @@ def code_of(refusal: errors.ServiceError) -> grpc.StatusCode:
 
 def status_of(refusal: errors.ServiceError, domain: str) -> status_pb2.Status:
     """The whole error. domain: of the service, such as `todo.focusmesh`."""
+    if isinstance(refusal, CalleeError):
+        return refusal.status
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=refusal.reason, domain=refusal.domain or domain, metadata=_public(refusal.metadata)
@@ -111,7 +143,7 @@ async def abort(
     await context.abort(
         code_of(refusal),
         status.message,
-        trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+        trailing_metadata=((_DETAILS, status.SerializeToString()),),
     )
     raise AssertionError("abort returned")
 

@@ -19,9 +19,9 @@ class FieldViolation(NamedTuple):
 class ServiceError(Exception):
     """A call that is answered with no."""
 
-    reason: ClassVar[str]
+    reason: str
     message: ClassVar[str]
-    domain: ClassVar[str] = ""
+    domain: str = ""
     """Empty: the domain of the service that raises it."""
 
     def __init__(
@@ -123,6 +123,22 @@ class InternalOnly(PermissionDenied):
 
     reason = "INTERNAL_ONLY"
     message = "This call is for other services only."
+    domain = "focusmesh"
+
+
+class ServiceTokenInvalid(Unauthenticated):
+    """A call between services whose token does not hold; the callee's log says why."""
+
+    reason = "SERVICE_TOKEN_INVALID"
+    message = "The service token is not valid for this service."
+    domain = "focusmesh"
+
+
+class CallerNotAllowed(PermissionDenied):
+    """A service that the RPC's policy does not name among its callers."""
+
+    reason = "CALLER_NOT_ALLOWED"
+    message = "The service {service} may not make this call."
     domain = "focusmesh"
 
 

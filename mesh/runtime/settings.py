@@ -29,6 +29,14 @@ class ServiceSettings:
     audience: str = "focusmesh"
     page_token_key: str
     """Secret that page tokens are signed with; the same for all replicas."""
+    service_key_file: str = ""
+    """Ed25519 private key, PKCS #8 PEM: signs the calls to other services. Needed by a service that calls one."""
+    caller_keys: str = ""
+    """Public keys of the services that call this one: `name=file;name=file`, PEM. A name stands twice while its key is
+    replaced: the next one is added here, then signs, then the old one is taken away."""
+    call_targets: str = ""
+    """gRPC addresses of the services that this one calls: `name=address;name=address`. The address
+    `ipv4:host:port,host:port` names several replicas."""
     replica: int = 0
     drain_seconds: float = 3.0
     """How long a stopping service serves on after it said NOT_SERVING: longer than the gateway's health interval."""
@@ -45,11 +53,11 @@ class ServiceSettings:
     reflection: bool = True
     """Serve gRPC reflection on the service's own port; the gateway never routes to it."""
     tls_certificate_file: str = ""
-    """PEM; shown to callers, and to auth when keys are fetched. Empty: plain text, for one machine or in a mesh that
+    """PEM; shown to callers, and to every service that is called. Empty: plain text, for one machine or in a mesh that
     encrypts."""
     tls_key_file: str = ""
     tls_client_ca_file: str = ""
-    """When set, clients must present a certificate of this authority (mTLS), and auth must have one of it."""
+    """When set, callers must present a certificate of this authority (mTLS), and services that are called have one."""
     kafka_options: str = ""
     """Further librdkafka settings such as TLS and SASL: `name=value;name=value`."""
 
@@ -73,6 +81,15 @@ def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
     if wrong:
         raise SystemExit(f"{kind.__module__}: {'; '.join(wrong)}. `make up` sets them all.")
     return kind(**values)
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """The pairs of `name=value;name=value`; raises ValueError. A name may stand more than once."""
+    found = [option.partition("=") for option in map(str.strip, text.split(";")) if option]
+    for name, equals, _ in found:
+        if not equals:
+            raise ValueError(f"{name!r} is not of the form name=value")
+    return [(name, value) for name, _, value in found]
 
 
 def _parse(kind: type, text: str) -> object:

@@ -65,6 +65,11 @@ def _stop(*providers: Callable[[], None]) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
+def current_traceparent() -> str:
+    """The trace of the call or message that is worked on; empty outside one."""
+    return _current.get()
+
+
 def new_traceparent() -> str:
     """The start of a trace that is not recorded; W3C Trace Context."""
     ids = random.randbytes(24).hex()  # noqa: S311 (not a secret)

@@ -9,6 +9,13 @@ import grpc
 
 from mesh.runtime.settings import ServiceSettings
 
+_RECONNECTING = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+"""By itself a channel waits up to two minutes before it tries again. The minimum is how long one attempt may take."""
+
 
 def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
     """What a gRPC server shows and asks for; None for plain text."""
@@ -24,12 +31,16 @@ def channel_credentials(settings: ServiceSettings) -> grpc.ChannelCredentials | 
 
 
 def channel(
-    target: str, credentials: grpc.ChannelCredentials | None, options: Sequence[tuple[str, int]] = ()
+    target: str,
+    credentials: grpc.ChannelCredentials | None,
+    options: Sequence[tuple[str, str]] = (),
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> grpc.aio.Channel:
     """A channel to another service; credentials: None for plain text."""
+    every = (*_RECONNECTING, *options)
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options)
-    return grpc.aio.secure_channel(target, credentials, options)
+        return grpc.aio.insecure_channel(target, every, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, credentials, every, interceptors=interceptors)
 
 
 def server_context(settings: ServiceSettings) -> ssl.SSLContext | None:

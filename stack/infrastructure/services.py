@@ -3,11 +3,13 @@
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import grpc
 from grpc_health.v1 import health_pb2
 
+from contract.descriptors import load
 from stack.database import Cluster
 from stack.infrastructure import kafka, valkey
 from stack.keys import Keys
@@ -48,8 +50,10 @@ def replicas(services: Iterable[Service], expected: Mapping[str, int]) -> Iterat
             yield Replica(service, number)
 
 
-def environment(replica: Replica, registry: Registry, ports: Ports, keys: Keys) -> dict[str, str]:
-    """What a replica is told; mesh/runtime/settings.py and the service's settings.py say what each means."""
+def environment(
+    replica: Replica, replicas: Iterable[Replica], registry: Registry, ports: Ports, keys: Keys
+) -> dict[str, str]:
+    """Settings of a replica; mesh/runtime/settings.py and the service's settings.py document them. replicas: all."""
     service = replica.service
     told = {
         "PYTHONPATH": PYTHON_PATH,
@@ -66,10 +70,29 @@ def environment(replica: Replica, registry: Registry, ports: Ports, keys: Keys) 
     if service.name == "auth":
         told["FOCUSMESH_SIGNING_KEY_FILE"] = str(keys.signing_key())
         told["FOCUSMESH_REFRESH_HASH_KEY"] = keys.password("refresh-tokens")
+    if callers := callers_of(service.name):
+        told["FOCUSMESH_CALLER_KEYS"] = ";".join(f"{caller}={keys.public_service_key(caller)}" for caller in callers)
+    if service.calls:
+        told["FOCUSMESH_SERVICE_KEY_FILE"] = str(keys.service_key(service.name))
+        told["FOCUSMESH_CALL_TARGETS"] = ";".join(
+            f"{callee}={_target(registry.service(callee), replicas, ports)}" for callee in service.calls
+        )
     if (port := replica.websocket_port(ports)) is not None:
         told["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
         told["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
     return told
+
+
+@cache
+def callers_of(service: str) -> tuple[str, ...]:
+    """The services that the policies of a service's RPCs name as their callers."""
+    return tuple(sorted({caller for rpc in load().rpcs if rpc.owner == service for caller in rpc.callers}))
+
+
+def _target(callee: Service, replicas: Iterable[Replica], ports: Ports) -> str:
+    """The gRPC address of every replica of a service; of its first one when it does not run in this stack."""
+    running = [replica.port(ports) for replica in replicas if replica.service == callee]
+    return "ipv4:" + ",".join(f"{LOOPBACK}:{port}" for port in running or [ports.service(callee.port)])
 
 
 def program(replica: Replica, told: Mapping[str, str]) -> Program:

@@ -14,6 +14,7 @@ from mesh.rpc.identity import Tokens
 from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.policy import PolicyMissingError
 from mesh.rpc.revocations import Revocations
+from mesh.rpc.service_identity import Callers
 from tests.contract.mesh.shapes import MOST_CALLS, SHAPES, Caller, Shapes, declare, register
 from tests.support import tokens
 from tests.support.errors import refused
@@ -177,7 +178,11 @@ async def test_a_method_without_a_policy_stops_the_start(valkey: str, signer: Si
     declare("focusmesh.shapes.v1.UnguardedService", None)
     known = Revocations(Redis.from_url(valkey))
     guard = Interceptor(
-        grpc.aio.server(), Tokens(SignerKeys(signer), known, issuer="i", audience="a"), None, most_calls=1
+        grpc.aio.server(),
+        Tokens(SignerKeys(signer), known, issuer="i", audience="a"),
+        Callers("shapes"),
+        None,
+        most_calls=1,
     )
     with pytest.raises(PolicyMissingError, match="UnguardedService"):
         register("focusmesh.shapes.v1.UnguardedService", Shapes(), guard)

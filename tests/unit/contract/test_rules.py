@@ -31,6 +31,7 @@ SOUND = Method(
     rate="READ",
     deadline_seconds=5,
     has_policy=True,
+    callers=(),
     idempotency="NO_SIDE_EFFECTS",
     errors=("ITEM_NOT_FOUND", "TOKEN_INVALID"),
 )
@@ -62,6 +63,7 @@ def test_a_sound_contract_has_no_complaint() -> None:
         (rules.policies, replace(SOUND, rate="UNSPECIFIED")),
         (rules.policies, replace(SOUND, scope="")),
         (rules.scopes, replace(SOUND, scope="admin")),
+        (rules.internal, replace(SOUND, callers=("cart",))),
         (rules.idempotency, replace(SOUND, idempotency="")),
         (rules.idempotency, replace(SOUND, rate="WRITE")),
         (rules.refusals, replace(SOUND, errors=None)),
@@ -101,6 +103,41 @@ def test_an_update_mask_names_every_field_that_may_change_and_no_other(named: tu
     assert {complaint.split()[1] for complaint in rules.masks(described)} == wrong
 
 
+def a_field(kind: "Field.Type.ValueType", *, repeated: bool = False, name: str = "item_id") -> Field:
+    """A field without rules."""
+    return Field(name=name, number=1, type=kind, label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL)
+
+
+def a_user_id(*, uuid: bool = True) -> Field:
+    """The field of an internal request."""
+    field = a_field(Field.TYPE_STRING, name="user_id")
+    field.options.Extensions[validate_pb2.field].string.uuid = uuid
+    return field
+
+
+INTERNAL = replace(SOUND, access="INTERNAL", scope="", verb="", path="", callers=("cart",))
+
+
+def test_a_sound_internal_rpc_has_no_complaint() -> None:
+    assert rules.complaints(a_contract(INTERNAL, request=a_message(a_user_id()))) == []
+
+
+@pytest.mark.parametrize(
+    ("rpc", "fields"),
+    [
+        (replace(INTERNAL, callers=()), [a_user_id()]),
+        (replace(INTERNAL, callers=("cart", "shop")), [a_user_id()]),
+        (replace(INTERNAL, scope="items:read"), [a_user_id()]),
+        (INTERNAL, []),
+        (INTERNAL, [a_user_id(uuid=False)]),
+        (SOUND, [a_user_id()]),
+    ],
+    ids=["no callers", "calls itself", "a scope", "no user_id", "user_id is any text", "a user names another user"],
+)
+def test_a_mistake_in_an_internal_rpc_is_found(rpc: Method, fields: list[Field]) -> None:
+    assert len(list(rules.internal(a_contract(rpc, request=a_message(*fields))))) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "collides"),
     [
@@ -124,11 +161,6 @@ def test_a_literal_never_stands_beside_a_variable(path: str, collides: bool) -> 
 def test_the_same_path_with_another_verb_is_no_collision() -> None:
     other = replace(SOUND, name="DeleteItem", verb="DELETE")
     assert list(rules.route_collisions(a_contract(SOUND, other))) == []
-
-
-def a_field(kind: "Field.Type.ValueType", *, repeated: bool = False, name: str = "item_id") -> Field:
-    """A field without rules."""
-    return Field(name=name, number=1, type=kind, label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
-from mesh.rpc.status import STATUS, code_of, status_of, to_service_error
+from mesh.rpc.status import STATUS, CalleeError, code_of, status_of, to_service_error
 from mesh.runtime import errors
 from mesh.runtime.errors import FieldViolation
 from services.todo.errors import TaskAlreadyComplete, TaskNotFound
@@ -67,5 +67,14 @@ def test_what_is_not_a_refusal_tells_nothing_of_itself(raised: Exception, code: 
 
 
 def test_every_kind_has_a_status() -> None:
-    kinds = set(errors.ServiceError.__subclasses__())
+    kinds = set(errors.ServiceError.__subclasses__()) - {CalleeError}  # has the one that it came with
     assert kinds == set(STATUS)
+
+
+def test_an_error_of_another_service_is_passed_on_whole() -> None:
+    sent = status_of(TaskNotFound(task_id="t1"), "todo.focusmesh")
+    passed_on = to_service_error(CalleeError(grpc.StatusCode.NOT_FOUND, sent))
+    assert code_of(passed_on) is grpc.StatusCode.NOT_FOUND
+    assert status_of(passed_on, "pomodoro.focusmesh") == sent
+    assert (passed_on.reason, passed_on.domain, str(passed_on)) == ("TASK_NOT_FOUND", "todo.focusmesh", sent.message)
+    assert passed_on.metadata == {"task_id": "t1"}

@@ -54,6 +54,8 @@ def test_ports_outside_those_of_a_stack_are_refused() -> None:
     ("line", "complaint"),
     [
         ('consumes = ["nothing"]', r"one uses topics that \[topics\] does not have: nothing"),
+        ('calls = ["three"]', "one calls services that there are not: three"),
+        ('calls = ["one"]', "one calls itself"),
         ("replicas = 5", "replicas is 5; 1 to 4"),
         ("replicas = 0", "replicas is 0; 1 to 4"),
         ("colour = 1", r"\[one\] does not read as a service: .*colour"),

@@ -3,9 +3,11 @@
 isort:skip_file
 Authorization and traffic policy that every RPC declares beside its definition."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
@@ -36,7 +38,7 @@ class _AccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Access.ValueTy
     ACCESS_ADMIN: _Access.ValueType  # 4
     """A signed-in user with the administrator's scope."""
     ACCESS_INTERNAL: _Access.ValueType  # 5
-    """Another service only; never reachable through the gateway."""
+    """The services that `callers` names, each as itself; never reachable through the gateway."""
 
 class Access(_Access, metaclass=_AccessEnumTypeWrapper):
     """Who may call an RPC. Values may be added."""
@@ -52,7 +54,7 @@ ACCESS_USER: Access.ValueType  # 3
 ACCESS_ADMIN: Access.ValueType  # 4
 """A signed-in user with the administrator's scope."""
 ACCESS_INTERNAL: Access.ValueType  # 5
-"""Another service only; never reachable through the gateway."""
+"""The services that `callers` names, each as itself; never reachable through the gateway."""
 Global___Access: _TypeAlias = Access  # noqa: Y015
 
 class _RateClass:
@@ -97,6 +99,7 @@ class Rule(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    CALLERS_FIELD_NUMBER: _builtins.int
     access: Global___Access.ValueType
     """Who may call."""
     scope: _builtins.str
@@ -105,6 +108,10 @@ class Rule(_message.Message):
     """How calls are counted."""
     deadline_seconds: _builtins.int
     """Longest time a call may take, in seconds. 0 means 5; streams have no limit."""
+    @_builtins.property
+    def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the services that may call, such as `calendar`: required with `ACCESS_INTERNAL`, and allowed only with it."""
+
     def __init__(
         self,
         *,
@@ -112,10 +119,11 @@ class Rule(_message.Message):
         scope: _builtins.str = ...,
         rate: Global___RateClass.ValueType = ...,
         deadline_seconds: _builtins.int = ...,
+        callers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "deadline_seconds", b"deadline_seconds", "rate", b"rate", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "callers", b"callers", "deadline_seconds", b"deadline_seconds", "rate", b"rate", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,6 +52,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Something went wrong inside; metadata `error_id` finds it in the log."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 14
     """The call took longer than its deadline."""
+    ERROR_REASON_SERVICE_TOKEN_INVALID: _ErrorReason.ValueType  # 15
+    """Between services: the service token is malformed, expired, signed by a service that is no caller, or meant for
+    another service.
+    """
+    ERROR_REASON_CALLER_NOT_ALLOWED: _ErrorReason.ValueType  # 16
+    """Between services: the RPC's policy does not name the calling service; metadata `service` is its name."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason` that any RPC may answer with, domain `focusmesh`."""
@@ -86,4 +92,10 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 13
 """Something went wrong inside; metadata `error_id` finds it in the log."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14
 """The call took longer than its deadline."""
+ERROR_REASON_SERVICE_TOKEN_INVALID: ErrorReason.ValueType  # 15
+"""Between services: the service token is malformed, expired, signed by a service that is no caller, or meant for
+another service.
+"""
+ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 16
+"""Between services: the RPC's policy does not name the calling service; metadata `service` is its name."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
