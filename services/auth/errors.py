@@ -3,7 +3,14 @@
 No message repeats an e-mail address or a token: messages are logged.
 """
 
-from mesh.runtime.errors import AlreadyExists, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated
+from mesh.runtime.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+)
 
 
 class EmailTaken(AlreadyExists):
@@ -60,3 +67,10 @@ class UserInactive(PermissionDenied):
 
     reason = "USER_INACTIVE"
     message = "This account is deactivated or deleted."
+
+
+class UserNotFound(NotFound):
+    """Another service names a user who does not exist, or whose account is deactivated or deleted."""
+
+    reason = "USER_NOT_FOUND"
+    message = "There is no active user {user_id}."

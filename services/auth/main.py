@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from focusmesh.auth.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
+from focusmesh.auth.v1.preference_service_pb2_grpc import add_PreferenceServiceServicer_to_server
 from focusmesh.auth.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from focusmesh.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
 from focusmesh.scopes import USER_SCOPES
@@ -11,9 +12,17 @@ from mesh.app import App, main
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
-from services.auth.handlers import KeyHandlers, OwnKeys, PasswordWorker, SessionHandlers, UserHandlers
+from mesh.runtime.signing_keys import private_key, public_key
+from services.auth.handlers import (
+    KeyHandlers,
+    OwnKeys,
+    PasswordWorker,
+    PreferenceHandlers,
+    SessionHandlers,
+    UserHandlers,
+)
 from services.auth.jobs import DeletionPublisher, RevocationReseeder, SessionPurger
-from services.auth.rules.tokens import RefreshTokens, Signer, private_key, public_key
+from services.auth.rules.tokens import RefreshTokens, Signer
 from services.auth.settings import Settings
 
 
@@ -32,6 +41,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
                 SessionHandlers(db, redis, worker, signer, refresh_tokens, clock.now),
             ),
             (add_KeyServiceServicer_to_server, KeyHandlers(signer)),
+            (add_PreferenceServiceServicer_to_server, PreferenceHandlers(db)),
         ],
         database=db,
         components=[

@@ -66,3 +66,14 @@ class UserSettings(NamedTuple):
     theme: str = Theme.LIGHT.value
     version: int = 1
     updated_at: int = 0
+
+
+class UserPreferences(NamedTuple):
+    """What other services must know of a user."""
+
+    time_zone: str
+    day_start_minutes: int
+    default_pomodoro_minutes: int
+    default_short_break_minutes: int
+    default_long_break_minutes: int
+    long_break_interval: int

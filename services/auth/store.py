@@ -6,8 +6,8 @@ from mesh.database.pool import WriteConflict
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import to_datetime
-from services.auth.errors import EmailTaken, RefreshTokenInvalid, UserInactive
-from services.auth.model import Credentials, Session, User, UserSettings
+from services.auth.errors import EmailTaken, RefreshTokenInvalid, UserInactive, UserNotFound
+from services.auth.model import Credentials, Session, User, UserPreferences, UserSettings
 
 USERS = Columns(
     "users",
@@ -152,6 +152,21 @@ async def get_settings(connection: Connection, user_id: str) -> UserSettings:
     if settings is None:
         raise UserInactive
     return settings
+
+
+_GET_PREFERENCES = f"""
+    SELECT {", ".join(UserPreferences._fields)} FROM users JOIN user_settings ON user_id = users.id
+    WHERE users.id = %(user_id)s AND {_ACTIVE}"""
+
+
+async def get_preferences(connection: Connection, user_id: str) -> UserPreferences:
+    """Reads what other services must know of a user; raises UserNotFound when the account is closed or not there."""
+    cursor = connection.cursor(row_factory=namedtuple_row(UserPreferences))
+    await cursor.execute(_GET_PREFERENCES, {"user_id": user_id})
+    preferences = await cursor.fetchone()
+    if preferences is None:
+        raise UserNotFound(user_id=user_id)
+    return preferences
 
 
 _SAVE_SETTINGS = f"""

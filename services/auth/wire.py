@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from focusmesh.auth.v1 import key_service_pb2, session_pb2, user_pb2, user_service_pb2
+from focusmesh.auth.v1 import key_service_pb2, preference_pb2, session_pb2, user_pb2, user_service_pb2
 
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
-from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Theme, User, UserSettings
+from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Theme, User, UserPreferences, UserSettings
 from services.auth.rules.tokens import AccessToken, PublicKey
 
 _THEMES_TO_PB = {
@@ -45,6 +45,11 @@ def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
     )
     clock.set_timestamp(message.update_time, settings.updated_at)
     return message
+
+
+def preferences_to_pb(preferences: UserPreferences) -> preference_pb2.UserPreferences:
+    """The preferences."""
+    return preference_pb2.UserPreferences(**preferences._asdict())
 
 
 def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest) -> dict[str, Any]:

@@ -2,23 +2,27 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from contract.methods import Method
+from stack import registry
+from stack.infrastructure.services import callers_of
 from stack.stack import Stack
-from tests.support.accounts import Account, claims_of, issuer_of
-from tests.support.clients import CallResult, Client, Grpc, Rest
-from tests.support.rpcs import EXPOSED, descriptor
-from tests.support.tokens import Signer, symmetric, unsigned
+from tests.support.accounts import Account, claims_of, issuer_of, service_signer
+from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest
+from tests.support.rpcs import EXPOSED, INTERNAL, descriptor
+from tests.support.tokens import Signer, service_token, symmetric, unsigned
 from tests.support.valid_requests import is_required, valid_request
 
-NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED = (
-    grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED")
+NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED = (
+    grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED")
 )
 THINGS = {
     field.name
@@ -55,6 +59,24 @@ BAD_TOKENS: dict[str, tuple[Forge, int]] = {
     "signed by a stranger": (lambda owner, issuer: Signer(issuer.kid).token(**claims_of(owner)), UNAUTHENTICATED),
     "refresh token": (lambda owner, _: owner.refresh_token, UNAUTHENTICATED),
 }
+
+
+class ServiceCall(NamedTuple):
+    """A caller of an internal RPC, and what its tokens are made from."""
+
+    caller: str
+    callee: str
+    sign: Callable[..., str]
+    """Signs as the caller: callee, and claims to change."""
+    user: Account
+    issuer: Signer
+
+
+ForgeService = Callable[[ServiceCall], str]
+
+
+def now() -> int:
+    return int(time.time())
 
 
 def by_name(method: Method) -> str:
@@ -199,6 +221,110 @@ def test_another_user_sees_only_their_own(way: Way, method: Method, owner: Accou
 
     assert answer.ok, answer
     assert [known for known in theirs if known in str(answer.response)] == []
+
+
+CALLS = [(method, caller) for method in INTERNAL for caller in sorted(method.callers)]
+STRANGERS = [
+    (method, name) for method in INTERNAL for name in sorted(registry.load().services) if name not in method.callers
+]
+SERVICE_CALLS = pytest.mark.parametrize(
+    ("method", "caller"), CALLS, ids=[f"{caller}-{method.name}" for method, caller in CALLS]
+)
+BAD_SERVICE_TOKENS: dict[str, tuple[ForgeService, int]] = {
+    "for another service": (lambda call: call.sign("other"), UNAUTHENTICATED),
+    "expired": (lambda call: call.sign(call.callee, iat=now() - 100, exp=now() - 40), UNAUTHENTICATED),
+    "from the future": (lambda call: call.sign(call.callee, iat=now() + 600, exp=now() + 660), UNAUTHENTICATED),
+    "lives too long": (lambda call: call.sign(call.callee, exp=now() + 3600), UNAUTHENTICATED),
+    "in the name of another service": (lambda call: call.sign(call.callee, iss="todo", sub="todo"), UNAUTHENTICATED),
+    "signed by a stranger": (
+        lambda call: service_token(call.caller, call.callee, Ed25519PrivateKey.generate()),
+        UNAUTHENTICATED,
+    ),
+    "signed by auth": (lambda call: service_token(call.caller, call.callee, call.issuer.key), UNAUTHENTICATED),
+    "a user's": (lambda call: call.user.token, PERMISSION_DENIED),
+    "a user's with a forged service claim": (
+        lambda call: call.issuer.token(**claims_of(call.user), service=call.caller),
+        PERMISSION_DENIED,
+    ),
+    "a user's that says it is the service's": (
+        lambda call: call.issuer.token(iss=call.caller, sub=call.caller, aud=call.callee),
+        PERMISSION_DENIED,
+    ),
+}
+
+
+@pytest.fixture
+def service_call(machine: Stack, owner: Account, issuer: Signer, method: Method, caller: str) -> ServiceCall:
+    """What tokens of the caller are made from."""
+    return ServiceCall(caller, method.owner, service_signer(machine, caller), owner, issuer)
+
+
+@pytest.fixture(scope="module")
+def direct(machine: Stack) -> Iterator[Way]:
+    """Straight to the service: the only way to an internal RPC."""
+    way = Way("direct", machine)
+    yield way
+    way.close()
+
+
+@SERVICE_CALLS
+def test_a_service_that_the_policy_names_may(
+    direct: Way, method: Method, owner: Account, service_call: ServiceCall
+) -> None:
+    assert (answer := direct.call(method, owner, service_call.sign(method.owner))).ok, answer
+
+
+@pytest.mark.parametrize(
+    ("method", "caller"), STRANGERS, ids=[f"{caller}-{method.name}" for method, caller in STRANGERS]
+)
+def test_a_service_that_the_policy_does_not_name_may_not(
+    direct: Way, method: Method, owner: Account, service_call: ServiceCall
+) -> None:
+    answer = direct.call(method, owner, service_call.sign(method.owner))
+
+    known = service_call.caller in callers_of(method.owner)
+    expected = (PERMISSION_DENIED, "CALLER_NOT_ALLOWED") if known else (UNAUTHENTICATED, "SERVICE_TOKEN_INVALID")
+    assert (answer.code, answer.reason) == expected
+
+
+@pytest.mark.parametrize("kind", BAD_SERVICE_TOKENS)
+@SERVICE_CALLS
+def test_no_service_may_with_a_bad_token(
+    direct: Way, method: Method, owner: Account, service_call: ServiceCall, kind: str
+) -> None:
+    forge, code = BAD_SERVICE_TOKENS[kind]
+
+    answer = direct.call(method, owner, forge(service_call))
+
+    assert (answer.code, answer.response) == (code, None)
+
+
+@pytest.mark.parametrize("method", INTERNAL, ids=by_name)
+def test_no_service_may_without_a_token(direct: Way, method: Method, owner: Account) -> None:
+    assert direct.call(method, owner, None).code == UNAUTHENTICATED
+
+
+@SERVICE_CALLS
+def test_an_internal_rpc_does_not_exist_at_the_gateway(
+    machine: Stack, method: Method, owner: Account, service_call: ServiceCall
+) -> None:
+    request = valid_request(method, owner.fitting(method))
+    for token in (service_call.sign(method.owner), owner.token, None):
+        for client in (Grpc(machine.gateway_target), GrpcWeb(machine.gateway_url)):
+            assert client.call(method, request, token).code == UNIMPLEMENTED
+            client.close()
+        rest = Rest(machine.gateway_url)
+        answer = rest.send("POST", method.grpc_path, token, json={"userId": owner.id})
+        assert (answer.http, answer.reason) == (404, "ROUTE_NOT_FOUND")
+        rest.close()
+
+
+@ways_of(PROTECTED)
+def test_a_service_never_passes_for_a_user(way: Way, method: Method, machine: Stack, owner: Account) -> None:
+    sign = service_signer(machine, "pomodoro")
+    for claims in ({}, {**claims_of(owner), "exp": now() + 60, "iat": now()}):
+        answer = way.call(method, owner, sign(method.owner, **claims))
+        assert (answer.code, answer.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)

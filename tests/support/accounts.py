@@ -1,5 +1,6 @@
 """People who use the product: registered, signed in, with things of their own."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -15,7 +16,7 @@ from harness.waiting import wait_until
 from stack.stack import Stack
 from tests.support.clients import Rest
 from tests.support.rpcs import BY_NAME, descriptor
-from tests.support.tokens import Signer
+from tests.support.tokens import Signer, service_token
 from tests.support.valid_requests import is_required
 
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
@@ -68,6 +69,7 @@ class Account:
     def fitting(self, method: Method) -> dict[str, Any]:
         """Values for a valid call of the RPC that must exist: things of this account, in the state that it needs."""
         makers = {
+            "user_id": lambda: self.id,
             "task_id": lambda: self.task(NEEDED_STATE.get(method.name, "pending")).id,
             "audit_record_id": self.record_id,
             "refresh_token": lambda: self.sign_in().refresh_token,
@@ -89,6 +91,13 @@ def issuer_of(machine: Stack, account: Account) -> Signer:
     key = load_pem_private_key(machine.keys.signing_key().read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     return Signer(jwt.get_unverified_header(account.token)["kid"], key)
+
+
+def service_signer(machine: Stack, service: str) -> Callable[..., str]:
+    """Makes tokens of a service with the key that the stack gives it: callee, and claims to change."""
+    key = load_pem_private_key(machine.keys.service_key(service).read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return lambda callee, **changes: service_token(service, callee, key, **changes)
 
 
 def claims_of(account: Account) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from services.auth.handlers.keys import KeyHandlers, OwnKeys
 from services.auth.handlers.passwords import PasswordWorker
+from services.auth.handlers.preferences import PreferenceHandlers
 from services.auth.handlers.sessions import SessionHandlers
 from services.auth.handlers.users import UserHandlers
 
-__all__ = ["KeyHandlers", "OwnKeys", "PasswordWorker", "SessionHandlers", "UserHandlers"]
+__all__ = ["KeyHandlers", "OwnKeys", "PasswordWorker", "PreferenceHandlers", "SessionHandlers", "UserHandlers"]

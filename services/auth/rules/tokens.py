@@ -7,18 +7,16 @@ fails without a query.
 
 import base64
 import binascii
-import hashlib
 import hmac
-import json
 import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from mesh.runtime.clock import SECOND
+from mesh.runtime.signing_keys import coordinate, kid_of
 
 LONGEST_ACCESS_SECONDS = 600
 
@@ -78,7 +76,7 @@ class Signer:
 
     def published(self) -> list[PublicKey]:
         """Every key that others may verify with; the one that signs now comes first."""
-        return [PublicKey(kid, _coordinate(key)) for kid, key in self.verifying.items()]
+        return [PublicKey(kid, coordinate(key)) for kid, key in self.verifying.items()]
 
     def access_token(self, user_id: str, session_id: str, token_id: str, *, now: int) -> AccessToken:
         """A token that begins now. Claims hold whole seconds, so its end is rounded down."""
@@ -132,32 +130,6 @@ class RefreshTokens:
     def pseudonym(self, text: str) -> str:
         """A keyed hash that stands for an e-mail address where the address itself must not be read."""
         return hmac.digest(self._hashing, b"pseudonym " + text.encode(), "sha256").hex()[:32]
-
-
-def kid_of(key: Ed25519PublicKey) -> str:
-    """The key's id: its thumbprint (RFC 7638), so that two keys never share one and nobody has to choose it."""
-    members = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": _coordinate(key)}, separators=(",", ":"))
-    return _base64url(hashlib.sha256(members.encode()).digest())
-
-
-def private_key(pem: bytes) -> Ed25519PrivateKey:
-    """An unencrypted PKCS #8 Ed25519 key; raises ValueError."""
-    key = load_pem_private_key(pem, password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("the signing key is not an Ed25519 key")
-    return key
-
-
-def public_key(pem: bytes) -> Ed25519PublicKey:
-    """An Ed25519 public key; raises ValueError."""
-    key = load_pem_public_key(pem)
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("a published key is not an Ed25519 key")
-    return key
-
-
-def _coordinate(key: Ed25519PublicKey) -> str:
-    return _base64url(key.public_bytes_raw())
 
 
 def _base64url(raw: bytes) -> str:

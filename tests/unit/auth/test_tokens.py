@@ -1,6 +1,5 @@
 """Tokens: what is signed, derived and published."""
 
-import base64
 import hashlib
 import hmac
 import json
@@ -8,14 +7,13 @@ from uuid import UUID
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.runtime.clock import SECOND
-from services.auth.rules.tokens import RefreshTokens, Signer, kid_of, private_key, public_key
+from mesh.runtime.signing_keys import kid_of
+from services.auth.rules.tokens import RefreshTokens, Signer
 
 NOW = 1_800_000_000 * SECOND + 999_999
 TOKENS = RefreshTokens("a secret of this test")
@@ -67,29 +65,11 @@ def test_an_access_token_never_lives_longer_than_ten_minutes(key: Ed25519Private
         Signer(key, issuer="i", audience="a", scopes=[], access_seconds=seconds)
 
 
-def test_the_id_of_a_key_is_the_thumbprint_of_the_standard_s_own_example() -> None:
-    coordinate = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"  # RFC 8037, appendix A
-    raw = base64.urlsafe_b64decode(coordinate + "=")
-    assert kid_of(Ed25519PublicKey.from_public_bytes(raw)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-
-
 def test_the_signing_key_is_published_first_and_once(key: Ed25519PrivateKey) -> None:
     following = Ed25519PrivateKey.generate().public_key()
     signer = Signer(key, [following, key.public_key()], issuer="i", audience="a", scopes=[])
     assert [published.kid for published in signer.published()] == [kid_of(key.public_key()), kid_of(following)]
     assert len(signer.published()[0].x) == 43
-
-
-def test_keys_are_read_from_pem_and_only_ed25519_is_taken(key: Ed25519PrivateKey) -> None:
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    assert kid_of(private_key(key.private_bytes(*plain)).public_key()) == kid_of(key.public_key())
-    assert kid_of(public_key(key.public_key().public_bytes(*public))) == kid_of(key.public_key())
-    other = generate_private_key(SECP256R1())
-    with pytest.raises(ValueError, match="not an Ed25519 key"):
-        private_key(other.private_bytes(*plain))
-    with pytest.raises(ValueError, match="not an Ed25519 key"):
-        public_key(other.public_key().public_bytes(*public))
 
 
 @given(sessions, generations)

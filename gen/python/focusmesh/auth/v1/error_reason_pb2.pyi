@@ -42,6 +42,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The IANA time zone is not known. Metadata: `time_zone`."""
     ERROR_REASON_USER_INACTIVE: _ErrorReason.ValueType  # 8
     """The account is deactivated or deleted."""
+    ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 9
+    """Between services: no active account has this id. Metadata: `user_id`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `auth.focusmesh`."""
@@ -66,4 +68,6 @@ ERROR_REASON_TIME_ZONE_UNKNOWN: ErrorReason.ValueType  # 7
 """The IANA time zone is not known. Metadata: `time_zone`."""
 ERROR_REASON_USER_INACTIVE: ErrorReason.ValueType  # 8
 """The account is deactivated or deleted."""
+ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 9
+"""Between services: no active account has this id. Metadata: `user_id`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
