@@ -14,7 +14,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from mesh.database import migrate
-from mesh.database.connection import CONNECT_OPTIONS, Connection
+from mesh.database.connection import CONNECT_OPTIONS, Connection, abort
 from mesh.runtime.errors import DependencyUnavailable, Overloaded
 from mesh.runtime.lifecycle import SupervisedTask, occurs
 
@@ -73,14 +73,14 @@ class Database(SupervisedTask):
         try:
             pool = await self._open_pool()
         except NotReady:
-            for connection in list(self._in_use):  # no new connection, so no response to the old ones either
-                await connection.abort_statement()
+            for connection in self._in_use:  # no new connection, so no response to the old ones either
+                abort(connection)
             raise
         self._pool = pool
         self._lost.clear()
         self.succeeded()
         while not await occurs(self._lost, within=_WATCH_SECONDS):
-            await self._probe(pool)
+            await self._probe()
         await pool.close(timeout=0)
         raise NotReady(f"the database went away: {self._cause or 'a connection broke'}")
 
@@ -160,21 +160,19 @@ class Database(SupervisedTask):
         """Gives the pool up when a statement ended because the server went away."""
         if isinstance(error, asyncio.CancelledError):
             return  # cancelled twice, psycopg drops the connection; the server is well
-        if broken or _went_away(error):
-            self._give_up(pool, error)
-
-    def _give_up(self, pool: AsyncConnectionPool[Connection], error: BaseException | None) -> None:
-        if pool is self._pool:
+        if pool is self._pool and (broken or _went_away(error)):
             self._pool, self._cause = None, error
             self._lost.set()
 
-    async def _probe(self, pool: AsyncConnectionPool[Connection]) -> None:
+    async def _probe(self) -> None:
         """Runs a statement, so that an outage is noticed also by a service that nobody calls."""
         try:
-            async with self.connection() as connection, asyncio.timeout(_ANSWER_SECONDS):
-                await connection.execute("SELECT 1")
-        except TimeoutError:
-            self._give_up(pool, TimeoutError(f"no response within {_ANSWER_SECONDS:g} s"))
+            async with self.connection() as connection:
+                silence = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, abort, connection)
+                try:
+                    await connection.execute("SELECT 1")
+                finally:
+                    silence.cancel()
         except Exception as error:  # noqa: BLE001 (`on_error` has seen it, or all connections are busy)
             log.debug("database probe: %s", error)
 
@@ -182,7 +180,7 @@ class Database(SupervisedTask):
         """A pool whose connections are open; raises NotReady."""
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
-            connection_class=Connection,
+            connection_class=psycopg.AsyncConnection,
             kwargs={"autocommit": True, "options": self._options, **CONNECT_OPTIONS},
             min_size=self._connections,
             max_size=self._connections,

@@ -1,4 +1,4 @@
-"""A connection stays registered at the event loop: nothing of that shows, whatever becomes of statement and server."""
+"""A statement ends, with a result or an error, whatever becomes of its caller and of the server."""
 
 import asyncio
 import select
@@ -14,7 +14,7 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 from harness.waiting import until
-from mesh.database.connection import Connection
+from mesh.database.connection import Connection, abort
 
 
 @pytest.fixture
@@ -98,35 +98,30 @@ async def test_a_server_that_goes_away_in_the_midst_of_a_statement_is_an_operati
     assert connection.broken
 
 
-async def test_a_server_that_goes_away_while_nothing_runs_is_noticed_once_and_told_by_the_next_statement(
-    todo_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+async def test_a_server_that_goes_away_while_nothing_runs_fails_the_next_statement(
+    todo_url: str, connection: Connection
 ) -> None:
     assert await answer_of(connection, "SELECT 1") == 1
-    on_error = 0
-
-    def notice() -> None:
-        nonlocal on_error
-        on_error += 1
-        Connection._on_readable(connection)
-
-    monkeypatch.setattr(connection, "_on_readable", notice)
-    connection._unregister()
-    assert await answer_of(connection, "SELECT 1") == 1
-    on_error = 0
     await end_by_server(todo_url, connection)
-    await until(lambda: on_error > 0, "it is on_error")
-    await asyncio.sleep(0.05)
-    assert on_error == 1
     with pytest.raises(psycopg.OperationalError):
         await connection.execute("SELECT 1")
+    assert connection.broken
 
 
-async def test_a_statement_whose_connection_is_closed_does_not_wait_for_ever(connection: Connection) -> None:
+async def test_an_aborted_statement_does_not_wait_for_ever(connection: Connection) -> None:
     running = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
     await until(lambda: connection.info.transaction_status == TransactionStatus.ACTIVE, "the statement runs")
-    await connection.close()
+    abort(connection)
+    abort(connection)
     with pytest.raises(psycopg.OperationalError):
         await asyncio.wait_for(running, 5)
+    assert connection.broken
+    abort(connection)
+
+
+async def test_a_connection_that_is_idle_is_not_aborted(connection: Connection) -> None:
+    abort(connection)
+    assert await answer_of(connection, "SELECT 4") == 4
 
 
 async def test_a_connection_that_breaks_together_with_an_answer_is_noticed_by_the_next_statement(todo_url: str) -> None:

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from harness.waiting import until
-from mesh.database import connection as connection_module
 from mesh.database.migrate import head
 from mesh.database.pool import Database
 from tests.support.fault_proxy import fault_proxy
@@ -40,10 +39,7 @@ async def test_a_connection_whose_other_end_vanished_breaks_within_some_ten_seco
     assert options == [5, 2, 3, 10_000]
 
 
-async def test_a_statement_that_is_never_answered_ends_with_its_pool(
-    todo_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_module, "_CANCEL_SECONDS", 0.2)
+async def test_a_statement_that_is_never_answered_ends_with_its_pool(todo_url: str) -> None:
     async with fault_proxy(todo_url) as postgres:
         database = Database(postgres.url, revision=head("todo"), connections=2)
         database.start()
