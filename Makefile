@@ -68,7 +68,7 @@ new-service: setup ## Copy the smallest working shape: NAME=notes, ENTITY=note w
 	@$(PYTHON) -m tools.new_service $(NAME) $(ENTITY)
 
 test: setup ## Run all tests on real servers; T=unit/todo narrows
-	@$(PYTEST) tests/$(T)
+	@$(PYTEST) $(if $(T),,-n 2 --dist loadgroup --no-loadscope-reorder) tests/$(T)
 
 bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two minutes
 	@$(PYTHON) -m bench.run

@@ -55,7 +55,7 @@ def memory() -> int:
 
 def free_ports(expected: Iterable[int]) -> None:
     """Raises StackError that names who holds each port that is taken."""
-    taken = {port: owner(port) for port in expected if not _free(port)}
+    taken = {port: owner(port) for port in expected if not is_free(port)}
     if taken:
         held = "\n".join(f"port {port} is held by {who}" for port, who in taken.items())
         raise StackError(held, advice="stop it, or take other ports: `FOCUSMESH_PORT_BASE=19000 make up`")
@@ -97,13 +97,14 @@ def claim_ports() -> tuple[Ports, socket.socket]:
         except OSError:
             claim.close()
             continue
-        if all(map(_free, range(base + 1, base + PORTS))):
+        if all(map(is_free, range(base + 1, base + PORTS))):
             return Ports(base), claim
         claim.close()
     raise StackError("no block of ports is free", advice="`make status`, and stop what runs")
 
 
-def _free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a listener could take the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a port in TIME_WAIT counts as taken
         try:

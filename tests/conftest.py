@@ -18,9 +18,21 @@ from tests.support.databases import ServiceUrl
 from tests.support.stacks import started
 from tests.support.tokens import Signer
 
+SUITES = ("e2e/test_proofs", "e2e/stack", "events", "e2e", "contract", "gateway", "store", "unit")
+"""What shares stacks, the longest first."""
 TEMPLATE = database.MAIN
 _EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
 _NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """When processes share the work: makes each suite a group, which one of them runs; the longest begin first."""
+    if config.getoption("dist", "no") == "no":
+        return
+    groups = {item: next(name for name in SUITES if item.nodeid.startswith(f"tests/{name}")) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: list(SUITES).index(groups[item]))
 
 
 @pytest.fixture(scope="session", autouse=True)

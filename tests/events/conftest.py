@@ -11,6 +11,7 @@ from mesh.database.migrate import messaging_tables
 from mesh.events import dead_letters
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
+from stack import database
 from stack.infrastructure.kafka import admin
 from tests.events.fakes import REVISION, Applied, Source
 from tests.support.databases import opened_at
@@ -22,13 +23,23 @@ _OWN_TABLES = f"""
     CREATE TABLE applied (place bigint GENERATED ALWAYS AS IDENTITY (CACHE 1), event_id uuid NOT NULL,
         subject uuid NOT NULL, version bigint NOT NULL, traceparent text NOT NULL);
 """
+_END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s"
+
+
+@pytest.fixture(scope="session")
+def events_database(cluster: database.Cluster) -> Iterator[str]:
+    """Connection string of the administrator to one database for all tests here: each makes schemas of its own."""
+    name = f"test_{new_id().replace('-', '')}"
+    database.clone(cluster, database.MAIN, name)
+    yield cluster.administrator_url(name)
+    database.drop(cluster, name)
 
 
 @pytest.fixture
-def new_schema(postgres: str) -> Iterator[Callable[[str], str]]:
+def new_schema(events_database: str) -> Iterator[Callable[[str], str]]:
     """Makes a schema with the tables of mesh, and a role that may use it; gives the role's connection string."""
     made: list[str] = []
-    with psycopg.connect(postgres, autocommit=True) as administrator:
+    with psycopg.connect(events_database, autocommit=True) as administrator:
 
         def make(name: str) -> str:
             schema = f"{name}_{new_id().replace('-', '')}"
@@ -43,10 +54,12 @@ def new_schema(postgres: str) -> Iterator[Callable[[str], str]]:
             administrator.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}")
             administrator.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}")
             administrator.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {schema}")
-            return make_conninfo(postgres, user=schema, password=schema)
+            return make_conninfo(events_database, user=schema, password=schema)
 
         yield make
         for schema in made:
+            # A session that a test left hanging would keep the relay's lock from the next test.
+            administrator.execute(_END_SESSIONS, (schema,))
             administrator.execute(f"DROP SCHEMA {schema} CASCADE")
             administrator.execute(f"DROP OWNED BY {schema}")
             administrator.execute(f"DROP ROLE {schema}")

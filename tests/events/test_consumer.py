@@ -161,14 +161,20 @@ async def test_an_effect_that_rolls_back_is_had_once_when_it_succeeds(
 
 
 async def test_sessions_of_the_database_may_end_in_the_midst(
-    source: Source, relay: Relay, target: Applied, target_url: str, topic: str, postgres: str, new_consumer: NewConsumer
+    source: Source,
+    relay: Relay,
+    target: Applied,
+    target_url: str,
+    topic: str,
+    events_database: str,
+    new_consumer: NewConsumer,
 ) -> None:
     new_consumer(inbox(target, topic)).start()
     writing = asyncio.gather(*(source.changes(new_id(), 40) for _ in range(10)))
     role = psycopg.conninfo.conninfo_to_dict(target_url)["user"]
     for enough in (50, 150):
         await until(has_when_it_answers(target, enough), "it goes on")
-        await end_sessions(postgres, str(role))
+        await end_sessions(events_database, str(role))
     await writing
     await until(has_when_it_answers(target, 400), "every event has its effect")
     events = await target.events()

@@ -108,7 +108,7 @@ async def test_a_commit_wakes_the_relay_of_its_process(source: Source, new_relay
 
 
 async def test_a_relay_that_loses_its_database_after_publishing_repeats_and_loses_nothing(
-    source: Source, new_relay: RunningRelay, kafka: str, postgres: str
+    source: Source, new_relay: RunningRelay, kafka: str, events_database: str
 ) -> None:
     class CutOff(Producer):
         """Ends the relay's sessions between the acknowledgement and the deletion, once."""
@@ -119,7 +119,7 @@ async def test_a_relay_that_loses_its_database_after_publishing_repeats_and_lose
             outcome = await super().publish(messages, deadline)
             if not self.done:
                 self.done = True
-                await end_sessions(postgres, "source relay")
+                await end_sessions(events_database, "source relay")
             return outcome
 
     cut_off = CutOff(kafka, name="cut off")

@@ -1,19 +1,27 @@
-"""Free ports of this machine."""
+"""Ports for what a test starts in its own process or beside it."""
 
-import contextlib
-import random
-import socket
+from collections.abc import Iterator
+from functools import cache
+from itertools import cycle, islice
 
-LOOPBACK = "127.0.0.1"
+from stack import preflight
+from stack.layout import LOOPBACK, PORTS
+
+__all__ = ["LOOPBACK", "free_ports"]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the system hands out by itself."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 (no secret)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            if port not in found:
-                found.append(port)
-    return found
+    """Ports that nobody listens on, from a block that this process claims: no stack and no other run takes them."""
+    return list(islice(_own(), count))
+
+
+@cache
+def _own() -> Iterator[int]:
+    """The ports of the claimed block that are free, one after the other without end."""
+    ports, claim = preflight.claim_ports()
+
+    def free() -> Iterator[int]:
+        with claim:
+            yield from filter(preflight.is_free, cycle(range(ports.base + 1, ports.base + PORTS)))
+
+    return free()
