@@ -48,8 +48,8 @@ def _nothing_of_dead_runs() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[database.Cluster]:
     """Postgres with every schema migrated in one database, which is there to be copied."""
-    with started("postgres", parts=("postgres",), durable=False) as machine:
-        yield machine.cluster
+    with started("postgres", parts=("postgres",), durable=False) as stack:
+        yield stack.cluster
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def service_url(cluster: database.Cluster, database_name: str) -> ServiceUrl:
 
 @pytest.fixture(scope="session")
 def _valkey() -> Iterator[str]:
-    with started("valkey", parts=("valkey",)) as machine:
-        yield machine.valkey_url
+    with started("valkey", parts=("valkey",)) as stack:
+        yield stack.valkey_url
 
 
 @pytest.fixture
@@ -90,15 +90,15 @@ def valkey(_valkey: str) -> str:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """Bootstrap address of the broker, with the topics of the registry."""
-    with started("kafka", parts=("kafka",)) as machine:
-        yield machine.kafka_bootstrap
+    with started("kafka", parts=("kafka",)) as stack:
+        yield stack.kafka_bootstrap
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """A whole stack behind its gateway, whose rate limits are out of the way."""
-    with started("machine", environment=_NO_LIMITS) as machine:
-        yield machine
+    with started("stack", environment=_NO_LIMITS) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

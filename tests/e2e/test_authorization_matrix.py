@@ -84,29 +84,29 @@ def by_name(method: Method) -> str:
 
 
 @pytest.fixture(scope="module")
-def owner(machine: Stack) -> Account:
+def owner(stack: Stack) -> Account:
     """Who has things."""
-    return Account(Rest(machine.gateway_url))
+    return Account(Rest(stack.gateway_url))
 
 
 @pytest.fixture(scope="module")
-def other(machine: Stack) -> Account:
+def other(stack: Stack) -> Account:
     """Another good user."""
-    return Account(Rest(machine.gateway_url))
+    return Account(Rest(stack.gateway_url))
 
 
 @pytest.fixture(scope="module")
-def issuer(machine: Stack, owner: Account) -> Signer:
+def issuer(stack: Stack, owner: Account) -> Signer:
     """The key of the stack itself."""
-    return issuer_of(machine, owner)
+    return issuer_of(stack, owner)
 
 
 class Way:
     """REST or gRPC through the gateway, or gRPC straight to the service."""
 
-    def __init__(self, name: str, machine: Stack) -> None:
+    def __init__(self, name: str, stack: Stack) -> None:
         self.name = name
-        self._machine = machine
+        self._machine = stack
         self._clients: dict[str, Rest | Grpc] = {}
 
     def has(self, method: Method) -> bool:
@@ -140,9 +140,9 @@ class Way:
 
 
 @pytest.fixture(scope="module", params=["rest", "grpc", "direct"])
-def way(request: pytest.FixtureRequest, machine: Stack) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Way]:
     """Every way to call an RPC."""
-    way = Way(request.param, machine)
+    way = Way(request.param, stack)
     yield way
     way.close()
 
@@ -328,9 +328,9 @@ def test_a_service_never_passes_for_a_user(way: Way, method: Method, machine: St
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
-def test_a_websocket_does_not_open_with_a_bad_token(machine: Stack, owner: Account, issuer: Signer, kind: str) -> None:
+def test_a_websocket_does_not_open_with_a_bad_token(stack: Stack, owner: Account, issuer: Signer, kind: str) -> None:
     forge, code = BAD_TOKENS[kind]
-    url = f"ws://{machine.gateway_target}/v1/realtime"
+    url = f"ws://{stack.gateway_target}/v1/realtime"
 
     with pytest.raises(InvalidStatus) as refused:
         connect(url, subprotocols=["focusmesh.v1", f"bearer.{forge(owner, issuer)}"])  # type: ignore[list-item]

@@ -40,31 +40,31 @@ PAGED = [method for method in EXPOSED if "page_token" in request_class(method).D
 
 
 @pytest.fixture(scope="module")
-def account(machine: Stack) -> Account:
+def account(stack: Stack) -> Account:
     """Whose things nothing may happen to."""
-    return Account(Rest(machine.gateway_url))
+    return Account(Rest(stack.gateway_url))
 
 
 @pytest.fixture(scope="module")
-def rest(machine: Stack) -> Iterator[Rest]:
+def rest(stack: Stack) -> Iterator[Rest]:
     """REST through the gateway."""
-    client = Rest(machine.gateway_url)
+    client = Rest(stack.gateway_url)
     yield client
     client.close()
 
 
 @pytest.fixture(scope="module")
-def rpc(machine: Stack) -> Iterator[Grpc]:
+def rpc(stack: Stack) -> Iterator[Grpc]:
     """gRPC through the gateway."""
-    client = Grpc(machine.gateway_target)
+    client = Grpc(stack.gateway_target)
     yield client
     client.close()
 
 
 @pytest.fixture(scope="module")
-def database(machine: Stack) -> Iterator[psycopg.Connection[Any]]:
+def database(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
     """The database, seen as its administrator."""
-    with psycopg.connect(machine.cluster.administrator_url(MAIN), autocommit=True) as connection:
+    with psycopg.connect(stack.cluster.administrator_url(MAIN), autocommit=True) as connection:
         yield connection
 
 
@@ -337,7 +337,7 @@ class TestPageTokens:
 
     @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
     def test_the_token_of_another_user_is_refused(
-        self, machine: Stack, rest: Rest, tokens: dict[str, str], method: Method
+        self, stack: Stack, rest: Rest, tokens: dict[str, str], method: Method
     ) -> None:
         stranger = Account(rest)
 

@@ -54,12 +54,12 @@ class Person:
 
 
 @pytest.fixture(params=["rest", "grpc", "grpc-web", "grpc-web-text"])
-def person(request: pytest.FixtureRequest, machine: Stack) -> Iterator[Person]:
+def person(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Person]:
     """Somebody new, by each of the ways to call."""
-    url = machine.gateway_url
+    url = stack.gateway_url
     made: dict[str, Rest | Grpc | GrpcWeb] = {
         "rest": Rest(url),
-        "grpc": Grpc(machine.gateway_target),
+        "grpc": Grpc(stack.gateway_target),
         "grpc-web": GrpcWeb(url),
         "grpc-web-text": GrpcWeb(url, text=True),
     }
@@ -86,10 +86,8 @@ async def next_change(frames: ClientConnection) -> dict[str, Any]:
     raise AssertionError("the WebSocket closed")
 
 
-async def test_a_task_arrives_once_in_the_audit_log_and_at_once_on_the_websocket(
-    machine: Stack, person: Person
-) -> None:
-    url = machine.gateway_url.replace("http", "ws", 1) + "/v1/realtime"
+async def test_a_task_arrives_once_in_the_audit_log_and_at_once_on_the_websocket(stack: Stack, person: Person) -> None:
+    url = stack.gateway_url.replace("http", "ws", 1) + "/v1/realtime"
     async with connect(url, additional_headers={"authorization": f"Bearer {person.token}"}) as frames:
         assert "opened" in json.loads(await frames.recv())
         task = person.ask("CreateTask", task_service_pb2.CreateTaskRequest(**GROCERIES)).task
@@ -116,8 +114,8 @@ async def test_a_task_arrives_once_in_the_audit_log_and_at_once_on_the_websocket
     assert (verified.intact, verified.records_checked) == (True, 2)
 
 
-async def test_a_websocket_closes_and_the_token_is_refused_soon_after_logout(machine: Stack, person: Person) -> None:
-    url = machine.gateway_url.replace("http", "ws", 1) + "/v1/realtime"
+async def test_a_websocket_closes_and_the_token_is_refused_soon_after_logout(stack: Stack, person: Person) -> None:
+    url = stack.gateway_url.replace("http", "ws", 1) + "/v1/realtime"
     subprotocols = ["focusmesh.v1", f"bearer.{person.token}"]
     async with connect(url, subprotocols=subprotocols) as frames:  # type: ignore[arg-type]  # a NewType of str
         assert frames.subprotocol == "focusmesh.v1"

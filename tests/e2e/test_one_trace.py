@@ -103,8 +103,8 @@ def observed(collector: tuple[Collector, int]) -> Iterator[Stack]:
         "OTEL_METRIC_EXPORT_INTERVAL": "500",
         "FOCUSMESH_TRACE_RATIO": "0.01",
     }
-    with started("observed", only=("auth", "todo", "audit"), environment=told) as machine:
-        yield machine
+    with started("observed", only=("auth", "todo", "audit"), environment=told) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -86,9 +86,9 @@ class Account:
         return given
 
 
-def issuer_of(machine: Stack, account: Account) -> Signer:
+def issuer_of(stack: Stack, account: Account) -> Signer:
     """What signs the tokens of the stack: for tokens that it would never hand out."""
-    key = load_pem_private_key(machine.keys.signing_key().read_bytes(), None)
+    key = load_pem_private_key(stack.keys.signing_key().read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     return Signer(jwt.get_unverified_header(account.token)["kid"], key)
 

@@ -17,8 +17,8 @@ def started(name: str, **options: Any) -> Iterator[Stack]:
     state = State(RUN / f"test-{os.getpid()}-{name}")
     ports, claim = preflight.claim_ports()
     try:
-        with Stack(state, ports, **options) as machine:
-            yield machine
+        with Stack(state, ports, **options) as stack:
+            yield stack
     finally:
         claim.close()
         shutil.rmtree(state.folder, ignore_errors=True)

@@ -87,37 +87,37 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
 
 
 def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, ports: Ports) -> None:
-    with Stack(state, ports, only=("auth", "todo")) as machine:
-        with psycopg.connect(machine.cluster.administrator_url(MAIN), autocommit=True) as connection:
+    with Stack(state, ports, only=("auth", "todo")) as stack:
+        with psycopg.connect(stack.cluster.administrator_url(MAIN), autocommit=True) as connection:
             connection.execute("DROP SCHEMA todo CASCADE")
         (state.gateway / "gateway.json").write_text("another contract")
-        before = machine.pid("gateway")
+        before = stack.pid("gateway")
         told, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
         assert told.splitlines()[-1].startswith("gateway is healthy again")
-        assert machine.pid("gateway") != before
-        assert Account(Rest(machine.gateway_url)).task().title
+        assert stack.pid("gateway") != before
+        assert Account(Rest(stack.gateway_url)).task().title
         again, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
         assert [line.split()[0] for line in again.splitlines()] == ["todo-0"]
 
 
 async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(state: State, ports: Ports) -> None:
-    with Stack(state, ports, only=("auth", "todo")) as machine, ThreadPoolExecutor(2) as pool:
-        account, socket = Account(Rest(machine.gateway_url)), gateway.admin_socket(state)
-        todo = psutil.Process(machine.pid("todo-0"))
+    with Stack(state, ports, only=("auth", "todo")) as stack, ThreadPoolExecutor(2) as pool:
+        account, socket = Account(Rest(stack.gateway_url)), gateway.admin_socket(state)
+        todo = psutil.Process(stack.pid("todo-0"))
         todo.suspend()
         call = pool.submit(account.task)
         await until(lambda: drain.calls(socket) == 1, "the call is in flight")
-        restart = pool.submit(machine.restart, "gateway")
-        await until(lambda: not open_to_callers(machine), "the gateway leaves")
+        restart = pool.submit(stack.restart, "gateway")
+        await until(lambda: not open_to_callers(stack), "the gateway leaves")
         todo.resume()
         assert call.result().title
         restart.result()
 
 
-def open_to_callers(machine: Stack) -> bool:
+def open_to_callers(stack: Stack) -> bool:
     """Whether the gateway says that it takes calls."""
     try:
-        return httpx.get(f"{machine.gateway_url}/healthz").is_success
+        return httpx.get(f"{stack.gateway_url}/healthz").is_success
     except httpx.TransportError:
         return False
 
@@ -134,16 +134,16 @@ def test_two_stacks_do_not_share_a_state(state: State, ports: Ports) -> None:
 
 
 async def test_a_part_that_is_killed_comes_back(state: State, ports: Ports) -> None:
-    with Stack(state, ports, parts=("valkey",)) as machine:
-        killed = machine.pid("valkey")
-        machine.kill("valkey")
-        await until(lambda: machine.healthy("valkey") and machine.pid("valkey") != killed, "it is back")
+    with Stack(state, ports, parts=("valkey",)) as stack:
+        killed = stack.pid("valkey")
+        stack.kill("valkey")
+        await until(lambda: stack.healthy("valkey") and stack.pid("valkey") != killed, "it is back")
 
 
 async def test_what_lost_its_supervisor_is_stopped_all_the_same(state: State, ports: Ports) -> None:
-    machine = Stack(state, ports, parts=("valkey",))
-    machine.start()
-    supervisor = psutil.Process(machine.supervisor.pid)
+    stack = Stack(state, ports, parts=("valkey",))
+    stack.start()
+    supervisor = psutil.Process(stack.supervisor.pid)
     supervisor.kill()
     await until(lambda: Stack.running(state) is None, "the supervisor is gone")
     assert list(preflight.leftovers(state)) != []
