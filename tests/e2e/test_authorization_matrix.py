@@ -106,7 +106,7 @@ class Way:
 
     def __init__(self, name: str, stack: Stack) -> None:
         self.name = name
-        self._machine = stack
+        self._stack = stack
         self._clients: dict[str, Rest | Grpc] = {}
 
     def has(self, method: Method) -> bool:
@@ -132,11 +132,11 @@ class Way:
 
     def _connect(self, where: str) -> Rest | Grpc:
         if self.name == "rest":
-            return Rest(self._machine.gateway_url)
+            return Rest(self._stack.gateway_url)
         if where == "gateway":
-            return Grpc(self._machine.gateway_target)
-        [replica, *_] = self._machine.replicas_of(where)
-        return Grpc(f"127.0.0.1:{replica.port(self._machine.ports)}")
+            return Grpc(self._stack.gateway_target)
+        [replica, *_] = self._stack.replicas_of(where)
+        return Grpc(f"127.0.0.1:{replica.port(self._stack.ports)}")
 
 
 @pytest.fixture(scope="module", params=["rest", "grpc", "direct"])
@@ -254,15 +254,15 @@ BAD_SERVICE_TOKENS: dict[str, tuple[ForgeService, int]] = {
 
 
 @pytest.fixture
-def service_call(machine: Stack, owner: Account, issuer: Signer, method: Method, caller: str) -> ServiceCall:
+def service_call(stack: Stack, owner: Account, issuer: Signer, method: Method, caller: str) -> ServiceCall:
     """What tokens of the caller are made from."""
-    return ServiceCall(caller, method.owner, service_signer(machine, caller), owner, issuer)
+    return ServiceCall(caller, method.owner, service_signer(stack, caller), owner, issuer)
 
 
 @pytest.fixture(scope="module")
-def direct(machine: Stack) -> Iterator[Way]:
+def direct(stack: Stack) -> Iterator[Way]:
     """Straight to the service: the only way to an internal RPC."""
-    way = Way("direct", machine)
+    way = Way("direct", stack)
     yield way
     way.close()
 
@@ -306,22 +306,22 @@ def test_no_service_may_without_a_token(direct: Way, method: Method, owner: Acco
 
 @SERVICE_CALLS
 def test_an_internal_rpc_does_not_exist_at_the_gateway(
-    machine: Stack, method: Method, owner: Account, service_call: ServiceCall
+    stack: Stack, method: Method, owner: Account, service_call: ServiceCall
 ) -> None:
     request = valid_request(method, owner.fitting(method))
     for token in (service_call.sign(method.owner), owner.token, None):
-        for client in (Grpc(machine.gateway_target), GrpcWeb(machine.gateway_url)):
+        for client in (Grpc(stack.gateway_target), GrpcWeb(stack.gateway_url)):
             assert client.call(method, request, token).code == UNIMPLEMENTED
             client.close()
-        rest = Rest(machine.gateway_url)
+        rest = Rest(stack.gateway_url)
         answer = rest.send("POST", method.grpc_path, token, json={"userId": owner.id})
         assert (answer.http, answer.reason) == (404, "ROUTE_NOT_FOUND")
         rest.close()
 
 
 @ways_of(PROTECTED)
-def test_a_service_never_passes_for_a_user(way: Way, method: Method, machine: Stack, owner: Account) -> None:
-    sign = service_signer(machine, "pomodoro")
+def test_a_service_never_passes_for_a_user(way: Way, method: Method, stack: Stack, owner: Account) -> None:
+    sign = service_signer(stack, "pomodoro")
     for claims in ({}, {**claims_of(owner), "exp": now() + 60, "iat": now()}):
         answer = way.call(method, owner, sign(method.owner, **claims))
         assert (answer.code, answer.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)

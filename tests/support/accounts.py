@@ -93,9 +93,9 @@ def issuer_of(stack: Stack, account: Account) -> Signer:
     return Signer(jwt.get_unverified_header(account.token)["kid"], key)
 
 
-def service_signer(machine: Stack, service: str) -> Callable[..., str]:
+def service_signer(stack: Stack, service: str) -> Callable[..., str]:
     """Makes tokens of a service with the key that the stack gives it: callee, and claims to change."""
-    key = load_pem_private_key(machine.keys.service_key(service).read_bytes(), None)
+    key = load_pem_private_key(stack.keys.service_key(service).read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     return lambda callee, **changes: service_token(service, callee, key, **changes)
 
