@@ -53,7 +53,7 @@ class App:
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
         server = Server(self.settings)
-        guard = Interceptor(
+        interceptor = Interceptor(
             server.grpc,
             self.tokens,
             self.callers or Callers(self.name),
@@ -61,8 +61,8 @@ class App:
             most_calls=self.settings.max_concurrent_calls,
         )
         for add, servicer in self.servicers:
-            add(servicer, guard)
-        await server.start(guard.services)
+            add(servicer, interceptor)
+        await server.start(interceptor.services)
         for component in self.components:
             component.start()
         readiness = _Readiness(server, self.components)

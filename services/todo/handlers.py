@@ -49,9 +49,9 @@ class TaskHandlers(rpc.TaskServiceServicer):
             for index, new in enumerate(request.requests)
         ]
         response = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
-        effect = call.side_effects(response, *(events.task_created(task) for task in tasks))
+        side_effects = call.side_effects(response, *map(events.task_created, tasks))
         async with self.db.connection() as connection:
-            await store.insert_tasks(connection, tasks, effect)
+            await store.insert_tasks(connection, tasks, side_effects)
         return response
 
     async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
@@ -64,9 +64,9 @@ class TaskHandlers(rpc.TaskServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_tasks(connection, user_id, chosen, page)
-        return wire.tasks_to_pb(
-            *self.pages.cut(tasks, page, partial(store.page_key, chosen.order), fit=wire.fit(tasks))
-        )
+        key = partial(store.page_key, chosen.order)
+        shown, next_page_token = self.pages.cut(tasks, page, key, fit=wire.fit(tasks))
+        return wire.tasks_to_pb(shown, next_page_token)
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
         update = partial(rules.update, changes=wire.changes_from_pb(request))
