@@ -9,9 +9,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -165,7 +165,7 @@ class Streams:
     async def ping(self) -> None:
         """Asks for a sign of life."""
         async with _in_time(_ANSWER_SECONDS):
-            await cast(Awaitable[bool], self._redis.ping())
+            await self._redis.ping()
 
     async def close(self) -> None:
         """Gives the connections back."""
