@@ -309,14 +309,18 @@ def test_an_internal_rpc_does_not_exist_at_the_gateway(
     stack: Stack, method: Method, owner: Account, service_call: ServiceCall
 ) -> None:
     request = valid_request(method, owner.fitting(method))
-    for token in (service_call.sign(method.owner), owner.token, None):
-        for client in (Grpc(stack.gateway_target), GrpcWeb(stack.gateway_url)):
-            assert client.call(method, request, token).code == UNIMPLEMENTED
-            client.close()
-        rest = Rest(stack.gateway_url)
-        answer = rest.send("POST", method.grpc_path, token, json={"userId": owner.id})
-        assert (answer.http, answer.reason) == (404, "ROUTE_NOT_FOUND")
-        rest.close()
+    clients = Grpc(stack.gateway_target), GrpcWeb(stack.gateway_url), Rest(stack.gateway_url)
+    rpc, web, rest = clients
+    for token, code, status in (
+        (owner.token, UNIMPLEMENTED, 404),
+        (service_call.sign(method.owner), UNAUTHENTICATED, 401),
+        (None, UNAUTHENTICATED, 401),
+    ):
+        assert rpc.call(method, request, token).code == code
+        assert web.call(method, request, token).code == code
+        assert rest.send("POST", method.grpc_path, token, json={"userId": owner.id}).http == status
+    for client in clients:
+        client.close()
 
 
 @ways_of(PROTECTED)
