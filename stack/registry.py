@@ -12,6 +12,8 @@ from stack.layout import PORTS
 
 REGISTRY_FILE = Path(__file__).resolve().parent.parent / "services.toml"
 MOST_REPLICAS = 4
+TARGET = "machine"
+"""Where the stack runs; services.toml has the partitions of a topic for each target."""
 DEAD_LETTER_PARTITIONS = 1
 
 
@@ -60,10 +62,10 @@ class Registry:
         return {**self.topics, **dead}
 
 
-def parse(text: str) -> Registry:
-    """The registry that a TOML text describes; raises ValueError that names what contradicts itself."""
+def parse(text: str, target: str = TARGET) -> Registry:
+    """The registry that a TOML text describes, for a target; raises ValueError that names what contradicts itself."""
     tables: dict[str, dict[str, Any]] = tomllib.loads(text)
-    topics: dict[str, int] = tables.pop("topics", {})
+    topics = _topics(tables.pop("topics", {}), target)
     services = {name: _service(name, table) for name, table in tables.items()}
     _check_ports(services)
     for service in services.values():
@@ -85,6 +87,13 @@ def load(path: Path = REGISTRY_FILE) -> Registry:
         return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StackError(f"{path.name}: {error}", advice="mend it; its first lines say what belongs there") from None
+
+
+def _topics(table: Mapping[str, Any], target: str) -> dict[str, int]:
+    partitions = table.get("partitions", {})
+    if target not in partitions:
+        raise ValueError(f"[topics] partitions has no number for {target!r}; it has: {', '.join(partitions)}")
+    return dict.fromkeys(table.get("names", ()), int(partitions[target]))
 
 
 def _service(name: str, table: Mapping[str, Any]) -> Service:

@@ -33,6 +33,7 @@ _COMMIT_SECONDS = 0.2
 _LEAVE_SECONDS = 5.0
 _MEASURE_SECONDS = 5.0
 _LOOK_UP_SECONDS = 1.0
+_METADATA_SECONDS = 0.5
 _CLOSE_SECONDS = 20.0
 _WORKED_SECONDS = 60.0
 """A client that ran for so long had worked: backing off begins anew."""
@@ -85,6 +86,12 @@ class Consumer(Component):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._next_commit = self._next_measure = 0.0
+        self._missing: list[str] = []
+
+    @property
+    def ready(self) -> bool:
+        """False while a dead-letter topic is known not to exist; nothing is consumed then."""
+        return not self._missing
 
     @property
     def topics(self) -> Sequence[str]:
@@ -127,6 +134,7 @@ class Consumer(Component):
             settings["group.instance.id"] = self._instance
         client = confluent_kafka.Consumer(settings)
         try:
+            self._await_dead_letter_topics(client)
             client.subscribe(
                 [*self._topics, *self._dead_letter_topics],
                 on_assign=self._assigned,
@@ -138,6 +146,26 @@ class Consumer(Component):
         finally:
             client.close()
             self._abandon([TopicPartition(*partition_id) for partition_id in self._partitions])
+
+    def _await_dead_letter_topics(self, client: confluent_kafka.Consumer) -> None:
+        """Waits until they exist: without one, a message that cannot be applied would block its partition for ever."""
+        while not self._stopping.is_set():
+            try:
+                found = client.list_topics(timeout=_METADATA_SECONDS).topics
+            except KafkaException:  # Kafka is unavailable, as its client's errors report: nothing is known
+                continue
+            missing = sorted(self._dead_letter_topics.keys() - found.keys())
+            if missing and missing != self._missing:
+                log.error(
+                    "%s consumes nothing: there is no topic %s for its dead letters. Declare what it consumes in"
+                    " services.toml and run `make up`, or make the topic with retention.ms=-1",
+                    self._group,
+                    ", ".join(missing),
+                )
+            self._missing = missing
+            if not missing:
+                return
+            self._stopping.wait(_LOOK_UP_SECONDS)
 
     def _step(self, client: confluent_kafka.Consumer) -> None:
         """Waits for a message, then takes those that have been fetched: no message waits for a batch to fill."""

@@ -135,13 +135,18 @@ def coordinates(bootstrap_servers: str, topic: str) -> bool:
 
 
 def make_topics(client: AdminClient, expected: Mapping[str, int]) -> None:
-    """Makes the topics that are missing, with their partitions. Raises StackError when one has another number."""
+    """Makes the topics that are missing, with their partitions. Raises StackError when one has another number.
+
+    The number of an existing topic is never changed: it decides which partition has a key.
+    """
     there = client.list_topics(timeout=_SECONDS).topics
     for name, topic in there.items():
         if name in expected and len(topic.partitions) != expected[name]:
             raise StackError(
-                f"topic {name} has {len(topic.partitions)} partitions, services.toml says {expected[name]}",
-                advice="`make reset` (keys would change partitions and lose their order), or mend services.toml",
+                f"topic {name} has {len(topic.partitions)} partitions, services.toml says {expected[name]}; it stays as"
+                " it is, because keys would move to other partitions and their events would lose their order",
+                advice=f"set the number back to {len(topic.partitions)} in services.toml, or, where every message may"
+                " go, `make reset`; to have more on a live system publish to a new topic and move consumers there",
             )
     missing = [
         NewTopic(name, partitions, 1, config=_KEPT if name.endswith(".dlq") else {})

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 import pytest
+from confluent_kafka.admin import NewTopic
 
 from harness.waiting import until
 from mesh.events import delivery, dlq, outbox
@@ -16,6 +17,7 @@ from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.outbox import Event
 from mesh.events.producer import Producer, ProducerRecord
 from mesh.runtime.ids import new_id
+from stack.infrastructure.kafka import admin
 from tests.events.fakes import TRACEPARENT, Applied, Source, raw
 
 
@@ -243,3 +245,31 @@ async def test_an_operator_is_told_when_there_is_nothing_to_do_or_nobody_there(h
     await house.consumer.close()
     status, said = await house.dlq("replay", house.letters, "--all", "--wait", "0.5")
     assert (status, "Does the consumer run?" in said) == (1, True)
+
+
+async def test_without_a_dead_letter_topic_nothing_is_consumed_until_it_is_made(
+    source: Source, target: Applied, producer: Producer, kafka: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, group = f"things-{new_id()}", f"group-{new_id()}"
+    make(kafka, topic)
+    event = source.event(new_id(), new_id(), 1)
+    inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
+    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
+    envelope = outbox.envelope(event, TRACEPARENT)
+    assert await producer.publish([ProducerRecord(topic, event.user_id, envelope, [])]) == [None]
+    consumer.start()
+    try:
+        await until(lambda: not consumer.ready, "the missing topic is noticed")
+        assert f"there is no topic {topic_of(topic, group)}" in caplog.text
+        assert not await target.events()
+        make(kafka, topic_of(topic, group))
+        await until(lambda: consumer.ready, "the topic is noticed")
+        await until(target.has(1), "the event is applied")
+    finally:
+        await consumer.close()
+
+
+def make(bootstrap: str, topic: str) -> None:
+    """Makes a topic of one partition."""
+    for made in admin(bootstrap).create_topics([NewTopic(topic, 1, 1)], operation_timeout=20).values():
+        made.result(20)

@@ -17,7 +17,8 @@ publishes = ["things"]
 port = {port}
 consumes = ["things"]
 [topics]
-things = 3
+names = ["things"]
+partitions = {{ machine = 3, cluster = 12 }}
 """
 
 
@@ -33,6 +34,14 @@ def test_the_repositorys_registry_holds_together() -> None:
 
 def test_a_consumer_has_a_dead_letter_topic_of_its_own() -> None:
     assert parse().all_topics() == {"things": 3, "things.two.dlq": registry.DEAD_LETTER_PARTITIONS}
+
+
+def test_each_target_has_its_number_of_partitions() -> None:
+    text = TWO.format(port=110, one="")
+    assert registry.parse(text).topics == {"things": 3}
+    assert registry.parse(text, "cluster").topics == {"things": 12}
+    with pytest.raises(ValueError, match="no number for 'moon'; it has: machine, cluster"):
+        registry.parse(text, "moon")
 
 
 def test_only_services_with_a_schema_own_tables() -> None:
