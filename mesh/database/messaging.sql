@@ -26,6 +26,14 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_shard ON outbox (shard, seq);
 
+-- The epoch of this database, in every event that it publishes. Raised by one after the database was restored from a
+-- backup: versions of its aggregates fall back then, and consumers would drop new events as stale.
+CREATE TABLE database_epoch (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    epoch    integer NOT NULL DEFAULT 1 CHECK (epoch > 0)
+);
+INSERT INTO database_epoch DEFAULT VALUES;
+
 -- Events that were applied here: the second arrival of one is dropped. Kept for longer than Kafka keeps messages.
 CREATE TABLE inbox (
     source      text NOT NULL,
@@ -35,10 +43,11 @@ CREATE TABLE inbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX inbox_received ON inbox USING brin (received_at);
 
--- The latest version of every foreign aggregate that was applied here: an older one is a stale replay.
+-- The newest (epoch, version) of every foreign aggregate that was applied here: an older one is a stale replay.
 CREATE TABLE aggregate_versions (
     source  text NOT NULL,
     subject text NOT NULL,
+    epoch   integer NOT NULL DEFAULT 1,
     version bigint NOT NULL,
     PRIMARY KEY (source, subject)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);

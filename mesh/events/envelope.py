@@ -1,17 +1,25 @@
-"""What arrives: a Kafka message, and the CloudEvent in it. `mesh/events/outbox.py` writes the same envelope."""
+"""The envelope of an event, a CloudEvent 1.0 in JSON: how it is written, stamped with an epoch, and read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from opentelemetry.trace import SpanKind
 
+from mesh.runtime import clock
 from mesh.runtime.telemetry import ServerSpan
 
+if TYPE_CHECKING:
+    from mesh.events.outbox import Event
+
+SCHEMA_VERSION = "1.0"
 SUPPORTED_MAJOR = "1"
+LARGEST_ENVELOPE = 512 * 1024
+"""Bytes, as `mesh/database/messaging.sql` checks them too."""
+FIRST_EPOCH = 1
 _SOURCE_PREFIX = "/focusmesh/"
 
 
@@ -51,8 +59,10 @@ class ConsumedEvent(NamedTuple):
     subject: str
     """Id of the aggregate."""
     user_id: str
+    epoch: int
+    """Of the publishing database: raised when it is restored, after which versions begin again at lower numbers."""
     version: int
-    """Version of the aggregate after it."""
+    """Version of the aggregate after it; of two events of an aggregate the greater (epoch, version) is newer."""
     time: int
     """Microseconds since the epoch."""
     data: Mapping[str, Any]
@@ -83,22 +93,59 @@ def traced(events: Sequence[ConsumedEvent]) -> Iterator[list[str]]:
             trace.end(status, failure)
 
 
+def envelope(event: "Event", traceparent: str) -> bytes:
+    """The CloudEvents 1.0 JSON of an event, `data` as specified. Raises ValueError when it is too large."""
+    time = clock.to_datetime(event.time)
+    value = orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": f"{_SOURCE_PREFIX}{event.source}",
+            "type": event.type,
+            "subject": event.subject,
+            "time": time,
+            "datacontenttype": "application/json",
+            "partitionkey": event.user_id,
+            "sequence": f"{event.version:020d}",
+            "traceparent": traceparent,
+            "data": {
+                "event_id": event.id,
+                "event_type": event.type,
+                event.subject_name: event.subject,
+                "timestamp": time,
+                "schema_version": SCHEMA_VERSION,
+                "payload": event.payload,
+            },
+        },
+        option=orjson.OPT_UTC_Z,
+    )
+    if len(value) > LARGEST_ENVELOPE:
+        raise ValueError(f"event {event.id} is {len(value)} bytes; at most {LARGEST_ENVELOPE} can be published")
+    return value
+
+
+def stamped(value: bytes, epoch: int) -> bytes:
+    """An envelope with the epoch of the database that publishes it."""
+    return b'{"epoch":%d,%b' % (epoch, value[1:])
+
+
 def read(message: Message, topic: str = "") -> ConsumedEvent:
     """The event in a message; raises MalformedEvent. topic: where it was first published, if not the message's own."""
     try:
-        envelope = orjson.loads(message.value or b"")
-        data = envelope["data"]
+        found = orjson.loads(message.value or b"")
+        data = found["data"]
         schema = str(data["schema_version"])
         event = ConsumedEvent(
-            id=str(UUID(envelope["id"])),
-            type=_text(envelope["type"]),
-            source=_text(envelope["source"]).removeprefix(_SOURCE_PREFIX),
-            subject=_text(envelope["subject"]),
-            user_id=_text(envelope["partitionkey"]),
-            version=int(envelope["sequence"]),
-            time=round(datetime.fromisoformat(envelope["time"]).timestamp() * 1_000_000),
+            id=str(UUID(found["id"])),
+            type=_text(found["type"]),
+            source=_text(found["source"]).removeprefix(_SOURCE_PREFIX),
+            subject=_text(found["subject"]),
+            user_id=_text(found["partitionkey"]),
+            epoch=int(found.get("epoch", FIRST_EPOCH)),
+            version=int(found["sequence"]),
+            time=round(datetime.fromisoformat(found["time"]).timestamp() * 1_000_000),
             data=data,
-            traceparent=str(envelope.get("traceparent") or message.header("traceparent") or ""),
+            traceparent=str(found.get("traceparent") or message.header("traceparent") or ""),
             topic=topic or message.topic,
             value=message.value or b"",
         )

@@ -27,22 +27,25 @@ _parked_keys = meter.create_gauge("focusmesh.inbox.parked_keys", unit="{key}")
 _ADMIT = """
     INSERT INTO inbox (source, event_id) SELECT source, event_id FROM unnest(%s::text[], %s::uuid[])
         AS arrived (source, event_id) ORDER BY source, event_id
-    ON CONFLICT DO NOTHING RETURNING source, event_id::text, 0"""
+    ON CONFLICT DO NOTHING RETURNING source, event_id::text, 0, 0"""
 _ADMIT_NEWEST = """
     WITH arrived AS (
-        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::bigint[])
-            AS event (source, event_id, subject, version)
+        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::integer[], %s::bigint[])
+            AS event (source, event_id, subject, epoch, version)
     ), fresh AS (
         INSERT INTO inbox (source, event_id) SELECT DISTINCT source, event_id FROM arrived ORDER BY 1, 2
         ON CONFLICT DO NOTHING RETURNING source, event_id
     ), moved AS (
-        INSERT INTO aggregate_versions AS known (source, subject, version)
-        SELECT source, subject, max(version) FROM arrived JOIN fresh USING (source, event_id)
-        GROUP BY source, subject ORDER BY source, subject
-        ON CONFLICT (source, subject) DO UPDATE SET version = greatest(known.version, excluded.version)
-        RETURNING source, subject, coalesce(old.version, 0) AS before
+        INSERT INTO aggregate_versions AS known (source, subject, epoch, version)
+        SELECT DISTINCT ON (source, subject) source, subject, epoch, version
+        FROM arrived JOIN fresh USING (source, event_id) ORDER BY source, subject, epoch DESC, version DESC
+        ON CONFLICT (source, subject) DO UPDATE SET
+            epoch = greatest(known.epoch, excluded.epoch),
+            version = CASE WHEN (excluded.epoch, excluded.version) > (known.epoch, known.version)
+                THEN excluded.version ELSE known.version END
+        RETURNING source, subject, coalesce(old.epoch, 0) AS epoch, coalesce(old.version, 0) AS version
     )
-    SELECT DISTINCT fresh.source, fresh.event_id::text, coalesce(moved.before, 0)
+    SELECT DISTINCT fresh.source, fresh.event_id::text, coalesce(moved.epoch, 0), coalesce(moved.version, 0)
     FROM fresh JOIN arrived USING (source, event_id) LEFT JOIN moved USING (source, subject)"""
 _PARK = """
     INSERT INTO parked (topic, key, partition, message_offset, reason) VALUES (%s, %s, %s, %s, %s)
@@ -147,22 +150,26 @@ async def _admit(
     """Those events that are neither known nor stale, and how many are stale; from now on they are known."""
     columns: list[list[Any]] = [[event.source for event in events], [event.id for event in events]]
     if drop_stale:
-        columns += [event.subject for event in events], [event.version for event in events]
+        columns += (
+            [event.subject for event in events],
+            [event.epoch for event in events],
+            [event.version for event in events],
+        )
     cursor = await tx.execute(_ADMIT_NEWEST if drop_stale else _ADMIT, columns)
-    fresh = {(source, event_id): before for source, event_id, before in await cursor.fetchall()}
-    heads: dict[tuple[str, str], int] = {}
+    fresh = {(source, event_id): (epoch, version) for source, event_id, epoch, version in await cursor.fetchall()}
+    newest: dict[tuple[str, str], tuple[int, int]] = {}
     admitted: list[ConsumedEvent] = []
     stale = 0
     for event in events:
         before = fresh.pop((event.source, event.id), None)
         if before is None:
             continue
-        aggregate = (event.source, event.subject)
-        newest = heads.setdefault(aggregate, before)
-        if event.version < newest and drop_stale:
+        aggregate, version = (event.source, event.subject), (event.epoch, event.version)
+        known = newest.setdefault(aggregate, before)
+        if version < known and drop_stale:
             stale += 1
             continue
-        heads[aggregate] = max(event.version, newest)
+        newest[aggregate] = max(version, known)
         admitted.append(event)
     return admitted, stale
 

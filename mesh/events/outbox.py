@@ -9,15 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import orjson
-
 from mesh.database.connection import Connection
 from mesh.database.pool import WriteConflict
-from mesh.runtime import clock
+from mesh.events.envelope import envelope
 
 SHARDS = 8
-LARGEST_ENVELOPE = 512 * 1024
-SCHEMA_VERSION = "1.0"
 
 _listeners: list[Callable[[], None]] = []
 
@@ -65,37 +61,6 @@ class SideEffects(NamedTuple):
 def on_append(listener: Callable[[], None]) -> None:
     """Calls `listener` after every write of events, so that the relay need not wait for its next poll."""
     _listeners.append(listener)
-
-
-def envelope(event: Event, traceparent: str) -> bytes:
-    """The CloudEvents 1.0 JSON of an event, `data` as the specification has it."""
-    time = clock.to_datetime(event.time)
-    value = orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": event.id,
-            "source": f"/focusmesh/{event.source}",
-            "type": event.type,
-            "subject": event.subject,
-            "time": time,
-            "datacontenttype": "application/json",
-            "partitionkey": event.user_id,
-            "sequence": f"{event.version:020d}",
-            "traceparent": traceparent,
-            "data": {
-                "event_id": event.id,
-                "event_type": event.type,
-                event.subject_name: event.subject,
-                "timestamp": time,
-                "schema_version": SCHEMA_VERSION,
-                "payload": event.payload,
-            },
-        },
-        option=orjson.OPT_UTC_Z,
-    )
-    if len(value) > LARGEST_ENVELOPE:
-        raise ValueError(f"event {event.id} is {len(value)} bytes; at most {LARGEST_ENVELOPE} can be published")
-    return value
 
 
 async def write(connection: Connection, sql: str, values: Mapping[str, Any], effect: SideEffects) -> None:

@@ -18,6 +18,7 @@ import psycopg
 from confluent_kafka import KafkaError
 
 from mesh.database.connection import CONNECT_OPTIONS, Connection
+from mesh.events.envelope import stamped
 from mesh.events.outbox import SHARDS
 from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord, is_message_error
 from mesh.runtime.durations import BOUNDS
@@ -52,7 +53,8 @@ _publish_latency = meter.create_histogram(
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('focusmesh.relay'), hashtext(%s))"
 _TAKE = f"""
-    SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8
+    SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8,
+        (SELECT epoch FROM database_epoch)
     FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
         SELECT *, sum(octet_length(value)) OVER upto - octet_length(value) AS before
         FROM outbox WHERE outbox.shard = wanted.shard AND key <> ALL(%s::text[])
@@ -72,12 +74,14 @@ class _Row(NamedTuple):
     value: bytes
     traceparent: str
     committed: float
+    epoch: int
 
     def messages(self) -> list[ProducerRecord]:
         headers = [("content-type", "application/cloudevents+json")]
         if self.traceparent:
             headers.append(("traceparent", self.traceparent))
-        return [ProducerRecord(topic, self.key, self.value, headers) for topic in self.topics]
+        value = stamped(self.value, self.epoch)
+        return [ProducerRecord(topic, self.key, value, headers) for topic in self.topics]
 
 
 class _Block(NamedTuple):

@@ -16,8 +16,8 @@ from services.audit.rules import ChainVerifier
 MOST_RECORDS = 10_000
 LONGEST_SECONDS = 5.0
 """After which a call verifies no further: a third of its deadline."""
-_STEP = 100
-"""Records that one statement reads: 6 MB of the largest tasks."""
+_STEP = 50
+"""Records that one statement reads: 3 MB of the largest tasks."""
 
 
 class AuditHandlers(rpc.AuditServiceServicer):

@@ -26,6 +26,7 @@ def _publication(event: ConsumedEvent) -> Publication:
     return Publication(
         user_id=event.user_id,
         thing=f"{event.source}:{event.subject}",
+        epoch=event.epoch,
         version=event.version,
         event_id=event.id,
         change=wire.change_to_bytes(event),

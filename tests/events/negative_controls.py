@@ -11,6 +11,7 @@ import psycopg
 from mesh.database.connection import Connection
 from mesh.database.pool import WriteConflict
 from mesh.events import outbox
+from mesh.events.envelope import envelope
 from mesh.events.outbox import Event, SideEffects
 from mesh.events.producer import Producer, ProducerRecord
 from mesh.runtime.lifecycle import PeriodicTask
@@ -57,7 +58,7 @@ def _row(number: int, event: Event, traceparent: str) -> tuple[Any, ...]:
         event.user_id,
         event.version,
         outbox.shard(event.user_id),
-        outbox.envelope(event, traceparent),
+        envelope(event, traceparent),
         traceparent,
     )
 

@@ -16,10 +16,10 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from harness.waiting import until
 from mesh.database.connection import Connection
 from mesh.events import consumer as consumer_module
-from mesh.events import delivery, outbox
+from mesh.events import delivery
 from mesh.events.consumer import Consumer
 from mesh.events.delivery import EventHandler
-from mesh.events.envelope import ConsumedEvent
+from mesh.events.envelope import ConsumedEvent, envelope
 from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.outbox import Event
 from mesh.events.producer import Producer, ProducerRecord
@@ -65,7 +65,7 @@ def inbox(target: Applied, topic: str, *, drop_stale: bool = True) -> Inbox:
 async def publish(producer: Producer, *events: Event) -> None:
     """Publishes around the outbox, so that a test can repeat and disorder."""
     for event in events:
-        message = ProducerRecord(event.topics[0], event.user_id, outbox.envelope(event, TRACEPARENT), [])
+        message = ProducerRecord(event.topics[0], event.user_id, envelope(event, TRACEPARENT), [])
         assert await producer.publish([message]) == [None]
 
 
@@ -101,6 +101,27 @@ async def test_an_older_version_is_dropped_unless_every_event_counts(
     new_consumer(inbox(target, topic, drop_stale=drop_stale)).start()
     await until(target.has(3 if drop_stale else 4), "the newest version is applied")
     assert [event.version for event in await target.events()] == ([1, 3, 4] if drop_stale else [1, 3, 2, 4])
+
+
+@pytest.mark.parametrize("raised", [True, False])
+async def test_events_of_a_restored_database_are_applied_once_its_epoch_is_raised(
+    source: Source, relay: Relay, target: Applied, topic: str, new_consumer: NewConsumer, raised: bool
+) -> None:
+    user, thing = new_id(), new_id()
+    new_consumer(inbox(target, topic)).start()
+    for version in (1, 2, 3):
+        await source.change(user, thing, version)
+    await until(target.has(3), "everything is applied")
+    async with source.database.connection() as connection:  # as a backup has it that was made after version 1
+        await connection.execute("UPDATE things SET version = 1")
+        if raised:
+            await connection.execute("UPDATE database_epoch SET epoch = epoch + 1")
+    await source.change(user, thing, 2)
+    last = await source.change(user, new_id(), 1)
+    await until(target.has(5 if raised else 4), "the last event is applied")
+    events = await target.events()
+    assert events[-1].id == last.id
+    assert [event.version for event in events if event.subject == thing] == ([1, 2, 3, 2] if raised else [1, 2, 3])
 
 
 async def test_types_that_nobody_asked_for_pass_by(
@@ -326,8 +347,7 @@ async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
     monkeypatch.setattr(consumer_module, "_BATCH", 20)
     user, thing = new_id(), new_id()
     messages = [
-        ProducerRecord(topic, user, outbox.envelope(source.event(user, thing, version), ""), [])
-        for version in range(1, 1001)
+        ProducerRecord(topic, user, envelope(source.event(user, thing, version), ""), []) for version in range(1, 1001)
     ]
     await producer.publish(messages)
     new_consumer(inbox(target, topic)).start()

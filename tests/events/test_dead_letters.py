@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from harness.waiting import until
-from mesh.events import delivery, dlq, outbox
+from mesh.events import delivery, dlq
 from mesh.events.consumer import Consumer
 from mesh.events.dead_letters import topic_of
-from mesh.events.envelope import ConsumedEvent
+from mesh.events.envelope import ConsumedEvent, envelope
 from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.outbox import Event
 from mesh.events.producer import Producer, ProducerRecord
@@ -40,7 +40,7 @@ class House(NamedTuple):
 
     async def publish(self, *events: Event) -> None:
         for event in events:
-            await self.publish_raw(event.user_id, outbox.envelope(event, TRACEPARENT))
+            await self.publish_raw(event.user_id, envelope(event, TRACEPARENT))
 
     async def publish_raw(self, key: str, value: bytes) -> None:
         assert await self.producer.publish([ProducerRecord(self.topic, key, value, [("x", "y")])]) == [None]
@@ -89,7 +89,7 @@ async def test_a_poisoned_key_waits_in_order_and_others_go_on(house: House) -> N
     await house.letters_are(3)
     assert {event.subject for event in await house.target.events()} == {ann[0].subject, bob[0].subject}
     letters = raw(house.kafka, house.letters)
-    assert [letter.value for letter in letters] == [outbox.envelope(event, TRACEPARENT) for event in ann[1:]]
+    assert [letter.value for letter in letters] == [envelope(event, TRACEPARENT) for event in ann[1:]]
     assert {letter.key for letter in letters} == {ann[0].user_id.encode()}
     first = letters[0]
     assert (first.header("x"), first.header("dlq-topic")) == ("y", house.topic)
@@ -255,8 +255,7 @@ async def test_without_a_dead_letter_topic_nothing_is_consumed_until_it_is_made(
     event = source.event(new_id(), new_id(), 1)
     inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
     consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
-    envelope = outbox.envelope(event, TRACEPARENT)
-    assert await producer.publish([ProducerRecord(topic, event.user_id, envelope, [])]) == [None]
+    assert await producer.publish([ProducerRecord(topic, event.user_id, envelope(event, TRACEPARENT), [])]) == [None]
     consumer.start()
     try:
         await until(lambda: not consumer.ready, "the missing topic is noticed")

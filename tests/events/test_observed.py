@@ -12,10 +12,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from harness.waiting import until
 from mesh.events import consumer as consumer_module
-from mesh.events import delivery, outbox
+from mesh.events import delivery
 from mesh.events import relay as relay_module
 from mesh.events.consumer import Consumer
-from mesh.events.envelope import ConsumedEvent
+from mesh.events.envelope import ConsumedEvent, envelope
 from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord
 from mesh.events.relay import Relay
@@ -114,7 +114,7 @@ async def test_repeats_stale_versions_and_dead_letters_are_seen(
     poison = source.event(new_id(), new_id(), 1)
     target.poison.add(poison.id)
     for event in (first, first, third, second, poison):
-        await producer.publish([ProducerRecord(topic, event.user_id, outbox.envelope(event, ""), [])])
+        await producer.publish([ProducerRecord(topic, event.user_id, envelope(event, ""), [])])
     inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
     consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
 
@@ -165,7 +165,7 @@ async def test_the_lag_of_what_is_not_read_is_seen(
 
     async def publish(versions: range) -> None:
         events = [source.event(user, new_id(), version) for version in versions]
-        await producer.publish([ProducerRecord(topic, user, outbox.envelope(event, ""), []) for event in events])
+        await producer.publish([ProducerRecord(topic, user, envelope(event, ""), []) for event in events])
 
     await publish(range(1))
     first = Consumer(kafka, group=group, topics=[topic], effect=Passing())

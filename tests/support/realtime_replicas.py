@@ -14,7 +14,9 @@ Replica = Callable[..., Awaitable[Target]]
 Tell = Callable[..., Awaitable[str]]
 
 
-def an_event(user_id: str, *, subject: str = "", version: int = 1, event_id: str = "", **payload: Any) -> ConsumedEvent:
+def an_event(
+    user_id: str, *, subject: str = "", epoch: int = 1, version: int = 1, event_id: str = "", **payload: Any
+) -> ConsumedEvent:
     """What todo tells of a task."""
     event_id, subject = event_id or new_id(), subject or new_id()
     data = {"event_id": event_id, "event_type": "task-created", "task_id": subject, "schema_version": "1.0"}
@@ -24,6 +26,7 @@ def an_event(user_id: str, *, subject: str = "", version: int = 1, event_id: str
         source="todo",
         subject=subject,
         user_id=user_id,
+        epoch=epoch,
         version=version,
         time=clock.now(),
         data={**data, "payload": payload},

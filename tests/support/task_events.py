@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mesh.events import outbox
+from mesh.events.envelope import envelope
 from mesh.events.outbox import Event
 from mesh.events.producer import Producer, ProducerRecord
 from mesh.runtime import clock
@@ -33,5 +33,5 @@ def a_task_event(
 async def publish(producer: Producer, topic: str, events: Sequence[Event]) -> None:
     """Puts events onto a topic, in order, as often as they are given."""
     headers: list[tuple[str, str | bytes]] = [("content-type", "application/cloudevents+json")]
-    messages = [ProducerRecord(topic, event.user_id.encode(), outbox.envelope(event, ""), headers) for event in events]
+    messages = [ProducerRecord(topic, event.user_id.encode(), envelope(event, ""), headers) for event in events]
     assert not any(await producer.publish(messages))

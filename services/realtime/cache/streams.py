@@ -42,11 +42,11 @@ local version, event, retention = ARGV[1], ARGV[2], ARGV[4]
 local known = redis.call('GET', KEYS[2])
 local events = event
 if known then
-    local latest = string.sub(known, 1, 20)
+    local latest = string.sub(known, 1, 30)
     if version < latest then return 0 end
     if version == latest then
-        if string.find(known, event, 21, true) then return 0 end
-        events = string.sub(known, 22) .. ' ' .. event
+        if string.find(known, event, 31, true) then return 0 end
+        events = string.sub(known, 32) .. ' ' .. event
     end
 end
 local time = redis.call('TIME')
@@ -63,8 +63,8 @@ end
 redis.call('SET', KEYS[2], version .. ' ' .. events, 'PX', ARGV[5])
 return 1
 """
-"""Adds a change once, and never behind a later version of the same thing. Versions have 20 digits, so that they compare
-as text."""
+"""Adds a change once, and never behind a later version of the same resource. An epoch has 10 digits and a version 20:
+both together compare as text."""
 
 _READ = """
 local function before(one, other)
@@ -104,6 +104,7 @@ class Publication(NamedTuple):
     user_id: str
     thing: str
     """The aggregate, with the service that owns it."""
+    epoch: int
     version: int
     event_id: str
     change: bytes
@@ -141,7 +142,7 @@ class Streams:
                     self._publish.sha,
                     3,
                     *(_stream_key(one.user_id), f"{PREFIX}head:{one.thing}", _cut_key(one.user_id)),
-                    *(f"{one.version:020d}", one.event_id, one.change),
+                    *(f"{one.epoch:010d}{one.version:020d}", one.event_id, one.change),
                     *(self._retention_ms, self._retention_ms * _REMEMBERED, _LONGEST),
                 )
             return sum(await pipe.execute())

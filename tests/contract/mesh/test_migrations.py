@@ -13,7 +13,16 @@ from mesh.database import migrate
 from stack import database
 from stack.database import Cluster
 
-TABLES = {"alembic_version", "aggregate_versions", "idempotency", "inbox", "outbox", "parked", "tasks"}
+TABLES = {
+    "alembic_version",
+    "aggregate_versions",
+    "database_epoch",
+    "idempotency",
+    "inbox",
+    "outbox",
+    "parked",
+    "tasks",
+}
 
 
 @pytest.fixture

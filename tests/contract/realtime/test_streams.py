@@ -102,6 +102,20 @@ async def test_nothing_older_comes_after_something_newer(
         assert await stream.events(4) == [second.id, third.id, together.id, last.id]
 
 
+async def test_a_later_epoch_is_newer_than_any_version_of_an_earlier_one(
+    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
+) -> None:
+    task = new_id()
+    before, late = (an_event(user, subject=task, version=version) for version in (9, 10))
+    restored, next_one = (an_event(user, subject=task, epoch=2, version=version) for version in (4, 5))
+    async with door.open(target, token) as stream:
+        await stream.frame()
+        await broadcast.apply([before, restored, late, next_one, restored])
+        last = an_event(user)
+        await broadcast.apply([last])
+        assert await stream.events(4) == [before.id, restored.id, next_one.id, last.id]
+
+
 async def test_a_client_that_comes_back_missed_nothing(target: Target, door: Door, token: str, tell: Tell) -> None:
     async with door.open(target, token) as stream:
         await stream.frame()

@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka import KafkaError
 from psycopg import errors as postgres
 
-from mesh.events import delivery, outbox
+from mesh.events import delivery
 from mesh.events.dead_letters import REASON
 from mesh.events.delivery import TRIES, Delivery, may_pass
-from mesh.events.envelope import ConsumedEvent, Message
+from mesh.events.envelope import ConsumedEvent, Message, envelope
 from mesh.events.outbox import Event
 from mesh.events.producer import DeliveryTimeout, ProducerRecord
 from mesh.runtime.errors import DependencyUnavailable
@@ -73,7 +73,7 @@ def messages(*subjects: str) -> list[Message]:
 
 def _message(offset: int, subject: str) -> Message:
     event = Event(new_id(), "task-created", "todo", ("task-events",), "ann", subject, "task_id", 1, 0, {})
-    return Message("task-events", 0, offset, b"ann", outbox.envelope(event, ""), (), 0)
+    return Message("task-events", 0, offset, b"ann", envelope(event, ""), (), 0)
 
 
 async def test_a_batch_is_applied_at_once(partition: Delivery, effects: Effects) -> None:

@@ -5,10 +5,12 @@ import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mesh.events import outbox
-from mesh.events.envelope import MalformedEvent, Message, read
-from mesh.events.outbox import Event
+from mesh.database.migrate import messaging_tables
+from mesh.events.envelope import LARGEST_ENVELOPE, MalformedEvent, Message, envelope, read, stamped
+from mesh.events.outbox import SHARDS, Event
 from mesh.runtime import clock
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -42,11 +44,11 @@ def message(value: bytes | None, **headers: str) -> Message:
 
 
 def altered(**changes: Any) -> bytes:
-    return json.dumps(json.loads(outbox.envelope(EVENT, TRACEPARENT)) | changes).encode()
+    return json.dumps(json.loads(envelope(EVENT, TRACEPARENT)) | changes).encode()
 
 
 def test_the_data_is_exactly_the_example_of_the_specification() -> None:
-    assert json.loads(outbox.envelope(EVENT, TRACEPARENT))["data"] == {
+    assert json.loads(envelope(EVENT, TRACEPARENT))["data"] == {
         "event_id": "550e8400-e29b-41d4-a716-446655440000",
         "event_type": "task-created",
         "task_id": "550e8400-e29b-41d4-a716-446655440001",
@@ -57,7 +59,7 @@ def test_the_data_is_exactly_the_example_of_the_specification() -> None:
 
 
 def test_a_consumer_reads_what_the_outbox_wrote() -> None:
-    value = outbox.envelope(EVENT, TRACEPARENT)
+    value = envelope(EVENT, TRACEPARENT)
     event = read(message(value))
     assert (event.id, event.type, event.source, event.subject) == (EVENT.id, EVENT.type, "todo", EVENT.subject)
     assert (event.user_id, event.version, event.time) == (EVENT.user_id, EVENT.version, EVENT.time)
@@ -66,13 +68,32 @@ def test_a_consumer_reads_what_the_outbox_wrote() -> None:
 
 
 def test_a_foreign_publisher_may_send_its_trace_as_a_header() -> None:
-    envelope = json.loads(outbox.envelope(EVENT, ""))
-    envelope.pop("traceparent", None)
-    assert read(message(json.dumps(envelope).encode(), traceparent=TRACEPARENT)).traceparent == TRACEPARENT
+    written = json.loads(envelope(EVENT, ""))
+    written.pop("traceparent", None)
+    assert read(message(json.dumps(written).encode(), traceparent=TRACEPARENT)).traceparent == TRACEPARENT
+
+
+@given(st.integers(1, 2**31 - 1))
+def test_an_epoch_is_stamped_onto_the_envelope_and_changes_nothing_else(epoch: int) -> None:
+    value = envelope(EVENT, TRACEPARENT)
+    assert json.loads(stamped(value, epoch)) == json.loads(value) | {"epoch": epoch}
+    assert read(message(stamped(value, epoch))) == read(message(value))._replace(
+        epoch=epoch, value=stamped(value, epoch)
+    )
+
+
+def test_an_envelope_without_an_epoch_is_of_the_first() -> None:
+    assert read(message(envelope(EVENT, TRACEPARENT))).epoch == 1
+
+
+def test_the_limits_of_the_outbox_are_those_of_its_table() -> None:
+    tables = messaging_tables()
+    assert f"CHECK (shard BETWEEN 0 AND {SHARDS - 1})" in tables
+    assert f"CHECK (octet_length(value) <= {LARGEST_ENVELOPE})" in tables
 
 
 def test_a_newer_minor_version_of_the_schema_is_read() -> None:
-    data = json.loads(outbox.envelope(EVENT, ""))["data"] | {"schema_version": "1.7", "more": True}
+    data = json.loads(envelope(EVENT, ""))["data"] | {"schema_version": "1.7", "more": True}
     assert read(message(altered(data=data))).data["more"] is True
 
 

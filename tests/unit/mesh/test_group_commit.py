@@ -7,9 +7,8 @@ import psycopg
 import pytest
 
 from harness.waiting import until
-from mesh.events import outbox
 from mesh.events.delivery import may_pass
-from mesh.events.envelope import ConsumedEvent, Message, read
+from mesh.events.envelope import ConsumedEvent, Message, envelope, read
 from mesh.events.group_commit import GroupCommit
 from mesh.events.outbox import Event
 from mesh.runtime.ids import new_id
@@ -17,7 +16,7 @@ from mesh.runtime.ids import new_id
 
 def event(name: str) -> ConsumedEvent:
     made = Event(new_id(), "task-created", "todo", ("task-events",), "ann", name, "task_id", 1, 0, {})
-    return read(Message("task-events", 0, 0, b"ann", outbox.envelope(made, ""), (), 0))
+    return read(Message("task-events", 0, 0, b"ann", envelope(made, ""), (), 0))
 
 
 class Effects:
