@@ -61,7 +61,7 @@ class Platform:
             self.settings.kafka_bootstrap,
             group=self.service,
             topics=inbox.topics,
-            effect=inbox,
+            handler=inbox,
             parking=inbox,
             options=self.settings.kafka_options,
         )

@@ -64,7 +64,7 @@ class Consumer(Component):
         *,
         group: str,
         topics: Sequence[str],
-        effect: EventHandler,
+        handler: EventHandler,
         parking: Parking | None = None,
         options: str = "",
         instance: str = "",
@@ -77,7 +77,7 @@ class Consumer(Component):
         self._group = group
         self._topics = list(topics)
         self._dead_letter_topics = {dead_letters.topic_of(topic, group): topic for topic in topics}
-        self._effects = {topic: GroupCommit(effect) for topic in topics}
+        self._handlers = {topic: GroupCommit(handler) for topic in topics}
         # Of its own: a dead letter that is not acknowledged must not hold up the relay.
         self._producer = Producer(bootstrap, name=f"{group} dead letters", options=options)
         self._parking = parking
@@ -270,11 +270,11 @@ class Consumer(Component):
         origin = self._dead_letter_topics.get(topic)
         if origin is None:
             return Delivery(
-                topic, group=self._group, effect=self._effects[topic], parking=self._parking, publisher=self._producer
+                topic, group=self._group, handler=self._handlers[topic], parking=self._parking, publisher=self._producer
             )
         return Replays(
             origin,
-            effect=self._effects[origin],
+            handler=self._handlers[origin],
             parking=self._parking,
             publisher=self._producer,
             read_partition=lambda topic, number: dead_letters.read_partition(self._client_settings, topic, number),

@@ -55,11 +55,6 @@ def topic_of(topic: str, group: str) -> str:
     return f"{topic}.{group}{SUFFIX}"
 
 
-def origin_of(dead_letter_topic: str, group: str) -> str:
-    """The topic whose letters these are."""
-    return dead_letter_topic.removesuffix(f".{group}{SUFFIX}")
-
-
 def letter(message: Message, group: str, reason: str) -> ProducerRecord:
     """What is published when a message is given up."""
     headers: list[tuple[str, str | bytes]] = [

@@ -1,8 +1,8 @@
-"""Delivery: brings the messages of one partition to their effect, whatever goes wrong on the way.
+"""Delivery: applies the messages of one partition in order, whatever fails.
 
-What may pass by itself (a part that is away, a lost race) is tried again for as long as it takes. What fails for
-another reason is isolated by halving its batch, tried five times, and becomes a dead letter; its key is parked, so that
-later messages of the key follow it in order while other keys go on.
+A transient failure (an unavailable dependency, a write conflict) is retried without limit. A message that fails for
+another reason is isolated by halving its batch, tried five times and dead-lettered; its key is parked, so that later
+messages of the key follow it in order while other keys go on.
 """
 
 import asyncio
@@ -58,14 +58,14 @@ _PASSING = (
 
 
 class EventHandler(Protocol):
-    """What a service does with events."""
+    """What a service does with events; must be idempotent, because events are delivered at least once."""
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-        """Has the effects of events of one topic, all or none of them; may be called with the same events again."""
+        """Applies a batch of events of one topic atomically."""
 
 
 class Parking(Protocol):
-    """Where parked keys are remembered; `Inbox` is the one in Postgres."""
+    """Stores parked keys; `Inbox` is the one in Postgres."""
 
     async def parked_keys(self, topic: str) -> set[str]:
         """Keys whose messages go to the dead letters."""
@@ -83,26 +83,26 @@ class Parking(Protocol):
 
 
 class Publisher(Protocol):
-    """The producer, as far as it is needed here."""
+    """The part of the producer that is needed here."""
 
     async def publish(self, messages: Sequence[ProducerRecord]) -> list[KafkaError | None]:
         """Sends; returns for each message None, or why it was refused."""
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether trying again later can help: not with a value that exceeds a limit of Postgres (class 54)."""
+    """Whether a failure is transient: not when a value exceeds a limit of Postgres (class 54)."""
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54"):
         return False
     return isinstance(error, _PASSING)
 
 
 class _Persistence:
-    """Tries again, for as long as it takes, what may pass."""
+    """Retries transient failures without limit."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.waiting = False
-        """Whether it waits for a part to come back: nothing further need be fetched."""
+        """Whether it backs off: nothing further need be fetched."""
 
     async def until_done(self, action: Callable[[], Awaitable[Response]]) -> Response:
         failures = 0
@@ -133,12 +133,12 @@ class Delivery:
     """One partition of a topic."""
 
     def __init__(
-        self, topic: str, *, group: str, effect: EventHandler, parking: Parking | None, publisher: Publisher
+        self, topic: str, *, group: str, handler: EventHandler, parking: Parking | None, publisher: Publisher
     ) -> None:
         """parking: None where order after a dead letter does not matter; later messages of its key then go on."""
         self._topic = topic
         self._group = group
-        self._effect = effect
+        self._handler = handler
         self._parking = parking
         self._publisher = publisher
         self._parked: set[str] | None = None
@@ -147,16 +147,16 @@ class Delivery:
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits before it tries again."""
+        """Whether it backs off before it tries again."""
         return self._persistence.waiting
 
     async def deliver(self, messages: Sequence[Message]) -> None:
-        """Returns when every message had its effect or is a dead letter."""
+        """Returns when every message is applied or dead-lettered."""
         reason: Exception | None = None
         for attempt in range(1, TRIES + 1):
             try:
                 return await self._persistence.until_done(partial(self._apply, messages))
-            except Exception as error:  # noqa: BLE001 (whatever a handler raises is a verdict on the message)
+            except Exception as error:  # noqa: BLE001 (a handler may raise anything)
                 reason = error
             if len(messages) > 1:
                 middle = len(messages) // 2
@@ -172,7 +172,7 @@ class Delivery:
         followers = [message for message in messages if message.key_text in parked]
         fresh = [message for message in messages if message.key_text not in parked]
         if fresh:
-            await self._effect.apply(events := await in_slices(map(read, fresh)))
+            await self._handler.apply(events := await in_slices(map(read, fresh)))
             now = clock.now()
             for event in events:
                 _commit_to_effect.record(max(0, now - event.time) / clock.SECOND, self._labels)
@@ -180,7 +180,7 @@ class Delivery:
             await self._follow(message, parked)
 
     async def _parked_keys(self) -> set[str]:
-        """Only this partition's task parks its keys, so what was read once and added since is never too little."""
+        """Read once: only this partition's task parks its keys."""
         if self._parked is None:
             self._parked = await self._parking.parked_keys(self._topic) if self._parking else set()
         return self._parked
@@ -193,7 +193,7 @@ class Delivery:
                     await self._publish(message, "its key is parked: it follows an earlier dead letter")
                     return
         parked.discard(message.key_text)
-        await self._effect.apply([read(message)])
+        await self._handler.apply([read(message)])
 
     async def _give_up(self, message: Message, error: Exception | None) -> None:
         reason = f"{type(error).__name__}: {error}"
@@ -217,20 +217,20 @@ class Delivery:
 
 
 class Replays:
-    """One partition of a dead-letter topic: carries out what operators order there."""
+    """One partition of a dead-letter topic: executes the commands that operators publish there."""
 
     def __init__(
         self,
         topic: str,
         *,
-        effect: EventHandler,
+        handler: EventHandler,
         parking: Parking | None,
         publisher: Publisher,
         read_partition: Callable[[str, int], Sequence[Message]],
     ) -> None:
-        """topic: the one that the letters came from. read_partition: reads a dead-letter partition; may block."""
+        """topic: of the original messages. read_partition: reads a dead-letter partition; may block."""
         self._topic = topic
-        self._effect = effect
+        self._handler = handler
         self._parking = parking
         self._publisher = publisher
         self._read_partition = read_partition
@@ -238,11 +238,11 @@ class Replays:
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits before it tries again."""
+        """Whether it backs off before it tries again."""
         return self._persistence.waiting
 
     async def deliver(self, messages: Sequence[Message]) -> None:
-        """Carries out the commands among the records; letters and answers pass by."""
+        """Executes the commands among the records and ignores letters and responses."""
         for message in messages:
             command = dead_letters.command_in(message)
             if command is not None:
@@ -263,7 +263,7 @@ class Replays:
                 count = len(await self._parking.replay(self._topic, message.key_text, letters))
             else:
                 events = await letters()
-                await self._effect.apply(events)
+                await self._handler.apply(events)
                 count = len(events)
         except Exception as error:
             if may_pass(error):
@@ -277,7 +277,7 @@ class Replays:
 
 
 async def _send(publisher: Publisher, message: ProducerRecord) -> None:
-    """Raises DeliveryTimeout also when Kafka refuses it: a dead letter is never dropped."""
+    """Raises DeliveryTimeout also when Kafka rejects the record: a dead letter is never dropped."""
     error = (await publisher.publish([message]))[0]
     if error is not None:
         raise DeliveryTimeout(f"{message.topic} refuses a record: {error.str()}")

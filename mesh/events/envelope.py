@@ -23,8 +23,8 @@ FIRST_EPOCH = 1
 _SOURCE_PREFIX = "/focusmesh/"
 
 
-class MalformedEvent(Exception):  # noqa: N818 (a verdict about a message)
-    """A message that no number of tries will make readable."""
+class MalformedEvent(Exception):  # noqa: N818 (names the message)
+    """Cannot be parsed; retrying is pointless."""
 
 
 class Message(NamedTuple):
@@ -37,7 +37,7 @@ class Message(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     time: int
-    """When the broker took it, milliseconds since the epoch."""
+    """When the broker accepted it, milliseconds since 1970."""
 
     def header(self, name: str) -> str | None:
         """The last header of that name."""
@@ -55,7 +55,7 @@ class ConsumedEvent(NamedTuple):
     id: str
     type: str
     source: str
-    """The service that tells it, such as `todo`."""
+    """The service that published it, such as `todo`."""
     subject: str
     """Id of the aggregate."""
     user_id: str
@@ -70,7 +70,7 @@ class ConsumedEvent(NamedTuple):
     traceparent: str
     topic: str
     value: bytes
-    """The envelope as it came."""
+    """The envelope as it was received."""
 
     def trace(self) -> ServerSpan:
         """Continues the trace of the call that caused the event; `traced` ends it."""

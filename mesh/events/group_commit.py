@@ -1,4 +1,4 @@
-"""Group commit: what the partitions of a topic bring at the same time has its effect together, once for all of them.
+"""Group commit: applies in one transaction what the partitions of a topic deliver at the same time.
 
 A pass of a relay leaves a few events in each partition; a transaction for each would cost more than its events.
 """
@@ -19,17 +19,18 @@ class _Waiting(NamedTuple):
 
 
 class GroupCommit:
-    """An effect on the events of one topic. One call is at work at a time; who comes meanwhile goes with the next."""
+    """Joins batches of one topic: those that arrive while a group is in flight form the next group."""
 
-    def __init__(self, effect: EventHandler) -> None:
-        self._effect = effect
+    def __init__(self, handler: EventHandler) -> None:
+        self._handler = handler
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-        """Has the effects of a batch, all or none; raises what the effect raises for this batch, not for another's.
+        """Applies a batch atomically; raises what the handler raises for this batch, not for another of its group.
 
-        Who is cancelled while it waits does not know the outcome, as after any crash: the batch comes again.
+        The outcome is unknown to a caller that is cancelled while it waits, as after a crash: the batch is delivered
+        again.
         """
         loop = asyncio.get_running_loop()
         mine = _Waiting(events, loop.create_future())
@@ -49,22 +50,22 @@ class GroupCommit:
     async def _together(self, group: Sequence[_Waiting]) -> None:
         try:
             if group:
-                await self._effect.apply([event for one in group for event in one.events])
+                await self._handler.apply([event for one in group for event in one.events])
         except asyncio.CancelledError:
-            _tell(group, InterruptedError("its group was cancelled"))  # comes again, as after any OSError
+            _report(group, InterruptedError("its group was cancelled"))  # delivered again, as after any OSError
             raise
-        except Exception as error:  # noqa: BLE001 (told to those who wait)
+        except Exception as error:  # noqa: BLE001 (raised to those who wait)
             if len(group) == 1 or may_pass(error):
-                _tell(group, error)
+                _report(group, error)
                 return
             for one in group:
                 if not one.done.done():
                     await self._together([one])  # each partition isolates what fails in its own batch
         else:
-            _tell(group, None)
+            _report(group, None)
 
 
-def _tell(group: Sequence[_Waiting], error: Exception | None) -> None:
+def _report(group: Sequence[_Waiting], error: Exception | None) -> None:
     for one in group:
         if one.done.done():
             continue

@@ -1,7 +1,7 @@
-"""The inbox: applies every event exactly once, in one transaction with its effect, and remembers parked keys.
+"""The inbox: applies every event exactly once and stores parked keys.
 
-A batch is one transaction: new event ids are inserted, versions of foreign aggregates move forward, handlers do the
-rest. What Kafka delivers again finds its id there and is dropped.
+A batch is one transaction: it inserts the ids of new events, raises the versions of foreign aggregates and runs the
+handlers. An event that Kafka delivers again finds its id there and is dropped.
 """
 
 import logging
@@ -65,11 +65,11 @@ class TopicSubscription:
     """Whether an event that is older than the newest applied one of its aggregate is dropped. Not where each counts."""
 
     def wants(self, event: ConsumedEvent) -> bool:
-        """Whether the event has an effect here."""
+        """Whether the service handles the event."""
         return self.batch is not None or event.type in self.on
 
     async def apply(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
-        """Has the effect of the events, in order."""
+        """Runs the handlers of the events, in order."""
         if self.batch is not None:
             await self.batch(tx, events)
             return
@@ -90,10 +90,10 @@ class Inbox:
         return list(self._subscriptions)
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-        """Has the effects of new events of one topic, all or none of them."""
+        """Applies those events of one topic that are new, atomically."""
         async with self._database.transaction() as tx:
             dropped = await self._apply(tx, events)
-        dropped.tell(events[0].topic)
+        dropped.report(events[0].topic)
 
     async def parked_keys(self, topic: str) -> set[str]:
         """Keys of a topic whose messages go to the dead letters."""
@@ -147,7 +147,7 @@ class Inbox:
 async def _admit(
     tx: Connection, events: Sequence[ConsumedEvent], *, drop_stale: bool
 ) -> tuple[list[ConsumedEvent], int]:
-    """Those events that are neither known nor stale, and how many are stale; from now on they are known."""
+    """The events that are neither known nor stale, and the number of stale ones; records all of them as known."""
     columns: list[list[Any]] = [[event.source for event in events], [event.id for event in events]]
     if drop_stale:
         columns += (
@@ -175,13 +175,13 @@ async def _admit(
 
 
 class _Dropped(NamedTuple):
-    """How many events of a batch had no effect."""
+    """How many events of a batch were dropped."""
 
     duplicates: int
     stale: int
 
-    def tell(self, topic: str) -> None:
-        """Tells the metrics, once the batch has committed."""
+    def report(self, topic: str) -> None:
+        """Counts them in the metrics; called once the batch has committed."""
         if self.duplicates:
             _duplicates.add(self.duplicates, {"topic": topic})
         if self.stale:

@@ -1,4 +1,4 @@
-"""The outbox: an event commits with the effect that it tells of, in the same statement or the same transaction.
+"""The outbox: an event commits with the change that it reports, in the same statement.
 
 The row's sequence number is drawn after the aggregate's row is locked, so events of one aggregate are in the order of
 its versions (with the number drawn first, 946 of 19,832 were not).
@@ -24,7 +24,7 @@ class Event(NamedTuple):
     id: str
     type: str
     source: str
-    """The service that tells it, such as `todo`."""
+    """The service that publishes it, such as `todo`."""
     topics: tuple[str, ...]
     user_id: str
     """Kafka key: one user's events stay in order."""
@@ -41,7 +41,7 @@ class Event(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """The remembered answer of an idempotent call."""
+    """The stored response of an idempotent call."""
 
     user_id: str
     method: str
@@ -51,7 +51,7 @@ class StoredResponse(NamedTuple):
 
 
 class SideEffects(NamedTuple):
-    """What commits with a write: the events it causes, and the reply to replay."""
+    """What commits with a write: the events it causes, and the response to replay."""
 
     events: Sequence[Event]
     response: StoredResponse | None
@@ -63,37 +63,32 @@ def on_append(listener: Callable[[], None]) -> None:
     _listeners.append(listener)
 
 
-async def write(connection: Connection, sql: str, values: Mapping[str, Any], effect: SideEffects) -> None:
-    """Runs one write together with its effect as one statement, which commits by itself outside a transaction.
+async def write(connection: Connection, sql: str, values: Mapping[str, Any], side_effects: SideEffects) -> None:
+    """Runs one write and its side effects as one statement, which commits by itself outside a transaction.
 
     sql: an INSERT, UPDATE or DELETE with RETURNING, or a SELECT of what the answer was read from; its names are in
     `values`. When it returns no row, nothing is written and WriteConflict is raised. Names beginning with `outbox_`
     and `reply_` are taken. Raises UniqueViolation on `idempotency_pkey` when the request was answered before.
     """
     parameters = dict(values)
-    if effect.response is not None:
-        parameters.update(_remembered(effect.response))
-    if len(effect.events) == 1:
-        parameters.update(_single(effect.events[0], effect.traceparent))
-    elif effect.events:
-        parameters.update(_columns(effect.events, effect.traceparent))
-    cursor = await connection.execute(_statement(sql, len(effect.events), effect.response is not None), parameters)
+    if side_effects.response is not None:
+        parameters.update(_remembered(side_effects.response))
+    if len(side_effects.events) == 1:
+        parameters.update(_single(side_effects.events[0], side_effects.traceparent))
+    elif side_effects.events:
+        parameters.update(_columns(side_effects.events, side_effects.traceparent))
+    statement = _statement(sql, len(side_effects.events), side_effects.response is not None)
+    cursor = await connection.execute(statement, parameters)
     if cursor.rowcount == 0:
         raise WriteConflict
-    if effect.events:
+    if side_effects.events:
         wake()
 
 
-async def remember(connection: Connection, effect: SideEffects) -> None:
+async def remember(connection: Connection, side_effects: SideEffects) -> None:
     """Stores the answer of a call that changed nothing, so that the same call is answered alike after later changes."""
-    if effect.response is not None:
-        await connection.execute(f"WITH changed AS (SELECT) {_REMEMBER}", _remembered(effect.response))
-
-
-async def append(tx: Connection, events: Sequence[Event], traceparent: str) -> None:
-    """Appends events in the caller's transaction, after the aggregates were locked or written."""
-    if events:
-        await tx.execute(_APPEND, _columns(events, traceparent))
+    if side_effects.response is not None:
+        await connection.execute(f"WITH changed AS (SELECT) {_REMEMBER}", _remembered(side_effects.response))
 
 
 def wake() -> None:
@@ -117,9 +112,8 @@ _MANY = (
     _INTO_OUTBOX + "SELECT id, string_to_array(topics, ','), key, version, shard, value, traceparent FROM unnest("
     "%(outbox_id)s::uuid[], %(outbox_topics)s::text[], %(outbox_key)s::text[], %(outbox_version)s::bigint[],"
     " %(outbox_shard)s::smallint[], %(outbox_value)b::bytea[], %(outbox_traceparent)s::text[])"
-    " WITH ORDINALITY AS event (id, topics, key, version, shard, value, traceparent, place)"
+    " WITH ORDINALITY AS event (id, topics, key, version, shard, value, traceparent, index)"
 )
-_APPEND = _MANY + " ORDER BY place"
 _REMEMBER = (
     "INSERT INTO idempotency (user_id, method, request_id, fingerprint, answer)"
     " SELECT %(reply_user)s::uuid, %(reply_method)s, %(reply_request)s::uuid, %(reply_fingerprint)b::bytea,"
@@ -142,7 +136,7 @@ def _statement(sql: str, events: int, remember: bool) -> bytes:
         last = _ONE
     elif events:
         # Counted, so that every row is locked before a number is drawn; EXISTS would look at the first only.
-        last = _MANY + " WHERE (SELECT count(*) FROM changed) > 0 ORDER BY place"
+        last = _MANY + " WHERE (SELECT count(*) FROM changed) > 0 ORDER BY index"
     else:
         last = _REMEMBER
     return f"WITH {', '.join(ctes)} {last}".encode()

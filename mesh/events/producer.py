@@ -29,7 +29,7 @@ DEADLINE = 5.0
 _QUIET_SECONDS = 10.0
 _FULL_QUEUE_SECONDS = 0.01
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
-"""Seconds between two looks for acknowledgements."""
+"""Poll interval for acknowledgements, seconds."""
 _AT_ONCE = 500
 """Messages that are produced before other work has its turn: about 3 ms."""
 
@@ -141,7 +141,7 @@ class Producer(PeriodicTask):
     def _discard(self, client: confluent_kafka.Producer) -> None:
         """Drops the client and what is on its way: the caller is told, and sends it again through a fresh one."""
         self._client = None
-        # Now, before another client sends. Not waiting is what `blocking` means there, whatever its name says.
+        # Before another client sends. purge(blocking=True) does not block, despite its name.
         client.purge(blocking=True)
         # Its threads may hang in a name that does not resolve; neither this process nor its end waits for them.
         threading.Thread(target=_end, args=(client,), name="kafka producer's end", daemon=True).start()

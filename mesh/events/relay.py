@@ -38,8 +38,7 @@ _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
 """Between two passes: a pass costs two statements and a request for each partition, for few events as for many."""
 _MANY_A_SECOND = 700
-"""Events: from here on CPU is dearer than a moment. A rate and not a number of a pass, which the longer rest itself
-would keep up."""
+"""Events: above this rate, gather for longer. A rate, because the longer rest itself would raise a count per pass."""
 _FIRST_BLOCK_SECONDS = 30.0
 _LONGEST_BLOCK_SECONDS = 600.0
 
@@ -55,11 +54,11 @@ _LOCK = "SELECT pg_try_advisory_lock(hashtext('focusmesh.relay'), hashtext(%s))"
 _TAKE = f"""
     SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8,
         (SELECT epoch FROM database_epoch)
-    FROM unnest(%s::int[], %s::int[]) AS wanted (shard, most) CROSS JOIN LATERAL (
+    FROM unnest(%s::int[], %s::int[]) AS shard_limit (shard, most) CROSS JOIN LATERAL (
         SELECT *, sum(octet_length(value)) OVER upto - octet_length(value) AS before
-        FROM outbox WHERE outbox.shard = wanted.shard AND key <> ALL(%s::text[])
+        FROM outbox WHERE outbox.shard = shard_limit.shard AND key <> ALL(%s::text[])
         WINDOW upto AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
-        ORDER BY seq LIMIT wanted.most) AS row
+        ORDER BY seq LIMIT shard_limit.most) AS row
     WHERE before < {_MOST_BYTES}"""
 _DELETE = "DELETE FROM outbox WHERE seq = ANY(%s)"
 _MEASURE = """
@@ -85,7 +84,7 @@ class _Row(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A key whose next event the broker will not take."""
+    """A key whose next event the broker rejects."""
 
     until: float
     seconds: float
@@ -101,7 +100,7 @@ class Relay(PeriodicTask):
         OSError,
     )
     longest_wait: ClassVar[float] = 0.1
-    """An event that another replica wrote waits so long for the one that leads."""
+    """Upper bound until the leader notices an event that another replica wrote."""
     longest_backoff: ClassVar[float] = 1.0
 
     def __init__(self, database_url: str, producer: Producer, *, service: str, batch: int = 500) -> None:
@@ -129,7 +128,7 @@ class Relay(PeriodicTask):
                 if not self._leads:
                     [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
                 if not self._leads:
-                    self._blocked.clear()  # they are the business of the one that leads
+                    self._blocked.clear()  # only the leader tracks blocked keys
                     return 0
                 rows, errors = await self._publish(connection)
         except Exception:
@@ -151,7 +150,7 @@ class Relay(PeriodicTask):
             super().wake()
 
     def rest(self, done: int) -> float:
-        """A moment in which events gather, unless a backlog is there already."""
+        """A short rest in which events gather, unless there is a backlog."""
         now = time.monotonic()
         since, self._last_rest = now - self._last_rest, now
         if done >= self._batch:
@@ -209,7 +208,7 @@ class Relay(PeriodicTask):
         return errors
 
     def _adjust_batch(self, shard: int, outcome: Sequence[tuple[_Row, KafkaError | None]]) -> None:
-        """After a refusal the shard goes on row by row: exactly one event is isolated, and blocks its key."""
+        """After an error the shard goes on row by row, which isolates the one offending event; its key is blocked."""
         refused = next(((row, error) for row, error in outcome if error is not None), None)
         if refused is None:
             self._limits[shard] = min(self._batch, self._limits[shard] * 4)

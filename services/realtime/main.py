@@ -28,7 +28,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
         settings.kafka_bootstrap,
         group="realtime",
         topics=ChangePublisher.topics,
-        effect=ChangePublisher(streams),
+        handler=ChangePublisher(streams),
         options=settings.kafka_options,
     )
     subscriptions = StreamSessions(feeds, streams, platform.revocations, clock.now, settings)

@@ -21,7 +21,7 @@ async def main(kafka: str, group: str, topic: str, database_url: str, instance: 
         kafka,
         group=group,
         topics=[topic],
-        effect=inbox,
+        handler=inbox,
         parking=inbox,
         # With a name a member that was killed is known again; without one its partitions wait until its session ends.
         options="session.timeout.ms=45000" if instance else "",

@@ -4,6 +4,7 @@ import asyncio
 
 from mesh.database.pool import WriteConflict
 from mesh.events import outbox
+from mesh.events.outbox import SideEffects
 from mesh.runtime.ids import new_id
 from mesh.runtime.lifecycle import PeriodicTask
 from tests.events.checker import Told
@@ -40,9 +41,9 @@ async def two_commits_out_of_order(source: Source, relay: PeriodicTask) -> None:
     """The event with the lower number commits last, and the relay looks between the two."""
     early, late = source.event(new_id(), new_id(), 1), source.event(new_id(), new_id(), 1)
     async with source.database.transaction() as slow:
-        await outbox.append(slow, [early], TRACEPARENT)
+        await outbox.write(slow, "SELECT 1", {}, SideEffects([early], None, TRACEPARENT))
         async with source.database.transaction() as quick:
-            await outbox.append(quick, [late], TRACEPARENT)
+            await outbox.write(quick, "SELECT 1", {}, SideEffects([late], None, TRACEPARENT))
         await relay.run_once()
     await relay.run_once()
     source.committed += [Told(event.id, event.subject, event.version) for event in (early, late)]

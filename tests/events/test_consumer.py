@@ -41,7 +41,7 @@ async def new_consumer(kafka: str, topic: str, group: str) -> AsyncIterator[NewC
 
         def make(effect: EventHandler) -> Consumer:
             parking = effect if isinstance(effect, Inbox) else None
-            consumer = Consumer(kafka, group=group, topics=[topic], effect=effect, parking=parking)
+            consumer = Consumer(kafka, group=group, topics=[topic], handler=effect, parking=parking)
             closing.push_async_callback(consumer.close)
             return consumer
 
@@ -399,7 +399,7 @@ async def test_an_effect_need_not_be_in_postgres(
     good = [source.event(user, new_id(), 1) for _ in range(3)]
     await publish(producer, good[0], source.event(user, poison, 1), *good[1:])
     heard = Heard()
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=heard)
+    consumer = Consumer(kafka, group=group, topics=[topic], handler=heard)
     consumer.start()
     await until(lambda: len(heard.events) == 3, "all but the poisoned one")
     await consumer.close()

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 import pytest
-from confluent_kafka.admin import NewTopic
 
 from harness.waiting import until
 from mesh.events import delivery, dlq
@@ -17,7 +16,7 @@ from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.outbox import Event
 from mesh.events.producer import Producer, ProducerRecord
 from mesh.runtime.ids import new_id
-from stack.infrastructure.kafka import admin
+from stack.infrastructure.kafka import admin, make_topics
 from tests.events.fakes import TRACEPARENT, Applied, Source, raw
 
 
@@ -70,7 +69,7 @@ async def house(
     inbox = Inbox(
         target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=False)]
     )
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
+    consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)
     consumer.start()
     yield House(source, target, producer, consumer, kafka, topic, topic_of(topic, group))
     await consumer.close()
@@ -197,7 +196,7 @@ async def test_only_the_group_of_the_letters_hears_a_replay(house: House, source
             house.kafka,
             group=f"neighbour-{new_id()}",
             topics=[house.topic],
-            effect=Neighbour(),
+            handler=Neighbour(),
         )
         closing.push_async_callback(neighbour.close)
         neighbour.start()
@@ -251,24 +250,18 @@ async def test_without_a_dead_letter_topic_nothing_is_consumed_until_it_is_made(
     source: Source, target: Applied, producer: Producer, kafka: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic, group = f"things-{new_id()}", f"group-{new_id()}"
-    make(kafka, topic)
+    make_topics(broker := admin(kafka), {topic: 1})
     event = source.event(new_id(), new_id(), 1)
     inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
+    consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)
     assert await producer.publish([ProducerRecord(topic, event.user_id, envelope(event, TRACEPARENT), [])]) == [None]
     consumer.start()
     try:
         await until(lambda: not consumer.ready, "the missing topic is noticed")
         assert f"there is no topic {topic_of(topic, group)}" in caplog.text
         assert not await target.events()
-        make(kafka, topic_of(topic, group))
+        make_topics(broker, {topic_of(topic, group): 1})
         await until(lambda: consumer.ready, "the topic is noticed")
         await until(target.has(1), "the event is applied")
     finally:
         await consumer.close()
-
-
-def make(bootstrap: str, topic: str) -> None:
-    """Makes a topic of one partition."""
-    for made in admin(bootstrap).create_topics([NewTopic(topic, 1, 1)], operation_timeout=20).values():
-        made.result(20)

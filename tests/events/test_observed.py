@@ -116,7 +116,7 @@ async def test_repeats_stale_versions_and_dead_letters_are_seen(
     for event in (first, first, third, second, poison):
         await producer.publish([ProducerRecord(topic, event.user_id, envelope(event, ""), [])])
     inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
-    consumer = Consumer(kafka, group=group, topics=[topic], effect=inbox, parking=inbox)
+    consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)
 
     def all_is_seen() -> bool:
         seen = Seen(reader, topic=topic).values
@@ -168,12 +168,12 @@ async def test_the_lag_of_what_is_not_read_is_seen(
         await producer.publish([ProducerRecord(topic, user, envelope(event, ""), []) for event in events])
 
     await publish(range(1))
-    first = Consumer(kafka, group=group, topics=[topic], effect=Passing())
+    first = Consumer(kafka, group=group, topics=[topic], handler=Passing())
     first.start()
     await until(lambda: len(had) == 1, "the first event has its effect")
     await first.close()
     await publish(range(1, 2001))
-    second = Consumer(kafka, group=group, topics=[topic], effect=Away())
+    second = Consumer(kafka, group=group, topics=[topic], handler=Away())
     second.start()
     async with AsyncExitStack() as closing:
         closing.push_async_callback(second.close)

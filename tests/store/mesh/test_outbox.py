@@ -49,7 +49,7 @@ async def test_a_change_of_several_rows_numbers_its_events_after_the_last_row_is
             return await blocked.fetchone() == (True,)
 
         await until(waits, "the change waits for the second row")
-        await outbox.append(other, [event("b", 2)], "")
+        await outbox.write(other, "SELECT 1", {}, SideEffects([event("b", 2)], None, ""))
     await change
     rows = await other.execute(
         "SELECT version FROM outbox WHERE convert_from(value, 'UTF8')::json ->> 'subject' = 'b' ORDER BY seq"

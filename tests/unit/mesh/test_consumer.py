@@ -46,7 +46,7 @@ async def test_it_waits_longer_after_each_failure_in_a_row(
 
     monkeypatch.setattr(consumer_module, "_WORKED_SECONDS", long)
     monkeypatch.setattr(consumer_module, "backoff", backoff)
-    consumer = Consumer("nowhere:1", group="group", topics=["topic"], effect=Nothing(), options="no.such.setting=1")
+    consumer = Consumer("nowhere:1", group="group", topics=["topic"], handler=Nothing(), options="no.such.setting=1")
     consumer.start()
     await until(lambda: len(waits) >= 3, "it failed three times")
     await consumer.close()

@@ -64,7 +64,7 @@ def outbound() -> Outbound:
 @pytest.fixture
 def partition(effects: Effects, outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> Delivery:
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0)
-    return Delivery("task-events", group="audit", effect=effects, parking=None, publisher=outbound)
+    return Delivery("task-events", group="audit", handler=effects, parking=None, publisher=outbound)
 
 
 def messages(*subjects: str) -> list[Message]:
@@ -163,7 +163,7 @@ async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
             return [KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if len(self.letters) < 3 else None]
 
     outbound = Refusing()
-    partition = Delivery("task-events", group="audit", effect=effects, parking=None, publisher=outbound)
+    partition = Delivery("task-events", group="audit", handler=effects, parking=None, publisher=outbound)
     effects.poison = {"a"}
     await partition.deliver(messages("a"))
     assert len(outbound.letters) == 3
