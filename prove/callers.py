@@ -23,17 +23,17 @@ CREATE, UPDATE, START, COMPLETE, LIST = "create", "update", "start", "complete",
 _PAGE = 20
 
 
-class Order(NamedTuple):
+class Operation(NamedTuple):
     """What a user wants done."""
 
-    operation: str
+    kind: str
     request_id: str = ""
     task_id: str = ""
     text: str = ""
     """New title or description."""
 
 
-class Answer(NamedTuple):
+class Outcome(NamedTuple):
     """What came back."""
 
     code: str
@@ -47,8 +47,8 @@ class Caller(Protocol):
 
     way: str
 
-    async def call(self, token: str, order: Order) -> Answer:
-        """Carries out an order; never raises because of an answer."""
+    async def call(self, token: str, operation: Operation) -> Outcome:
+        """Performs an operation; never raises because of an answer."""
 
     async def close(self) -> None:
         """Ends its connections."""
@@ -63,14 +63,14 @@ class RestCaller:
         """target: host:port of the gateway."""
         self._http = Pool(target)
 
-    async def call(self, token: str, order: Order) -> Answer:
-        """Carries out an order."""
-        verb, path, body = _rest(order)
+    async def call(self, token: str, operation: Operation) -> Outcome:
+        """Performs an operation."""
+        verb, path, body = _rest(operation)
         try:
             response = await self._http.request(verb, path, body, token, CALL_SECONDS)
         except OSError as error:
-            return Answer(f"{type(error).__name__}: {error}")
-        return _from_json(response, lists=order.operation == LIST)
+            return Outcome(f"{type(error).__name__}: {error}")
+        return _from_json(response, lists=operation.kind == LIST)
 
     async def close(self) -> None:
         """Ends its connections."""
@@ -97,14 +97,14 @@ class GrpcCaller:
             },
         )
 
-    async def call(self, token: str, order: Order) -> Answer:
-        """Carries out an order."""
+    async def call(self, token: str, operation: Operation) -> Outcome:
+        """Performs an operation."""
         metadata = (("authorization", f"Bearer {token}"),)
         try:
-            response = await self._methods[order.operation](_message(order), metadata=metadata, timeout=CALL_SECONDS)
+            response = await self._methods[operation.kind](_message(operation), metadata=metadata, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
-            return Answer(error.code().name)
-        return Answer(SUCCESS) if order.operation == LIST else _from_task(response.task)
+            return Outcome(error.code().name)
+        return Outcome(SUCCESS) if operation.kind == LIST else _from_task(response.task)
 
     async def close(self) -> None:
         """Ends its connection."""
@@ -129,50 +129,50 @@ class Callers:
         await asyncio.gather(*(caller.close() for caller in self.every))
 
 
-def _rest(order: Order) -> tuple[str, str, dict[str, str] | None]:
-    task = f"/v1/tasks/{order.task_id}"
-    match order.operation:
+def _rest(operation: Operation) -> tuple[str, str, dict[str, str] | None]:
+    task = f"/v1/tasks/{operation.task_id}"
+    match operation.kind:
         case "create":
-            return "POST", "/v1/tasks", {"requestId": order.request_id, "title": order.text}
+            return "POST", "/v1/tasks", {"requestId": operation.request_id, "title": operation.text}
         case "update":
-            changes = {"updateMask": "description", "description": order.text}
-            return "PATCH", task, {"requestId": order.request_id, **changes}
+            changes = {"updateMask": "description", "description": operation.text}
+            return "PATCH", task, {"requestId": operation.request_id, **changes}
         case "list":
             return "GET", f"/v1/tasks?pageSize={_PAGE}", None
         case verb:
-            return "POST", f"{task}:{verb}", {"requestId": order.request_id}
+            return "POST", f"{task}:{verb}", {"requestId": operation.request_id}
 
 
-def _message(order: Order) -> Any:
-    match order.operation:
+def _message(operation: Operation) -> Any:
+    match operation.kind:
         case "create":
-            return pb.CreateTaskRequest(request_id=order.request_id, title=order.text)
+            return pb.CreateTaskRequest(request_id=operation.request_id, title=operation.text)
         case "update":
             mask = FieldMask(paths=["description"])
             return pb.UpdateTaskRequest(
-                request_id=order.request_id, task_id=order.task_id, update_mask=mask, description=order.text
+                request_id=operation.request_id, task_id=operation.task_id, update_mask=mask, description=operation.text
             )
         case "start":
-            return pb.StartTaskRequest(request_id=order.request_id, task_id=order.task_id)
+            return pb.StartTaskRequest(request_id=operation.request_id, task_id=operation.task_id)
         case "complete":
-            return pb.CompleteTaskRequest(request_id=order.request_id, task_id=order.task_id)
+            return pb.CompleteTaskRequest(request_id=operation.request_id, task_id=operation.task_id)
         case _:
             return pb.ListTasksRequest(page_size=_PAGE)
 
 
-def _from_json(response: Response, *, lists: bool) -> Answer:
+def _from_json(response: Response, *, lists: bool) -> Outcome:
     """An answer of another shape than the documented one has a code of its own."""
     try:
         body = orjson.loads(response.body)
         if response.status != HTTPStatus.OK:
-            return Answer(code_pb2.Code.Name(body["code"]))
-        return Answer(SUCCESS) if lists else Answer(SUCCESS, body["task"]["id"], _version(body["task"]["etag"]))
+            return Outcome(code_pb2.Code.Name(body["code"]))
+        return Outcome(SUCCESS) if lists else Outcome(SUCCESS, body["task"]["id"], _version(body["task"]["etag"]))
     except (ValueError, KeyError, TypeError):
-        return Answer(f"HTTP {response.status} in no known shape")
+        return Outcome(f"HTTP {response.status} in no known shape")
 
 
-def _from_task(task: task_pb2.Task) -> Answer:
-    return Answer(SUCCESS, task.id, _version(task.etag))
+def _from_task(task: task_pb2.Task) -> Outcome:
+    return Outcome(SUCCESS, task.id, _version(task.etag))
 
 
 def _version(etag: str) -> int:

@@ -1,6 +1,6 @@
 """The checker: what must hold between what was answered, committed, published, recorded and shown. Pure.
 
-Every function takes observations and returns the complaints about them, one sentence each; none means that it holds.
+Every function takes observations and returns the violations about them, one sentence each; none means that it holds.
 """
 
 from collections import defaultdict
@@ -74,7 +74,7 @@ class Record(NamedTuple):
     task_id: str
 
 
-class Shown(NamedTuple):
+class Delivered(NamedTuple):
     """One change that a subscriber was sent."""
 
     subscriber: str
@@ -84,7 +84,7 @@ class Shown(NamedTuple):
     version: int
 
 
-def other_answers(attempts: Iterable[Attempt]) -> list[str]:
+def unexpected_responses(attempts: Iterable[Attempt]) -> list[str]:
     """Answers that are neither success nor UNAVAILABLE."""
     return [
         f"{attempt.operation} by {attempt.way} was answered {attempt.code}"
@@ -95,15 +95,15 @@ def other_answers(attempts: Iterable[Attempt]) -> list[str]:
 
 def created_twice(attempts: Iterable[Attempt], tasks: Iterable[Task]) -> list[str]:
     """Creates that count more than once, whatever number of times they were tried."""
-    complaints = []
+    violations = []
     stored = _group(tasks, lambda task: task.title)
     creates = _group((attempt for attempt in attempts if attempt.operation == "create"), lambda one: one.request_id)
     for request_id, tries in creates.items():
         named = {attempt.task_id for attempt in tries if attempt.code == SUCCESS}
         found = {task.id for task in stored.get(request_id, ())}
         if len(named | found) > 1:
-            complaints.append(f"create {request_id} made {len(named | found)} tasks in {len(tries)} attempts")
-    return complaints
+            violations.append(f"create {request_id} made {len(named | found)} tasks in {len(tries)} attempts")
+    return violations
 
 
 def lost_writes(attempts: Iterable[Attempt], messages: Iterable[Message], records: Iterable[Record]) -> list[str]:
@@ -112,16 +112,16 @@ def lost_writes(attempts: Iterable[Attempt], messages: Iterable[Message], record
     for message in messages:
         events[message.task_id, message.version].add(message.event_id)
     recorded = _count(record.event_id for record in records)
-    complaints = []
+    violations = []
     for attempt in _acknowledged(attempts):
         found = events.get((attempt.task_id, attempt.version), set())
         times = sum(recorded.get(event_id, 0) for event_id in found)
         if times != 1:
-            complaints.append(
+            violations.append(
                 f"{attempt.operation} of task {attempt.task_id}, version {attempt.version}, was acknowledged; it is"
                 f" published as {len(found)} events and recorded {times} times"
             )
-    return complaints
+    return violations
 
 
 def recorded_creates(records: Iterable[Record]) -> dict[str, int]:
@@ -145,38 +145,38 @@ def unpublished(tasks: Iterable[Task], messages: Iterable[Message], topics: Iter
 
 def disorder(messages: Iterable[Message]) -> list[str]:
     """Tasks whose versions do not rise one by one through a topic, once repeated deliveries are dropped."""
-    complaints = []
+    violations = []
     for (topic, task_id), delivered in _group(messages, lambda one: (one.topic, one.task_id)).items():
         partitions = {message.partition for message in delivered}
         if len(partitions) > 1:
-            complaints.append(f"{topic}: task {task_id} is spread over partitions {sorted(partitions)}")
+            violations.append(f"{topic}: task {task_id} is spread over partitions {sorted(partitions)}")
             continue
         first = {message.event_id: message for message in sorted(delivered, key=lambda one: -one.offset)}
         in_order = sorted(first.values(), key=lambda one: one.offset)
-        complaints += _not_rising(f"{topic}: task {task_id}", [message.version for message in in_order])
-    return complaints
+        violations += _not_rising(f"{topic}: task {task_id}", [message.version for message in in_order])
+    return violations
 
 
-def records_amiss(records: Iterable[Record], messages: Iterable[Message]) -> list[str]:
+def wrong_records(records: Iterable[Record], messages: Iterable[Message]) -> list[str]:
     """Where the audit log is not the list of published events: each once, in the order of versions, without gaps."""
     records = list(records)
     published = {message.event_id: message.version for message in messages}
     recorded = _count(record.event_id for record in records)
-    complaints = [f"event {event} is recorded {times} times" for event, times in recorded.items() if times > 1]
-    complaints += [f"event {event} is published and not recorded" for event in published.keys() - recorded.keys()]
-    complaints += [f"event {event} is recorded and not published" for event in recorded.keys() - published.keys()]
+    violations = [f"event {event} is recorded {times} times" for event, times in recorded.items() if times > 1]
+    violations += [f"event {event} is published and not recorded" for event in published.keys() - recorded.keys()]
+    violations += [f"event {event} is recorded and not published" for event in recorded.keys() - published.keys()]
     for user_id, chain in _group(records, lambda record: record.user_id).items():
         chain.sort(key=lambda record: record.position)
         if [record.position for record in chain] != list(range(1, len(chain) + 1)):
-            complaints.append(f"the records of user {user_id} have gaps in their places")
+            violations.append(f"the records of user {user_id} have gaps in their places")
         for task_id, history in _group(chain, lambda record: record.task_id).items():
             versions = [published[record.event_id] for record in history if record.event_id in published]
-            complaints += _not_rising(f"audit log: task {task_id}", versions)
-    return complaints
+            violations += _not_rising(f"audit log: task {task_id}", versions)
+    return violations
 
 
-def shown_amiss(
-    subscribers: Mapping[str, str], shown: Iterable[Shown], messages: Iterable[Message], topic: str
+def wrong_deliveries(
+    subscribers: Mapping[str, str], shown: Iterable[Delivered], messages: Iterable[Message], topic: str
 ) -> list[str]:
     """What subscribers missed, saw twice, saw in the wrong order or saw of others.
 
@@ -184,19 +184,19 @@ def shown_amiss(
     """
     expected = _group((message for message in messages if message.topic == topic), lambda message: message.user_id)
     seen = _group(shown, lambda one: one.subscriber)
-    complaints = []
+    violations = []
     for name, user_id in subscribers.items():
-        told = seen.get(name, [])
-        wanted = {message.event_id for message in expected.get(user_id, ())}
-        counts = _count(one.event_id for one in told)
-        complaints += [f"{name} missed event {event}" for event in wanted - counts.keys()]
-        complaints += [f"{name} saw event {event}, which is not its user's" for event in counts.keys() - wanted]
-        complaints += [f"{name} saw event {event} {times} times" for event, times in counts.items() if times > 1]
-        for task_id, changes in _group(told, lambda one: one.task_id).items():
+        received = seen.get(name, [])
+        expected_ids = {message.event_id for message in expected.get(user_id, ())}
+        counts = _count(one.event_id for one in received)
+        violations += [f"{name} missed event {event}" for event in expected_ids - counts.keys()]
+        violations += [f"{name} saw event {event}, which is not its user's" for event in counts.keys() - expected_ids]
+        violations += [f"{name} saw event {event} {times} times" for event, times in counts.items() if times > 1]
+        for task_id, changes in _group(received, lambda one: one.task_id).items():
             for earlier, later in pairwise(changes):
                 if later.version < earlier.version:
-                    complaints.append(f"{name}: task {task_id} goes from version {earlier.version} to {later.version}")
-    return complaints
+                    violations.append(f"{name}: task {task_id} goes from version {earlier.version} to {later.version}")
+    return violations
 
 
 def _acknowledged(attempts: Iterable[Attempt]) -> Iterable[Attempt]:

@@ -28,25 +28,25 @@ class Outage(NamedTuple):
         return self.ended - self.began
 
 
-def names(machine: Stack) -> tuple[str, ...]:
+def names(stack: Stack) -> tuple[str, ...]:
     """What is struck, one after the other."""
-    return (*(service.name for service in machine.services), kafka.NAME, valkey.NAME, postgres.NAME)
+    return (*(service.name for service in stack.services), kafka.NAME, valkey.NAME, postgres.NAME)
 
 
-def strike(machine: Stack, name: str) -> Outage:
+def inject(stack: Stack, name: str) -> Outage:
     """Kills a part, or all replicas of a service at once, and returns when it does its work again. Raises StackError.
 
     Postgres is told to shut down immediately: it ends without a checkpoint and comes back through recovery.
     """
-    programs = [replica.name for replica in machine.replicas if replica.service.name == name] or [name]
+    programs = [replica.name for replica in stack.replicas if replica.service.name == name] or [name]
     number = signal.SIGQUIT if name == postgres.NAME else signal.SIGKILL
-    pids = {program: machine.pid(program) for program in programs}
+    pids = {program: stack.pid(program) for program in programs}
     began = time.monotonic()
     for pid in pids.values():
         os.kill(pid, number)
     for program, pid in pids.items():
         wait_until(
-            partial(_is_back, machine, program, pid),
+            partial(_is_back, stack, program, pid),
             f"{program} is back",
             _BACK_SECONDS,
             poll=_POLL_SECONDS,
@@ -57,6 +57,6 @@ def strike(machine: Stack, name: str) -> Outage:
     return Outage(name, how, began, ended)
 
 
-def _is_back(machine: Stack, program: str, pid: int) -> bool:
-    now = machine.status()[program].pid
-    return now not in (0, pid) and machine.healthy(program)
+def _is_back(stack: Stack, program: str, pid: int) -> bool:
+    now = stack.status()[program].pid
+    return now not in (0, pid) and stack.healthy(program)

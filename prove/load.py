@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from harness.accounts import User
 from mesh.runtime.ids import new_id
-from prove.callers import COMPLETE, CREATE, LIST, START, UPDATE, Caller, Order
+from prove.callers import COMPLETE, CREATE, LIST, START, UPDATE, Caller, Operation
 from prove.checker import SUCCESS, UNAVAILABLE, Attempt
 
 MOST_IN_FLIGHT = 256
-_AGAIN_SECONDS = 0.2
+_RETRY_SECONDS = 0.2
 _LONGEST_TICK_SECONDS = 0.02
 _FINISH_SECONDS = 15.0
 _SHARES = {CREATE: 25, UPDATE: 20, START: 15, COMPLETE: 15, LIST: 25}
@@ -23,10 +23,10 @@ _NEXT_STEPS = {START: "pending", COMPLETE: "in_progress"}
 
 
 class _Job(NamedTuple):
-    """An order of a user, until it is answered with something else than UNAVAILABLE."""
+    """An operation of a user, until its response is another than UNAVAILABLE."""
 
     user: User
-    order: Order
+    operation: Operation
     caller: Caller
     state: str
     due: float = 0.0
@@ -42,10 +42,10 @@ class Load:
     """Requests a second, repeated ones included."""
     rng: random.Random
     attempts: list[Attempt] = field(default_factory=list)
-    deferred_signals: int = 0
+    delayed: int = 0
     """Requests that were due while too many were in flight."""
     _idle: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    _again: deque[_Job] = field(default_factory=deque)
+    _retries: deque[_Job] = field(default_factory=deque)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _stopping: bool = False
     began: float = 0.0
@@ -76,18 +76,18 @@ class Load:
 
     async def _finish(self) -> None:
         deadline = time.monotonic() + _FINISH_SECONDS
-        while (self._running or self._again) and time.monotonic() < deadline:
-            if self._again and self._again[0].due <= time.monotonic():
-                self._send(self._again.popleft())
+        while (self._running or self._retries) and time.monotonic() < deadline:
+            if self._retries and self._retries[0].due <= time.monotonic():
+                self._send(self._retries.popleft())
             await asyncio.sleep(1 / self.rate)
         for task in self._running:
             task.cancel()
 
     def _tick(self) -> None:
         if len(self._running) >= MOST_IN_FLIGHT:
-            self.deferred_signals += 1
-        elif self._again and self._again[0].due <= time.monotonic():
-            self._send(self._again.popleft())
+            self.delayed += 1
+        elif self._retries and self._retries[0].due <= time.monotonic():
+            self._send(self._retries.popleft())
         else:
             self._send(self._new_job())
 
@@ -97,13 +97,13 @@ class Load:
         idle = self._idle.setdefault(user.id, {"pending": [], "in_progress": [], "complete": []})
         request_id = new_id()
         if operation == LIST:
-            return _Job(user, Order(LIST), caller, "")
+            return _Job(user, Operation(LIST), caller, "")
         state = _NEXT_STEPS.get(operation) or self.rng.choice(list(idle))
         if operation != CREATE and idle[state]:
             place = self.rng.randrange(len(idle[state]))
             idle[state][place], idle[state][-1] = idle[state][-1], idle[state][place]
-            return _Job(user, Order(operation, request_id, idle[state].pop(), request_id), caller, state)
-        return _Job(user, Order(CREATE, request_id, text=request_id), caller, "")
+            return _Job(user, Operation(operation, request_id, idle[state].pop(), request_id), caller, state)
+        return _Job(user, Operation(CREATE, request_id, text=request_id), caller, "")
 
     def _send(self, job: _Job) -> None:
         task = asyncio.get_running_loop().create_task(self._attempt(job))
@@ -112,13 +112,13 @@ class Load:
 
     async def _attempt(self, job: _Job) -> None:
         sent = time.monotonic()
-        response = await job.caller.call(job.user.token, job.order)
+        response = await job.caller.call(job.user.token, job.operation)
         self.attempts.append(
             Attempt(
                 way=job.caller.way,
-                operation=job.order.operation,
+                operation=job.operation.kind,
                 user_id=job.user.id,
-                request_id=job.order.request_id,
+                request_id=job.operation.request_id,
                 sent=sent,
                 answered=time.monotonic(),
                 code=response.code,
@@ -128,9 +128,9 @@ class Load:
         )
         if response.code == SUCCESS and response.task_id:
             self._idle[job.user.id][_state_after(job)].append(response.task_id)
-        elif response.code == UNAVAILABLE and job.order.operation != LIST:
-            self._again.append(job._replace(due=time.monotonic() + _AGAIN_SECONDS))
+        elif response.code == UNAVAILABLE and job.operation.kind != LIST:
+            self._retries.append(job._replace(due=time.monotonic() + _RETRY_SECONDS))
 
 
 def _state_after(job: _Job) -> str:
-    return {CREATE: "pending", START: "in_progress", COMPLETE: "complete"}.get(job.order.operation, job.state)
+    return {CREATE: "pending", START: "in_progress", COMPLETE: "complete"}.get(job.operation.kind, job.state)

@@ -49,11 +49,11 @@ def reads(methods: Sequence[Method]) -> dict[str, str]:
     return found
 
 
-async def prove(machine: Stack, accounts: Accounts, users: list[User]) -> Promise:
+async def prove(stack: Stack, accounts: Accounts, users: list[User]) -> Promise:
     """Signs sessions out and watches every replica and its open streams. users: signed in for this alone."""
     found = [
         delay
-        for watched in await asyncio.gather(*(_sign_out(machine, accounts, user) for user in users))
+        for watched in await asyncio.gather(*(_sign_out(stack, accounts, user) for user in users))
         for delay in watched
     ]
     slowest = max(found, key=lambda delay: delay.seconds)
@@ -68,15 +68,15 @@ async def prove(machine: Stack, accounts: Accounts, users: list[User]) -> Promis
     )
 
 
-async def _sign_out(machine: Stack, accounts: Accounts, user: User) -> list[Delay]:
-    streams = list(_streams(machine, user))
+async def _sign_out(stack: Stack, accounts: Accounts, user: User) -> list[Delay]:
+    streams = list(_streams(stack, user))
     opened = [asyncio.Event() for _ in streams]
     endings = [asyncio.create_task(_ending(stream, begun)) for stream, begun in zip(streams, opened, strict=True)]
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*(begun.wait() for begun in opened)), _OPEN_SECONDS)
     await asyncio.to_thread(accounts.sign_out, user)
     began = time.monotonic()
-    reads = [asyncio.create_task(_read(*place, user.token, began)) for place in _places(machine)]
+    reads = [asyncio.create_task(_read(*place, user.token, began)) for place in _places(stack)]
     delays = list(await asyncio.gather(*reads))
     for stream, begun, ending in zip(streams, opened, endings, strict=True):
         if not ending.done():
@@ -90,18 +90,18 @@ async def _sign_out(machine: Stack, accounts: Accounts, user: User) -> list[Dela
     return delays
 
 
-def _places(machine: Stack) -> Iterator[tuple[str, str, str]]:
+def _places(stack: Stack) -> Iterator[tuple[str, str, str]]:
     """Name, RPC to read by and address of the gateway and of every replica that serves single calls."""
     known = reads(descriptors.load().rpcs)
-    for replica in machine.replicas:
+    for replica in stack.replicas:
         if read := known.get(replica.service.name):
-            yield replica.name, read, f"{LOOPBACK}:{replica.port(machine.ports)}"
+            yield replica.name, read, f"{LOOPBACK}:{replica.port(stack.ports)}"
         elif replica.service.websocket_port is None:
             raise StackError(
                 f"nothing shows how long {replica.name} serves an ended session",
                 advice="give its contract a read for users whose path has no variable, such as a list",
             )
-    yield "gateway", known["todo"], machine.gateway_target
+    yield "gateway", known["todo"], stack.gateway_target
 
 
 async def _read(place: str, rpc: str, target: str, token: str, began: float) -> Delay:
@@ -121,15 +121,15 @@ async def _read(place: str, rpc: str, target: str, token: str, began: float) -> 
     return Delay(place, served, wrong)
 
 
-def _streams(machine: Stack, user: User) -> Iterator[Subscriber]:
+def _streams(stack: Stack, user: User) -> Iterator[Subscriber]:
     """One stream by each door of every replica, and by each through the gateway."""
     rng = random.Random()  # noqa: S311 (never used: these do not leave by themselves)
-    yield WebSocketSubscriber("a WebSocket through the gateway", user, machine.gateway_target, rng)
-    yield GrpcSubscriber("Subscribe through the gateway", user, machine.gateway_target, rng)
-    for replica in machine.replicas:
-        if (port := replica.websocket_port(machine.ports)) is not None:
+    yield WebSocketSubscriber("a WebSocket through the gateway", user, stack.gateway_target, rng)
+    yield GrpcSubscriber("Subscribe through the gateway", user, stack.gateway_target, rng)
+    for replica in stack.replicas:
+        if (port := replica.websocket_port(stack.ports)) is not None:
             yield WebSocketSubscriber(f"a WebSocket at {replica.name}", user, f"{LOOPBACK}:{port}", rng)
-            target = f"{LOOPBACK}:{replica.port(machine.ports)}"
+            target = f"{LOOPBACK}:{replica.port(stack.ports)}"
             yield GrpcSubscriber(f"Subscribe at {replica.name}", user, target, rng)
 
 

@@ -30,13 +30,13 @@ class Plan:
     """Requests a second."""
     users: int
     subscribers: int
-    calm_seconds: float
+    interval_seconds: float
     """Between two faults."""
     settle_seconds: float
     """How long effects may take to arrive after the load."""
-    rest_seconds: float
+    recovery_seconds: float
     """Between the last fault and the first restart."""
-    together: int
+    at_once: int
     """Services that are restarted side by side; each still one replica after the other."""
     logouts: int
     folder: Path = _FOLDER / "stack"
@@ -59,9 +59,9 @@ class Plan:
             rate=float(rate),
             users=8 if running else 24,
             subscribers=8,
-            calm_seconds=1.5 if quick else 5.0,
+            interval_seconds=1.5 if quick else 5.0,
             settle_seconds=30.0 if quick else 60.0,
-            rest_seconds=6.0 if quick else 12.0,
-            together=2 if quick else 1,
+            recovery_seconds=6.0 if quick else 12.0,
+            at_once=2 if quick else 1,
             logouts=2 if quick else 5,
         )

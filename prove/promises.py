@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stack.terminal import GREEN, GREY, RED, colour
 
-_SHOWN_COMPLAINTS = 5
+_SHOWN_VIOLATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -17,22 +17,22 @@ class Promise:
     name: str
     figure: str
     holds: bool
-    complaints: Sequence[str] = ()
+    violations: Sequence[str] = ()
     """Why it does not hold."""
 
     @classmethod
-    def unless(cls, complaints: Sequence[str], name: str, figure: str) -> "Promise":
+    def unless(cls, violations: Sequence[str], name: str, figure: str) -> "Promise":
         """A promise that holds when there is nothing to complain about."""
-        return cls(name, figure, not complaints, complaints)
+        return cls(name, figure, not violations, violations)
 
 
 def show(promise: Promise) -> None:
     """Prints a promise, and the first of what stands against it."""
     mark = colour("✓", GREEN) if promise.holds else colour("✗", RED)
     print(f"  {mark} {promise.name:<80} {promise.figure}", flush=True)
-    for complaint in promise.complaints[:_SHOWN_COMPLAINTS]:
-        print(colour(f"      {complaint}", RED))
-    if (more := len(promise.complaints) - _SHOWN_COMPLAINTS) > 0:
+    for violation in promise.violations[:_SHOWN_VIOLATIONS]:
+        print(colour(f"      {violation}", RED))
+    if (more := len(promise.violations) - _SHOWN_VIOLATIONS) > 0:
         print(colour(f"      and {more} more", RED))
 
 
@@ -43,6 +43,6 @@ def note(text: str) -> None:
 
 def write(path: Path, seed: int, promises: Sequence[Promise]) -> None:
     """Writes the report for scripts."""
-    told = [{"name": promise.name, "figure": promise.figure, "holds": promise.holds} for promise in promises]
+    entries = [{"name": promise.name, "figure": promise.figure, "holds": promise.holds} for promise in promises]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"seed": seed, "promises": told}, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps({"seed": seed, "promises": entries}, indent=1, ensure_ascii=False) + "\n")

@@ -11,10 +11,10 @@ import uvloop
 
 from harness.accounts import Accounts
 from prove import promises, users, verdict
-from prove.ordeal import Nemesis
+from prove.experiment import run_load
+from prove.nemesis import Nemesis
 from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
 from prove.promises import Promise, note
-from prove.trial import conduct
 from stack import preflight, registry
 from stack.errors import StackError, run_command
 from stack.layout import State, main_state
@@ -31,9 +31,9 @@ def prove(plan: Plan) -> list[Promise]:
     if plan.running:
         found = uvloop.run(_prove(_running(), plan))
     else:
-        with _own(plan) as machine:
+        with _own(plan) as stack:
             note(f"a stack of its own, {REPLICAS} replicas of each service, after {time.monotonic() - began:.0f} s")
-            found = uvloop.run(_prove(machine, plan))
+            found = uvloop.run(_prove(stack, plan))
     promises.write(plan.report, plan.seed, found)
     held = sum(promise.holds for promise in found)
     print(f"prove: {held} of {len(found)} promises hold, after {time.monotonic() - began:.0f} s; {plan.report}")
@@ -46,17 +46,17 @@ def _own(plan: Plan) -> Iterator[Stack]:
     shutil.rmtree(plan.folder, ignore_errors=True)
     ports, claim = preflight.claim_ports()
     replicas = dict.fromkeys(_service_names(), REPLICAS)
-    with claim, Stack(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as machine:
-        yield machine
+    with claim, Stack(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as stack:
+        yield stack
 
 
-async def _prove(machine: Stack, plan: Plan) -> list[Promise]:
-    with httpx.Client(base_url=machine.gateway_url, timeout=_CALL_SECONDS) as http:
+async def _prove(stack: Stack, plan: Plan) -> list[Promise]:
+    with httpx.Client(base_url=stack.gateway_url, timeout=_CALL_SECONDS) as http:
         accounts = Accounts(http)
-        ordeal = Nemesis(machine, plan, accounts, await users.sign_up(accounts, plan.logouts))
-        trial = await conduct(machine, plan, http, ordeal)
+        nemesis = Nemesis(stack, plan, accounts, await users.sign_up(accounts, plan.logouts))
+        run = await run_load(stack, plan, http, nemesis)
     found = []
-    for promise in verdict.promises(trial, ordeal):
+    for promise in verdict.promises(run, nemesis):
         promises.show(promise)
         found.append(promise)
     return found
@@ -68,14 +68,14 @@ def _service_names() -> list[str]:
 
 def _running() -> Stack:
     """The stack of `make up`, when it is fit for a rolling restart."""
-    machine = Stack.running(main_state())
+    stack = Stack.running(main_state())
     advice = f"`make down`, then `make up REPLICAS={','.join(f'{name}={REPLICAS}' for name in _service_names())}`"
-    if machine is None:
+    if stack is None:
         raise StackError("no stack runs", advice=advice)
-    for service in machine.services:
-        if len(machine.replicas_of(service.name)) < REPLICAS:
+    for service in stack.services:
+        if len(stack.replicas_of(service.name)) < REPLICAS:
             raise StackError(f"{service.name} has one replica; a rolling restart needs {REPLICAS}", advice=advice)
-    return machine
+    return stack
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from harness.accounts import User
-from prove.checker import Shown
+from prove.checker import Delivered
 
-_AGAIN_SECONDS = 0.2
+_RETRY_SECONDS = 0.2
 _OPEN_SECONDS = 5.0
 _STAYS_SECONDS = (2.0, 6.0)
 """After a time between these a subscriber goes by itself, to come back with its cursor."""
@@ -32,37 +32,37 @@ class Subscriber(ABC):
     def __init__(self, name: str, user: User, target: str, rng: random.Random) -> None:
         """target: host:port of the gateway."""
         self.name, self.user, self.target = name, user, target
-        self.shown: list[Shown] = []
+        self.shown: list[Delivered] = []
         self.opened = asyncio.Event()
-        self.visits = 0
+        self.connections = 0
         """How often it connected."""
         self.resyncs = 0
-        """How often it was told that something was lost."""
+        """How often the service reported a loss."""
         self.refusals: list[str] = []
         self._cursor = ""
-        self._chance = rng
+        self._rng = rng
 
     async def run(self) -> None:
         """Listens until it is cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._chance.uniform(*_STAYS_SECONDS)):
-                    await self._visit()
+                async with asyncio.timeout(self._rng.uniform(*_STAYS_SECONDS)):
+                    await self._connect()
             except (OSError, WebSocketException, grpc.aio.AioRpcError) as error:  # OSError: also its own leaving
                 if not isinstance(error, TimeoutError):
                     self.refusals.append(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _visit(self) -> None:
+    async def _connect(self) -> None:
         async with aclosing(self.frames(self._cursor)) as frames:
-            self.visits += 1
+            self.connections += 1
             async for frame in frames:
                 self._take(frame)
 
     def _take(self, frame: Frame) -> None:
         if change := frame.get("change"):
             self.shown.append(
-                Shown(self.name, self.user.id, change["eventId"], change["subjectId"], int(change["version"]))
+                Delivered(self.name, self.user.id, change["eventId"], change["subjectId"], int(change["version"]))
             )
         if "resync" in frame:
             self.resyncs += 1

@@ -6,53 +6,53 @@ from collections.abc import Iterable, Iterator
 from prove import checker
 from prove.callers import CREATE
 from prove.checker import SUCCESS, Attempt, Task
-from prove.evidence import TASK_EVENTS, TASK_UPDATES, USER_EVENTS
+from prove.experiment import Run
 from prove.faults import Outage
-from prove.ordeal import Nemesis
+from prove.history import TASK_EVENTS, TASK_UPDATES, USER_EVENTS
+from prove.nemesis import Nemesis
 from prove.promises import Promise
-from prove.trial import Trial
 from stack.infrastructure import kafka, postgres
 
 FIRST_SUCCESS_SECONDS = 2.0
 _LEAST_SHARE_OF_RATE = 0.9
 
 
-def promises(trial: Trial, ordeal: Nemesis) -> Iterator[Promise]:
+def promises(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
     """Every promise, in the order of the report."""
-    yield _rate(trial, ordeal.plan.rate)
-    yield from _answers(trial, ordeal)
-    yield from _effects(trial)
-    yield _subscribers(trial)
-    yield from _restarts(trial, ordeal)
-    if ordeal.logout is not None:
-        yield ordeal.logout
+    yield _rate(run, nemesis.plan.rate)
+    yield from _answers(run, nemesis)
+    yield from _effects(run)
+    yield _subscribers(run)
+    yield from _restarts(run, nemesis)
+    if nemesis.logout is not None:
+        yield nemesis.logout
 
 
-def _rate(trial: Trial, rate: float) -> Promise:
-    sent = trial.load.requests_per_second
+def _rate(run: Run, rate: float) -> Promise:
+    sent = run.load.requests_per_second
     return Promise(
         "the load was what it says",
-        f"{sent:.0f} of {rate:.0f} requests/s for {trial.load.ended - trial.load.began:.0f} s,"
-        f" {len(trial.users)} users, {trial.load.deferred_signals} held back",
+        f"{sent:.0f} of {rate:.0f} requests/s for {run.load.ended - run.load.began:.0f} s,"
+        f" {len(run.users)} users, {run.load.delayed} held back",
         sent >= rate * _LEAST_SHARE_OF_RATE,
     )
 
 
-def _answers(trial: Trial, ordeal: Nemesis) -> Iterator[Promise]:
+def _answers(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
     """What callers noticed of the faults."""
     attempts = [
-        one for one in trial.load.attempts if not any(roll.began <= one.sent <= roll.ended for roll in ordeal.rollings)
+        one for one in run.load.attempts if not any(roll.began <= one.sent <= roll.ended for roll in nemesis.rollings)
     ]
-    outages = ordeal.outages
+    outages = nemesis.outages
     slowest = max(outages, key=lambda outage: outage.seconds)
     yield Promise.unless(
-        [f"{name} does not work, though everything is back" for name in ordeal.unwell],
+        [f"{name} does not work, though everything is back" for name in nemesis.unhealthy],
         "everything that was killed came back, and everybody recovered from its absence",
         f"{len(outages)} faults, the slowest to come back {slowest.name} after {slowest.seconds:.1f} s",
     )
     counts = Counter(attempt.code for attempt in attempts)
     yield Promise.unless(
-        checker.other_answers(attempts),
+        checker.unexpected_responses(attempts),
         "no other answer than success or UNAVAILABLE / 503, whatever is away",
         ", ".join(f"{count} {code}" for code, count in counts.most_common()),
     )
@@ -84,27 +84,27 @@ def _writes_without_kafka(attempts: Iterable[Attempt], outage: Outage) -> Promis
     )
 
 
-def _effects(trial: Trial) -> Iterator[Promise]:
+def _effects(run: Run) -> Iterator[Promise]:
     """What became of the writes."""
-    yield _creates(trial)
-    yield _changes(trial)
-    yield _repeated_creates(trial)
-    yield from _events(trial)
+    yield _creates(run)
+    yield _changes(run)
+    yield _repeated_creates(run)
+    yield from _events(run)
     yield Promise.unless(
-        checker.records_amiss(trial.evidence.records, trial.evidence.of(TASK_EVENTS)),
+        checker.wrong_records(run.history.records, run.history.of(TASK_EVENTS)),
         "the audit log has each event once, in the order of versions",
-        f"{len(trial.evidence.records)} records",
+        f"{len(run.history.records)} records",
     )
     yield Promise.unless(
-        [f"the chain of user {user.id} is not intact" for user in trial.broken_chains],
+        [f"the chain of user {user.id} is not intact" for user in run.broken_chains],
         "the audit chain of every user verifies",
-        f"{len(trial.users) - len(trial.broken_chains)} of {len(trial.users)} users",
+        f"{len(run.users) - len(run.broken_chains)} of {len(run.users)} users",
     )
 
 
-def _creates(trial: Trial) -> Promise:
-    records = checker.recorded_creates(trial.evidence.records)
-    found = {task: records.get(task, 0) for task in _created(trial)}
+def _creates(run: Run) -> Promise:
+    records = checker.recorded_creates(run.history.records)
+    found = {task: records.get(task, 0) for task in _created(run)}
     return Promise.unless(
         [f"task {task} has {number} records of its creation" for task, number in found.items() if number != 1],
         "every acknowledged create is in the audit log exactly once",
@@ -112,71 +112,72 @@ def _creates(trial: Trial) -> Promise:
     )
 
 
-def _created(trial: Trial) -> set[str]:
+def _created(run: Run) -> set[str]:
     """Tasks whose creation was acknowledged."""
-    return {one.task_id for one in trial.load.attempts if one.operation == CREATE and one.code == SUCCESS}
+    return {one.task_id for one in run.load.attempts if one.operation == CREATE and one.code == SUCCESS}
 
 
-def _changes(trial: Trial) -> Promise:
-    attempts, evidence = trial.load.attempts, trial.evidence
+def _changes(run: Run) -> Promise:
+    attempts, history = run.load.attempts, run.history
     writes = {(one.task_id, one.version) for one in attempts if one.writes and one.code == SUCCESS}
     return Promise.unless(
-        checker.lost_writes(attempts, evidence.of(TASK_EVENTS), evidence.records),
+        checker.lost_writes(attempts, history.of(TASK_EVENTS), history.records),
         "so is every other acknowledged change",
-        f"{len(writes) - len(_created(trial))} changes, {trial.seconds_to_settle:.1f} s after the last request",
+        f"{len(writes) - len(_created(run))} changes, {run.seconds_to_settle:.1f} s after the last request",
     )
 
 
-def _repeated_creates(trial: Trial) -> Promise:
-    tries = Counter(one.request_id for one in trial.load.attempts if one.operation == CREATE)
+def _repeated_creates(run: Run) -> Promise:
+    tries = Counter(one.request_id for one in run.load.attempts if one.operation == CREATE)
     again = sum(number > 1 for number in tries.values())
     return Promise.unless(
-        checker.created_twice(trial.load.attempts, trial.evidence.tasks),
+        checker.created_twice(run.load.attempts, run.history.tasks),
         "a create that is tried again counts once",
         f"{again} were tried again, up to {max(tries.values(), default=0)} times",
     )
 
 
-def _events(trial: Trial) -> Iterator[Promise]:
-    evidence = trial.evidence
-    users = [Task(user.id, user.id, "", 1) for user in trial.users]
+def _events(run: Run) -> Iterator[Promise]:
+    history = run.history
+    users = [Task(user.id, user.id, "", 1) for user in run.users]
     yield Promise.unless(
-        checker.unpublished(evidence.tasks, evidence.messages, (TASK_EVENTS, TASK_UPDATES))
-        + checker.unpublished(users, evidence.messages, (USER_EVENTS,)),
+        checker.unpublished(history.tasks, history.messages, (TASK_EVENTS, TASK_UPDATES))
+        + checker.unpublished(users, history.messages, (USER_EVENTS,)),
         "everything that committed is in every topic it belongs to",
-        f"{sum(task.version for task in evidence.tasks)} changes of {len(evidence.tasks)} tasks, {len(users)} users",
+        f"{sum(task.version for task in history.tasks)} changes of {len(history.tasks)} tasks, {len(users)} users",
     )
-    repeated = len(evidence.messages) - len({(one.topic, one.event_id) for one in evidence.messages})
+    repeated = len(history.messages) - len({(one.topic, one.event_id) for one in history.messages})
     yield Promise.unless(
-        checker.disorder(evidence.messages),
+        checker.disorder(history.messages),
         "versions of a thing rise by one in each topic",
-        f"{len(evidence.messages)} messages, {repeated} of them delivered again",
+        f"{len(history.messages)} messages, {repeated} of them delivered again",
     )
     yield Promise.unless(
-        [f"{count} messages lie in {topic}" for topic, count in evidence.dead_letters.items() if count],
+        [f"{count} messages lie in {topic}" for topic, count in history.dead_letters.items() if count],
         "no event is given up",
-        f"{sum(evidence.dead_letters.values())} messages in {len(evidence.dead_letters)} dead-letter topics",
+        f"{sum(history.dead_letters.values())} messages in {len(history.dead_letters)} dead-letter topics",
     )
 
 
-def _subscribers(trial: Trial) -> Promise:
+def _subscribers(run: Run) -> Promise:
     """A resync is an honest word about a loss, and still a loss: the run is shorter than the retention."""
-    shown = [one for subscriber in trial.subscribers for one in subscriber.shown]
-    names = {subscriber.name: subscriber.user.id for subscriber in trial.subscribers}
-    resyncs = sum(subscriber.resyncs for subscriber in trial.subscribers)
-    complaints = checker.shown_amiss(names, shown, trial.evidence.messages, TASK_UPDATES)
+    shown = [one for subscriber in run.subscribers for one in subscriber.shown]
+    names = {subscriber.name: subscriber.user.id for subscriber in run.subscribers}
+    visits = sum(one.connections for one in run.subscribers)
+    resyncs = sum(subscriber.resyncs for subscriber in run.subscribers)
+    violations = checker.wrong_deliveries(names, shown, run.history.messages, TASK_UPDATES)
     if resyncs:
-        complaints.append(f"subscribers were told {resyncs} times to read everything again")
+        violations.append(f"subscribers were told {resyncs} times to read everything again")
     return Promise.unless(
-        complaints,
+        violations,
         "subscribers that come back with their cursor miss nothing, see nothing twice",
-        f"{len(shown)} changes to {len(names)} subscribers in {sum(one.visits for one in trial.subscribers)} visits",
+        f"{len(shown)} changes to {len(names)} subscribers in {visits} visits",
     )
 
 
-def _restarts(trial: Trial, ordeal: Nemesis) -> Iterator[Promise]:
-    for rolling in ordeal.rollings:
-        during = [one for one in trial.load.attempts if rolling.began <= one.sent <= rolling.ended]
+def _restarts(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
+    for rolling in nemesis.rollings:
+        during = [one for one in run.load.attempts if rolling.began <= one.sent <= rolling.ended]
         failed = [one for one in during if one.code != SUCCESS]
         yield Promise.unless(
             [

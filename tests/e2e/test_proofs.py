@@ -26,6 +26,6 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
 def test_every_promise_holds_while_everything_is_killed_and_restarted(plan: Plan) -> None:
     promises = prove(plan)
     assert [promise for promise in promises if not promise.holds] == []
-    told = json.loads(plan.report.read_text())
-    assert told["seed"] == plan.seed
-    assert [promise["name"] for promise in told["promises"]] == [promise.name for promise in promises]
+    written = json.loads(plan.report.read_text())
+    assert written["seed"] == plan.seed
+    assert [promise["name"] for promise in written["promises"]] == [promise.name for promise in promises]

@@ -9,7 +9,7 @@ from mesh.events.producer import Producer
 from mesh.events.relay import Relay
 from prove import checker
 from prove.checker import Message, Task
-from prove.evidence import Broker
+from prove.history import Broker
 from tests.events.fakes import Source
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
 from tests.events.scenarios import race, two_commits_out_of_order

@@ -1,7 +1,7 @@
 """The checker of the proofs: silent about what is right, and loud about everything that can go wrong."""
 
 from prove import checker
-from prove.checker import Attempt, Message, Record, Shown, Task
+from prove.checker import Attempt, Delivered, Message, Record, Task
 
 ANN, BEN = "ann", "ben"
 EVENTS, UPDATES = "task-events", "task-updates"
@@ -26,8 +26,10 @@ def create(request: str, task: str = "", *, code: str = "OK") -> Attempt:
 
 def test_success_and_unavailable_are_the_only_answers() -> None:
     fine = [write("a", 1), write("", 0, code="UNAVAILABLE")]
-    assert checker.other_answers(fine) == []
-    assert checker.other_answers([*fine, write("", 0, code="INTERNAL")]) == ["update by rest was answered INTERNAL"]
+    assert checker.unexpected_responses(fine) == []
+    assert checker.unexpected_responses([*fine, write("", 0, code="INTERNAL")]) == [
+        "update by rest was answered INTERNAL"
+    ]
 
 
 def test_a_create_that_is_tried_again_makes_one_task() -> None:
@@ -87,31 +89,31 @@ def test_a_task_in_two_partitions_is_disorder() -> None:
 def test_the_log_holds_each_published_event_once() -> None:
     published = [message("a", 1, 0), message("a", 2, 1)]
     whole = [record(1, "a", 1), record(2, "a", 2)]
-    assert checker.records_amiss(whole, published) == []
-    assert checker.records_amiss([*whole, record(3, "a", 2)], published)
-    assert checker.records_amiss(whole[:1], published) == ["event a.2 is published and not recorded"]
-    assert checker.records_amiss(whole, published[:1])[0] == "event a.2 is recorded and not published"
+    assert checker.wrong_records(whole, published) == []
+    assert checker.wrong_records([*whole, record(3, "a", 2)], published)
+    assert checker.wrong_records(whole[:1], published) == ["event a.2 is published and not recorded"]
+    assert checker.wrong_records(whole, published[:1])[0] == "event a.2 is recorded and not published"
 
 
 def test_the_log_goes_through_versions_and_places_in_order() -> None:
     published = [message("a", 1, 0), message("a", 2, 1)]
-    assert checker.records_amiss([record(1, "a", 2), record(2, "a", 1)], published)
-    assert checker.records_amiss([record(1, "a", 1), record(3, "a", 2)], published)
+    assert checker.wrong_records([record(1, "a", 2), record(2, "a", 1)], published)
+    assert checker.wrong_records([record(1, "a", 1), record(3, "a", 2)], published)
 
 
-def shown(task: str, version: int) -> Shown:
-    return Shown("screen", ANN, f"{task}.{version}", task, version)
+def shown(task: str, version: int) -> Delivered:
+    return Delivered("screen", ANN, f"{task}.{version}", task, version)
 
 
 def test_a_subscriber_is_shown_everything_once_and_in_order() -> None:
     published = [message("a", version, version, topic=UPDATES) for version in (1, 2)]
     unknown = message("x", 1, 9, topic=UPDATES, user_id=BEN)
 
-    def complaints(*changes: Shown) -> list[str]:
-        return checker.shown_amiss({"screen": ANN}, changes, [*published, unknown], UPDATES)
+    def violations(*changes: Delivered) -> list[str]:
+        return checker.wrong_deliveries({"screen": ANN}, changes, [*published, unknown], UPDATES)
 
-    assert complaints(shown("a", 1), shown("a", 2)) == []
-    assert complaints(shown("a", 1)) == ["screen missed event a.2"]
-    assert complaints(shown("a", 1), shown("a", 2), shown("a", 2)) == ["screen saw event a.2 2 times"]
-    assert complaints(shown("a", 2), shown("a", 1)) == ["screen: task a goes from version 2 to 1"]
-    assert complaints(shown("a", 1), shown("a", 2), shown("x", 1)) == ["screen saw event x.1, which is not its user's"]
+    assert violations(shown("a", 1), shown("a", 2)) == []
+    assert violations(shown("a", 1)) == ["screen missed event a.2"]
+    assert violations(shown("a", 1), shown("a", 2), shown("a", 2)) == ["screen saw event a.2 2 times"]
+    assert violations(shown("a", 2), shown("a", 1)) == ["screen: task a goes from version 2 to 1"]
+    assert violations(shown("a", 1), shown("a", 2), shown("x", 1)) == ["screen saw event x.1, which is not its user's"]

@@ -17,12 +17,12 @@ def test_a_promise_holds_when_there_is_nothing_to_complain_about() -> None:
 
 
 def test_a_broken_promise_is_shown_with_some_of_its_complaints(capsys: pytest.CaptureFixture[str]) -> None:
-    promises.show(Promise.unless([f"complaint {number}" for number in range(8)], "order", "0 of 8"))
-    told = capsys.readouterr().out
-    assert told.startswith("  ✗ order")
-    assert "complaint 4" in told
-    assert "complaint 5" not in told
-    assert "and 3 more" in told
+    promises.show(Promise.unless([f"violation {number}" for number in range(8)], "order", "0 of 8"))
+    output = capsys.readouterr().out
+    assert output.startswith("  ✗ order")
+    assert "violation 4" in output
+    assert "violation 5" not in output
+    assert "and 3 more" in output
 
 
 def test_scripts_get_seed_and_promises(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_run_without_a_seed_makes_one_that_can_be_given() -> None:
 def test_a_quick_run_is_shorter() -> None:
     whole, quick = Plan.from_environment({}), Plan.from_environment({"QUICK": "1"})
     assert (whole.rate, quick.rate) == (200, 60)
-    assert quick.calm_seconds < whole.calm_seconds
+    assert quick.interval_seconds < whole.interval_seconds
 
 
 def test_a_seed_that_is_no_number_is_refused() -> None:

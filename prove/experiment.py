@@ -1,4 +1,4 @@
-"""A trial: users work and subscribers listen while something is done to the stack; and what is left afterwards."""
+"""A run: users work and subscribers listen while something is done to the stack; and what is left afterwards."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import httpx
 from harness.accounts import Accounts, User
 from harness.waiting import until
 from prove.callers import Callers
-from prove.evidence import Broker, Evidence, Place, Tables
+from prove.history import Broker, History, Partition, Tables
 from prove.load import Load
 from prove.plan import Plan
 from prove.promises import note
@@ -26,32 +26,32 @@ _POLL_SECONDS = 0.2
 
 
 @dataclass
-class Trial:
+class Run:
     """What was done, and what is left of it."""
 
     users: list[User]
     load: Load
     subscribers: list[Subscriber]
-    evidence: Evidence
+    history: History
     broken_chains: list[User]
     seconds_to_settle: float
 
 
-async def conduct(machine: Stack, plan: Plan, http: httpx.Client, ordeal: Callable[[Load], Awaitable[None]]) -> Trial:
-    """Runs the load and the subscribers during an ordeal, waits for the last effect, and collects the evidence."""
+async def run_load(stack: Stack, plan: Plan, http: httpx.Client, nemesis: Callable[[Load], Awaitable[None]]) -> Run:
+    """Runs the load and the subscribers during an nemesis, waits for the last effect, and collects the history."""
     rng = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
-    broker, tables = Broker(machine.kafka_bootstrap), Tables(machine)
-    since = await asyncio.to_thread(broker.ends, machine.registry.all_topics())
+    broker, tables = Broker(stack.kafka_bootstrap), Tables(stack)
+    since = await asyncio.to_thread(broker.ends, stack.registry.all_topics())
     users = await sign_up(Accounts(http), plan.users)
     ids = {user.id for user in users}
-    subscribers = [_subscriber(number, users, machine, rng) for number in range(plan.subscribers)]
+    subscribers = [_subscriber(number, users, stack, rng) for number in range(plan.subscribers)]
     listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
-    async with Callers(machine.gateway_target) as callers:
+    async with Callers(stack.gateway_target) as callers:
         await _all_open(subscribers)
         load = Load(users, callers.every, plan.rate, rng)
         working = asyncio.create_task(load.run())
         try:
-            await ordeal(load)
+            await nemesis(load)
         finally:
             load.stop()
             await working
@@ -62,25 +62,25 @@ async def conduct(machine: Stack, plan: Plan, http: httpx.Client, ordeal: Callab
     for task in listening:
         task.cancel()
     await asyncio.gather(*listening, return_exceptions=True)
-    evidence = await asyncio.to_thread(_collect, machine, broker, since, ids)
+    history = await asyncio.to_thread(_collect, stack, broker, since, ids)
     broker.close()
     broken = [user for user in users if not await asyncio.to_thread(chain_is_whole, http, user)]
-    return Trial(users, load, subscribers, evidence, broken, settled)
+    return Run(users, load, subscribers, history, broken, settled)
 
 
-def _collect(machine: Stack, broker: Broker, since: Mapping[Place, int], ids: set[str]) -> Evidence:
-    tables, topics = Tables(machine), machine.registry.topics
+def _collect(stack: Stack, broker: Broker, since: Mapping[Partition, int], ids: set[str]) -> History:
+    tables, topics = Tables(stack), stack.registry.topics
     ends = broker.ends({topic for topic, _ in since})
     dead = {topic: ends[topic, number] - before for (topic, number), before in since.items() if topic not in topics}
-    told = broker.read({place: before for place, before in since.items() if place[0] in topics}, ids)
-    return Evidence(tables.tasks(ids), told, tables.records(ids), dead)
+    messages = broker.read({place: before for place, before in since.items() if place[0] in topics}, ids)
+    return History(tables.tasks(ids), messages, tables.records(ids), dead)
 
 
-def _subscriber(number: int, users: list[User], machine: Stack, rng: random.Random) -> Subscriber:
+def _subscriber(number: int, users: list[User], stack: Stack, rng: random.Random) -> Subscriber:
     """Three of four by WebSocket; some users have two."""
     kind = GrpcSubscriber if number % 4 == 3 else WebSocketSubscriber
     user = users[number * 3 // 4 % len(users)]
-    return kind(f"subscriber {number + 1}", user, machine.gateway_target, random.Random(rng.random()))  # noqa: S311
+    return kind(f"subscriber {number + 1}", user, stack.gateway_target, random.Random(rng.random()))  # noqa: S311
 
 
 async def _all_open(subscribers: list[Subscriber]) -> None:

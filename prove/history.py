@@ -18,11 +18,11 @@ TASK_EVENTS, TASK_UPDATES, USER_EVENTS = "task-events", "task-updates", "user-ev
 _SECONDS = 20.0
 _BATCH = 1000
 _BATCH_SECONDS = 0.1
-Place = tuple[str, int]
+Partition = tuple[str, int]
 """Topic and partition."""
 
 
-class Evidence(NamedTuple):
+class History(NamedTuple):
     """Everything that the checker is given beside the answers."""
 
     tasks: list[Task]
@@ -55,13 +55,13 @@ class Broker:
         """Ends its connections."""
         self._client.close()
 
-    def ends(self, topics: Iterable[str]) -> dict[Place, int]:
+    def ends(self, topics: Iterable[str]) -> dict[Partition, int]:
         """The offset that the next message of every partition gets. Raises KafkaException."""
         found = self._client.list_topics(timeout=_SECONDS).topics
         places = [(topic, number) for topic in topics for number in found[topic].partitions]
         return {place: self._client.get_watermark_offsets(TopicPartition(*place), _SECONDS)[1] for place in places}
 
-    def read(self, since: Mapping[Place, int], users: Collection[str] | None) -> list[Message]:
+    def read(self, since: Mapping[Partition, int], users: Collection[str] | None) -> list[Message]:
         """Messages of these users, or of all, from `since` to the present ends. Raises KafkaException, StackError."""
         waiting = {place for place, end in self.ends({topic for topic, _ in since}).items() if end > since[place]}
         self._client.assign([TopicPartition(*place, since[place] or OFFSET_BEGINNING) for place in since])
@@ -87,8 +87,8 @@ class Broker:
 class Tables:
     """The database as its administrator sees it."""
 
-    def __init__(self, machine: Stack) -> None:
-        self._url = machine.cluster.administrator_url(MAIN)
+    def __init__(self, stack: Stack) -> None:
+        self._url = stack.cluster.administrator_url(MAIN)
 
     def tasks(self, users: Collection[str]) -> list[Task]:
         """Tasks of these users, deleted ones too."""
