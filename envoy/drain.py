@@ -21,7 +21,7 @@ _OWN = {f"cluster.{name}.upstream_rq_active" for name in ("admin", "keys", "otlp
 
 
 class DrainError(Exception):
-    """The administration did not answer as it should."""
+    """The administration did not respond as expected."""
 
 
 def drain(admin_socket: Path, *, notice_seconds: float = DRAIN_SECONDS, longest_seconds: float = 30.0) -> bool:
@@ -57,7 +57,7 @@ def _ask(admin_socket: Path, verb: str, path: str) -> str:
     finally:
         connection.close()
     if response.status != 200:
-        raise DrainError(f"{verb} {path} was answered with {response.status}: {text}")
+        raise DrainError(f"{verb} {path} was responded to with {response.status}: {text}")
     return text
 
 

@@ -58,7 +58,7 @@ def bootstrap(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]
     template = yaml.safe_load(TEMPLATE.read_text())
     values = _values(endpoints, settings)
     if unused := values.keys() - set(_HOLE.findall(TEMPLATE.read_text())):
-        raise TemplateError(f"the template has no place for {', '.join(sorted(unused))}")
+        raise TemplateError(f"the template does not use {', '.join(sorted(unused))}")
     filled: dict[str, Any] = _without_nothing(_fill(template, values))
     return filled
 
@@ -151,7 +151,7 @@ def _fill(node: Any, values: dict[str, Any]) -> Any:
 
 
 def _without_nothing(node: Any) -> Any:
-    """The same without keys whose value is None: parts that are switched off."""
+    """The same without keys whose value is None: features that are switched off."""
     if isinstance(node, dict):
         return {key: _without_nothing(value) for key, value in node.items() if value is not None}
     if isinstance(node, list):

@@ -1,7 +1,7 @@
 """Errors that the gateway makes itself, in the shape of those of services: `google.rpc.Status` with an ErrorInfo.
 
 REST callers get JSON, gRPC callers plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
-those of 502, 503 and 504 tell of addresses inside.
+those of 502, 503 and 504 reveal internal addresses.
 """
 
 from enum import Enum
@@ -29,7 +29,7 @@ class When(Enum):
 
 
 class Response(NamedTuple):
-    """What is answered in place of an HTTP status that Envoy made."""
+    """What the gateway responds instead of an HTTP status that Envoy made."""
 
     status: int
     code: str
@@ -38,7 +38,7 @@ class Response(NamedTuple):
     text: str = _ENVOYS_TEXT
     when: When = When.ALWAYS
     becomes: int = 0
-    """The HTTP status to answer instead; 0 for the same."""
+    """The HTTP status to respond instead; 0 for the same."""
 
     @property
     def number(self) -> int:
@@ -49,7 +49,7 @@ class Response(NamedTuple):
 RESPONSES = (
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
-    # Without keys nobody can tell whether a token is good, so its bearer must not be sent away.
+    # Without keys no token can be verified, so a good one must not be refused as invalid.
     Response(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
     Response(
         401,

@@ -22,7 +22,7 @@ WEBSOCKET_CLUSTER = "realtime_ws"
 NO_CLUSTER = "none"
 """Has no endpoints: a REST call is sent to it only until the transcoder has said which RPC it is."""
 UNKNOWN_CLUSTER = "unknown-path"
-"""Exists nowhere: a route to it answers 404, and unlike a direct answer carries CORS headers."""
+"""Exists nowhere: a route to it responds 404 and, unlike a direct response, carries CORS headers."""
 KEY_METHOD = "/focusmesh.auth.v1.KeyService/GetJwks"
 
 Json = dict[str, Any]
@@ -107,7 +107,7 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
     limit = f"{method.deadline_seconds}s"
     action: Json = {
         "cluster": method.owner,
-        # Off: `max_stream_duration` also tells services of REST callers how long they have.
+        # Off: `max_stream_duration` also sends services the deadline of REST calls.
         "timeout": "0s",
         "max_stream_duration": {"max_stream_duration": limit, "grpc_timeout_header_max": limit},
     }

@@ -66,7 +66,7 @@ class GatewaySettings:
     listen: Address = ("127.0.0.1", 18080)
     """REST, gRPC, gRPC-Web and WebSocket."""
     metrics: Address = ("127.0.0.1", 18081)
-    """`/stats/prometheus` and `/ready`; not for strangers."""
+    """`/stats/prometheus` and `/ready`; for operators only."""
     keys: Address = ("127.0.0.1", 18082)
     """Where the gateway asks itself for the keys of tokens; loopback always."""
     admin_socket: Path = Path(".run/gateway.sock")
@@ -81,7 +81,7 @@ class GatewaySettings:
     largest_request_bytes: int = 1 << 20
     """Equal to what services accept."""
     largest_response_bytes: int = 8 << 20
-    """Of a REST answer."""
+    """Of a REST response."""
     stream_idle_seconds: int = 120
     """A stream without a frame for so long is cut; longer than two heartbeats."""
     heap_bytes: int = 512 << 20
@@ -141,7 +141,7 @@ def _ratio(text: str) -> float:
 
 
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def _otlp(endpoint: str) -> Address:
@@ -153,10 +153,10 @@ def _otlp(endpoint: str) -> Address:
 
 
 def _tls(files: str) -> UpstreamTls:
-    parts = [Path(part) for part in _list(files)]
-    if len(parts) != 3:
+    paths = [Path(file) for file in _list(files)]
+    if len(paths) != 3:
         raise SettingsError("upstream TLS needs three files: certificate,key,authority")
-    return UpstreamTls(*parts)
+    return UpstreamTls(*paths)
 
 
 _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {

@@ -14,19 +14,19 @@ from stack.layout import main_ports, main_state
 _SECONDS = 60
 
 
-class Refused(Exception):  # noqa: N818 (what Envoy does)
+class ConfigurationError(Exception):
     """Envoy would not start with the configuration."""
 
 
 def validate(endpoints: Endpoints, settings: GatewaySettings) -> None:
-    """Raises Refused with what Envoy says; opens no port."""
+    """Raises ConfigurationError with what Envoy says; opens no port."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.json"
         generate.write(config, endpoints, settings)
         asked = [str(binary()), "--mode", "validate", "--config-path", str(config), "--log-level", "error"]
         response = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
     if response.returncode:
-        raise Refused(_first_words(response.stderr or response.stdout))
+        raise ConfigurationError(_first_words(response.stderr or response.stdout))
 
 
 def _first_words(complaint: str) -> str:
@@ -36,13 +36,13 @@ def _first_words(complaint: str) -> str:
 
 
 def main() -> int:
-    """Checks both places; returns the exit status."""
+    """Checks both targets; returns the exit status."""
     machine = generate.machine(main_ports(), main_state())
-    for place, (endpoints, settings) in (("machine", machine), ("cluster", generate.cluster())):
+    for target, (endpoints, settings) in (("machine", machine), ("cluster", generate.cluster())):
         try:
             validate(endpoints, settings)
-        except Refused as error:
-            sys.stderr.write(f"The gateway's configuration for the {place} is refused:\n{error}\n")
+        except ConfigurationError as error:
+            sys.stderr.write(f"The gateway's configuration for the {target} is refused:\n{error}\n")
             return 1
     return 0
 

@@ -1,1 +1,1 @@
-"""One machine: starts, watches and stops everything as plain processes."""
+"""One stack: starts, watches and stops everything as plain processes."""

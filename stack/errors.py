@@ -1,4 +1,4 @@
-"""What stops the stack from doing what it was asked, told so that a person knows the next step."""
+"""Errors of the stack, each with the command to try next."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,17 +7,17 @@ LOG_LINES = 20
 
 
 class StackError(Exception):
-    """Something is in the way; `advice` is the next command to try."""
+    """A command of the stack cannot go on; `advice` is the next command to try."""
 
     def __init__(self, what: str, *, advice: str, log: str = "") -> None:
-        """log: the last lines of the part that failed."""
+        """log: the last lines of the program that failed."""
         super().__init__(what)
         self.what = what
         self.advice = advice
         self.log = log
 
     def __str__(self) -> str:
-        """The whole story, as a terminal shows it."""
+        """Message, log and advice, as a terminal shows them."""
         shown = f"\n{self.log}\n" if self.log else ""
         return f"{self.what}{shown}\nTry: {self.advice}"
 
@@ -33,7 +33,7 @@ def run_command(command: Callable[[], None]) -> None:
     """Runs a verb; ends the process with what to do when it cannot be done."""
     try:
         command()
-    except StackError as trouble:
-        raise SystemExit(f"\n{trouble}") from None
+    except StackError as error:
+        raise SystemExit(f"\n{error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

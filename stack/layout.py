@@ -1,4 +1,4 @@
-"""Where things lie and listen: the folders of a checkout, of a stack's state, and the ports of a stack."""
+"""Paths and ports: the folders of a checkout, of a stack's state, and the ports of a stack."""
 
 import hashlib
 import os
@@ -12,12 +12,12 @@ JARS = BUILD / "jars" / "kafka"
 RUN = ROOT / ".run"
 DEFAULT_PORT_BASE = 18000
 PORTS = 250
-"""How many ports from its base a stack may take: those of its parts, and services from 100 on."""
+"""How many ports from its base a stack may take: those of its infrastructure, and services from 100 on."""
 LOOPBACK = "127.0.0.1"
 PYTHON_PATH = os.pathsep.join((str(ROOT), str(ROOT / "gen" / "python")))
 
 _LONGEST_SOCKET_PATH = 100
-"""A unix socket's path holds 107 bytes, and supervisord binds a longer name for a moment."""
+"""A unix socket's path holds 107 bytes, and supervisord briefly binds a longer name."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What must hold before a stack starts; every failure says who is in the way and what to try."""
+"""Checks before a stack starts; each failure names what is in the way and what to try."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""services.toml, read once and checked: which services there are, where they listen, what they own and say."""
+"""services.toml, read once and checked: which services there are, where they listen, what they own and publish."""
 
 import tomllib
 from collections.abc import Mapping

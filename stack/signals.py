@@ -1,4 +1,4 @@
-"""Ctrl-C at the right moment: cleaning up and starting the supervisor are not cut in the middle."""
+"""Defers Ctrl-C while the stack cleans up or starts the supervisor."""
 
 import signal
 import threading
@@ -23,10 +23,10 @@ def deferred_signals() -> Iterator[None]:
         return
     received: list[int] = []
 
-    def remember(number: int, _frame: FrameType | None) -> None:
+    def record(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, remember) for number in _SIGNALS}
+    before = {number: signal.signal(number, record) for number in _SIGNALS}
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""A stack: parts, services and gateway as plain processes under one supervisor, with a state folder and a port base.
+"""A stack: infrastructure, services and gateway as processes under one supervisor, with a state folder and a port base.
 
 `make up` starts one; tests, proofs and benchmarks start their own, with their own folder and ports:
 
-    with Stack(State(folder), Ports(base), parts=("postgres", "kafka")) as machine: ...
+    with Stack(State(folder), Ports(base), components=("postgres", "kafka")) as stack: ...
 """
 
 import json
@@ -29,13 +29,14 @@ from stack.supervisor import Program, Status, Supervisor
 
 INFRASTRUCTURE = (postgres.NAME, valkey.NAME, kafka.NAME)
 SERVICES = "services"
-ALL_PARTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
+COMPONENTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
 
+_PLAN = "stack.json"
 _POLL_SECONDS = 0.05
-_PART_SECONDS = 60.0
+_COMPONENT_SECONDS = 60.0
 _SERVICE_SECONDS = 90.0
 Report = Callable[[str, float], None]
-"""Told what became ready, and after how many seconds."""
+"""Receives the name of what became ready, and after how many seconds."""
 
 
 class Stack:
@@ -46,20 +47,20 @@ class Stack:
         state: State,
         ports: Ports,
         *,
-        parts: Iterable[str] = ALL_PARTS,
+        components: Iterable[str] = COMPONENTS,
         only: Iterable[str] | None = None,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         durable: bool = True,
         report: Report = lambda _what, _seconds: None,
     ) -> None:
-        """parts: of ALL_PARTS. only: names of services, instead of all. environment: for services and gateway."""
+        """components: of COMPONENTS. only: names of services, instead of all. environment: for services and gateway."""
         self.state, self.ports = state, ports
         self.keys = Keys(state)
         self.supervisor = Supervisor(state)
         self.registry = registry.load()
         self.cluster = database.Cluster(ports.postgres, self.keys)
-        self._parts = frozenset(parts)
+        self._components = frozenset(components)
         self._only = tuple(only) if only is not None else None
         self._wanted = dict(replicas or {})
         self._environment = {**(environment or {}), preflight.STATE_VARIABLE: str(state.folder)}
@@ -70,18 +71,18 @@ class Stack:
     @classmethod
     def running(cls, state: State) -> "Stack | None":
         """The stack that runs with this state; None when none does."""
-        plan = state.folder / "machine.json"
-        if Supervisor(state).pid is None or not plan.exists():
+        file = state.folder / _PLAN
+        if Supervisor(state).pid is None or not file.exists():
             return None
-        told = json.loads(plan.read_text())
+        plan = json.loads(file.read_text())
         return cls(
             state,
-            Ports(told["port_base"]),
-            parts=told["parts"],
-            only=[name for name in told["replicas"] if name in registry.load().services],
-            replicas=told["replicas"],
-            environment=told["environment"],
-            durable=told["durable"],
+            Ports(plan["port_base"]),
+            components=plan["components"],
+            only=[name for name in plan["replicas"] if name in registry.load().services],
+            replicas=plan["replicas"],
+            environment=plan["environment"],
+            durable=plan["durable"],
         )
 
     def __enter__(self) -> Self:
@@ -104,7 +105,7 @@ class Stack:
     @property
     def replicas(self) -> tuple[Replica, ...]:
         """Every service process of this stack."""
-        return tuple(services.replicas(self.services, self._wanted)) if SERVICES in self._parts else ()
+        return tuple(services.replicas(self.services, self._wanted)) if SERVICES in self._components else ()
 
     def replicas_of(self, name: str) -> tuple[Replica, ...]:
         """The processes of one service."""
@@ -114,8 +115,8 @@ class Stack:
     @property
     def programs(self) -> tuple[str, ...]:
         """Names of all its programs, in the order of starting."""
-        infrastructure = [name for name in INFRASTRUCTURE if name in self._parts]
-        last = [gateway.NAME] if gateway.NAME in self._parts else []
+        infrastructure = [name for name in INFRASTRUCTURE if name in self._components]
+        last = [gateway.NAME] if gateway.NAME in self._components else []
         return (*infrastructure, *(replica.name for replica in self.replicas), *last)
 
     def service_environment(self, replica: Replica) -> dict[str, str]:
@@ -181,11 +182,11 @@ class Stack:
                     provisioned.result()
                 for replica in self.replicas:
                     self.supervisor.start_program(replica.name)
-                if gateway.NAME in self._parts:
+                if gateway.NAME in self._components:
                     self.supervisor.start_program(gateway.NAME)
                 for healthy in [pool.submit(self._bring_up_service, replica, began) for replica in self.replicas]:
                     healthy.result()
-                if gateway.NAME in self._parts:
+                if gateway.NAME in self._components:
                     self._bring_up_gateway(began)
             except BaseException:
                 self._abandoned = True
@@ -196,11 +197,11 @@ class Stack:
             if self.supervisor.pid is not None:
                 replicas = [replica.name for replica in self.replicas]
                 self.supervisor.ask_to_stop(replicas)  # they serve on for longer than the gateway takes to leave
-                if gateway.NAME in self._parts:
+                if gateway.NAME in self._components:
                     gateway.leave(self.state)
                     self.supervisor.stop([gateway.NAME])
                 self.supervisor.wait_stopped(replicas)
-                self.supervisor.stop(name for name in reversed(INFRASTRUCTURE) if name in self._parts)
+                self.supervisor.stop(name for name in reversed(INFRASTRUCTURE) if name in self._components)
                 self.supervisor.shutdown()
             preflight.end(preflight.leftovers(self.state))
             for name in ("supervisor", gateway.NAME):
@@ -224,7 +225,7 @@ class Stack:
             kafka.NAME: lambda: kafka.prepare(self.state, self.ports, self.keys.kafka_cluster_id()),
             gateway.NAME: self.prepare_gateway,
         }
-        return (step for name, step in steps.items() if name in self._parts)
+        return (step for name, step in steps.items() if name in self._components)
 
     def _all_programs(self) -> Iterator[Program]:
         own = {preflight.STATE_VARIABLE: str(self.state.folder)}
@@ -235,8 +236,8 @@ class Stack:
             gateway.NAME: lambda: gateway.program(self.state),
         }
         for name, make in made.items():
-            if name in self._parts:
-                yield make().told(own)
+            if name in self._components:
+                yield make().with_environment(own)
         for replica in self.replicas:
             yield services.program(replica, self.service_environment(replica))
 
@@ -246,38 +247,38 @@ class Stack:
             valkey.NAME: self._bring_up_valkey,
             kafka.NAME: self._bring_up_kafka,
         }
-        return (step for name, step in steps.items() if name in self._parts)
+        return (step for name, step in steps.items() if name in self._components)
 
     def _bring_up_postgres(self, began: float) -> None:
         self.supervisor.start_program(postgres.NAME)
         url = self.cluster.administrator_url()
-        self.wait_for(postgres.NAME, lambda: postgres.responses(url), _PART_SECONDS)
-        self._tell(postgres.NAME, began)
+        self.wait_for(postgres.NAME, lambda: postgres.responses(url), _COMPONENT_SECONDS)
+        self._report_ready(postgres.NAME, began)
         database.provision(self.cluster, self.services)
-        self._tell("schemas", began)
+        self._report_ready("schemas", began)
 
     def _bring_up_valkey(self, began: float) -> None:
         self.supervisor.start_program(valkey.NAME)
-        self.wait_for(valkey.NAME, lambda: valkey.responses(self.valkey_url), _PART_SECONDS)
-        self._tell(valkey.NAME, began)
+        self.wait_for(valkey.NAME, lambda: valkey.responses(self.valkey_url), _COMPONENT_SECONDS)
+        self._report_ready(valkey.NAME, began)
 
     def _bring_up_kafka(self, began: float) -> None:
         self.supervisor.start_program(kafka.NAME)
         client = kafka.admin(self.kafka_bootstrap)
-        self.wait_for(kafka.NAME, lambda: kafka.responses(client), _PART_SECONDS)
-        self._tell(kafka.NAME, began)
+        self.wait_for(kafka.NAME, lambda: kafka.responses(client), _COMPONENT_SECONDS)
+        self._report_ready(kafka.NAME, began)
         kafka.make_topics(client, self.registry.all_topics())
         probed = next(iter(self.registry.topics))
-        self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.kafka_bootstrap, probed), _PART_SECONDS)
-        self._tell("topics", began)
+        self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.kafka_bootstrap, probed), _COMPONENT_SECONDS)
+        self._report_ready("topics", began)
 
     def _bring_up_service(self, replica: Replica, began: float) -> None:
         self.wait_healthy(replica.name)
-        self._tell(replica.name, began)
+        self._report_ready(replica.name, began)
 
     def _bring_up_gateway(self, began: float) -> None:
         self.wait_healthy(gateway.NAME)
-        self._tell(gateway.NAME, began)
+        self._report_ready(gateway.NAME, began)
 
     # One program of a running stack
 
@@ -289,7 +290,7 @@ class Stack:
         """Of a running program."""
         status = self.status()[name]
         if not status.pid:
-            raise self.supervisor.trouble(name, f"{name} does not run ({status.state})")
+            raise self.supervisor.failure(name, f"{name} does not run ({status.state})")
         return status.pid
 
     def kill(self, name: str) -> None:
@@ -304,7 +305,7 @@ class Stack:
         self.supervisor.stop([name])
         self.supervisor.start_program(name)
         self.wait_healthy(name)
-        if gateway.NAME in self._parts:
+        if gateway.NAME in self._components:
             ports = [port for replica in self.replicas if replica.name == name for port in self._ports_of(replica)]
             self.wait_for(name, lambda: gateway.sends_to(self.state, ports), _SERVICE_SECONDS)
 
@@ -316,10 +317,6 @@ class Stack:
         """Restarts a service, one replica after the other, each healthy before the next one goes."""
         for replica in self.replicas_of(name):
             self.restart(replica.name)
-
-    def crash_postgres(self) -> None:
-        """Ends Postgres without a checkpoint (its immediate shutdown); it comes back through recovery."""
-        os.kill(self.pid(postgres.NAME), signal.SIGQUIT)
 
     def healthy(self, name: str) -> bool:
         """Whether a program does its work, by its own protocol."""
@@ -347,11 +344,11 @@ class Stack:
             status = self.status()[name]
             first_start = first_start or status.started
             if status.state in {"BACKOFF", "FATAL", "EXITED"} or status.started > first_start > 0:
-                raise self.supervisor.trouble(name, f"{name} ends as soon as it is started")
+                raise self.supervisor.failure(name, f"{name} ends as soon as it is started")
             if self._abandoned:
                 raise StackError("the start was given up", advice="`make up`")
             if time.monotonic() > deadline:
-                raise self.supervisor.trouble(name, f"{name} was not ready after {seconds:.0f} s")
+                raise self.supervisor.failure(name, f"{name} was not ready after {seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
 
     def memory(self, pid: int) -> int:
@@ -362,7 +359,7 @@ class Stack:
         except psutil.Error:
             return 0
 
-    def _tell(self, what: str, began: float) -> None:
+    def _report_ready(self, what: str, began: float) -> None:
         self._report(what, time.monotonic() - began)
 
     def _ports_of(self, replica: Replica) -> Iterator[int]:
@@ -373,21 +370,21 @@ class Stack:
     def listeners(self) -> list[int]:
         """Every port that it listens on."""
         ports = self.ports
-        of_parts = {
+        ports_of = {
             postgres.NAME: [ports.postgres],
             valkey.NAME: [ports.valkey],
             kafka.NAME: [ports.kafka, ports.kafka_controller],
             gateway.NAME: [ports.gateway, ports.gateway_metrics, ports.gateway_internal],
         }
         of_services = [port for replica in self.replicas for port in self._ports_of(replica)]
-        return [port for name in self._parts & set(of_parts) for port in of_parts[name]] + of_services
+        return [port for name in self._components & set(ports_of) for port in ports_of[name]] + of_services
 
     def _write_plan(self) -> None:
         plan = {
             "port_base": self.ports.base,
-            "parts": sorted(self._parts),
+            "components": sorted(self._components),
             "replicas": {service.name: self._wanted.get(service.name, service.replicas) for service in self.services},
             "environment": self._environment,
             "durable": self._durable,
         }
-        (self.state.folder / "machine.json").write_text(json.dumps(plan, indent=1))
+        (self.state.folder / _PLAN).write_text(json.dumps(plan, indent=1))

@@ -21,7 +21,7 @@ from stack.layout import ROOT, State
 from stack.unix_http import UnixConnection
 
 FOR_EVER = 1_000_000
-"""Restarts before supervisord gives up: a part that is killed must always come back."""
+"""Restarts before supervisord gives up: a program that is killed must always come back."""
 _OPEN_FILES = 8192
 _START_SECONDS = 10.0
 _POLL_SECONDS = 0.02
@@ -39,7 +39,7 @@ class Program:
     stop_seconds: int = 10
     """After which it is killed."""
 
-    def told(self, environment: Mapping[str, str]) -> Self:
+    def with_environment(self, environment: Mapping[str, str]) -> Self:
         """The same with more in its environment."""
         return replace(self, environment={**self.environment, **environment})
 
@@ -85,7 +85,7 @@ class Supervisor:
     def start(self, programs: Iterable[Program]) -> None:
         """Starts supervisord in the background with `programs`, none of them started yet. Raises StackError."""
         for log in self._state.logs.glob("*.log"):
-            log.replace(log.with_suffix(".log.1"))  # what a start says stands alone
+            log.replace(log.with_suffix(".log.1"))  # a start begins a log of its own
         self._write(programs)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", self._configuration],
@@ -107,23 +107,13 @@ class Supervisor:
             advice="`make doctor`",
         )
 
-    def configure(self, programs: Iterable[Program]) -> None:
-        """Makes a running supervisord know exactly `programs`; those that changed are stopped, none is started."""
-        self._write(programs)
-        added, changed, removed = self._rpc("reloadConfig")[0]
-        for name in (*changed, *removed):
-            self.stop([name])
-            self._rpc("removeProcessGroup", name)
-        for name in (*added, *changed):
-            self._rpc("addProcessGroup", name)
-
     def start_program(self, name: str) -> None:
         """Starts a program; one that runs already stays. Raises StackError when it cannot be started at all."""
         try:
             self._rpc("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
-                raise self.trouble(name, f"{name} could not be started: {fault.faultString}") from None
+                raise self.failure(name, f"{name} could not be started: {fault.faultString}") from None
 
     def stop(self, names: Iterable[str]) -> None:
         """Stops programs side by side and returns when all have ended."""
@@ -146,10 +136,6 @@ class Supervisor:
             if waiting:
                 time.sleep(_POLL_SECONDS)
 
-    def signal(self, name: str, signal: str) -> None:
-        """Sends a signal to a running program."""
-        self._rpc("signalProcess", name, signal)
-
     def statuses(self) -> dict[str, Status]:
         """Every program by name."""
         return {
@@ -170,12 +156,12 @@ class Supervisor:
         self._socket.unlink(missing_ok=True)
 
     def restarts(self, name: str) -> int:
-        """How often the program was started again since supervisord runs, as its log tells."""
+        """How often the program was started again since supervisord runs, from its log."""
         log = self._state.log("supervisord")
         spawned = f"spawned: '{name}' with pid"
         return max(0, log.read_text(errors="replace").count(spawned) - 1) if log.exists() else 0
 
-    def trouble(self, name: str, what: str) -> StackError:
+    def failure(self, name: str, what: str) -> StackError:
         """A failure of one program, with the end of its log."""
         return StackError(what, log=tail(self._state.log(name)), advice=f"`make logs S={name}`, `make doctor`")
 
@@ -191,7 +177,7 @@ class Supervisor:
         self._configuration.write_text("\n".join(sections))
 
     def _own_sections(self) -> str:
-        user = "user = root\n" if os.geteuid() == 0 else ""  # else it warns that it was not told whom to be
+        user = "user = root\n" if os.geteuid() == 0 else ""  # otherwise it warns that no user is set
         open_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], _OPEN_FILES)
         return (
             f"[supervisord]\nlogfile = {self._state.log('supervisord')}\nlogfile_backups = 1\n"

@@ -48,7 +48,7 @@ def _nothing_of_dead_runs() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[database.Cluster]:
     """Postgres with every schema migrated in one database, which is there to be copied."""
-    with started("postgres", parts=("postgres",), durable=False) as stack:
+    with started("postgres", components=("postgres",), durable=False) as stack:
         yield stack.cluster
 
 
@@ -75,7 +75,7 @@ def service_url(cluster: database.Cluster, database_name: str) -> ServiceUrl:
 
 @pytest.fixture(scope="session")
 def _valkey() -> Iterator[str]:
-    with started("valkey", parts=("valkey",)) as stack:
+    with started("valkey", components=("valkey",)) as stack:
         yield stack.valkey_url
 
 
@@ -90,7 +90,7 @@ def valkey(_valkey: str) -> str:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """Bootstrap address of the broker, with the topics of the registry."""
-    with started("kafka", parts=("kafka",)) as stack:
+    with started("kafka", components=("kafka",)) as stack:
         yield stack.kafka_bootstrap
 
 

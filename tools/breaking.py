@@ -1,7 +1,7 @@
 """`buf breaking`: no change to protos/ may break a client of the contract as it was committed before.
 
 Uncommitted changes are compared with HEAD; a clean tree compares its newest contract with the one before it, so that
-the check means something in CI too. A break that is wanted is owned up to in the commit that makes it, by a line
+the check means something in CI too. An intended break is declared in the commit that makes it, by a line
 `Breaking-Contract: why` in its message.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     try:
         generate.run(BUF, "breaking", "protos", "--against", image)
     except SystemExit as failure:
-        sys.exit(f"{failure.code}\nA wanted break needs the line `{TRAILER}: why` in the message of its commit.")
+        sys.exit(f"{failure.code}\nAn intended break needs the line `{TRAILER}: why` in the message of its commit.")
     print(f"breaking: compatible with {commit[:12] if commit else ''}")
 
 

@@ -93,7 +93,7 @@ def generate(out: Path, index: Path) -> None:
 
 
 def mirror(fresh: Path, kept: Path) -> None:
-    """Makes one folder hold what the other does, touching only what differs: somebody may be reading it."""
+    """Makes one folder hold what the other does, touching only what differs: another process may be reading it."""
     made = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
     for path in list(kept.rglob("*.*")):
         if path.is_file() and path.suffix != ".pyc" and path.relative_to(kept) not in made:

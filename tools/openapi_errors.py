@@ -1,4 +1,4 @@
-"""The error answers of the REST document: typed details, and per operation the reasons it can be refused with."""
+"""The error responses of the REST document: typed details, and per operation the reasons it can be refused with."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,8 +16,8 @@ TITLES = {
     400: "The request is wrong, or the state does not allow it.",
     401: "The caller did not prove who they are.",
     403: "The caller may not do this.",
-    404: "There is no such thing, or it is not the caller's.",
-    409: "Another change came first, or the thing is there already.",
+    404: "There is no such resource, or it is not the caller's.",
+    409: "Another change came first, or the resource exists already.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many calls.",
@@ -101,7 +101,7 @@ DETAILS = {
     ),
     "ResourceInfo": typed(
         "ResourceInfo",
-        "Which thing it is about.",
+        "Which resource it is about.",
         (),
         resourceType=text("Kind."),
         resourceName=text("Id."),
@@ -132,27 +132,27 @@ STATUS: Schema = {
 
 
 def schemas() -> dict[str, Schema]:
-    """Named schemas that the error answers refer to."""
+    """Named schemas that the error responses refer to."""
     return {"google.rpc.Status": STATUS, **{f"google.rpc.{name}": detail for name, detail in DETAILS.items()}}
 
 
 def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
-    """One error answer; domains: reasons and their meaning by domain."""
+    """One error response; domains: reasons and their meaning by domain."""
     schema: Schema = {"$ref": "#/components/schemas/google.rpc.Status"}
     lines = [TITLES[status], ""]
     choices = []
     for domain, reasons in sorted(domains.items()):
-        told = sorted(reasons.items())
+        listed = sorted(reasons.items())
         lines += [
             f"- `{reason}` of {domain}: {meaning}" if meaning else f"- `{reason}` of {domain}."
-            for reason, meaning in told
+            for reason, meaning in listed
         ]
         choices.append({"properties": {"domain": {"const": domain}, "reason": {"enum": sorted(reasons)}}})
     if choices:
         expected = {"allOf": [{"$ref": "#/components/schemas/google.rpc.ErrorInfo"}, {"anyOf": choices}]}
         schema = {"allOf": [schema, {"required": ["details"], "properties": {"details": {"contains": expected}}}]}
-    answer: Schema = {"description": "\n".join(lines).strip(), "content": {"application/json": {"schema": schema}}}
-    return answer | ({"headers": HEADERS[status]} if status in HEADERS else {})
+    response: Schema = {"description": "\n".join(lines).strip(), "content": {"application/json": {"schema": schema}}}
+    return response | ({"headers": HEADERS[status]} if status in HEADERS else {})
 
 
 def reasons_of(rpc: Method) -> list[str]:
@@ -174,7 +174,7 @@ def gateway_reasons(status: int, rpc: Method) -> dict[str, str]:
 
 
 class Errors:
-    """Error answers by RPC."""
+    """Error responses by RPC."""
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
@@ -187,12 +187,12 @@ class Errors:
         return own.get(reason) or self.contract.reasons[SHARED_REASONS].get(reason, "")
 
     def responses(self, rpc: Method) -> dict[str, Schema]:
-        """The error answers of an operation, by HTTP status."""
+        """The error responses of an operation, by HTTP status."""
         by_status: dict[int, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         for reason in reasons_of(rpc):
             domain = self.contract.domain(rpc, reason)
             for status in self.statuses.get((domain, reason), ()):
-                if rpc.access == "PUBLIC" and status == 403:  # only a token can be meant for somebody else
+                if rpc.access == "PUBLIC" and status == 403:  # only a token can be meant for another audience
                     continue
                 by_status[status][domain][reason] = self.meaning(rpc, reason)
         if rpc.body:
@@ -203,7 +203,7 @@ class Errors:
         return {str(status): self.response(rpc, status, domains) for status, domains in sorted(by_status.items())}
 
     def response(self, rpc: Method, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
-        """One error answer; those that every operation has are written once and referred to."""
+        """One error response; those that every operation has are written once and referred to."""
         whole = error(status, domains)
         own = any(reason in (rpc.errors or ()) for reasons in domains.values() for reason in reasons)
         if own or self.shared.setdefault(NAMES[status], whole) != whole:

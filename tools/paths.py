@@ -1,4 +1,4 @@
-"""Where things lie, for the tools that run from a checkout."""
+"""Paths, for the tools that run from a checkout."""
 
 import sys
 from pathlib import Path

@@ -17,7 +17,7 @@ from tools.paths import ROOT
 HEAD = """# Every RPC
 
 Generated from the contract and the code by `make proto` and `make fmt`; never edited. The name of an RPC leads to its
-code: the handler has the same name. Errors that any call may be answered with are left out:
+code: the handler has the same name. Errors that any call may get are left out:
 [error_reason.proto](../protos/focusmesh/type/v1/error_reason.proto) lists them.
 """
 COLUMNS = ("RPC", "handler", "REST", "who", "rate class", "deadline", "refusals")
@@ -66,11 +66,11 @@ def row(rpc: Method) -> str:
 
 def index(described: Contract) -> str:
     """The whole page."""
-    parts = [HEAD]
+    pieces = [HEAD]
     for name, rpcs in groupby(described.rpcs, key=lambda rpc: rpc.full_service):
-        parts.append(f"\n## {name}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n")
-        parts += [f"{row(rpc)}\n" for rpc in rpcs]
-    return "".join(parts)
+        pieces.append(f"\n## {name}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n")
+        pieces += [f"{row(rpc)}\n" for rpc in rpcs]
+    return "".join(pieces)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make demo`: the main journey on the running stack; every call is shown with its answer.
+"""`make demo`: the main journey on the running stack; shows every call with its response.
 
 A person registers, signs in, opens the WebSocket, creates the specification's task over REST, sees it arrive on the
 socket and in the audit log, completes it over gRPC, and signs out.
@@ -56,7 +56,7 @@ def sent(call: str, body: Json | None = None) -> None:
 
 
 def came(what: str, body: Json | None = None) -> None:
-    """Shows an answer, a frame or the end of a stream."""
+    """Shows a response, a frame or the end of a stream."""
     print(f"{colour('←', GREEN)} {colour(what, GREEN)}")
     if body is not None:
         print(_pretty(body))
@@ -159,7 +159,7 @@ class Journey:
                     request, metadata=(("authorization", f"Bearer {self._user.token}"),), timeout=_SECONDS
                 )
             except grpc.aio.AioRpcError as error:
-                raise StackError(f"gRPC answered {error.code().name}: {error.details()}", advice=_SLOW) from None
+                raise StackError(f"gRPC responded {error.code().name}: {error.details()}", advice=_SLOW) from None
         came("OK", MessageToDict(response))
 
     async def _sign_out(self, socket: ClientConnection) -> None:
@@ -208,22 +208,22 @@ def _after(began: float | None) -> str:
     return "" if began is None else f", {(time.monotonic() - began) * 1000:.0f} ms later"
 
 
-async def _walk(machine: Stack) -> None:
+async def _walk(stack: Stack) -> None:
     hooks: dict[str, list[Callable[..., None]]] = {"request": [show_request], "response": [show_response]}
-    with httpx.Client(base_url=machine.gateway_url, timeout=_SECONDS, event_hooks=hooks) as http:
+    with httpx.Client(base_url=stack.gateway_url, timeout=_SECONDS, event_hooks=hooks) as http:
         try:
-            await Journey(http, machine.gateway_target).walk()
+            await Journey(http, stack.gateway_target).walk()
         except (httpx.HTTPError, WebSocketException, OSError) as error:
-            raise StackError(f"the gateway does not answer: {error or type(error).__name__}", advice=_SLOW) from None
+            raise StackError(f"the gateway does not respond: {error or type(error).__name__}", advice=_SLOW) from None
 
 
 def main() -> None:
     """Walks the journey on the stack of `make up`."""
-    machine = Stack.running(main_state())
-    if machine is None:
+    stack = Stack.running(main_state())
+    if stack is None:
         raise StackError("no stack runs", advice="`make up`, then `make demo`")
-    asyncio.run(_walk(machine))
-    print(f"\nThat was the main journey. All of it went through {machine.gateway_url}.")
+    asyncio.run(_walk(stack))
+    print(f"\nThat was the main journey. All of it went through {stack.gateway_url}.")
 
 
 if __name__ == "__main__":

@@ -45,9 +45,9 @@ def database() -> str:
 
 def ports() -> str:
     """Free, or held by our own stack."""
-    machine = Stack.running(main_state())
-    if machine is not None:
-        return f"held by the stack that runs (base {machine.ports.base})"
+    stack = Stack.running(main_state())
+    if stack is not None:
+        return f"held by the stack that runs (base {stack.ports.base})"
     stray = [f"{process.name()} (pid {process.pid})" for process in preflight.leftovers(main_state())]
     if stray:
         raise StackError(f"left over without a supervisor: {', '.join(stray)}", advice="`make down`")
@@ -70,8 +70,8 @@ def findings() -> Iterator[tuple[str, str, bool]]:
     for name, check in CHECKS:
         try:
             yield name, check(), True
-        except StackError as trouble:
-            yield name, str(trouble), False
+        except StackError as error:
+            yield name, str(error), False
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ from stack.stack import Stack
 
 def stop(state: State) -> bool:
     """Stops what runs with this state, also what lost its supervisor; returns whether there was a stack."""
-    machine = Stack.running(state)
-    if machine is not None:
-        machine.stop()
+    stack = Stack.running(state)
+    if stack is not None:
+        stack.stop()
     else:
         preflight.end(preflight.leftovers(state))
-    return machine is not None
+    return stack is not None
 
 
 def erase(state: State) -> None:

@@ -1,4 +1,4 @@
-"""`make logs`: JSON lines as people read them; other lines as they are. N=100 lines of each part, F=1 follows."""
+"""`make logs`: JSON lines as people read them; other lines as they are. N=100 lines of each program, F=1 follows."""
 
 import json
 import os
@@ -27,26 +27,26 @@ def readable(line: str) -> str:
         return line
     level = str(record.get("level", ""))
     more = " ".join(f"{name}={_plain(value)}" for name, value in record.items() if name not in _SHOWN)
-    parts = (
+    columns = (
         colour(str(record.get("time", ""))[11:23], GREY),
         colour(f"{level:<7}", _LEVELS.get(level, BLUE)),
         str(record["message"]),
         colour(more, GREY) if more else "",
     )
-    return " ".join(filter(None, parts))
+    return " ".join(filter(None, columns))
 
 
-def chosen(state: State, part: str) -> list[Path]:
-    """The logs of a part: `todo` has one per replica; empty chooses all. Raises StackError."""
+def chosen(state: State, program: str) -> list[Path]:
+    """The logs of a program: `todo` has one per replica; empty chooses all. Raises StackError."""
     logs = sorted(
         path
         for path in state.logs.glob("*.log")
-        if not part or path.stem.rpartition("-")[0] == part or path.stem == part
+        if not program or path.stem.rpartition("-")[0] == program or path.stem == program
     )
     if not logs:
         names = sorted({path.stem for path in state.logs.glob("*.log")})
         there = f"there are {', '.join(names)}" if names else "nothing was started yet"
-        raise StackError(f"there is no log of {part or 'anything'}; {there}", advice="`make up`, `make logs S=todo`")
+        raise StackError(f"there is no log of {program or 'anything'}; {there}", advice="`make up`, `make logs S=todo`")
     return logs
 
 
@@ -55,16 +55,16 @@ def follow(logs: Iterable[Path]) -> Iterator[tuple[str, str]]:
     return _written_after({path: path.stat().st_size for path in logs})
 
 
-def _written_after(places: dict[Path, int]) -> Iterator[tuple[str, str]]:
+def _written_after(positions: dict[Path, int]) -> Iterator[tuple[str, str]]:
     while True:
-        for path, place in places.items():
+        for path, position in positions.items():
             size = path.stat().st_size if path.exists() else 0
-            if size == place:
+            if size == position:
                 continue
             with path.open(errors="replace") as file:
-                file.seek(place if size > place else 0)
+                file.seek(position if size > position else 0)
                 yield from ((path.stem, line.rstrip("\n")) for line in file)
-                places[path] = file.tell()
+                positions[path] = file.tell()
         sys.stdout.flush()
         time.sleep(_POLL_SECONDS)
 

@@ -11,13 +11,13 @@ from stack.infrastructure import postgres
 
 def main() -> None:
     """Becomes psql."""
-    machine = running_stack()
+    stack = running_stack()
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    schemas = {service.name: service.schema for service in machine.registry.with_schema()}
+    schemas = {service.name: service.schema for service in stack.registry.with_schema()}
     if not name:
-        url = machine.cluster.administrator_url(MAIN)
+        url = stack.cluster.administrator_url(MAIN)
     elif schema := schemas.get(name):
-        url = machine.cluster.owner_url(schema) if os.environ.get("O") else machine.cluster.runtime_url(schema)
+        url = stack.cluster.owner_url(schema) if os.environ.get("O") else stack.cluster.runtime_url(schema)
     else:
         raise StackError(f"{name} owns no schema", advice=f"`make psql S=` with one of {', '.join(schemas)}")
     binary = str(postgres.binary("psql"))
@@ -30,8 +30,8 @@ def _variables(url: str) -> dict[str, str]:
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 (psql needs nothing else of it)
 
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
-    told = conninfo_to_dict(url)
-    return {variable: str(told[name]) for name, variable in names.items()}
+    parsed = conninfo_to_dict(url)
+    return {variable: str(parsed[name]) for name, variable in names.items()}
 
 
 if __name__ == "__main__":

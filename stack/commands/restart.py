@@ -14,27 +14,25 @@ from stack.stack import Stack
 
 
 def main() -> None:
-    """Restarts a service or a part."""
-    machine = running_stack()
+    """Restarts a service or a component."""
+    stack = running_stack()
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    known = sorted({replica.service.name for replica in machine.replicas} | set(machine.programs))
+    known = sorted({replica.service.name for replica in stack.replicas} | set(stack.programs))
     if name not in known:
-        raise StackError(
-            f"{name or 'nothing'} is not a part of the stack: {', '.join(known)}", advice="`make restart S=todo`"
-        )
-    of_service = [replica.name for replica in machine.replicas if replica.service.name == name]
+        raise StackError(f"{name or 'nothing'} is not in the stack: {', '.join(known)}", advice="`make restart S=todo`")
+    of_service = [replica.name for replica in stack.replicas if replica.service.name == name]
     if of_service:
-        database.provision(machine.cluster, [machine.registry.service(name)])
+        database.provision(stack.cluster, [stack.registry.service(name)])
     for program in of_service or [name]:
-        restart(machine, program)
-    if of_service and machine.prepare_gateway():
-        restart(machine, gateway.NAME)
+        restart(stack, program)
+    if of_service and stack.prepare_gateway():
+        restart(stack, gateway.NAME)
 
 
-def restart(machine: Stack, program: str) -> None:
+def restart(stack: Stack, program: str) -> None:
     """Restarts one program and says when it is back."""
     began = time.monotonic()
-    machine.restart(program)
+    stack.restart(program)
     print(f"{program} is healthy again after {time.monotonic() - began:.1f} s", flush=True)
 
 

@@ -29,7 +29,7 @@ OLDEST = (3, 11)
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Tells what takes long, and how long it took."""
+    """Prints what takes long, and how long it took."""
     print(f"setup: {what} …", flush=True)
     began = time.monotonic()
     yield
@@ -54,7 +54,7 @@ def run(*command: str | Path, advice: str, **environment: str) -> None:
 
 
 def identity() -> str:
-    """What a virtual environment is tied to: an interpreter, and the place it was made for."""
+    """What a virtual environment is tied to: an interpreter and its own path."""
     return f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {Path(sys.base_prefix).resolve()} {VENV}"
 
 
@@ -69,7 +69,7 @@ def stamped() -> str:
 
 
 def usable() -> bool:
-    """Whether the environment was made by this interpreter for this place, and starts."""
+    """Whether the environment was made by this interpreter at this path, and starts."""
     if not PYTHON.exists() or stamped().partition("\n")[0] != identity():
         return False
     started = subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""`make status`: every part with its state, and whether it does its work."""
+"""`make status`: the state and health of every program."""
 
 import time
 from collections.abc import Iterator
@@ -11,60 +11,60 @@ from stack.stack import Stack
 from stack.supervisor import Status
 from stack.terminal import GREEN, GREY, RED, colour, duration, mebibytes, table
 
-HEAD = ("part", "state", "pid", "port", "uptime", "restarts", "memory", "health")
+HEAD = ("program", "state", "pid", "port", "uptime", "restarts", "memory", "health")
 
 
 def running_stack() -> Stack:
     """The stack of this checkout. Raises StackError when none runs."""
-    machine = Stack.running(main_state())
-    if machine is None:
+    stack = Stack.running(main_state())
+    if stack is None:
         raise StackError("no stack runs", advice="`make up`")
-    return machine
+    return stack
 
 
-def port(machine: Stack, name: str) -> int:
+def port(stack: Stack, name: str) -> int:
     """Where a program is called."""
-    ports: Ports = machine.ports
+    ports: Ports = stack.ports
     known = {
         postgres.NAME: ports.postgres,
         valkey.NAME: ports.valkey,
         kafka.NAME: ports.kafka,
         gateway.NAME: ports.gateway,
-        **{replica.name: replica.port(ports) for replica in machine.replicas},
+        **{replica.name: replica.port(ports) for replica in stack.replicas},
     }
     return known[name]
 
 
-def row(machine: Stack, status: Status) -> tuple[str, ...]:
+def row(stack: Stack, status: Status) -> tuple[str, ...]:
     """One line of the table."""
     up = status.state == "RUNNING"
-    healthy = up and machine.healthy(status.name)
+    healthy = up and stack.healthy(status.name)
     return (
         status.name,
         status.state.lower(),
         str(status.pid or "-"),
-        str(port(machine, status.name)),
+        str(port(stack, status.name)),
         duration(time.time() - status.started) if up else "-",
-        str(machine.supervisor.restarts(status.name)),
-        mebibytes(machine.memory(status.pid)) if status.pid else "-",
+        str(stack.supervisor.restarts(status.name)),
+        mebibytes(stack.memory(status.pid)) if status.pid else "-",
         colour("healthy", GREEN) if healthy else colour("not serving" if up else "away", RED),
     )
 
 
-def rows(machine: Stack) -> Iterator[tuple[str, ...]]:
+def rows(stack: Stack) -> Iterator[tuple[str, ...]]:
     """All lines, in the order of starting."""
-    statuses = machine.status()
+    statuses = stack.status()
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(lambda name: row(machine, statuses[name]), machine.programs)
+        yield from pool.map(lambda name: row(stack, statuses[name]), stack.programs)
 
 
 def main() -> None:
-    """Prints the table; exits with 1 when a part does not do its work."""
-    machine = running_stack()
-    found = list(rows(machine))
-    used = machine.memory(machine.supervisor.pid or 0)
+    """Prints the table; exits with 1 when a program is unhealthy."""
+    stack = running_stack()
+    found = list(rows(stack))
+    used = stack.memory(stack.supervisor.pid or 0)
     print(table(HEAD, found))
-    print(colour(f"\nsupervisord (pid {machine.supervisor.pid}) and everything under it: {mebibytes(used)}", GREY))
+    print(colour(f"\nsupervisord (pid {stack.supervisor.pid}) and everything under it: {mebibytes(used)}", GREY))
     if any("healthy" not in line[-1] for line in found):
         raise SystemExit(1)
 

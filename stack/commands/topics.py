@@ -36,7 +36,8 @@ def _counts(bootstrap: str, group: str, partitions: Sequence[confluent_kafka.Top
     """Messages kept, and how many of them the group has not applied."""
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
     try:
-        committed = {place.partition: place.offset for place in consumer.committed(list(partitions), timeout=_SECONDS)}
+        positions = consumer.committed(list(partitions), timeout=_SECONDS)
+        committed = {position.partition: position.offset for position in positions}
         kept = behind = 0
         for partition in partitions:
             low, high = consumer.get_watermark_offsets(partition, timeout=_SECONDS)
@@ -49,9 +50,9 @@ def _counts(bootstrap: str, group: str, partitions: Sequence[confluent_kafka.Top
 
 def main() -> None:
     """Prints every topic."""
-    machine = running_stack()
+    stack = running_stack()
     head = ("topic", "partitions", "messages", "group", "behind")
-    print(table(head, list(_rows(machine.kafka_bootstrap, machine.registry))))
+    print(table(head, list(_rows(stack.kafka_bootstrap, stack.registry))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make up`: starts everything, proves it by one real call, and says where everything is."""
+"""`make up`: starts everything, checks it by one real call, and prints where everything is."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from stack.stack import Stack
 from stack.terminal import GREEN, colour, mebibytes, table
 
 
-def wanted_replicas(text: str) -> dict[str, int]:
+def requested_replicas(text: str) -> dict[str, int]:
     """Replicas by service from `todo=2,audit=2`. Raises StackError."""
     expected: dict[str, int] = {}
     for item in filter(None, text.split(",")):
@@ -28,19 +28,19 @@ def wanted_replicas(text: str) -> dict[str, int]:
     return expected
 
 
-def say(what: str, seconds: float) -> None:
-    """One line for each thing that became ready."""
+def report(what: str, seconds: float) -> None:
+    """Prints a line for each program that became ready."""
     print(f"  {colour('✓', GREEN)} {what:<12} {seconds:5.1f} s", flush=True)
 
 
-def addresses(machine: Stack) -> str:
+def addresses(stack: Stack) -> str:
     """Where everything listens."""
-    ports = machine.ports
+    ports = stack.ports
     rows = [
-        ("REST, gRPC, gRPC-Web", machine.gateway_url),
-        ("WebSocket", f"ws://{machine.gateway_target}/v1/realtime"),
+        ("REST, gRPC, gRPC-Web", stack.gateway_url),
+        ("WebSocket", f"ws://{stack.gateway_target}/v1/realtime"),
         ("gateway's metrics", f"http://127.0.0.1:{ports.gateway_metrics}/stats/prometheus"),
-        *((f"{replica.name} (gRPC)", f"127.0.0.1:{replica.port(ports)}") for replica in machine.replicas),
+        *((f"{replica.name} (gRPC)", f"127.0.0.1:{replica.port(ports)}") for replica in stack.replicas),
         ("PostgreSQL", f"127.0.0.1:{ports.postgres}   make psql S=todo"),
         ("Valkey", f"127.0.0.1:{ports.valkey}"),
         ("Kafka", f"127.0.0.1:{ports.kafka}   make topics"),
@@ -48,9 +48,9 @@ def addresses(machine: Stack) -> str:
     return table(("what", "where"), rows)
 
 
-def first_calls(machine: Stack) -> str:
+def first_calls(stack: Stack) -> str:
     """Lines to paste: register, sign in, create a task over REST, list tasks over gRPC."""
-    url, json_type = machine.gateway_url, "-H 'content-type: application/json'"
+    url, json_type = stack.gateway_url, "-H 'content-type: application/json'"
     who = f'{{"email":"ada.{int(time.time())}@example.org","password":"correct horse battery"}}'
     read = 'import json, sys; print(json.load(sys.stdin)["tokens"]["accessToken"])'
     bearer = '-H "authorization: Bearer $TOKEN"'
@@ -65,15 +65,15 @@ def first_calls(machine: Stack) -> str:
     )
 
 
-def show(machine: Stack) -> None:
+def show(stack: Stack) -> None:
     """The table of a running stack."""
-    used = machine.memory(machine.supervisor.pid) if machine.supervisor.pid else 0
-    print(f"\n{addresses(machine)}\n\nPaste and try:\n\n{first_calls(machine)}\n")
+    used = stack.memory(stack.supervisor.pid) if stack.supervisor.pid else 0
+    print(f"\n{addresses(stack)}\n\nPaste and try:\n\n{first_calls(stack)}\n")
     print(f"All processes together hold {mebibytes(used)}.")
 
 
 def require_shape(running: Stack, expected: Mapping[str, int]) -> None:
-    """Raises StackError when the stack that runs lacks a service, or has not as many replicas of one as are wanted."""
+    """Raises StackError when the running stack lacks a service, or runs another number of replicas than requested."""
     has = {service.name: len(running.replicas_of(service.name)) for service in running.services}
     if other := [name for name in load().services if name not in has or has[name] != expected.get(name, has[name])]:
         raise StackError(
@@ -83,9 +83,9 @@ def require_shape(running: Stack, expected: Mapping[str, int]) -> None:
 
 
 def main() -> None:
-    """Starts the stack, or says that it runs."""
+    """Starts the stack, or reports that it runs."""
     install_signal_handlers()
-    state, expected = main_state(), wanted_replicas(os.environ.get("REPLICAS", ""))
+    state, expected = main_state(), requested_replicas(os.environ.get("REPLICAS", ""))
     running = Stack.running(state)
     if running is not None:
         require_shape(running, expected)
@@ -98,9 +98,9 @@ def main() -> None:
     preflight.disk(state)
     preflight.memory()
     began = time.monotonic()
-    machine = Stack(state, main_ports(), replicas=expected, environment=settings_in(os.environ), report=say)
-    machine.start()
-    show(machine)
+    stack = Stack(state, main_ports(), replicas=expected, environment=settings_in(os.environ), report=report)
+    stack.start()
+    show(stack)
     print(f"Ready after {time.monotonic() - began:.1f} s. Stop it with `make down`.")
 
 

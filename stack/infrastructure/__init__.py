@@ -1,1 +1,1 @@
-"""The real parts of one machine: what each is started with, and how it says that it is there."""
+"""Infrastructure of one stack: how each component starts, and how it is probed."""

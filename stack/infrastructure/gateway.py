@@ -31,15 +31,15 @@ def admin_socket(state: State) -> Path:
     return state.socket("gateway")
 
 
-def prepare(state: State, ports: Ports, replicas: Iterable[Replica], told: Mapping[str, str]) -> bool:
-    """Writes its configuration; returns whether it is another one. told: environment of this stack."""
+def prepare(state: State, ports: Ports, replicas: Iterable[Replica], environment: Mapping[str, str]) -> bool:
+    """Writes its configuration; returns whether it changed. environment: of this stack."""
     endpoints: dict[str, list[tuple[str, int]]] = {}
     for replica in replicas:
         endpoints.setdefault(replica.service.name, []).append((LOOPBACK, replica.port(ports)))
         if (port := replica.websocket_port(ports)) is not None:
             endpoints.setdefault(f"{replica.service.name}_ws", []).append((LOOPBACK, port))
     settings = GatewaySettings.from_environment(
-        {**os.environ, **told},
+        {**os.environ, **environment},
         listen=(LOOPBACK, ports.gateway),
         metrics=(LOOPBACK, ports.gateway_metrics),
         keys=(LOOPBACK, ports.gateway_internal),
@@ -65,11 +65,11 @@ def responses(ports: Ports) -> bool:
 def sends_to(state: State, ports: Iterable[int]) -> bool:
     """Whether it holds every one of these endpoints for healthy, in each cluster that has it."""
     try:
-        told = json.loads(get(admin_socket(state), "/clusters?format=json"))
+        status = json.loads(get(admin_socket(state), "/clusters?format=json"))
     except (OSError, http.client.HTTPException, ValueError):
         return False
     healthy: dict[int, bool] = {}
-    for cluster in told["cluster_statuses"]:
+    for cluster in status["cluster_statuses"]:
         for host in cluster.get("host_statuses", ()):
             port = host["address"].get("socket_address", {}).get("port_value", 0)
             failed = host["health_status"].get("failed_active_health_check", False)

@@ -16,7 +16,7 @@ PROBE_GROUP = "stack-probe"
 _SECONDS = 20
 _KEPT = {"retention.ms": "-1"}
 """A dead letter stays until an operator replays it: its key is parked for as long."""
-_MACHINE = (
+_JVM = (
     *("-Xms96m", "-Xmx256m", "-Xss512k", "-XX:MaxMetaspaceSize=128m", "-XX:+UseSerialGC"),
     # Only the quick compiler: starts with a third of the CPU, and a broker's work is system calls.
     "-XX:TieredStopAtLevel=1",
@@ -99,7 +99,7 @@ def prepare(state: State, ports: Ports, cluster_id: str) -> None:
 
 def program(state: State) -> Program:
     """The broker."""
-    command = (*_java(state, *_MACHINE), "kafka.Kafka", str(state.kafka / "server.properties"))
+    command = (*_java(state, *_JVM), "kafka.Kafka", str(state.kafka / "server.properties"))
     return Program(name=NAME, command=command)
 
 
@@ -111,7 +111,7 @@ def admin(bootstrap_servers: str) -> AdminClient:
 
 
 def responses(client: AdminClient) -> bool:
-    """Whether the broker tells its metadata."""
+    """Whether the broker returns its metadata."""
     try:
         return bool(client.list_topics(timeout=1).brokers)
     except confluent_kafka.KafkaException:
@@ -119,7 +119,7 @@ def responses(client: AdminClient) -> bool:
 
 
 def coordinates(bootstrap_servers: str, topic: str) -> bool:
-    """Whether consumer groups can be served; a broker's first answers are that its coordinator is still loading.
+    """Whether consumer groups can be served; a new broker first responds that its coordinator is still loading.
 
     topic: any that exists.
     """

@@ -44,7 +44,7 @@ class Replica(NamedTuple):
 
 
 def replicas(services: Iterable[Service], expected: Mapping[str, int]) -> Iterator[Replica]:
-    """Every replica to run. wanted: replicas by service, where the registry's number is not to hold."""
+    """Every replica to run. requested: replicas by service, in place of the registry's number."""
     for service in services:
         for number in range(expected.get(service.name, service.replicas)):
             yield Replica(service, number)
@@ -55,7 +55,7 @@ def environment(
 ) -> dict[str, str]:
     """Settings of a replica; mesh/runtime/settings.py and the service's settings.py document them. replicas: all."""
     service = replica.service
-    told = {
+    environment = {
         "PYTHONPATH": PYTHON_PATH,
         "FOCUSMESH_LISTEN": f"{LOOPBACK}:{replica.port(ports)}",
         "FOCUSMESH_REPLICA": str(replica.number),
@@ -64,23 +64,25 @@ def environment(
         "FOCUSMESH_PAGE_TOKEN_KEY": keys.password("page-tokens"),
     }
     if auth := registry.services.get("auth"):
-        told["FOCUSMESH_JWKS_TARGET"] = f"{LOOPBACK}:{ports.service(auth.port)}"
+        environment["FOCUSMESH_JWKS_TARGET"] = f"{LOOPBACK}:{ports.service(auth.port)}"
     if service.schema:
-        told["FOCUSMESH_DATABASE_URL"] = Cluster(ports.postgres, keys).runtime_url(service.schema)
+        environment["FOCUSMESH_DATABASE_URL"] = Cluster(ports.postgres, keys).runtime_url(service.schema)
     if service.name == "auth":
-        told["FOCUSMESH_SIGNING_KEY_FILE"] = str(keys.signing_key())
-        told["FOCUSMESH_REFRESH_HASH_KEY"] = keys.password("refresh-tokens")
+        environment["FOCUSMESH_SIGNING_KEY_FILE"] = str(keys.signing_key())
+        environment["FOCUSMESH_REFRESH_HASH_KEY"] = keys.password("refresh-tokens")
     if callers := callers_of(service.name):
-        told["FOCUSMESH_CALLER_KEYS"] = ";".join(f"{caller}={keys.public_service_key(caller)}" for caller in callers)
+        environment["FOCUSMESH_CALLER_KEYS"] = ";".join(
+            f"{caller}={keys.public_service_key(caller)}" for caller in callers
+        )
     if service.calls:
-        told["FOCUSMESH_SERVICE_KEY_FILE"] = str(keys.service_key(service.name))
-        told["FOCUSMESH_CALL_TARGETS"] = ";".join(
+        environment["FOCUSMESH_SERVICE_KEY_FILE"] = str(keys.service_key(service.name))
+        environment["FOCUSMESH_CALL_TARGETS"] = ";".join(
             f"{callee}={_target(registry.service(callee), replicas, ports)}" for callee in service.calls
         )
     if (port := replica.websocket_port(ports)) is not None:
-        told["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
-        told["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
-    return told
+        environment["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
+        environment["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
+    return environment
 
 
 @cache
@@ -95,12 +97,12 @@ def _target(callee: Service, replicas: Iterable[Replica], ports: Ports) -> str:
     return "ipv4:" + ",".join(f"{LOOPBACK}:{port}" for port in running or [ports.service(callee.port)])
 
 
-def program(replica: Replica, told: Mapping[str, str]) -> Program:
+def program(replica: Replica, environment: Mapping[str, str]) -> Program:
     """The replica's process."""
     return Program(
         name=replica.name,
         command=(sys.executable, "-m", f"services.{replica.service.name}.main"),
-        environment=told,
+        environment=environment,
         stop_seconds=_STOP_SECONDS,
     )
 

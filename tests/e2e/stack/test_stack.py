@@ -125,23 +125,23 @@ def open_to_callers(stack: Stack) -> bool:
 def test_a_port_that_is_taken_is_told_with_who_holds_it(state: State, ports: Ports, cluster: Cluster) -> None:
     taken = Ports(cluster.port - ports.postgres + ports.base)
     with pytest.raises(StackError, match=rf"port {taken.postgres} is held by postgres \(pid \d+\)"):
-        Stack(state, taken, parts=(postgres.NAME,)).start()
+        Stack(state, taken, components=(postgres.NAME,)).start()
 
 
 def test_two_stacks_do_not_share_a_state(state: State, ports: Ports) -> None:
-    with Stack(state, ports, parts=("valkey",)), pytest.raises(StackError, match="a stack runs already"):
-        Stack(state, ports, parts=("valkey",)).start()
+    with Stack(state, ports, components=("valkey",)), pytest.raises(StackError, match="a stack runs already"):
+        Stack(state, ports, components=("valkey",)).start()
 
 
 async def test_a_part_that_is_killed_comes_back(state: State, ports: Ports) -> None:
-    with Stack(state, ports, parts=("valkey",)) as stack:
+    with Stack(state, ports, components=("valkey",)) as stack:
         killed = stack.pid("valkey")
         stack.kill("valkey")
         await until(lambda: stack.healthy("valkey") and stack.pid("valkey") != killed, "it is back")
 
 
 async def test_what_lost_its_supervisor_is_stopped_all_the_same(state: State, ports: Ports) -> None:
-    stack = Stack(state, ports, parts=("valkey",))
+    stack = Stack(state, ports, components=("valkey",))
     stack.start()
     supervisor = psutil.Process(stack.supervisor.pid)
     supervisor.kill()
@@ -156,7 +156,7 @@ async def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(state:
         Stack(
             state,
             ports,
-            parts=("postgres", "services"),
+            components=("postgres", "services"),
             only=("todo",),
             environment={"FOCUSMESH_DRAIN_SECONDS": "soon"},
         ).start()

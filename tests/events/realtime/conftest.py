@@ -19,7 +19,7 @@ from tests.support.tokens import Signer
 @pytest.fixture(scope="session")
 def own_redis() -> Iterator[Stack]:
     """A Redis that only these tests use, and that is started again when it is killed."""
-    with started("realtime-valkey", parts=("valkey",)) as stack:
+    with started("realtime-valkey", components=("valkey",)) as stack:
         yield stack
 
 

@@ -54,7 +54,7 @@ def test_envoy_takes_every_option(tmp_path: Path) -> None:
 def test_a_configuration_that_envoy_refuses_is_told_in_a_few_words(tmp_path: Path) -> None:
     endpoints, settings = generate.machine(Ports(20000), State(tmp_path), key_cache_seconds=-1)
 
-    with pytest.raises(validate.Refused) as refused:
+    with pytest.raises(validate.ConfigurationError) as refused:
         validate.validate(endpoints, settings)
     assert len(str(refused.value)) < 1500
 

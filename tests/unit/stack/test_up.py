@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.commands.up import require_shape, wanted_replicas
+from stack.commands.up import requested_replicas, require_shape
 from stack.errors import StackError
 from stack.layout import Ports, State
 from stack.registry import load
@@ -31,13 +31,13 @@ def running(folder: Path, *services: str) -> Stack:
     ("text", "expected"), [("", {}), ("todo=2", {"todo": 2}), ("todo=2, audit=4", {"todo": 2, "audit": 4})]
 )
 def test_replicas_are_read_by_service(text: str, expected: dict[str, int]) -> None:
-    assert wanted_replicas(text) == expected
+    assert requested_replicas(text) == expected
 
 
 @pytest.mark.parametrize("text", ["todo", "todo=", "todo=0", "todo=5", "todo=-1", "todo=x", "nope=2"])
 def test_replicas_that_do_not_read_are_answered_with_how_to_write_them(text: str) -> None:
     with pytest.raises(StackError, match="make up REPLICAS=todo=2"):
-        wanted_replicas(text)
+        requested_replicas(text)
 
 
 @pytest.mark.parametrize("expected", [{}, {"todo": 2}, {"audit": 1}])
@@ -60,7 +60,7 @@ def test_a_stack_that_began_before_a_service_was_registered_is_still_known(folde
 
 def test_a_stack_that_began_with_a_service_that_is_gone_can_be_stopped(folder: Path) -> None:
     running(folder, "auth")
-    plan = folder / "machine.json"
+    plan = folder / "stack.json"
     plan.write_text(plan.read_text().replace('"auth"', '"gone"'))
     machine = Stack.running(State(folder))
     assert machine is not None
