@@ -28,7 +28,7 @@ class RetentionCleaner(PeriodicTask):
 
     async def run_once(self) -> int:
         """Deletes a batch of each; returns how many rows."""
-        forgotten = await idempotency.forget(self.db, _BATCH)
+        forgotten = await idempotency.delete_old(self.db, _BATCH)
         async with self.db.connection() as connection:
             cursor = await connection.execute(
                 "DELETE FROM inbox WHERE ctid = ANY(ARRAY("

@@ -1,4 +1,4 @@
--- What every service that publishes, consumes or replays answers keeps in its own schema.
+-- What every service that publishes, consumes or replays responses keeps in its own schema.
 -- Run once, by the owner role, with the schema first on the search path.
 
 -- Events that committed with their effect and are not yet on Kafka. Rows live for milliseconds: a table that is always
@@ -64,13 +64,13 @@ CREATE TABLE parked (
     PRIMARY KEY (topic, key)
 );
 
--- Answers of calls that carried a request_id, replayed when the call comes again.
+-- Responses of calls that carried a request_id, replayed when the call comes again.
 CREATE TABLE idempotency (
     user_id     uuid NOT NULL,
     method      text NOT NULL,
     request_id  uuid NOT NULL,
     fingerprint bytea NOT NULL,
-    answer      bytea NOT NULL,
+    response    bytea NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, method, request_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);

@@ -47,7 +47,7 @@ class StoredResponse(NamedTuple):
     method: str
     request_id: str
     fingerprint: bytes
-    answer: bytes
+    response: bytes
 
 
 class SideEffects(NamedTuple):
@@ -68,11 +68,11 @@ async def write(connection: Connection, sql: str, values: Mapping[str, Any], sid
 
     sql: an INSERT, UPDATE or DELETE with RETURNING, or a SELECT of what the answer was read from; its names are in
     `values`. When it returns no row, nothing is written and WriteConflict is raised. Names beginning with `outbox_`
-    and `reply_` are taken. Raises UniqueViolation on `idempotency_pkey` when the request was answered before.
+    and `response_` are taken. Raises UniqueViolation on `idempotency_pkey` when the request was answered before.
     """
     parameters = dict(values)
     if side_effects.response is not None:
-        parameters.update(_remembered(side_effects.response))
+        parameters.update(_response_values(side_effects.response))
     if len(side_effects.events) == 1:
         parameters.update(_single(side_effects.events[0], side_effects.traceparent))
     elif side_effects.events:
@@ -85,10 +85,10 @@ async def write(connection: Connection, sql: str, values: Mapping[str, Any], sid
         wake()
 
 
-async def remember(connection: Connection, side_effects: SideEffects) -> None:
-    """Stores the answer of a call that changed nothing, so that the same call is answered alike after later changes."""
+async def store_response(connection: Connection, side_effects: SideEffects) -> None:
+    """Stores the response of a call that changed nothing, so that a retry gets the same one after later changes."""
     if side_effects.response is not None:
-        await connection.execute(f"WITH changed AS (SELECT) {_REMEMBER}", _remembered(side_effects.response))
+        await connection.execute(f"WITH changed AS (SELECT) {_STORE}", _response_values(side_effects.response))
 
 
 def wake() -> None:
@@ -114,41 +114,41 @@ _MANY = (
     " %(outbox_shard)s::smallint[], %(outbox_value)b::bytea[], %(outbox_traceparent)s::text[])"
     " WITH ORDINALITY AS event (id, topics, key, version, shard, value, traceparent, index)"
 )
-_REMEMBER = (
-    "INSERT INTO idempotency (user_id, method, request_id, fingerprint, answer)"
-    " SELECT %(reply_user)s::uuid, %(reply_method)s, %(reply_request)s::uuid, %(reply_fingerprint)b::bytea,"
-    " %(reply_answer)b::bytea WHERE EXISTS (SELECT FROM changed)"
+_STORE = (
+    "INSERT INTO idempotency (user_id, method, request_id, fingerprint, response)"
+    " SELECT %(response_user)s::uuid, %(response_method)s, %(response_request)s::uuid, %(response_fingerprint)b::bytea,"
+    " %(response_content)b::bytea WHERE EXISTS (SELECT FROM changed)"
 )
 
 
 @lru_cache(maxsize=512)
-def _statement(sql: str, events: int, remember: bool) -> bytes:
+def _statement(sql: str, events: int, stores: bool) -> bytes:
     """The write as a CTE; the last statement's row count tells whether it changed anything.
 
     Bytes, because the driver would encode and hash a text of this length each time.
     """
-    if not events and not remember:
+    if not events and not stores:
         return sql.encode()
     ctes = [f"changed AS ({sql})"]
-    if remember and events:
-        ctes.append(f"remembered AS ({_REMEMBER})")
+    if stores and events:
+        ctes.append(f"stored AS ({_STORE})")
     if events == 1:
         last = _ONE
     elif events:
         # Counted, so that every row is locked before a number is drawn; EXISTS would look at the first only.
         last = _MANY + " WHERE (SELECT count(*) FROM changed) > 0 ORDER BY index"
     else:
-        last = _REMEMBER
+        last = _STORE
     return f"WITH {', '.join(ctes)} {last}".encode()
 
 
-def _remembered(response: StoredResponse) -> dict[str, Any]:
+def _response_values(response: StoredResponse) -> dict[str, Any]:
     return {
-        "reply_user": response.user_id,
-        "reply_method": response.method,
-        "reply_request": response.request_id,
-        "reply_fingerprint": response.fingerprint,
-        "reply_answer": response.answer,
+        "response_user": response.user_id,
+        "response_method": response.method,
+        "response_request": response.request_id,
+        "response_fingerprint": response.fingerprint,
+        "response_content": response.response,
     }
 
 

@@ -40,7 +40,7 @@ class CallContext:
 
     def side_effects(self, response: Message, *events: Event) -> SideEffects:
         """The events of the call's write, and its response for a retry when the caller gave a request_id."""
-        stored = idempotency.response(self.user_id, self.method, self.request, response)
+        stored = idempotency.stored_response(self.user_id, self.method, self.request, response)
         return SideEffects(events, stored, self.traceparent)
 
     def peer_address(self) -> str:

@@ -36,7 +36,7 @@ async def change(
         changed = decide(row)
         response = respond(changed)
         if changed is row:
-            await outbox.remember(connection, call.side_effects(response))
+            await outbox.store_response(connection, call.side_effects(response))
         else:
             events = () if event is None else (event(changed),)
             await save(connection, changed, call.side_effects(response, *events))

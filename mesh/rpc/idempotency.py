@@ -1,7 +1,7 @@
-"""Idempotency by request_id: the first answer is stored in the transaction of its effect, and replayed afterwards.
+"""Idempotency by request_id: the first response is stored in the transaction of its effect, and replayed afterwards.
 
-Nothing is looked up before a write: the stored answer's primary key makes a second effect impossible, and only a call
-that is about to be refused asks whether it was answered before.
+Nothing is looked up before a write: the stored response's primary key makes a second effect impossible, and only a
+call that fails asks whether it has a stored response.
 """
 
 import hashlib
@@ -24,28 +24,28 @@ def fingerprint(request: Message) -> bytes:
     """Tells two requests with one request_id apart; secrets (debug_redact) are left out of what is stored."""
     secrets = _secrets(request.DESCRIPTOR)
     if secrets:
-        open_part = type(request)()
-        open_part.CopyFrom(request)
+        redacted = type(request)()
+        redacted.CopyFrom(request)
         for name in secrets:
-            open_part.ClearField(name)
-        request = open_part
+            redacted.ClearField(name)
+        request = redacted
     return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=32).digest()
 
 
-def response(user_id: str, method: str, request: Message, answer: Message) -> StoredResponse | None:
+def stored_response(user_id: str, method: str, request: Message, response: Message) -> StoredResponse | None:
     """What to store with the effect; None when the caller gave no request_id."""
     request_id: str = request.request_id  # type: ignore[attr-defined]  # only called for requests that have one
     if not request_id:
         return None
-    return StoredResponse(user_id or NOBODY, method, request_id, fingerprint(request), answer.SerializeToString())
+    return StoredResponse(user_id or NOBODY, method, request_id, fingerprint(request), response.SerializeToString())
 
 
-async def remembered(database: Database, user_id: str, method: str, request: Message) -> bytes | None:
-    """The stored answer to this request, or None; raises RequestIdReused when it answered another request."""
+async def load_response(database: Database, user_id: str, method: str, request: Message) -> bytes | None:
+    """The stored response to this request, or None; raises RequestIdReused when its id came with another request."""
     request_id: str = request.request_id  # type: ignore[attr-defined]
     async with database.connection() as connection:
         cursor = await connection.execute(
-            "SELECT fingerprint, answer FROM idempotency"
+            "SELECT fingerprint, response FROM idempotency"
             " WHERE user_id = %s::uuid AND method = %s AND request_id = %s::uuid",
             (user_id or NOBODY, method, request_id),
         )
@@ -54,19 +54,19 @@ async def remembered(database: Database, user_id: str, method: str, request: Mes
         return None
     if row[0] != fingerprint(request):
         raise RequestIdReused(request_id=request_id)
-    answer: bytes = row[1]
-    return answer
+    response: bytes = row[1]
+    return response
 
 
 def may_be_replay(error: Exception) -> bool:
-    """Whether a failed call may be one that was answered before; a service without room or database is not asked."""
+    """Whether a failed call may be a retry; a service that is overloaded or without its database is not asked."""
     if isinstance(error, UniqueViolation):
         return error.diag.constraint_name == "idempotency_pkey"
     return isinstance(error, ServiceError) and not isinstance(error, ResourceExhausted | Unavailable)
 
 
-async def forget(database: Database, limit: int) -> int:
-    """Deletes up to `limit` answers older than a day; returns how many."""
+async def delete_old(database: Database, limit: int) -> int:
+    """Deletes up to `limit` responses older than a day; returns how many."""
     async with database.connection() as connection:
         cursor = await connection.execute(
             "DELETE FROM idempotency WHERE ctid = ANY(ARRAY("

@@ -155,7 +155,7 @@ async def test_tokens_of_other_kinds_are_refused(call: Caller, signer: Signer) -
         await call("Once", "a")
 
 
-async def test_a_session_that_ended_is_refused_at_once_also_with_a_remembered_token(
+async def test_a_session_that_ended_is_refused_at_once_also_with_a_cached_token(
     call: Caller, signer: Signer, valkey: str
 ) -> None:
     token = signer.token(sid="session-that-ends")

@@ -18,10 +18,10 @@ async def db(todo_url: str) -> AsyncIterator[Database]:
 
 
 async def fill(db: Database, count: int, *, answers_hours_ago: int, events_days_ago: int) -> None:
-    """As many remembered answers, and received events, of that age."""
+    """As many stored responses, and received events, of that age."""
     async with db.connection() as connection:
         await connection.execute(
-            "INSERT INTO idempotency (user_id, method, request_id, fingerprint, answer, created_at)"
+            "INSERT INTO idempotency (user_id, method, request_id, fingerprint, response, created_at)"
             " SELECT %s::uuid, 'm', gen_random_uuid(), '', '', now() - make_interval(hours => %s)"
             " FROM generate_series(1, %s)",
             (new_id(), answers_hours_ago, count),

@@ -1,10 +1,10 @@
-"""Which calls are the same, and which failed ones may have been answered before."""
+"""Which calls are the same, and which failed ones may have a stored response."""
 
 import pytest
 from focusmesh.auth.v1 import user_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
-from mesh.rpc.idempotency import NOBODY, fingerprint, may_be_replay, response
+from mesh.rpc.idempotency import NOBODY, fingerprint, may_be_replay, stored_response
 from mesh.runtime import errors
 from mesh.runtime.ids import new_id
 from services.todo.errors import TaskAlreadyComplete, TaskNotFound
@@ -28,13 +28,13 @@ def test_secrets_leave_no_fingerprint() -> None:
     assert requests[0].password == "correct horse battery"
 
 
-def test_an_answer_is_stored_for_the_caller_and_the_method_only_when_the_request_has_an_id() -> None:
-    answer = pb.CreateTaskResponse()
-    assert response("ada", "m", pb.CreateTaskRequest(title="x"), answer) is None
-    stored = response("ada", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
+def test_a_response_is_stored_for_the_caller_and_the_method_only_when_the_request_has_an_id() -> None:
+    response = pb.CreateTaskResponse()
+    assert stored_response("ada", "m", pb.CreateTaskRequest(title="x"), response) is None
+    stored = stored_response("ada", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), response)
     assert stored is not None
     assert stored[:3] == ("ada", "m", REQUEST_ID)
-    public = response("", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), answer)
+    public = stored_response("", "m", pb.CreateTaskRequest(title="x", request_id=REQUEST_ID), response)
     assert public is not None
     assert public.user_id == NOBODY
 
@@ -50,7 +50,7 @@ def test_an_answer_is_stored_for_the_caller_and_the_method_only_when_the_request
         (RuntimeError(), False),
     ],
 )
-def test_memory_is_asked_for_what_the_first_call_may_have_caused_and_never_when_there_is_no_room(
+def test_a_failure_that_the_first_call_may_have_caused_asks_for_its_response_and_overload_never_does(
     failed: Exception, asked: bool
 ) -> None:
     assert may_be_replay(failed) is asked
