@@ -170,9 +170,9 @@ def test_anybody_may_call_what_is_public(way: Way, method: Method, owner: Accoun
 
 @ways_of(PROTECTED)
 def test_nobody_may_without_a_token(way: Way, method: Method, owner: Account) -> None:
-    answer = way.call(method, owner, None)
+    result = way.call(method, owner, None)
 
-    assert (answer.code, answer.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)
+    assert (result.code, result.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
@@ -180,9 +180,9 @@ def test_nobody_may_without_a_token(way: Way, method: Method, owner: Account) ->
 def test_nobody_may_with_a_bad_token(way: Way, method: Method, owner: Account, issuer: Signer, kind: str) -> None:
     forge, code = BAD_TOKENS[kind]
 
-    answer = way.call(method, owner, forge(owner, issuer))
+    result = way.call(method, owner, forge(owner, issuer))
 
-    assert (answer.code, answer.http) == (code, _http(code) if way.name == "rest" else 0)
+    assert (result.code, result.http) == (code, _http(code) if way.name == "rest" else 0)
 
 
 @ways_of([method for method in PROTECTED if method.scope])
@@ -190,9 +190,9 @@ def test_the_owner_may_not_without_the_scope(way: Way, method: Method, owner: Ac
     scopes = set(claims_of(owner)["scope"].split()) - {method.scope}
     lacking = issuer.token(**claims_of(owner) | {"scope": " ".join(sorted(scopes))})
 
-    answer = way.call(method, owner, lacking)
+    result = way.call(method, owner, lacking)
 
-    assert (answer.code, answer.reason) == (PERMISSION_DENIED, "SCOPE_MISSING")
+    assert (result.code, result.reason) == (PERMISSION_DENIED, "SCOPE_MISSING")
 
 
 @ways_of(ABOUT_A_THING)
@@ -217,10 +217,10 @@ def test_a_thing_of_somebody_else_is_answered_like_one_that_does_not_exist(
 def test_another_user_sees_only_their_own(way: Way, method: Method, owner: Account, other: Account) -> None:
     theirs = {owner.id, owner.email, owner.task().id, owner.record_id()}
 
-    answer = way.call(method, owner, other.token)
+    result = way.call(method, owner, other.token)
 
-    assert answer.ok, answer
-    assert [known for known in theirs if known in str(answer.response)] == []
+    assert result.ok, result
+    assert [known for known in theirs if known in str(result.response)] == []
 
 
 CALLS = [(method, caller) for method in INTERNAL for caller in sorted(method.callers)]
@@ -280,11 +280,11 @@ def test_a_service_that_the_policy_names_may(
 def test_a_service_that_the_policy_does_not_name_may_not(
     direct: Way, method: Method, owner: Account, service_call: ServiceCall
 ) -> None:
-    answer = direct.call(method, owner, service_call.sign(method.owner))
+    result = direct.call(method, owner, service_call.sign(method.owner))
 
     known = service_call.caller in callers_of(method.owner)
     expected = (PERMISSION_DENIED, "CALLER_NOT_ALLOWED") if known else (UNAUTHENTICATED, "SERVICE_TOKEN_INVALID")
-    assert (answer.code, answer.reason) == expected
+    assert (result.code, result.reason) == expected
 
 
 @pytest.mark.parametrize("kind", BAD_SERVICE_TOKENS)
@@ -294,9 +294,9 @@ def test_no_service_may_with_a_bad_token(
 ) -> None:
     forge, code = BAD_SERVICE_TOKENS[kind]
 
-    answer = direct.call(method, owner, forge(service_call))
+    result = direct.call(method, owner, forge(service_call))
 
-    assert (answer.code, answer.response) == (code, None)
+    assert (result.code, result.response) == (code, None)
 
 
 @pytest.mark.parametrize("method", INTERNAL, ids=by_name)
@@ -327,8 +327,8 @@ def test_an_internal_rpc_does_not_exist_at_the_gateway(
 def test_a_service_never_passes_for_a_user(way: Way, method: Method, stack: Stack, owner: Account) -> None:
     sign = service_signer(stack, "pomodoro")
     for claims in ({}, {**claims_of(owner), "exp": now() + 60, "iat": now()}):
-        answer = way.call(method, owner, sign(method.owner, **claims))
-        assert (answer.code, answer.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)
+        result = way.call(method, owner, sign(method.owner, **claims))
+        assert (result.code, result.http) == (UNAUTHENTICATED, 401 if way.name == "rest" else 0)
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)

@@ -157,10 +157,10 @@ def test_what_just_keeps_a_rule_is_not_refused_for_it(case: Case, rest: Rest, rp
         request = request_of(case, account.fitting(case.method))
         if client is rest and not can_be_said_by_rest(case, request):
             continue
-        response = client.call(case.method, request, account.token)
-        assert response.code not in OUR_FAULT, response
-        if not response.ok and response.reason == "INVALID_REQUEST":
-            assert not names_the_field(response, case.field), response
+        result = client.call(case.method, request, account.token)
+        assert result.code not in OUR_FAULT, result
+        if not result.ok and result.reason == "INVALID_REQUEST":
+            assert not names_the_field(result, case.field), result
 
 
 def wrong_type_cases() -> Iterator[tuple[Method, FieldDescriptor, Any]]:
@@ -198,10 +198,10 @@ def test_a_value_of_the_wrong_type_is_refused_and_named(
     else:
         body[field.name] = value
 
-    response = rest.send(verb, path, account.token, params=query, json=body)
+    result = rest.send(verb, path, account.token, params=query, json=body)
 
-    assert (response.http, response.code, response.reason) == (400, INVALID_ARGUMENT, "MALFORMED_REQUEST")
-    assert {field.name, field.json_name} & set(_words(response.message)), response.message
+    assert (result.http, result.code, result.reason) == (400, INVALID_ARGUMENT, "MALFORMED_REQUEST")
+    assert {field.name, field.json_name} & set(_words(result.message)), result.message
 
 
 @pytest.mark.parametrize("method", WITH_BODY, ids=lambda method: method.name)
@@ -277,11 +277,11 @@ def test_awkward_text_is_no_failure_of_ours(
     request = valid_request(method, given(method))
     put(request, field, [text] if field.is_repeated else text)
 
-    response = rpc.call(method, request, account.token)
+    result = rpc.call(method, request, account.token)
 
-    assert response.code not in OUR_FAULT, response
-    if "\0" in text and not response.ok and response.reason == "INVALID_REQUEST":
-        assert names_the_field(response, field.name)
+    assert result.code not in OUR_FAULT, result
+    if "\0" in text and not result.ok and result.reason == "INVALID_REQUEST":
+        assert names_the_field(result, field.name)
 
 
 @pytest.mark.parametrize("method", EXPOSED, ids=lambda method: method.name)
@@ -293,8 +293,8 @@ def test_instants_that_are_none_are_no_failure_of_ours(
             for nanos in (-1, 1_000_000_000, 2**31 - 1):
                 request = valid_request(method, given(method))
                 put(request, field, Timestamp(seconds=1_000, nanos=nanos))
-                response = rpc.call(method, request, account.token)
-                assert response.code not in OUR_FAULT, response
+                result = rpc.call(method, request, account.token)
+                assert result.code not in OUR_FAULT, result
 
 
 @pytest.fixture(scope="module")
@@ -332,8 +332,8 @@ class TestPageTokens:
         }[kind]
 
         for client in (rest, rpc):
-            response = client.call(method, request_class(method)(page_token=bad), account.token)
-            assert (response.code, response.reason) == (INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+            result = client.call(method, request_class(method)(page_token=bad), account.token)
+            assert (result.code, result.reason) == (INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
 
     @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
     def test_the_token_of_another_user_is_refused(
@@ -341,9 +341,9 @@ class TestPageTokens:
     ) -> None:
         stranger = Account(rest)
 
-        response = rest.call(method, request_class(method)(page_token=tokens[method.name]), stranger.token)
+        result = rest.call(method, request_class(method)(page_token=tokens[method.name]), stranger.token)
 
-        assert (response.http, response.reason) == (400, "PAGE_TOKEN_INVALID")
+        assert (result.http, result.reason) == (400, "PAGE_TOKEN_INVALID")
 
     def test_a_token_with_other_filters_is_refused(self, rest: Rest, account: Account, tokens: dict[str, str]) -> None:
         tasks = task_service_pb2.ListTasksRequest(page_token=tokens["ListTasks"], show_deleted=True)
@@ -359,9 +359,9 @@ class TestPageTokens:
 def test_a_cursor_that_is_none_is_refused(rpc: Grpc, account: Account, cursor: str) -> None:
     request = realtime_service_pb2.SubscribeRequest(cursor=cursor)
 
-    response = rpc.call(BY_NAME["Subscribe"], request, account.token)
+    result = rpc.call(BY_NAME["Subscribe"], request, account.token)
 
-    assert response.ok or response.reason in {"CURSOR_INVALID", "INVALID_REQUEST"}, response
+    assert result.ok or result.reason in {"CURSOR_INVALID", "INVALID_REQUEST"}, result
 
 
 @pytest.mark.usefixtures("nothing_written")
@@ -373,9 +373,9 @@ def test_a_field_that_the_mask_leaves_out_is_refused_and_named(
     request.update_mask.paths.append("title")
 
     for client in (rest, rpc):
-        response = client.call(BY_NAME["UpdateTask"], request, account.token)
-        assert (response.code, response.reason) == (INVALID_ARGUMENT, "FIELD_NOT_IN_MASK")
-        assert response.detail(error_details_pb2.ErrorInfo).metadata["field"] == "description"
+        result = client.call(BY_NAME["UpdateTask"], request, account.token)
+        assert (result.code, result.reason) == (INVALID_ARGUMENT, "FIELD_NOT_IN_MASK")
+        assert result.detail(error_details_pb2.ErrorInfo).metadata["field"] == "description"
 
 
 def _audit_token(account: Account) -> str:

@@ -48,9 +48,9 @@ class Person:
 
     def ask(self, method: str, request: Message) -> Any:
         """The answer to a call; fails when it is refused."""
-        answer = self.client.call(BY_NAME[method], request, self.token)
-        assert answer.ok, answer
-        return answer.response
+        result = self.client.call(BY_NAME[method], request, self.token)
+        assert result.ok, result
+        return result.response
 
 
 @pytest.fixture(params=["rest", "grpc", "grpc-web", "grpc-web-text"])

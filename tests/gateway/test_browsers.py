@@ -45,16 +45,16 @@ def test_a_preflight_of_another_origin_is_not(rest: Rest) -> None:
     ("path", "status"), [("/v1/tasks", 200), ("/v1/tasks?nope=1", 400), ("/v1/nowhere", 404), ("/v1/tasks/", 404)]
 )
 def test_pages_of_an_allowed_origin_can_read_answers_and_errors(rest: Rest, token: str, path: str, status: int) -> None:
-    answer = rest.http.get(path, headers={"origin": ORIGIN, "authorization": f"Bearer {token}"})
+    response = rest.http.get(path, headers={"origin": ORIGIN, "authorization": f"Bearer {token}"})
 
-    assert (answer.status_code, answer.headers.get("access-control-allow-origin")) == (status, ORIGIN)
-    assert "grpc-status" in answer.headers["access-control-expose-headers"]
+    assert (response.status_code, response.headers.get("access-control-allow-origin")) == (status, ORIGIN)
+    assert "grpc-status" in response.headers["access-control-expose-headers"]
 
 
 def test_pages_can_read_that_a_token_is_missing(rest: Rest) -> None:
-    answer = rest.http.get("/v1/tasks", headers={"origin": ORIGIN})
+    response = rest.http.get("/v1/tasks", headers={"origin": ORIGIN})
 
-    assert (answer.status_code, answer.headers.get("access-control-allow-origin")) == (401, ORIGIN)
+    assert (response.status_code, response.headers.get("access-control-allow-origin")) == (401, ORIGIN)
 
 
 def test_pages_can_read_grpc_web(web: GrpcWeb, token: str) -> None:
@@ -68,9 +68,9 @@ def test_pages_can_read_grpc_web(web: GrpcWeb, token: str) -> None:
 
 
 def test_pages_of_another_origin_read_nothing(rest: Rest, token: str) -> None:
-    answer = rest.http.get("/v1/tasks", headers={"origin": STRANGER, "authorization": f"Bearer {token}"})
+    response = rest.http.get("/v1/tasks", headers={"origin": STRANGER, "authorization": f"Bearer {token}"})
 
-    assert "access-control-allow-origin" not in answer.headers
+    assert "access-control-allow-origin" not in response.headers
 
 
 class TestWebSocket:
@@ -130,9 +130,9 @@ class TestWebSocket:
         assert len(upstream.handshakes) == before
 
     def test_a_request_without_upgrade_is_told_what_the_path_is(self, rest: Rest, token: str) -> None:
-        answer = rest.get("/v1/realtime", token)
+        result = rest.get("/v1/realtime", token)
 
-        assert (answer.http, answer.reason) == (426, "UPGRADE_REQUIRED")
+        assert (result.http, result.reason) == (426, "UPGRADE_REQUIRED")
 
     def test_nothing_else_can_be_upgraded(self, gateway: Running, token: str) -> None:
         with pytest.raises(InvalidStatus):

@@ -129,9 +129,9 @@ class TestDeadlines:
 
     def test_a_shorter_deadline_of_the_caller_counts(self, web: Client, upstream: Upstream, token: str) -> None:
         with upstream.answering(GET, never()):
-            response = web.call(GET, empty(GET), token, {"grpc-timeout": "200m"})
+            result = web.call(GET, empty(GET), token, {"grpc-timeout": "200m"})
 
-        assert response.code == DEADLINE_EXCEEDED
+        assert result.code == DEADLINE_EXCEEDED
 
     def test_streams_have_no_deadline(self, web: Client, upstream: Upstream, token: str) -> None:
         web.call(SUBSCRIBE, empty(SUBSCRIBE), token)
@@ -158,9 +158,9 @@ class TestRetries:
     def test_a_call_that_may_not_be_repeated_is_not(self, client: Client, upstream: Upstream, token: str) -> None:
         before = len(upstream.calls(CREATE))
         with upstream.answering(CREATE, refusing("UNAVAILABLE", "Not now.")):
-            response = client.call(CREATE, empty(CREATE), token)
+            result = client.call(CREATE, empty(CREATE), token)
 
-        assert (response.code, response.message) == (UNAVAILABLE, "Not now.")
+        assert (result.code, result.message) == (UNAVAILABLE, "Not now.")
         assert len(upstream.calls(CREATE)) == before + 1
 
 

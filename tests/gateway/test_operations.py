@@ -133,8 +133,8 @@ def test_draining_a_gateway_that_is_not_there_is_an_error(folder: Path) -> None:
 
 
 def test_a_call_is_logged_as_one_line_of_json_without_its_query(gateway: Running, rest: Rest, token: str) -> None:
-    response = rest.get("/v1/tasks?pageToken=secret-place", token)
-    request_id = response.headers["x-request-id"]
+    result = rest.get("/v1/tasks?pageToken=secret-place", token)
+    request_id = result.headers["x-request-id"]
     wait_until(lambda: request_id in gateway.access_log(), "the call is logged")
 
     line = next(json.loads(line) for line in gateway.access_log().splitlines() if request_id in line)

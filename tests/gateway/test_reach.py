@@ -19,8 +19,8 @@ WAYS = {"rest": Rest, "grpc-web": GrpcWeb}
 
 def reaches(client: Client, method: Method, token: str, upstream: Upstream) -> bool:
     before = len(upstream.calls(method))
-    response = client.call(method, empty(method), token)
-    assert response.ok, response
+    result = client.call(method, empty(method), token)
+    assert result.ok, result
     return len(upstream.calls(method)) == before + 1
 
 
@@ -72,15 +72,15 @@ def test_the_health_of_services_is_not_for_strangers(rpc: Grpc, token: str) -> N
     "path", ["/v2/tasks", "/v1/task", "/v1/tasks/", "/v1/tasks/a/b", "/", "/v1/tasks/a:nosuchverb"]
 )
 def test_an_unknown_path_is_not_found(rest: Rest, token: str, path: str) -> None:
-    response = rest.get(path, token)
+    result = rest.get(path, token)
 
-    assert (response.http, response.code, response.reason) == (404, NOT_FOUND, "ROUTE_NOT_FOUND")
+    assert (result.http, result.code, result.reason) == (404, NOT_FOUND, "ROUTE_NOT_FOUND")
 
 
 def test_json_sent_to_the_grpc_name_of_an_rpc_is_not_found(rest: Rest, token: str) -> None:
-    response = rest.send("POST", "/focusmesh.todo.v1.TaskService/ListTasks", token, json={})
+    result = rest.send("POST", "/focusmesh.todo.v1.TaskService/ListTasks", token, json={})
 
-    assert (response.http, response.reason) == (404, "ROUTE_NOT_FOUND")
+    assert (result.http, result.reason) == (404, "ROUTE_NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ def test_a_known_path_with_another_method_says_which_it_has(
 
 
 def test_another_method_is_noticed_before_another_content_type(rest: Rest, token: str) -> None:
-    response = rest.send("PUT", "/v1/tasks/some-id", token, data={"title": "x"})
+    result = rest.send("PUT", "/v1/tasks/some-id", token, data={"title": "x"})
 
-    assert (response.http, response.reason) == (405, "METHOD_NOT_ALLOWED")
+    assert (result.http, result.reason) == (405, "METHOD_NOT_ALLOWED")
 
 
 @pytest.mark.parametrize("content_type", ["application/xml", "text/plain", "application/x-www-form-urlencoded"])
 def test_a_body_that_is_not_json_is_an_unsupported_media_type(rest: Rest, token: str, content_type: str) -> None:
-    response = rest.send("POST", "/v1/tasks", token, content="title=x", headers={"content-type": content_type})
+    result = rest.send("POST", "/v1/tasks", token, content="title=x", headers={"content-type": content_type})
 
-    assert (response.http, response.reason) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert (result.http, result.reason) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", None])

@@ -43,20 +43,18 @@ def is_malformed(response: CallResult) -> bool:
 def test_a_field_of_the_wrong_type_is_named(rest: Rest, upstream: Upstream, token: str, field: str, value: Any) -> None:
     before = len(upstream.calls(CREATE))
 
-    response = rest.send("POST", "/v1/tasks", token, json={"title": "x", field: value})
+    result = rest.send("POST", "/v1/tasks", token, json={"title": "x", field: value})
 
-    assert is_malformed(response)
-    assert {field, _snake(field)} & set(response.message.replace("'", ":").replace(" ", ":").split(":")), (
-        response.message
-    )
+    assert is_malformed(result)
+    assert {field, _snake(field)} & set(result.message.replace("'", ":").replace(" ", ":").split(":")), result.message
     assert len(upstream.calls(CREATE)) == before
 
 
 def test_a_list_for_a_single_value_is_refused(rest: Rest, token: str) -> None:
-    response = rest.send("POST", "/v1/tasks", token, json={"title": ["x"]})
+    result = rest.send("POST", "/v1/tasks", token, json={"title": ["x"]})
 
-    assert is_malformed(response)
-    assert "field is not repeating" in response.message
+    assert is_malformed(result)
+    assert "field is not repeating" in result.message
 
 
 @pytest.mark.parametrize(
@@ -89,10 +87,10 @@ def test_json_nested_ten_thousand_deep_is_refused(rest: Rest, token: str, openin
     ],
 )
 def test_a_bad_query_parameter_is_named(rest: Rest, token: str, query: str, named: str) -> None:
-    response = rest.get(f"/v1/tasks?{query}", token)
+    result = rest.get(f"/v1/tasks?{query}", token)
 
-    assert is_malformed(response)
-    assert named in response.message
+    assert is_malformed(result)
+    assert named in result.message
 
 
 def test_query_parameters_are_taken_in_both_spellings(rest: Rest, upstream: Upstream, token: str) -> None:
@@ -130,16 +128,16 @@ def test_an_id_in_the_body_never_overrides_the_id_in_the_path(rest: Rest, upstre
 
 @pytest.mark.parametrize("path", ["/v1/tasks/a%2Fb", "/v1/tasks/a%5Cb"])
 def test_an_escaped_slash_is_refused(rest: Rest, token: str, path: str) -> None:
-    response = rest.get(path, token)
+    result = rest.get(path, token)
 
-    assert is_malformed(response)
-    assert response.message == "The path or a header of the request is bad."
+    assert is_malformed(result)
+    assert result.message == "The path or a header of the request is bad."
 
 
 def test_a_header_with_an_underscore_is_refused(rest: Rest, token: str) -> None:
-    response = rest.get("/v1/tasks", token, headers={"x_user_id": "someone"})
+    result = rest.get("/v1/tasks", token, headers={"x_user_id": "someone"})
 
-    assert is_malformed(response)
+    assert is_malformed(result)
 
 
 def test_headers_beyond_the_limit_are_refused(rest: Rest, token: str) -> None:
@@ -166,8 +164,8 @@ def test_a_message_of_two_mebibytes_is_too_large_by_grpc(
     before = len(upstream.calls(CREATE))
 
     for client in (rpc, web):
-        response = client.call(CREATE, pb.CreateTaskRequest(title="x" * 2 * MIB), token)
-        assert (response.code, response.message) == (RESOURCE_EXHAUSTED, "The body of the request is too large.")
+        result = client.call(CREATE, pb.CreateTaskRequest(title="x" * 2 * MIB), token)
+        assert (result.code, result.message) == (RESOURCE_EXHAUSTED, "The body of the request is too large.")
     assert len(upstream.calls(CREATE)) == before
 
 

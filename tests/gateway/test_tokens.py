@@ -37,24 +37,24 @@ BAD = {
 def test_a_bad_token_is_refused(client: Client, upstream: Upstream, signer: Signer, kind: str) -> None:
     before = len(upstream.calls(LIST))
 
-    response = client.call(LIST, empty(LIST), BAD[kind](signer))
+    result = client.call(LIST, empty(LIST), BAD[kind](signer))
 
-    assert response.code == UNAUTHENTICATED
-    assert response.message.startswith("The access token is not valid, or has expired.")
+    assert result.code == UNAUTHENTICATED
+    assert result.message.startswith("The access token is not valid, or has expired.")
     assert len(upstream.calls(LIST)) == before
 
 
 def test_a_missing_token_is_asked_for(client: Client) -> None:
-    response = client.call(LIST, empty(LIST))
+    result = client.call(LIST, empty(LIST))
 
-    assert response.code == UNAUTHENTICATED
-    assert response.message.startswith("This call needs an access token")
+    assert result.code == UNAUTHENTICATED
+    assert result.message.startswith("This call needs an access token")
 
 
 def test_a_token_for_another_api_is_forbidden(client: Client, signer: Signer) -> None:
-    response = client.call(LIST, empty(LIST), signer.token(aud="other"))
+    result = client.call(LIST, empty(LIST), signer.token(aud="other"))
 
-    assert (response.code, response.message) == (PERMISSION_DENIED, "The access token is meant for another API.")
+    assert (result.code, result.message) == (PERMISSION_DENIED, "The access token is meant for another API.")
 
 
 def test_rest_is_told_how_to_authenticate(rest: Rest, signer: Signer) -> None:
@@ -127,9 +127,9 @@ def test_a_made_up_forwarded_address_is_not_believed(rest: Rest, upstream: Upstr
 
 
 def test_tokens_are_not_logged(gateway: Running, rest: Rest, token: str) -> None:
-    response = rest.get("/v1/tasks", token)
+    result = rest.get("/v1/tasks", token)
 
-    wait_until(lambda: response.headers["x-request-id"] in gateway.access_log(), "the call is logged")
+    wait_until(lambda: result.headers["x-request-id"] in gateway.access_log(), "the call is logged")
     assert token not in gateway.access_log()
 
 

@@ -1,4 +1,4 @@
-"""One call three ways: REST, native gRPC and gRPC-Web, with answers that can be compared."""
+"""One call three ways: REST, native gRPC and gRPC-Web, with results that can be compared."""
 
 import base64
 import re
@@ -131,7 +131,7 @@ class Rest:
         return rest_result(raw, response_class(method))
 
     def send(self, verb: str, path: str, token: str | None = None, **given: Any) -> CallResult:
-        """Sends any request; `given` as httpx takes it. An answer that is no error has no reply here."""
+        """Sends any request; `given` as httpx takes it. Without its class the response itself is left out."""
         headers = {**_bearer(token), **given.pop("headers", {})}
         return rest_result(self.http.request(verb, path, headers=headers, **given))
 
@@ -168,14 +168,14 @@ class GrpcWeb:
     def _result(self, raw: httpx.Response, kind: type[Message]) -> CallResult:
         content = _decoded_text(raw.content) if self.text else raw.content
         messages, trailers = _frames(content)
-        told = {**raw.headers, **trailers}
+        received = {**raw.headers, **trailers}
         status = status_pb2.Status()
-        if packed := told.get("grpc-status-details-bin"):
+        if packed := received.get("grpc-status-details-bin"):
             status.ParseFromString(base64.b64decode(packed + "=" * (-len(packed) % 4)))
         response = kind.FromString(messages[0]) if messages else None
         return CallResult(
-            int(told["grpc-status"]),
-            unquote(told.get("grpc-message", "")),
+            int(received["grpc-status"]),
+            unquote(received.get("grpc-message", "")),
             status,
             response,
             raw.status_code,
@@ -200,7 +200,7 @@ def rest_request(method: Method, request: Message) -> tuple[str, str, list[tuple
 
 
 def rest_result(raw: httpx.Response, kind: type[Message] | None = None) -> CallResult:
-    """An answer in JSON; fails when it has another shape than the documented one."""
+    """The result of a call over REST; fails when its JSON has another shape than the documented one."""
     if raw.is_success:
         response = json_format.Parse(raw.text, kind()) if kind else None
         return CallResult(0, response=response, http=raw.status_code, headers=dict(raw.headers))

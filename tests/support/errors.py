@@ -1,4 +1,4 @@
-"""Refusals as a caller reads them."""
+"""Errors as a caller reads them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -34,5 +34,5 @@ def request_class(method: Method) -> type[Message]:
 
 
 def response_class(method: Method) -> type[Message]:
-    """The class of its answer, or of one message of it."""
+    """The class of its response, or of one message of it."""
     return message_factory.GetMessageClass(descriptor(method).output_type)

@@ -48,21 +48,21 @@ def test_a_refusal_arrives_with_its_details(client: Client, upstream: Upstream, 
         field_violations=[error_details_pb2.BadRequest.FieldViolation(field="task_id", description="Grüße, «id»")]
     )
     with upstream.answering(GET, refusing("NOT_FOUND", "There is no task «some-id».", about, fields)):
-        answer = client.call(GET, empty(GET), token)
+        result = client.call(GET, empty(GET), token)
 
-    assert (answer.code, answer.message) == (grpc.StatusCode.NOT_FOUND.value[0], "There is no task «some-id».")
-    assert answer.detail(error_details_pb2.ErrorInfo) == about
-    assert answer.detail(error_details_pb2.BadRequest) == fields
+    assert (result.code, result.message) == (grpc.StatusCode.NOT_FOUND.value[0], "There is no task «some-id».")
+    assert result.detail(error_details_pb2.ErrorInfo) == about
+    assert result.detail(error_details_pb2.BadRequest) == fields
 
 
 @pytest.mark.parametrize("code", HTTP_OF)
 def test_every_status_has_its_http_status(rest: Rest, upstream: Upstream, token: str, code: str) -> None:
     about = error_details_pb2.ErrorInfo(reason="SOME_REASON", domain="todo.focusmesh")
     with upstream.answering(CREATE, refusing(code, "No.", about)):
-        answer = rest.call(CREATE, empty(CREATE), token)
+        result = rest.call(CREATE, empty(CREATE), token)
 
-    assert (answer.http, answer.code, answer.message) == (HTTP_OF[code], grpc.StatusCode[code].value[0], "No.")
-    assert (answer.reason, answer.domain) == ("SOME_REASON", "todo.focusmesh")
+    assert (result.http, result.code, result.message) == (HTTP_OF[code], grpc.StatusCode[code].value[0], "No.")
+    assert (result.reason, result.domain) == ("SOME_REASON", "todo.focusmesh")
 
 
 @pytest.mark.parametrize("name", DETAIL_TYPES)
@@ -70,16 +70,16 @@ def test_every_registered_kind_of_detail_is_decoded(rest: Rest, upstream: Upstre
     kind = symbol_database.Default().pool.FindMessageTypeByName(f"google.rpc.{name}")
     detail = message_factory.GetMessageClass(kind)()
     with upstream.answering(CREATE, refusing("FAILED_PRECONDITION", "No.", detail)):
-        answer = rest.call(CREATE, empty(CREATE), token)
+        result = rest.call(CREATE, empty(CREATE), token)
 
-    assert answer.detail(type(detail)) == detail
+    assert result.detail(type(detail)) == detail
 
 
 def test_a_refusal_without_details_still_has_the_documented_shape(rest: Rest, upstream: Upstream, token: str) -> None:
     with upstream.answering(CREATE, refusing("FAILED_PRECONDITION", "No.")):
-        answer = rest.call(CREATE, empty(CREATE), token)
+        result = rest.call(CREATE, empty(CREATE), token)
 
-    assert (answer.http, answer.message) == (400, "No.")
+    assert (result.http, result.message) == (400, "No.")
 
 
 def test_details_of_a_few_kilobytes_reach_every_caller(client: Client, upstream: Upstream, token: str) -> None:
@@ -113,9 +113,9 @@ def test_a_large_page_arrives_whole(client: Client, upstream: Upstream, token: s
 def test_an_answer_beyond_the_limit_is_an_error_without_a_leak(rest: Rest, upstream: Upstream, token: str) -> None:
     page = pb.ListTasksResponse(next_page_token="x" * (9 << 20))
     with upstream.answering(LIST, replying(page)):
-        answer = rest.call(LIST, empty(LIST), token)
+        result = rest.call(LIST, empty(LIST), token)
 
-    assert (answer.http, answer.reason, answer.message) == (500, "INTERNAL", "Something went wrong.")
+    assert (result.http, result.reason, result.message) == (500, "INTERNAL", "Something went wrong.")
 
 
 def test_an_answer_says_which_request_it_belongs_to(rest: Rest, rpc: Grpc, token: str) -> None:
@@ -127,7 +127,7 @@ def test_an_answer_says_which_request_it_belongs_to(rest: Rest, rpc: Grpc, token
 
 
 def test_a_gateway_made_error_names_the_request(rest: Rest, token: str) -> None:
-    answer = rest.get("/v1/nowhere", token)
+    result = rest.get("/v1/nowhere", token)
 
-    assert answer.domain == "gateway.focusmesh"
-    assert answer.detail(error_details_pb2.ErrorInfo).metadata["request_id"] == answer.headers["x-request-id"]
+    assert result.domain == "gateway.focusmesh"
+    assert result.detail(error_details_pb2.ErrorInfo).metadata["request_id"] == result.headers["x-request-id"]
