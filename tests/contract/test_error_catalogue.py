@@ -55,7 +55,7 @@ def test_every_service_with_reasons_has_refusals() -> None:
     assert CONTRACT.reasons.keys() == owners
 
 
-@pytest.mark.parametrize("package", CONTRACT.reasons.keys() - {SHARED_REASONS})
+@pytest.mark.parametrize("package", sorted(CONTRACT.reasons.keys() - {SHARED_REASONS}))
 def test_a_reason_is_listed_by_an_rpc_or_met_on_the_websocket_alone(package: str) -> None:
     listed = {reason for rpc in CONTRACT.rpcs if rpc.package == package for reason in rpc.errors or ()}
     meanings = CONTRACT.reasons[package]
