@@ -7,7 +7,7 @@ from typing import NamedTuple
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from focusmesh.todo.v1 import task_pb2, task_service_pb2
+from google.protobuf.message import Message
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -15,9 +15,9 @@ from contract.methods import Method
 from stack import registry
 from stack.infrastructure.services import callers_of
 from stack.stack import Stack
-from tests.support.accounts import Account, claims_of, issuer_of, service_signer
+from tests.support.accounts import Account, camel_case, claims_of, issuer_of, service_signer, snake_case
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest
-from tests.support.rpcs import EXPOSED, INTERNAL, descriptor
+from tests.support.rpcs import BY_NAME, EXPOSED, INTERNAL, descriptor, request_class
 from tests.support.tokens import Signer, service_token, symmetric, unsigned
 from tests.support.valid_requests import is_required, valid_request
 
@@ -93,6 +93,15 @@ def owner(stack: Stack) -> Account:
 def other(stack: Stack) -> Account:
     """Another good user."""
     return Account(Rest(stack.gateway_url))
+
+
+@pytest.fixture(scope="module")
+def theirs(owner: Account) -> set[str]:
+    """What tells the owner and a resource of every kind that they have."""
+    entities = [
+        snake_case(method.name.removeprefix("Create")) for method in PROTECTED if method.name.startswith("Create")
+    ]
+    return {owner.id, owner.email, owner.record_id(), *map(owner.created, entities)}
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +223,9 @@ def test_a_thing_of_somebody_else_is_answered_like_one_that_does_not_exist(
 
 
 @ways_of([method for method in PROTECTED if method not in ABOUT_A_THING])
-def test_another_user_sees_only_their_own(way: Way, method: Method, owner: Account, other: Account) -> None:
-    theirs = {owner.id, owner.email, owner.task().id, owner.record_id()}
-
+def test_another_user_sees_only_their_own(
+    way: Way, method: Method, owner: Account, other: Account, theirs: set[str]
+) -> None:
     result = way.call(method, owner, other.token)
 
     assert result.ok, result
@@ -342,12 +351,10 @@ def test_a_websocket_does_not_open_with_a_bad_token(stack: Stack, owner: Account
     assert refused.value.response.status_code == _http(code)
 
 
-def snapshot(owner: Account, given: dict[str, str]) -> task_pb2.Task | None:
-    """The task that a call is about, as its owner sees it."""
-    if "task_id" not in given:
-        return None
-    task: task_pb2.Task = owner.call("GetTask", task_service_pb2.GetTaskRequest(task_id=given["task_id"])).task
-    return task
+def snapshot(owner: Account, given: dict[str, str]) -> dict[str, Message]:
+    """The resources that a call is about, as their owner sees them."""
+    reads = {name: BY_NAME[f"Get{camel_case(name.removesuffix('_id'))}"] for name in given if name in THINGS}
+    return {name: owner.call(get.name, request_class(get)(**{name: given[name]})) for name, get in reads.items()}
 
 
 def _http(code: int) -> int:

@@ -1,6 +1,8 @@
 """People who use the product: registered, signed in, with things of their own."""
 
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jwt
@@ -15,9 +17,9 @@ from harness.accounts import PASSWORD, Accounts, User
 from harness.waiting import wait_until
 from stack.stack import Stack
 from tests.support.clients import Rest
-from tests.support.rpcs import BY_NAME, descriptor
+from tests.support.rpcs import BY_NAME, descriptor, request_class
 from tests.support.tokens import Signer, service_token
-from tests.support.valid_requests import is_required
+from tests.support.valid_requests import is_required, valid_request
 
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
 """Of the task that an RPC is called with; all others take a pending one."""
@@ -66,9 +68,28 @@ class Account:
             wait_until(has_one, "the audit log has a record")
         return found[0]
 
+    def created(self, entity: str) -> str:
+        """Id of a new resource, made by its Create RPC: `created("shopping_list")` calls CreateShoppingList."""
+        create = BY_NAME.get(f"Create{camel_case(entity)}")
+        assert create, f"the contract has no way to make a {entity}: say in Account.fitting how one is made"
+        made: str = getattr(self.call(create.name, valid_request(create)), entity).id
+        return made
+
+    def page_token(self, method: Method) -> str:
+        """A token of the second page of a list, which shows what its Create RPC makes or what follows from tasks."""
+        fields = descriptor(method).output_type.fields
+        [listed] = [field.message_type.name for field in fields if field.is_repeated and field.message_type]
+        create = BY_NAME.get(f"Create{listed}", BY_NAME["CreateTask"])
+        for _ in range(2):
+            self.call(create.name, valid_request(create))
+        request = request_class(method)(page_size=1)
+        wait_until(lambda: self.call(method.name, request).next_page_token, f"{method.name} has two pages")
+        token: str = self.call(method.name, request).next_page_token
+        return token
+
     def fitting(self, method: Method) -> dict[str, Any]:
         """Values for a valid call of the RPC that must exist: things of this account, in the state that it needs."""
-        makers = {
+        makers: dict[str, Callable[[], str]] = {
             "user_id": lambda: self.id,
             "task_id": lambda: self.task(NEEDED_STATE.get(method.name, "pending")).id,
             "audit_record_id": self.record_id,
@@ -76,14 +97,25 @@ class Account:
         }
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
-        unknown = {field.name for field in fields if field.name.endswith("_id") and is_required(field)} - makers.keys()
-        assert not unknown, f"{method.name} needs {unknown}: say here how one is made"
+        for field in fields:
+            if field.name.endswith("_id") and is_required(field):
+                makers.setdefault(field.name, partial(self.created, field.name.removesuffix("_id")))
         given = {name: make() for name, make in makers.items() if name in names}
         if "password" in names:
             given["password"] = PASSWORD
         if method.name == "Login":
             given["email"] = self.email
         return given
+
+
+def camel_case(name: str) -> str:
+    """`shopping_list` as the contract's messages spell it."""
+    return "".join(word.title() for word in name.split("_"))
+
+
+def snake_case(name: str) -> str:
+    """`ShoppingList` as the contract's fields spell it."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
 def issuer_of(stack: Stack, account: Account) -> Signer:
