@@ -42,7 +42,7 @@ FILTERS = [
     for field in request_class(method).DESCRIPTOR.fields
     if field.name not in PAGE_FIELDS
 ]
-WRITING = {method.cluster for method in EXPOSED if not method.repeatable}
+WRITING = {method.owner for method in EXPOSED if not method.repeatable}
 """Services whose RPCs write; the tables of the others follow events, a moment after what was accepted."""
 NOT_WRITTEN_BY_CALLS = ["outbox", "inbox", "aggregate_versions", "parked", "alembic_version"]
 

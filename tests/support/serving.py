@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,6 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.app import App
+from mesh.events.consumer import Consumer
+from mesh.events.producer import Producer
+from mesh.events.relay import Relay
 from mesh.rpc.identity import KeySource
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
@@ -45,6 +49,12 @@ def settings_for(*, database_url: str = "", redis_url: str, **changes: Any) -> S
         page_token_key="test",
         **{"drain_seconds": 0.0, "stop_grace_seconds": 1.0, **changes},
     )
+
+
+def without_broker(app: App) -> App:
+    """The service without what connects to Kafka: events stay in the outbox, where a test can read them."""
+    kept = [part for part in app.components if not isinstance(part, Consumer | Producer | Relay)]
+    return replace(app, components=kept)
 
 
 @asynccontextmanager

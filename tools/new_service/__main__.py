@@ -1,7 +1,7 @@
 """Begins a service: `make new-service NAME=x`, with ENTITY=y when one of its things is not called x without its s.
 
-Copies the smallest working shape (template/): a contract with one RPC, every room of a service, the first migration,
-a README and tests; enters the service into services.toml.
+Copies the smallest working shape (template/): a contract with a create, a get and a list, every file of a service, the
+first migration, a README, and tests of every level; enters the service and its topic into services.toml.
 """
 
 import keyword
@@ -11,11 +11,13 @@ import tomllib
 from pathlib import Path
 
 from tools import generate
-from tools.paths import ROOT, VENV_BIN
+from tools.paths import BUF, ROOT, VENV_BIN
 
 TEMPLATE = Path(__file__).with_name("template")
 SUFFIX = ".tmpl"
 PORT_STEP = 10
+TOPICS = re.compile(r"^(?:#.*\n)*\[topics\]\nnames = \[[^\]]*\"", re.MULTILINE)
+"""From the comment before the topics to the last of their names."""
 # Would shadow a module of the standard library, or is taken by the contract itself.
 TAKEN = {"policy", "type"}
 
@@ -58,13 +60,20 @@ def next_port(registry: str) -> int:
 
 
 def with_service(registry: str, name: str) -> str:
-    """services.toml with the new service before the topics."""
-    entry = (
-        f'[{name}]\nport = {next_port(registry)}\nschema = "{name}"\npublishes = []\nconsumes = []\nreplicas = 1\n\n'
-    )
-    topics = re.search(r"^(?:#.*\n)*\[topics\]", registry, re.MULTILINE)
-    place = topics.start() if topics else len(registry)
-    return registry[:place] + entry + registry[place:]
+    """services.toml with the new service before the topics, and its topic after the others."""
+    entry = f"""[{name}]
+port = {next_port(registry)}
+schema = "{name}"
+publishes = ["{name}-events"]
+consumes = ["user-events"]
+replicas = 1
+
+"""
+    topics = TOPICS.search(registry)
+    if not topics:
+        raise Refused("services.toml has no [topics] with names to enter one into")
+    begin, end = topics.start(), topics.end()
+    return f'{registry[:begin]}{entry}{registry[begin:end]}, "{name}-events"{registry[end:]}'
 
 
 def copy(root: Path, words: dict[str, str]) -> list[Path]:
@@ -86,9 +95,12 @@ def begin(root: Path, name: str, entity: str) -> list[Path]:
     entered = with_service(registry.read_text(), name)
     written = copy(root, words)
     registry.write_text(entered)
-    # How lines break depends on the length of the names.
+    # How lines break depends on the length of the names, and the order of imports on their first letters.
     python = [root / path for path in written if path.suffix == ".py"]
     generate.run(VENV_BIN / "ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", *python)
+    for path in written:
+        if path.suffix == ".proto":
+            generate.run(BUF, "format", "--write", root / path)
     return written
 
 
@@ -105,7 +117,7 @@ def main(arguments: list[str]) -> None:
     for path in written:
         print(f"  {path}")
     print("also changed: services.toml")
-    print(f"next: make proto && make fmt lint && make test T=unit/{name} && make down up")
+    print(f"next: make proto fmt lint && make test T=unit/{name} && make down up")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from services.audit.model import Record
 from tests.contract.audit.audit_log import Log, Tamper
 from tests.support.audit_records import Recorder, an_entry, record_all
 from tests.support.databases import ServiceUrl
-from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.serving import SignerKeys, serving, settings_for, without_broker
 from tests.support.tokens import Signer
 
 
@@ -23,7 +23,7 @@ from tests.support.tokens import Signer
 async def channel(service_url: ServiceUrl, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """Leads to the service."""
     app = build(settings_for(database_url=service_url("audit"), redis_url=valkey), SignerKeys(signer))
-    async with serving(app) as channel:
+    async with serving(without_broker(app)) as channel:
         yield channel
 
 

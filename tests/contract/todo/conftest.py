@@ -6,15 +6,11 @@ from typing import Any
 import grpc
 import pytest
 from focusmesh.todo.v1 import task_pb2
-from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
-from mesh.app import App
-from mesh.platform import Platform
-from mesh.runtime import clock
-from services.todo.handlers import TaskHandlers
+from services.todo.main import build
 from tests.contract.todo.todo_client import TaskBuilder, Todo
 from tests.support.databases import ServiceUrl
-from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.serving import SignerKeys, serving, settings_for, without_broker
 from tests.support.tokens import Signer
 
 
@@ -27,13 +23,8 @@ def todo_url(service_url: ServiceUrl) -> str:
 @pytest.fixture
 async def channel(todo_url: str, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """Leads to the service."""
-    platform = Platform("todo", settings_for(database_url=todo_url, redis_url=valkey), SignerKeys(signer))
-    db = platform.database()
-    handlers = TaskHandlers(db, platform.pages, clock.now)
-    registered = [(rpc.add_TaskServiceServicer_to_server, handlers)]
-    # Without the relay: events stay in the outbox, where a test can read them.
-    app = App("todo", platform.settings, platform.tokens, registered, [platform.revocations, platform.keys, db], db)
-    async with serving(app) as channel:
+    app = build(settings_for(database_url=todo_url, redis_url=valkey), SignerKeys(signer))
+    async with serving(without_broker(app)) as channel:
         yield channel
 
 

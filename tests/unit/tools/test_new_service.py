@@ -31,7 +31,9 @@ def test_the_service_is_registered_after_the_others(house: Path) -> None:
     after = registry.parse((house / "services.toml").read_text())
     assert list(after.services) == [*before.services, "samples"]
     assert after.service("samples").schema == "samples"
-    assert after.topics == before.topics
+    assert list(after.topics) == [*before.topics, "samples-events"]
+    assert after.service("samples").publishes == ("samples-events",)
+    assert after.service("samples").consumes == ("user-events",)
 
 
 def test_nine_services_fit_into_the_ports_of_a_stack(house: Path) -> None:
