@@ -34,6 +34,7 @@ class Account:
         self._accounts = Accounts(rest.http)
         self._user = self._accounts.sign_up()
         self.id, self.email, self.token = self._user.id, self._user.email, self._user.token
+        self.refresh_token = self._user.refresh_token
 
     def sign_in(self) -> User:
         """The account in another session."""
