@@ -1,1 +1,1 @@
-"""realtime: what happens to a user's things, on every open connection as it happens."""
+"""realtime: streams changes of a user's resources to every open connection of that user."""

@@ -1,4 +1,4 @@
-"""What the realtime service consumes: every change of a task, into its owner's stream."""
+"""What the realtime service consumes: every change of a task goes into its owner's stream."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -9,7 +9,7 @@ from services.realtime.cache.streams import Publication, Streams
 
 
 class ChangePublisher:
-    """Puts events into the streams of the users they belong to. A stream is what drops an event that comes twice."""
+    """Adds events to the streams of the users that own them. The streams drop duplicates."""
 
     topics: ClassVar[tuple[str, ...]] = ("task-updates",)
 
@@ -17,7 +17,7 @@ class ChangePublisher:
         self._streams = streams
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-        """Adds a batch; may be called with the same events again."""
+        """Adds a batch; idempotent."""
         with traced(events):
             await self._streams.publish([_publication(event) for event in events])
 
@@ -25,7 +25,7 @@ class ChangePublisher:
 def _publication(event: ConsumedEvent) -> Publication:
     return Publication(
         user_id=event.user_id,
-        thing=f"{event.source}:{event.subject}",
+        resource=f"{event.source}:{event.subject}",
         epoch=event.epoch,
         version=event.version,
         event_id=event.id,

@@ -1,38 +1,38 @@
-"""What the realtime service refuses, and what it ends streams with."""
+"""Errors that the realtime service returns or ends streams with."""
 
 from mesh.runtime.errors import InvalidArgument, PermissionDenied, ResourceExhausted, Unavailable
 
 
 class CursorInvalid(InvalidArgument):
-    """A cursor that no stream has sent."""
+    """The cursor was not issued by any stream."""
 
     reason = "CURSOR_INVALID"
     message = "The cursor is not one of this stream. Begin without one."
 
 
 class SlowConsumer(ResourceExhausted):
-    """More frames wait for a connection than may."""
+    """The connection is behind and has accepted no frame for `patience_seconds`."""
 
     reason = "SLOW_CONSUMER"
     message = "The client reads too slowly. Subscribe again from the last cursor."
 
 
 class TooManyStreams(ResourceExhausted):
-    """The user's streams on this replica are used up."""
+    """The user has `streams_per_user` open streams on this replica."""
 
     reason = "TOO_MANY_STREAMS"
     message = "There are {limit} open streams already. Close one first."
 
 
 class OriginRefused(PermissionDenied):
-    """A page of a stranger in the user's browser."""
+    """The browser's `Origin` is not in `allowed_origins`."""
 
     reason = "ORIGIN_REFUSED"
     message = "Pages of this origin may not connect."
 
 
 class ShuttingDown(Unavailable):
-    """This replica stops; another one goes on."""
+    """This replica is shutting down; another one can continue the stream."""
 
     reason = "UNAVAILABLE"
     message = "This replica stops. Subscribe again from the last cursor."

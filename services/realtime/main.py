@@ -20,7 +20,7 @@ from services.realtime.settings import Settings
 
 
 def build(settings: Settings, keys: KeySource | None = None) -> App:
-    """The service, wired. keys: instead of those that auth publishes."""
+    """Wires the service. keys: replaces the signing keys that auth publishes."""
     platform = Platform("realtime", settings, keys)
     streams = Streams(client(settings.redis_url, retries=1), retention_seconds=settings.retention_seconds)
     feeds = Feeds(streams, Tail(client(settings.redis_url, retries=0)), settings)
@@ -31,14 +31,14 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
         handler=ChangePublisher(streams),
         options=settings.kafka_options,
     )
-    subscriptions = StreamSessions(feeds, streams, platform.revocations, clock.now, settings)
+    sessions = StreamSessions(feeds, streams, platform.revocations, clock.now, settings)
     subscribe = realtime_service_pb2.DESCRIPTOR.services_by_name["RealtimeService"].methods_by_name["Subscribe"]
-    websocket = WebSocketServer(subscriptions, platform.tokens, policy_of(subscribe), settings)
+    websocket = WebSocketServer(sessions, platform.tokens, policy_of(subscribe), settings)
     app = platform.app(
-        [(add_RealtimeServiceServicer_to_server, RealtimeHandlers(subscriptions))],
+        [(add_RealtimeServiceServicer_to_server, RealtimeHandlers(sessions))],
         components=[feeds, consumer, websocket],
     )
-    app.end_streams = lambda: feeds.end_all(ShuttingDown())
+    app.end_streams = lambda: feeds.close_all(ShuttingDown())
     return app
 
 

@@ -1,49 +1,50 @@
-"""What the realtime service moves: changes at their place in a user's stream."""
+"""What the realtime service streams: changes, each at a position in its user's stream."""
 
 from typing import NamedTuple
 
 
 class Position(NamedTuple):
-    """A place in a user's stream; later ones are greater. As text it is the cursor that clients keep."""
+    """A position in a user's stream, ordered by time. Its text form is the cursor that clients keep."""
 
     milliseconds: int
-    """Of Redis's clock."""
+    """Since the epoch, by Redis's clock."""
     sequence: int
+    """Orders entries of the same millisecond."""
 
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.sequence}"
 
     @classmethod
     def read(cls, text: str) -> "Position":
-        """The place that a text written by Redis or `str` names; raises ValueError."""
+        """Parses the ID of a Redis stream entry, or the result of `str`; raises ValueError."""
         milliseconds, _, sequence = text.partition("-")
         return cls(int(milliseconds), int(sequence))
 
 
 class Entry(NamedTuple):
-    """A change, serialized, at its place."""
+    """A serialized change and its position."""
 
     position: Position
     change: bytes
 
 
 class Gap(NamedTuple):
-    """Entries before this place are gone."""
+    """Entries before this position may be lost."""
 
     position: Position
 
 
 class Heartbeat(NamedTuple):
-    """Nothing came up to this place."""
+    """There are no further entries up to this position."""
 
     position: Position
 
 
 class Page(NamedTuple):
-    """What follows a position."""
+    """The entries that follow a position."""
 
     lost: bool
-    """Whether entries between the position and the present may be gone; `entries` is empty then."""
+    """Whether entries after the position may be lost; `entries` is empty then."""
     tail: Position
-    """Nothing that is yet to come is at or before it."""
+    """Every future entry has a greater position."""
     entries: list[Entry]

@@ -1,4 +1,4 @@
-"""Cursors."""
+"""Validation of cursors."""
 
 import re
 
@@ -9,7 +9,7 @@ _CURSOR = re.compile(r"(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,19})", re.ASCII)
 
 
 def position_of(cursor: str) -> Position:
-    """The place that a cursor names; raises CursorInvalid."""
+    """The position that a cursor names; raises CursorInvalid."""
     if not _CURSOR.fullmatch(cursor):
         raise CursorInvalid
     position = Position.read(cursor)

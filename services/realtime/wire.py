@@ -1,4 +1,4 @@
-"""Changes and frames as the contract has them."""
+"""Conversion of changes and frames to the messages of the contract."""
 
 import orjson
 from focusmesh.realtime.v1.realtime_event_pb2 import Change, Heartbeat, Opened, RealtimeEvent, Resync
@@ -10,7 +10,7 @@ from services.realtime.model import Entry, Position
 
 
 def change_to_bytes(event: ConsumedEvent) -> bytes:
-    """The change that an event tells, as the streams keep it."""
+    """The change that an event reports, serialized for the streams."""
     change = Change(event_id=event.id, event_type=event.type, subject_id=event.subject, version=event.version)
     clock.set_timestamp(change.occur_time, event.time)
     change.payload.update(event.data["payload"])
@@ -18,7 +18,7 @@ def change_to_bytes(event: ConsumedEvent) -> bytes:
 
 
 def change_frame(entry: Entry) -> RealtimeEvent:
-    """The frame of a change."""
+    """The frame that delivers a change."""
     frame = RealtimeEvent(cursor=str(entry.position))
     frame.change.ParseFromString(entry.change)
     return frame
@@ -33,17 +33,17 @@ def opened_frame(position: Position, *, now: int, heartbeat_seconds: int, closes
 
 
 def heartbeat_frame(position: Position, *, now: int) -> RealtimeEvent:
-    """A sign of life."""
+    """The frame sent when nothing changed. now: microseconds since the epoch."""
     heartbeat = Heartbeat()
     clock.set_timestamp(heartbeat.server_time, now)
     return RealtimeEvent(cursor=str(position), heartbeat=heartbeat)
 
 
 def resync_frame(position: Position, *, retention_seconds: int) -> RealtimeEvent:
-    """Tells that something was missed."""
+    """The frame that reports lost changes."""
     return RealtimeEvent(cursor=str(position), resync=Resync(retention_seconds=retention_seconds))
 
 
 def frame_to_json(frame: RealtimeEvent) -> str:
-    """The frame as the WebSocket sends it: the JSON form of the message, every field present."""
+    """The frame as the WebSocket sends it: proto3 JSON, every field present."""
     return orjson.dumps(MessageToDict(frame, always_print_fields_with_no_presence=True)).decode()

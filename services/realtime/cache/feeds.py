@@ -1,7 +1,7 @@
-"""Fan-out: this replica reads the streams of its connected users, over one connection, and hands every entry to each
+"""Fan-out: this replica reads the streams of its connected users over one connection, and passes every entry to each
 listener of its user.
 
-Redis keeps the entries, so nothing is kept here but what waits for a connection, and of that not much.
+Redis stores the entries; only a bounded queue per connection is held here.
 """
 
 import asyncio
@@ -22,29 +22,29 @@ from services.realtime.model import Entry, Gap, Position
 from services.realtime.settings import Settings
 
 _WAIT_SECONDS = 1
-"""How long one read waits: also how old the position of a quiet stream may be."""
+"""How long one read blocks, and so the greatest age of the position of a quiet stream."""
 
 _open_streams = meter.create_up_down_counter("focusmesh.realtime.streams", description="Open streams")
 _ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", description="Streams ended, by reason")
 
 
 class Listener:
-    """What waits for one connection. It holds little: when more comes it falls behind, and its connection reads the
-    stream itself until it has caught up. A connection that takes nothing meanwhile is cut."""
+    """The bounded queue of one connection. When it overflows the listener is behind: the connection reads the stream
+    from Redis until it has caught up. A connection that accepts no frame meanwhile is closed."""
 
     def __init__(self, limit: int, *, patience: float) -> None:
-        """limit: entries that may wait. patience: seconds that a frame may take while the listener is behind."""
+        """limit: items in the queue. patience: seconds that sending one frame may take while the listener is behind."""
         self._limit, self._patience = limit, patience
         self._waiting: deque[Entry | Gap] = deque()
         self._arrived = asyncio.Event()
-        self._handing_since: float | None = None
+        self._sending_since: float | None = None
         self.behind = False
-        """Whether entries were not kept: read the stream, after `resume`."""
+        """Whether entries were dropped: call `resume`, then read the stream."""
         self.end: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
-        """Done when the stream has to end, with what the client is told."""
+        """Done when the stream has to end; its result is the error for the client."""
 
     def offer(self, item: Entry | Gap) -> None:
-        """Puts an item behind the others."""
+        """Queues an item."""
         if self.behind or self.end.done():
             return
         if len(self._waiting) < self._limit:
@@ -54,38 +54,38 @@ class Listener:
             self.fall_behind()
 
     def fall_behind(self) -> None:
-        """Keeps nothing until `resume`."""
+        """Drops the queue, and every item until `resume`."""
         self.behind = True
         self._waiting.clear()
         self._arrived.set()
 
     def resume(self) -> None:
-        """Keeps what is offered from now on; what came before must be read from the stream."""
+        """Queues items again; the caller reads what came before from the stream."""
         self.behind = False
 
-    def finish(self, refusal: ServiceError) -> None:
-        """Ends the stream; what still waits is dropped, since the client comes back with its cursor."""
+    def finish(self, error: ServiceError) -> None:
+        """Ends the stream and drops its queue: the client resumes from its cursor."""
         if not self.end.done():
-            self.end.set_result(refusal)
-            _ended_streams.add(1, {"reason": refusal.reason})
+            self.end.set_result(error)
+            _ended_streams.add(1, {"reason": error.reason})
             self._waiting.clear()
             self._arrived.set()
 
     @contextmanager
-    def handing(self) -> Iterator[None]:
-        """Around giving one frame to the connection."""
-        self._handing_since = time.monotonic()
+    def sending(self) -> Iterator[None]:
+        """Wraps the sending of one frame."""
+        self._sending_since = time.monotonic()
         yield
-        self._handing_since = None
+        self._sending_since = None
 
     def require_pace(self) -> None:
-        """Ends the stream when its connection takes nothing."""
-        since = self._handing_since
+        """Ends the stream when it is behind and one frame has taken longer than its patience."""
+        since = self._sending_since
         if self.behind and since is not None and time.monotonic() - since > self._patience:
             self.finish(SlowConsumer())
 
     async def next(self, seconds: float) -> Entry | Gap | None:
-        """The next item; None when none came in time or the listener is behind. Raises what the stream ends with."""
+        """The next item; None after `seconds` or when the listener is behind. Raises the error that ends the stream."""
         if not (self._waiting or self.behind or self.end.done()):
             self._arrived.clear()
             with suppress(TimeoutError):
@@ -97,22 +97,22 @@ class Listener:
 
 
 class Feed:
-    """One user's stream, as far as it was read."""
+    """One user's stream and the listeners of this replica."""
 
     def __init__(self) -> None:
         self.position: Position | None = None
-        """Everything up to here was offered, and nothing is to come at or before it. None until it is known."""
+        """Every entry up to here was offered, and every future entry is greater. None until it is known."""
         self.listeners: set[Listener] = set()
 
     def offer(self, item: Entry | Gap) -> None:
-        """Hands an item to every listener."""
+        """Offers an item to every listener."""
         self.position = item.position
         for listener in tuple(self.listeners):
             listener.offer(item)
 
 
 class Feeds(SupervisedTask):
-    """The streams of the users that are connected to this replica."""
+    """Reads the streams of the users that are connected to this replica."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError, DependencyUnavailable)
     longest_backoff: ClassVar[float] = 0.1
@@ -122,7 +122,7 @@ class Feeds(SupervisedTask):
         self._streams, self._tail, self._settings = streams, tail, settings
         self._feeds: dict[str, Feed] = {}
         self._count = 0
-        self._refusing: ServiceError | None = None
+        self._closed_with: ServiceError | None = None
 
     async def close(self, grace: float = 0.0) -> None:
         """Stops reading and closes the connections."""
@@ -130,20 +130,20 @@ class Feeds(SupervisedTask):
         await self._tail.close()
         await self._streams.close()
 
-    def end_all(self, refusal: ServiceError) -> None:
-        """Ends every stream, and every one that is opened from now on."""
-        self._refusing = refusal
+    def close_all(self, error: ServiceError) -> None:
+        """Ends every stream, and refuses to open another one."""
+        self._closed_with = error
         for feed in self._feeds.values():
             for listener in tuple(feed.listeners):
-                listener.finish(refusal)
+                listener.finish(error)
 
     async def attach(self, user_id: str, listener: Listener) -> Callable[[], None]:
-        """Offers the listener everything that is added to the user's stream from now on; returns what detaches it.
+        """Offers the listener every entry that is added to the user's stream from now on; returns what detaches it.
 
-        Raises TooManyStreams, Overloaded, or what Redis raises while it is away.
+        Raises TooManyStreams, Overloaded, or an error of Redis.
         """
-        if self._refusing is not None:
-            raise self._refusing
+        if self._closed_with is not None:
+            raise self._closed_with
         if self._count >= self._settings.max_streams:
             raise Overloaded(retry_after=1.0)
         feed = self._feeds.setdefault(user_id, Feed())
@@ -170,7 +170,7 @@ class Feeds(SupervisedTask):
         return detach
 
     def position(self, user_id: str) -> Position | None:
-        """How far the user's stream was read and offered."""
+        """How far the user's stream was read and offered; None when it is not followed."""
         feed = self._feeds.get(user_id)
         return feed.position if feed else None
 
@@ -181,7 +181,7 @@ class Feeds(SupervisedTask):
             await self._streams.wake(self._tail)
 
     async def run(self) -> None:
-        """Catches up on what was missed while Redis was away, then follows."""
+        """Reads what was missed while Redis was unreachable, then follows the streams."""
         await self._tail.reset()
         await self._streams.ping()
         for user_id, feed in tuple(self._feeds.items()):
@@ -205,7 +205,7 @@ class Feeds(SupervisedTask):
                     _hand_out(feed, entries, instant)
 
     async def _catch_up(self, user_id: str, feed: Feed) -> None:
-        """Brings a stream up to now; where entries may be gone, says so to its listeners."""
+        """Reads a stream up to its end; offers a Gap when entries may be lost."""
         while feed.position is not None:
             page = await self._streams.read_after(user_id, feed.position)
             if page.lost:
@@ -217,7 +217,7 @@ class Feeds(SupervisedTask):
 
 
 def _hand_out(feed: Feed, entries: Sequence[Entry], instant: int) -> None:
-    """Offers what was read. moment: when, by Redis's clock; a quiet stream is read up to just before it."""
+    """Offers what was read. instant: of the read, in milliseconds; a quiet stream is read up to just before it."""
     for entry in entries:
         feed.offer(entry)
     if feed.position is not None and not entries:

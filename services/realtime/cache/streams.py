@@ -1,10 +1,10 @@
-"""One Redis stream per user. Scripts keep what several replicas do to it whole.
+"""One Redis stream per user. Scripts make the operations of concurrent replicas atomic.
 
-`realtime:stream:<user>`   the changes of the last minutes; expires when nothing comes any more
-`realtime:head:<thing>`    the latest version of a thing that was added, and the events that had it
-`realtime:cut:<user>`      where a stream begins that grew too long; entries before it are gone
-`realtime:birth`           hash: the run of Redis that the streams come from, and since when they are whole
-`realtime:wake:<replica>`  interrupts a replica's waiting
+`realtime:stream:<user>`    the changes of the last minutes; expires when no more are added
+`realtime:head:<resource>`  the latest version of a resource that was added, and the events that carried it
+`realtime:cut:<user>`       first position left of a stream that was trimmed for its length
+`realtime:birth`            hash: the run ID of the Redis that holds the streams, and since when they are complete
+`realtime:wake:<replica>`   interrupts the blocking read of a replica
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from services.realtime.model import Entry, Page, Position
 
 PREFIX = "realtime:"
 PAGE = 256
-"""Entries that are read at once."""
+"""Entries per read."""
 FULL = 500
-"""Entries of one stream that a tail takes at once. When there are as many, some before them may have been cut off."""
+"""Most entries of one stream in one read of a tail. At this number, older ones may have been trimmed already."""
 _STREAM = f"{PREFIX}stream:"
 _BIRTH = f"{PREFIX}birth"
-_ANSWER_SECONDS = 2.0
+_RESPONSE_SECONDS = 2.0
 _WAKE_KEY_SECONDS = 3600
-_REMEMBERED = 2
-"""Retentions for which a thing's latest version is remembered: a message that comes again comes within seconds of the
-restart that brought it back, and memory is what a Redis has least of."""
+_VERSION_RETENTIONS = 2
+"""How long the latest version of a resource is stored, in retentions of the streams. Short, because Kafka redelivers
+within seconds of a restart and memory is what Redis has least of."""
 
 _LONGEST = 10_000
-"""Entries of one user that are kept: about 4 MB. One user's flood must not fill the memory that all share."""
+"""Most entries of one user's stream, about 4 MB: the users share the memory of one Redis."""
 
 _PUBLISH = """
 local version, event, retention = ARGV[1], ARGV[2], ARGV[4]
@@ -63,8 +63,8 @@ end
 redis.call('SET', KEYS[2], version .. ' ' .. events, 'PX', ARGV[5])
 return 1
 """
-"""Adds a change once, and never behind a later version of the same resource. An epoch has 10 digits and a version 20:
-both together compare as text."""
+"""Adds a change once, and never after a later version of the same resource. An epoch has 10 digits and a version 20, so
+that both together compare as text."""
 
 _READ = """
 local function before(one, other)
@@ -93,17 +93,17 @@ local cut = redis.call('GET', KEYS[3])
 if cut and before(ARGV[1], cut) then return {1, tail, {}} end
 return {0, tail, redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[3])}
 """
-"""What follows a cursor, when nothing of it can be gone: it is younger than the retention, than the place where a long
-stream was cut, and than the loss of Redis's memory. A Redis that keeps an append-only file remembers over a restart;
-any other run begins anew."""
+"""Returns the entries after a cursor, unless some may be lost: when the cursor is older than the retention, than the
+position at which the stream was trimmed, or than the last loss of Redis's memory. A restart loses the memory unless
+Redis keeps an append-only file."""
 
 
 class Publication(NamedTuple):
     """A change to add to its owner's stream."""
 
     user_id: str
-    thing: str
-    """The aggregate, with the service that owns it."""
+    resource: str
+    """`source:subject` of the event: the owning service and the resource's ID."""
     epoch: int
     version: int
     event_id: str
@@ -111,9 +111,9 @@ class Publication(NamedTuple):
 
 
 class Streams:
-    """The streams of all users. Methods raise DependencyUnavailable, or what redis-py raises, while Redis is away."""
+    """The streams of all users. Methods raise DependencyUnavailable, or an error of redis-py, when Redis fails."""
 
-    def __init__(self, redis: "Redis", *, retention_seconds: int) -> None:
+    def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
         """redis: from `client`."""
         self._redis = redis
         self._retention_ms = retention_seconds * 1000
@@ -121,8 +121,8 @@ class Streams:
         self._read = redis.register_script(_READ)
 
     async def publish(self, publications: Sequence[Publication]) -> int:
-        """Adds changes to their streams, in order; returns how many were new. When it fails, do all again."""
-        async with _in_time(_ANSWER_SECONDS):
+        """Adds changes to their streams, in order; returns how many were new. Retry the whole batch when it fails."""
+        async with _in_time(_RESPONSE_SECONDS):
             try:
                 try:
                     return await self._add(publications)
@@ -130,63 +130,65 @@ class Streams:
                     await self._redis.script_load(_PUBLISH)
                     return await self._add(publications)
             except OutOfMemoryError:
-                # It passes as streams expire; nothing is wrong with what was to be added.
+                # Temporary: memory is freed as streams expire. The changes themselves are valid.
                 raise DependencyUnavailable("memory of redis") from None
 
     async def _add(self, publications: Sequence[Publication]) -> int:
-        # All or nothing: a batch whose beginning failed and whose rest did not would leave versions behind for good.
+        # Atomic: if only the end of a batch were added, its earlier versions would count as outdated on the retry.
         async with self._redis.pipeline(transaction=True) as pipe:
             for one in publications:
-                # By its digest, not as a Script: that would ask before every batch whether Redis knows it.
+                # evalsha, because a Script in a pipeline asks Redis before every batch whether it is loaded.
                 pipe.evalsha(
                     self._publish.sha,
                     3,
-                    *(_stream_key(one.user_id), f"{PREFIX}head:{one.thing}", _cut_key(one.user_id)),
+                    *(_stream_key(one.user_id), f"{PREFIX}head:{one.resource}", _cut_key(one.user_id)),
                     *(f"{one.epoch:010d}{one.version:020d}", one.event_id, one.change),
-                    *(self._retention_ms, self._retention_ms * _REMEMBERED, _LONGEST),
+                    *(self._retention_ms, self._retention_ms * _VERSION_RETENTIONS, _LONGEST),
                 )
             return sum(await pipe.execute())
 
     async def read_after(self, user_id: str, after: Position | None, *, limit: int = PAGE) -> Page:
-        """What follows a position; with None only where the stream is now."""
+        """The entries after a position; with None only the current end of the stream."""
         cursor = "" if after is None else str(after)
-        async with _in_time(_ANSWER_SECONDS):
+        async with _in_time(_RESPONSE_SECONDS):
             lost, tail, entries = await self._read(
                 keys=[_stream_key(user_id), _BIRTH, _cut_key(user_id)], args=[cursor, self._retention_ms, limit]
             )
-        return Page(bool(lost), Position.read(tail.decode()), [_entry(place, change) for place, (_, change) in entries])
+        return Page(
+            bool(lost), Position.read(tail.decode()), [_entry(entry_id, change) for entry_id, (_, change) in entries]
+        )
 
     async def wake(self, tail: "Tail") -> None:
-        """Ends a tail's waiting, because it has more to wait for."""
-        async with _in_time(_ANSWER_SECONDS), self._redis.pipeline(transaction=False) as pipe:
+        """Interrupts the blocking read of a tail, so that its next read includes a new stream."""
+        async with _in_time(_RESPONSE_SECONDS), self._redis.pipeline(transaction=False) as pipe:
             pipe.xadd(tail.wake_key, {"w": b""}, maxlen=1)
             pipe.expire(tail.wake_key, _WAKE_KEY_SECONDS)
             await pipe.execute()
 
     async def ping(self) -> None:
-        """Asks for a sign of life."""
-        async with _in_time(_ANSWER_SECONDS):
+        """Raises unless Redis responds."""
+        async with _in_time(_RESPONSE_SECONDS):
             await self._redis.ping()
 
     async def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         await self._redis.aclose()
 
 
 class Tail:
-    """One connection that waits for whatever comes next in many streams."""
+    """One connection that reads new entries of many streams, and blocks until there are some."""
 
-    def __init__(self, redis: "Redis") -> None:
-        """redis: from `client` with no retries: what was missed while it was away must be asked for."""
+    def __init__(self, redis: Redis) -> None:
+        """redis: from `client` without retries: after a lost connection the caller has to read what it missed."""
         self._redis = redis
         self.wake_key = f"{PREFIX}wake:{uuid.uuid4()}"
         self._woken: bytes | str = "0-0"
 
     async def next(self, positions: Mapping[str, Position], *, wait_ms: int) -> tuple[int, dict[str, list[Entry]]]:
-        """New entries by user, and a moment of Redis's clock, in milliseconds: what comes later is not older."""
+        """New entries by user, and the time of the read, in milliseconds of Redis's clock: no later entry is older."""
         names: dict[Any, Any] = {self.wake_key: self._woken}
-        names.update((_stream_key(user_id), str(place)) for user_id, place in positions.items())
-        async with _in_time(_ANSWER_SECONDS + wait_ms / 1000), self._redis.pipeline(transaction=False) as pipe:
+        names.update((_stream_key(user_id), str(position)) for user_id, position in positions.items())
+        async with _in_time(_RESPONSE_SECONDS + wait_ms / 1000), self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.xread(names, count=FULL, block=wait_ms)
             (seconds, microseconds), found = await pipe.execute()
@@ -196,25 +198,25 @@ class Tail:
                 self._woken = entries[-1][0]
             else:
                 arrived[name.decode().removeprefix(_STREAM)] = [
-                    _entry(place, fields[b"c"]) for place, fields in entries
+                    _entry(entry_id, fields[b"c"]) for entry_id, fields in entries
                 ]
         return seconds * 1000 + microseconds // 1000, arrived
 
     async def reset(self) -> None:
-        """Begins with a new connection."""
+        """Drops the connection; the next read opens a new one."""
         self._woken = "0-0"
         await self._redis.connection_pool.disconnect(inuse_connections=True)
 
     async def close(self) -> None:
-        """Gives the connection back."""
+        """Closes the connection."""
         await self._redis.aclose()
 
 
-def client(url: str, *, retries: int) -> "Redis":
-    """A client whose answers are bytes.
+def client(url: str, *, retries: int) -> Redis:
+    """A client whose responses are bytes.
 
-    It has no socket timeout: redis-py would put asyncio.wait_for around every command, which in Python 3.11 swallows a
-    cancellation that comes with the answer.
+    It has no socket timeout: redis-py would wrap every command in asyncio.wait_for, which in Python 3.11 swallows a
+    cancellation that arrives together with the response.
     """
     made: Redis = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=None, retry=Retry(NoBackoff(), retries))
     return made
@@ -237,5 +239,5 @@ def _cut_key(user_id: str) -> str:
     return f"{PREFIX}cut:{user_id}"
 
 
-def _entry(place: bytes, change: bytes) -> Entry:
-    return Entry(Position.read(place.decode()), change)
+def _entry(entry_id: bytes, change: bytes) -> Entry:
+    return Entry(Position.read(entry_id.decode()), change)

@@ -1,4 +1,4 @@
-"""One open stream, by whichever door: what it sends, and what ends it."""
+"""One open stream, of gRPC or WebSocket: which frames it sends and what ends it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -22,58 +22,51 @@ class StreamSession:
     """An open stream of one user."""
 
     def __init__(
-        self,
-        user_id: str,
-        after: Position | None,
-        *,
-        closes: int,
-        listener: Listener,
-        feeds: Feeds,
-        streams: Streams,
-        clock: Clock,
-        settings: Settings,
+        self, sessions: "StreamSessions", user_id: str, after: Position | None, closes: int, listener: Listener
     ) -> None:
-        """after: where the client was; None to begin now. closes: when its token ends, microseconds."""
-        self._user_id, self._after, self._closes = user_id, after, closes
-        self._listener, self._feeds, self._streams = listener, feeds, streams
-        self._clock, self._settings = clock, settings
+        """after: the client's cursor; None to begin now. closes: when its token expires, microseconds."""
+        self._sessions, self._user_id, self._after, self._closes = sessions, user_id, after, closes
+        self._listener, self._settings = listener, sessions.settings
 
     @property
     def end(self) -> "asyncio.Future[ServiceError]":
-        """Done when the stream has to end, also while a frame is on its way."""
+        """Done when the stream has to end, possibly while a frame is being sent; its result is the error."""
         return self._listener.end
 
     async def frames(self) -> AsyncGenerator[RealtimeEvent, None]:
-        """Every frame, without a gap and each change once; raises the refusal that ends the stream."""
+        """Every frame, without gaps and each change once; raises the error that ends the stream."""
         if self._after is None:
-            position = (await self._streams.read_after(self._user_id, None)).tail
+            position = (await self._sessions.streams.read_after(self._user_id, None)).tail
         else:
             position = self._after
             self._listener.fall_behind()
         yield wire.opened_frame(
-            position, now=self._clock(), heartbeat_seconds=self._settings.heartbeat_seconds, closes=self._closes
+            position,
+            now=self._sessions.clock(),
+            heartbeat_seconds=self._settings.heartbeat_seconds,
+            closes=self._closes,
         )
         while True:
             for item in await self._next(position):
                 if isinstance(item, Entry) and item.position <= position:
                     continue
                 position = item.position
-                with self._listener.handing():
+                with self._listener.sending():
                     yield self._frame(item)
 
     async def _next(self, position: Position) -> Sequence[Entry | Gap | Heartbeat]:
-        """What comes after a position: from the stream while the listener is behind, else as it arrives."""
+        """The next items: read from the stream while the listener is behind, otherwise from its queue."""
         if not self._listener.behind:
             item = await self._listener.next(self._settings.heartbeat_seconds)
             if item is not None:
                 return [item]
             if not self._listener.behind:
-                read = self._feeds.position(self._user_id)
+                read = self._sessions.feeds.position(self._user_id)
                 return [Heartbeat(position if read is None else max(position, read))]
         if self.end.done():
             raise self.end.result()
         self._listener.resume()
-        page = await self._streams.read_after(self._user_id, position)
+        page = await self._sessions.streams.read_after(self._user_id, position)
         if len(page.entries) == PAGE:
             self._listener.fall_behind()
         return [Gap(page.tail)] if page.lost else page.entries
@@ -83,7 +76,7 @@ class StreamSession:
             return wire.change_frame(item)
         if isinstance(item, Gap):
             return wire.resync_frame(item.position, retention_seconds=self._settings.retention_seconds)
-        return wire.heartbeat_frame(item.position, now=self._clock())
+        return wire.heartbeat_frame(item.position, now=self._sessions.clock())
 
 
 class StreamSessions:
@@ -92,19 +85,18 @@ class StreamSessions:
     def __init__(
         self, feeds: Feeds, streams: Streams, revocations: Revocations, clock: Clock, settings: Settings
     ) -> None:
-        """clock: microseconds since the epoch."""
-        self._feeds, self._streams, self._revocations = feeds, streams, revocations
-        self._clock, self._settings = clock, settings
+        self.feeds, self.streams, self.clock, self.settings = feeds, streams, clock, settings
+        self._revocations = revocations
 
     @asynccontextmanager
     async def open(self, identity: Identity, cursor: str) -> AsyncIterator[StreamSession]:
-        """A stream from a cursor, or from now when it is empty.
+        """Opens a stream at a cursor, or now when the cursor is empty.
 
-        Ends by itself when the token ends or its session is ended. Raises CursorInvalid, TooManyStreams, Overloaded.
+        It ends when the token expires or its session is revoked. Raises CursorInvalid, TooManyStreams, Overloaded.
         """
         after = position_of(cursor) if cursor else None
-        listener = Listener(self._settings.queue_frames, patience=self._settings.patience_seconds)
-        detach = await self._feeds.attach(identity.user_id, listener)
+        listener = Listener(self.settings.queue_frames, patience=self.settings.patience_seconds)
+        detach = await self.feeds.attach(identity.user_id, listener)
         closes = identity.expires * SECOND
 
         def end_if_revoked() -> None:
@@ -113,21 +105,12 @@ class StreamSessions:
 
         unwatch = self._revocations.watch(identity.user_id, identity.session_id, end_if_revoked)
         expiry = asyncio.get_running_loop().call_later(
-            max(0, closes - self._clock()) / SECOND, listener.finish, TokenInvalid()
+            max(0, closes - self.clock()) / SECOND, listener.finish, TokenInvalid()
         )
-        # It may have ended since the token was verified.
+        # The session may have been revoked after the token was verified and before the watch began.
         end_if_revoked()
         try:
-            yield StreamSession(
-                identity.user_id,
-                after,
-                closes=closes,
-                listener=listener,
-                feeds=self._feeds,
-                streams=self._streams,
-                clock=self._clock,
-                settings=self._settings,
-            )
+            yield StreamSession(self, identity.user_id, after, closes, listener)
         finally:
             expiry.cancel()
             unwatch()

@@ -1,8 +1,8 @@
 """The WebSocket `/v1/realtime`: the frames of Subscribe as JSON text.
 
-A client sends nothing but, if it likes, `{"cursor": "…"}` before the first change arrives; the same as `?cursor=…` in
-the address. The token comes in the `authorization` header, or from browsers in the subprotocol `bearer.TOKEN` beside
-`focusmesh.v1`; never in the address, which is logged everywhere.
+A client may send `{"cursor": "…"}` before the first change arrives, equivalent to `?cursor=…` in the URL, and nothing
+else. The token is in the `authorization` header, or for browsers in the subprotocol `bearer.TOKEN` beside
+`focusmesh.v1`; never in the URL, which proxies log.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ _BEARER = "bearer."
 _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
 _CLOSE_SECONDS = 1.0
-"""How long the other side may take to read and to answer the goodbye."""
+"""How long the client may take to acknowledge the close frame."""
 _STOP_SECONDS = 2.0
-"""How long the server waits for its connections to end."""
+"""How long the server waits for its connections to close."""
 
 _CLOSE_CODES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.Unauthenticated, 4401),
@@ -53,7 +53,7 @@ _CLOSE_CODES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.Unavailable, 1012),
     (ServiceError, 1011),
 )
-"""RFC 6455 and the registry: 1008 do not come back like this, 1012 and 1013 come back, 1011 our fault; 4401 sign in."""
+"""RFC 6455 and its registry. 1008: do not retry unchanged; 1012, 1013: reconnect; 1011: server error; 4401: sign in."""
 
 _HTTP_STATUS: tuple[tuple[type[ServiceError], HTTPStatus], ...] = (
     (errors.Unauthenticated, HTTPStatus.UNAUTHORIZED),
@@ -66,13 +66,13 @@ _HTTP_STATUS: tuple[tuple[type[ServiceError], HTTPStatus], ...] = (
 
 
 class Socket(ServerConnection):
-    """One connection, and who is at the other end."""
+    """One connection, its authenticated user and the cursor of its URL."""
 
     identity: Identity = NOBODY
     cursor: str = ""
 
     async def close(self, code: CloseCode | int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Says goodbye, or cuts: the library bounds its wait for the answer, but not for room to send in."""
+        """Closes, or aborts after a second: the library limits the wait for the close frame, not for buffer space."""
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await super().close(code, reason)
@@ -87,9 +87,9 @@ class WebSocketServer(SupervisedTask):
     longest_backoff: ClassVar[float] = 1.0
 
     def __init__(self, sessions: StreamSessions, tokens: Tokens, policy: Policy, settings: Settings) -> None:
-        """policy: of Subscribe."""
+        """policy: the policy of Subscribe, which applies here too."""
         super().__init__("websocket server")
-        self._subscriptions, self._tokens, self._policy = sessions, tokens, policy
+        self._sessions, self._tokens, self._policy = sessions, tokens, policy
         self._tls = tls.server_context(settings)
         self._host, _, self._port = settings.websocket_listen.rpartition(":")
         allowed = settings.allowed_origins.split(",")
@@ -97,11 +97,11 @@ class WebSocketServer(SupervisedTask):
         self._server: Server | None = None
 
     async def close(self, grace: float = 0.0) -> None:
-        """Accepts no more and closes what is open."""
+        """Stops accepting connections and closes the open ones."""
         await super().close(grace)
         if self._server is not None:
             self._server.close(code=CloseCode.SERVICE_RESTART, reason=ShuttingDown.reason)
-            # What was open is cut by then; a client that has not finished its handshake goes with the process.
+            # Open connections are closed by then; an unfinished handshake ends with the process.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await self._server.wait_closed()
@@ -134,11 +134,11 @@ class WebSocketServer(SupervisedTask):
         )
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Lets a handshake through, or answers it with an error in the shape of the REST interface."""
+        """Authorizes a handshake, or responds with an error of the REST interface."""
         socket = cast(Socket, connection)
         address = urlsplit(request.path)
         if address.path != PATH:
-            return _answer(HTTPStatus.NOT_FOUND, {"code": 5, "message": f"There is nothing here but {PATH}."})
+            return _http_response(HTTPStatus.NOT_FOUND, {"code": 5, "message": f"There is nothing here but {PATH}."})
         try:
             origin = request.headers.get("Origin")
             if origin is not None and origin not in self._origins:
@@ -146,54 +146,54 @@ class WebSocketServer(SupervisedTask):
             socket.identity = await self._tokens.verify(_credentials(request.headers))
             self._policy.permit(socket.identity)
         except Exception as error:  # noqa: BLE001 (nothing else may leave)
-            refusal = to_service_error(error)
-            status = next(status for kind, status in _HTTP_STATUS if isinstance(refusal, kind))
-            return _answer(status, MessageToDict(status_of(refusal, _DOMAIN)))
+            service_error = to_service_error(error)
+            status = next(status for kind, status in _HTTP_STATUS if isinstance(service_error, kind))
+            return _http_response(status, MessageToDict(status_of(service_error, _DOMAIN)))
         socket.cursor = parse_qs(address.query).get("cursor", [""])[0]
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
-        """Streams until one side ends it; closes with the reason."""
+        """Streams until either side ends it; closes the connection with the code and reason of the error."""
         socket = cast(Socket, connection)
         try:
             await self._stream(socket)
         except ConnectionClosed:
             return
         except Exception as error:  # noqa: BLE001 (as above)
-            refusal = to_service_error(error)
-            code = next(code for kind, code in _CLOSE_CODES if isinstance(refusal, kind))
-            await socket.close(code, refusal.reason)
+            service_error = to_service_error(error)
+            code = next(code for kind, code in _CLOSE_CODES if isinstance(service_error, kind))
+            await socket.close(code, service_error.reason)
 
     async def _stream(self, socket: Socket) -> None:
-        """Sends frames, first from the cursor of the address; starts again when the client says another one."""
-        asked: asyncio.Task[str] = asyncio.create_task(_cursor(socket))
+        """Sends frames from the cursor of the URL; starts again when the client sends another cursor."""
+        next_cursor: asyncio.Task[str] = asyncio.create_task(_receive_cursor(socket))
         try:
             cursor: str | None = socket.cursor
             while cursor is not None:
-                async with self._subscriptions.open(socket.identity, cursor) as subscription:
-                    cursor = await _Sender(socket, subscription).run(asked)
-                asked = asyncio.create_task(_cursor(socket))
+                async with self._sessions.open(socket.identity, cursor) as session:
+                    cursor = await _Sender(socket, session).run(next_cursor)
+                next_cursor = asyncio.create_task(_receive_cursor(socket))
         finally:
-            asked.cancel()
+            next_cursor.cancel()
 
 
 class _Sender:
-    """Sends the frames of one subscription."""
+    """Sends the frames of one session."""
 
-    def __init__(self, socket: Socket, subscription: StreamSession) -> None:
-        self._socket, self._subscription = socket, subscription
+    def __init__(self, socket: Socket, session: StreamSession) -> None:
+        self._socket, self._session = socket, session
         self._changes_sent = False
 
-    async def run(self, asked: "asyncio.Task[str]") -> str:
-        """Sends until the stream ends, which raises, or the client asks for another cursor, which is returned."""
+    async def run(self, next_cursor: "asyncio.Task[str]") -> str:
+        """Sends until the client sends another cursor, which is returned; raises the error that ends the stream."""
         sending = asyncio.create_task(self._send())
         try:
-            await asyncio.wait((sending, asked, self._subscription.end), return_when=asyncio.FIRST_COMPLETED)
-            if self._subscription.end.done():
-                raise self._subscription.end.result()
+            await asyncio.wait((sending, next_cursor, self._session.end), return_when=asyncio.FIRST_COMPLETED)
+            if self._session.end.done():
+                raise self._session.end.result()
             if sending.done():
                 sending.result()
-            cursor = asked.result()
+            cursor = next_cursor.result()
             if self._changes_sent:
                 raise CursorInvalid
             return cursor
@@ -202,26 +202,26 @@ class _Sender:
             await asyncio.gather(sending, return_exceptions=True)
 
     async def _send(self) -> None:
-        async with aclosing(self._subscription.frames()) as frames:
+        async with aclosing(self._session.frames()) as frames:
             async for frame in frames:
                 self._changes_sent |= frame.HasField("change")
                 await self._socket.send(wire.frame_to_json(frame))
 
 
-async def _cursor(socket: Socket) -> str:
+async def _receive_cursor(socket: Socket) -> str:
     """The cursor that the client sends; raises CursorInvalid for anything else."""
     message = await socket.recv()
     try:
-        asked = orjson.loads(message)
+        received = orjson.loads(message)
     except orjson.JSONDecodeError:
         raise CursorInvalid from None
-    if not isinstance(asked, dict) or not isinstance(asked.get("cursor"), str) or not asked["cursor"]:
+    if not isinstance(received, dict) or not isinstance(received.get("cursor"), str) or not received["cursor"]:
         raise CursorInvalid
-    return str(asked["cursor"])
+    return str(received["cursor"])
 
 
 def _credentials(headers: Headers) -> dict[str, str | bytes]:
-    """The token where gRPC has it."""
+    """The token as gRPC metadata."""
     for offered in ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(","):
         if offered.strip().startswith(_BEARER):
             return {"authorization": f"Bearer {offered.strip().removeprefix(_BEARER)}"}
@@ -230,11 +230,11 @@ def _credentials(headers: Headers) -> dict[str, str | bytes]:
 
 
 def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Never the token."""
+    """The application protocol; never the token, which a response would repeat."""
     return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
-def _answer(status: HTTPStatus, body: object) -> Response:
+def _http_response(status: HTTPStatus, body: object) -> Response:
     encoded = orjson.dumps(body)
     headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(encoded)), "Connection": "close"})
     if status is HTTPStatus.UNAUTHORIZED:

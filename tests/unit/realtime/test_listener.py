@@ -46,7 +46,7 @@ async def test_one_entry_too_many_leaves_all_to_be_read_again() -> None:
 
 async def test_a_connection_that_is_behind_and_takes_nothing_is_cut() -> None:
     listener = Listener(1, patience=0)
-    with listener.handing():
+    with listener.sending():
         listener.require_pace()
         assert not listener.end.done(), "nothing waits for it"
         listener.fall_behind()
@@ -59,7 +59,7 @@ async def test_a_connection_that_is_behind_and_takes_nothing_is_cut() -> None:
 async def test_a_connection_that_is_behind_and_takes_its_frames_is_not_cut() -> None:
     listener = Listener(1, patience=0)
     listener.fall_behind()
-    with listener.handing():
+    with listener.sending():
         pass
     listener.require_pace()
     assert not listener.end.done()
