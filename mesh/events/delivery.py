@@ -22,11 +22,10 @@ from mesh.events.dead_letters import Command, ReadTimeout
 from mesh.events.envelope import ConsumedEvent, Message, read
 from mesh.events.producer import DeliveryTimeout, ProducerRecord
 from mesh.runtime import clock
-from mesh.runtime.durations import BOUNDS
 from mesh.runtime.errors import Conflict, DeadlineExceeded, ResourceExhausted, Unavailable
 from mesh.runtime.lifecycle import backoff
 from mesh.runtime.slices import in_slices
-from mesh.runtime.telemetry import meter
+from mesh.runtime.telemetry import BOUNDS, meter
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from typing import Any, ClassVar, NamedTuple, cast
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from mesh.runtime.durations import BOUNDS
 from mesh.runtime.lifecycle import PeriodicTask
 from mesh.runtime.settings import pairs
-from mesh.runtime.telemetry import meter
+from mesh.runtime.telemetry import BOUNDS, meter
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,8 @@ from mesh.database.connection import CONNECT_OPTIONS, Connection
 from mesh.events.envelope import stamped
 from mesh.events.outbox import SHARDS
 from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord, is_message_error
-from mesh.runtime.durations import BOUNDS
 from mesh.runtime.lifecycle import PeriodicTask
-from mesh.runtime.telemetry import meter
+from mesh.runtime.telemetry import BOUNDS, meter
 
 log = logging.getLogger(__name__)
 

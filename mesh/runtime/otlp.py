@@ -1,4 +1,4 @@
-"""Export of traces and metrics by OTLP; imported only where a collector is given, for the SDK is slow to import."""
+"""Export of traces and metrics by OTLP; imported only when a collector is configured: the SDK is slow to import."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from mesh.runtime.durations import BOUNDS, LatencyHistogram
+from mesh.runtime.telemetry import BOUNDS, LatencyHistogram
 
 
 def start(service: str, replica: int, calls: Sequence[LatencyHistogram]) -> list[Callable[[], None]]:
@@ -37,32 +37,32 @@ def start(service: str, replica: int, calls: Sequence[LatencyHistogram]) -> list
     traces = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(traces)
-    exporter = DurationsExporter("rpc.server.call.duration", calls, resource, OTLPMetricExporter())
+    exporter = LatencyExporter("rpc.server.call.duration", calls, resource, OTLPMetricExporter())
     meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, shutdown_on_exit=False)
     metrics.set_meter_provider(meters)
     return [traces.shutdown, meters.shutdown]
 
 
-class DurationsExporter(MetricExporter):
-    """Exports one histogram of durations together with what the SDK collected; everything is cumulative."""
+class LatencyExporter(MetricExporter):
+    """Exports one latency histogram together with the metrics that the SDK collected; everything is cumulative."""
 
     def __init__(
         self, name: str, recorded: Sequence[LatencyHistogram], resource: Resource, inner: MetricExporter
     ) -> None:
-        """name: of the histogram. recorded: may grow. inner: sends."""
+        """name: of the histogram. recorded: may grow. inner: the exporter that sends."""
         super().__init__()
         self._name, self._recorded, self._resource, self._inner = name, recorded, resource, inner
         self._began = time.time_ns()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Sends both."""
+        """Exports both in one request."""
         now = time.time_ns()
-        points = [_point(durations, self._began, now) for durations in self._recorded]
-        histogram = Metric(self._name, "", "s", Histogram(points, AggregationTemporality.CUMULATIVE))
-        scope = ScopeMetrics(InstrumentationScope("focusmesh"), [histogram], "")
-        ours = ResourceMetrics(self._resource, [scope], "")
-        every = MetricsData([*metrics_data.resource_metrics, ours])
-        return self._inner.export(every, timeout_millis, **kwargs)
+        points = [_point(histogram, self._began, now) for histogram in self._recorded]
+        latency = Metric(self._name, "", "s", Histogram(points, AggregationTemporality.CUMULATIVE))
+        scope = ScopeMetrics(InstrumentationScope("focusmesh"), [latency], "")
+        calls = ResourceMetrics(self._resource, [scope], "")
+        combined = MetricsData([*metrics_data.resource_metrics, calls])
+        return self._inner.export(combined, timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Delegates to the exporter that sends."""
@@ -73,16 +73,16 @@ class DurationsExporter(MetricExporter):
         self._inner.shutdown(timeout_millis, **kwargs)
 
 
-def _point(durations: LatencyHistogram, began: int, now: int) -> HistogramDataPoint:
-    counts = list(durations.counts)
+def _point(latencies: LatencyHistogram, began: int, now: int) -> HistogramDataPoint:
+    counts = list(latencies.counts)
     return HistogramDataPoint(
-        durations.attributes,
+        latencies.attributes,
         began,
         now,
         sum(counts),
-        durations.total,
+        latencies.total,
         counts,
         BOUNDS,
-        durations.shortest,
-        durations.longest,
+        latencies.shortest,
+        latencies.longest,
     )

@@ -1,7 +1,8 @@
 """Telemetry: traces, metrics and logs. Sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set; logs are JSON lines.
 
-The SDK is asked for a span only when it will be recorded: a span that is dropped later costs as much as the policy,
-validation and identity of a call together.
+A span of the SDK is started only when it will be recorded: one that is dropped later costs as much as policy,
+validation and identity of a call together. A histogram of the SDK costs 6 µs per use, 15 in a busy server; counting in
+a list costs a tenth of one, and every call of every service is counted.
 """
 
 import logging
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
@@ -24,8 +26,8 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import Observation
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
-from mesh.runtime.durations import LatencyHistogram
-
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds; the buckets of every latency histogram."""
 _FLUSH_SECONDS = 1.5
 _EMPTY = Context()
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -34,16 +36,16 @@ tracer = trace.get_tracer("focusmesh")
 meter = metrics.get_meter("focusmesh")
 _ratio = 0.0
 _current: ContextVar[str] = ContextVar("traceparent", default="")
-"""Of the call or message that is worked on; costs a twentieth of attaching a context of the SDK."""
+"""The traceparent of the current call or message; costs a twentieth of attaching a context of the SDK."""
 
 Recorder = Callable[[str, float], None]
-"""Takes the status name and the seconds of one call."""
+"""Records one call: its status name and its seconds."""
 
 
 def configure(service: str, *, replica: int, ratio: float, log_level: str) -> Callable[[], None]:
     """Sets up the process once; returns what flushes and stops it.
 
-    ratio: share of the traces to record that no caller decided about.
+    ratio: share of traces to record where the caller made no sampling decision.
     """
     global _ratio  # noqa: PLW0603 (one process, one sampling decision)
     _configure_logs(service, replica, log_level)
@@ -56,7 +58,7 @@ def configure(service: str, *, replica: int, ratio: float, log_level: str) -> Ca
 
 
 def _stop(*providers: Callable[[], None]) -> None:
-    """Flushes what is not sent yet; a collector that is away would hold up the end of the process for 20 seconds."""
+    """Flushes for at most 1.5 seconds: an unreachable collector would delay the exit of the process by 20 seconds."""
     flushing = [threading.Thread(target=shutdown, daemon=True) for shutdown in providers]
     for thread in flushing:
         thread.start()
@@ -66,18 +68,18 @@ def _stop(*providers: Callable[[], None]) -> None:
 
 
 def current_traceparent() -> str:
-    """The trace of the call or message that is worked on; empty outside one."""
+    """The traceparent of the current call or message; empty outside one."""
     return _current.get()
 
 
 def new_traceparent() -> str:
-    """The start of a trace that is not recorded; W3C Trace Context."""
+    """The traceparent of a new trace that is not recorded; W3C Trace Context."""
     ids = random.randbytes(24).hex()  # noqa: S311 (not a secret)
     return f"00-{ids[:32]}-{ids[32:]}-00"
 
 
 def parent_context(traceparent: str) -> Context:
-    """The context that a well-formed traceparent names. The SDK's propagator takes twice as long."""
+    """The context of a well-formed traceparent. The SDK's propagator takes twice as long."""
     span = SpanContext(
         int(traceparent[3:35], 16), int(traceparent[36:52], 16), True, TraceFlags(int(traceparent[53:], 16))
     )
@@ -85,12 +87,12 @@ def parent_context(traceparent: str) -> Context:
 
 
 class ServerSpan:
-    """The trace of one call or message: known to the log while it runs, recorded when its caller or chance says so."""
+    """The span of one call or message: its trace is in every log line, and recorded when it is sampled."""
 
     __slots__ = ("_attached", "_known", "span", "traceparent")
 
     def __init__(self, name: str, traceparent: str, kind: SpanKind, attributes: Mapping[str, str]) -> None:
-        """traceparent: of the caller; empty when it sent none. A malformed one is not passed on."""
+        """traceparent: of the caller; empty when it sent none. A malformed one is ignored."""
         self.span: Span | None = None
         self._attached: Token[Context] | None = None
         if _TRACEPARENT.fullmatch(traceparent):
@@ -108,7 +110,7 @@ class ServerSpan:
         self._known = _current.set(traceparent)
 
     def end(self, status: str, error: BaseException | None = None) -> None:
-        """Ends it; with the error only when nobody expected it."""
+        """Ends the span. error: only an unexpected one."""
         _current.reset(self._known)
         if self.span is not None:
             self.span.set_attribute("rpc.response.status_code", status)
@@ -120,20 +122,40 @@ class ServerSpan:
             detach(self._attached)
 
 
+class LatencyHistogram:
+    """Latencies of calls with the same attributes, in buckets. Recorded on one thread, read by any."""
+
+    __slots__ = ("attributes", "counts", "longest", "shortest", "total")
+
+    def __init__(self, attributes: Mapping[str, str]) -> None:
+        self.attributes = dict(attributes)
+        self.counts = [0] * (len(BOUNDS) + 1)
+        """Calls in each bucket; the last one has no bound."""
+        self.total = 0.0
+        self.shortest, self.longest = float("inf"), 0.0
+
+    def record(self, seconds: float) -> None:
+        """Counts one call."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+        self.longest = max(self.longest, seconds)
+        self.shortest = min(self.shortest, seconds)
+
+
 _calls: list[LatencyHistogram] = []
 _started = time.monotonic()
-# The SDK exports nothing while it measured nothing itself, and the durations of calls go out with what it measured.
+# The SDK exports only when it has a metric of its own; the latencies of calls are exported together with it.
 meter.create_observable_gauge("process.uptime", [lambda _: [Observation(time.monotonic() - _started)]], unit="s")
 
 
 def call_recorder(service: str, method: str) -> Recorder:
-    """Records the duration of the calls of one method; the histogram's count is the number of calls."""
+    """Records the latency of the calls of one method; the histogram's count is the number of calls."""
     known: dict[str, LatencyHistogram] = {}
 
     def record(status: str, seconds: float) -> None:
-        durations = known.get(status)
-        if durations is None:
-            durations = known[status] = LatencyHistogram(
+        histogram = known.get(status)
+        if histogram is None:
+            histogram = known[status] = LatencyHistogram(
                 {
                     "rpc.system": "grpc",
                     "rpc.service": service,
@@ -141,14 +163,14 @@ def call_recorder(service: str, method: str) -> Recorder:
                     "rpc.response.status_code": status,
                 }
             )
-            _calls.append(durations)
-        durations.record(seconds)
+            _calls.append(histogram)
+        histogram.record(seconds)
 
     return record
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, with the trace that it belongs to."""
+    """Formats a record as one line of JSON, with the ID of the current trace."""
 
     def __init__(self, service: str, replica: int) -> None:
         super().__init__()

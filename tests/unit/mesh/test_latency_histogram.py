@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from mesh.runtime.durations import BOUNDS, LatencyHistogram
-from mesh.runtime.otlp import DurationsExporter
+from mesh.runtime.otlp import LatencyExporter
+from mesh.runtime.telemetry import BOUNDS, LatencyHistogram
 
 
 class Kept(MetricExporter):
@@ -37,7 +37,7 @@ class Kept(MetricExporter):
 def exported(durations: LatencyHistogram) -> list[Metric]:
     """The metrics that leave while the SDK has one of its own."""
     kept = Kept()
-    reader = PeriodicExportingMetricReader(DurationsExporter("calls", [durations], Resource.create({}), kept))
+    reader = PeriodicExportingMetricReader(LatencyExporter("calls", [durations], Resource.create({}), kept))
     provider = MeterProvider([reader])
     provider.get_meter("test").create_counter("others").add(1)
     reader.collect()
