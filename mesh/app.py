@@ -1,4 +1,4 @@
-"""Start, serve, drain, stop: the only place that knows the order.
+"""Start, serve, drain, stop: this module alone defines the order.
 
 A service may start before what it depends on: it listens at once, reports NOT_SERVING, and turns SERVING when all its
 components are ready; when one is no longer ready it reports that, and recovers by itself.
@@ -44,11 +44,11 @@ class App:
     components: Sequence[Component]
     """In the order of starting; closed in reverse."""
     database: Database | None = None
-    """The one of `components` that holds the stored responses of idempotent calls."""
+    """Holds the stored responses of idempotent calls; also one of `components`."""
     callers: Callers | None = None
-    """The services that may call; needed by a service with internal RPCs."""
+    """The services that may call; required by a service with internal RPCs."""
     end_streams: Callable[[], None] | None = None
-    """Called after `drain_seconds` and before the server stops: ends calls that would never end by themselves."""
+    """Called after `drain_seconds`, before the server stops: ends calls that would never end by themselves."""
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
@@ -73,7 +73,7 @@ class App:
         await self._drain(server)
 
     async def _drain(self, server: Server) -> None:
-        """Serves on until the gateway has noticed, then lets running calls end, then closes the components."""
+        """Serves until the gateway has noticed, lets running calls end, then closes the components."""
         await server.set_serving_status(NOT_SERVING)
         await asyncio.sleep(self.settings.drain_seconds)
         if self.end_streams is not None:

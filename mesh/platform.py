@@ -26,10 +26,10 @@ from mesh.runtime.signing_keys import private_key
 
 
 class Platform:
-    """What a service's `build` takes its components from."""
+    """Provides the components that a service's `build` needs."""
 
     def __init__(self, service: str, settings: ServiceSettings, keys: KeySource | None = None) -> None:
-        """keys: of the service that signs tokens; the others fetch what it publishes."""
+        """keys: given by the service that signs tokens; the others fetch the published ones."""
         self.service, self.settings = service, settings
         self.redis = Redis.from_url(
             settings.redis_url,
@@ -55,7 +55,7 @@ class Platform:
         )
 
     def consumer(self, database: Database, subscriptions: Sequence[TopicSubscription]) -> Consumer:
-        """Applies the events of these topics, each once and in one transaction with its effect."""
+        """A consumer that applies each event of these topics once, in the transaction of its handler."""
         inbox = Inbox(database, subscriptions)
         return Consumer(
             self.settings.kafka_bootstrap,
@@ -67,7 +67,7 @@ class Platform:
         )
 
     def client(self, callee: str) -> ServiceClient:
-        """Calls to another service; raises ValueError for one that the settings do not name, OSError without a key."""
+        """A client of another service; raises ValueError when the settings do not name it, OSError without a key."""
         target = dict(pairs(self.settings.call_targets)).get(callee)
         if target is None:
             raise ValueError(f"FOCUSMESH_CALL_TARGETS has no address of {callee}: does services.toml declare the call?")
@@ -83,7 +83,7 @@ class Platform:
         database: Database | None = None,
         components: Sequence[Component] = (),
     ) -> App:
-        """The service. database: with it come the relay of its outbox and the retention of its tables."""
+        """The service. database: adds the relay of its outbox and the retention of its tables."""
         common: list[Component] = [self.revocations, self.keys]
         if database is not None:
             producer = Producer(self.settings.kafka_bootstrap, name=self.service, options=self.settings.kafka_options)

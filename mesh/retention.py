@@ -8,11 +8,9 @@ from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.lifecycle import PeriodicTask
 
 INBOX_DAYS = 30
-"""Longer than Kafka keeps messages, so that a replayed topic finds every event it delivered before."""
-
-
+"""Longer than Kafka keeps messages, so that every event of a replayed topic is recognized."""
 _BATCH = 5000
-"""Rows of one statement: however many are due, it ends long before the statement timeout."""
+"""Rows per statement: few enough to end long before the statement timeout."""
 
 
 class RetentionCleaner(PeriodicTask):
@@ -28,11 +26,11 @@ class RetentionCleaner(PeriodicTask):
 
     async def run_once(self) -> int:
         """Deletes a batch of each; returns how many rows."""
-        forgotten = await idempotency.delete_old(self.db, _BATCH)
+        responses = await idempotency.delete_old(self.db, _BATCH)
         async with self.db.connection() as connection:
             cursor = await connection.execute(
                 "DELETE FROM inbox WHERE ctid = ANY(ARRAY("
                 "SELECT ctid FROM inbox WHERE received_at < now() - make_interval(days => %s) LIMIT %s))",
                 (INBOX_DAYS, _BATCH),
             )
-        return forgotten + cursor.rowcount
+        return responses + cursor.rowcount

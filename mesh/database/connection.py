@@ -1,4 +1,4 @@
-"""How services connect to Postgres, and how a statement ends that a silent server will never answer."""
+"""How services connect to Postgres, and how to abort a statement to which the server does not respond."""
 
 import os
 import socket
@@ -18,15 +18,15 @@ CONNECT_OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""Never a read-only (demoted) primary. A host that vanished is noticed within some ten seconds; by itself the kernel
-waits for a quarter of an hour, or for ever."""
+"""Never connects to a read-only (demoted) primary. Detects a vanished host within about ten seconds; by default the
+kernel takes a quarter of an hour, or for ever."""
 
 
 def abort(connection: Connection) -> None:
     """Ends the running statement of a connection, if there is one, with an OperationalError.
 
-    Shuts the socket down and leaves closing to psycopg: while the event loop waits for it, its number must not be
-    given to another.
+    Shuts the socket down and leaves closing to psycopg: the file descriptor must not be reused while the event loop
+    polls it.
     """
     if connection.closed or connection.info.transaction_status != TransactionStatus.ACTIVE:
         return

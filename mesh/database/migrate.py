@@ -2,8 +2,8 @@
 
     python -m mesh.database.migrate todo        upgrade the schema of one service to its head revision
 
-Revisions are named by number (`0001_initial.py` is revision "0001"), so a service knows its head without Alembic and
-does not serve behind it.
+Revisions are named by number (`0001_initial.py` is revision "0001"), so a service knows its head without Alembic;
+it is not ready while the schema is behind.
 """
 
 import os
@@ -24,7 +24,7 @@ OWNER_URL = "FOCUSMESH_OWNER_DATABASE_URL"
 
 
 def messaging_tables() -> str:
-    """SQL of the tables that mesh keeps in every schema; part of each service's first revision.
+    """SQL of the tables that mesh keeps in every schema; included in each service's first revision.
 
     The file is frozen once released: a change is a new file and a new revision in every service.
     """
@@ -50,8 +50,8 @@ async def revision_of(connection: psycopg.AsyncConnection[Any]) -> str:
 def upgrade(service: str, owner_url: str) -> None:
     """Brings a service's schema to its head; waits for another upgrade of the same schema to end.
 
-    owner_url: of the role that owns the schema. Raises sqlalchemy.exc.OperationalError when a lock on a table is not
-    had within five seconds: try again when traffic allows.
+    owner_url: of the role that owns the schema. Raises sqlalchemy.exc.OperationalError when a table lock is not
+    granted within five seconds: retry when there is less traffic.
     """
     from alembic import command  # noqa: PLC0415 (slow to import, and services never need it)
     from alembic.config import Config  # noqa: PLC0415

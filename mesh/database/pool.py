@@ -1,4 +1,4 @@
-"""The database: a pool of autocommit connections that notices when Postgres went away and recovers by itself.
+"""The database: a pool of autocommit connections that detects an outage of Postgres and recovers by itself.
 
 One statement needs no transaction: it commits by itself. More than one statement runs in a visible `transaction()`.
 """
@@ -22,19 +22,19 @@ log = logging.getLogger(__name__)
 
 Response = TypeVar("Response")
 
-_RACES = 8
-"""Lost races after which a decision is given up: eight writers in turn on one row."""
+_MOST_CONFLICTS = 8
+"""Write conflicts after which a decision fails with Overloaded: eight other writers on one row."""
 _WATCH_SECONDS = 1.0
-_ANSWER_SECONDS = 2.0
+_RESPONSE_SECONDS = 2.0
 _CHECKOUT_SECONDS = 2.0
 
 
-class WriteConflict(Exception):  # noqa: N818 (not an error: the decision is made again)
+class WriteConflict(Exception):  # noqa: N818 (not an error: the decision is retried)
     """Another write came between reading and writing."""
 
 
-class NotReady(Exception):  # noqa: N818 (the database is reached again)
-    """Why the database cannot be used now."""
+class NotReady(Exception):  # noqa: N818 (a state, not an error: it ends by itself)
+    """The database cannot be used now, and why."""
 
 
 class SchemaBehind(NotReady):
@@ -44,14 +44,14 @@ class SchemaBehind(NotReady):
 class Database(SupervisedTask):
     """A pool on one service's schema; a new one after every outage.
 
-    The pool's own reconnection waits far too long, so a pool whose server went away is given up as a whole.
+    psycopg's reconnection waits far too long, so a pool whose server went away is replaced.
     """
 
     expected: ClassVar[tuple[type[Exception], ...]] = (NotReady,)
     longest_backoff: ClassVar[float] = 0.1
 
     def __init__(self, url: str, *, revision: str, connections: int = 8, statement_timeout_ms: int = 5000) -> None:
-        """url: of the runtime role. revision: the least that the schema must be at. connections: of this process."""
+        """url: of the runtime role. revision: the oldest schema revision to serve. connections: of this process."""
         super().__init__("database")
         self._url = url
         self._revision = revision
@@ -73,7 +73,7 @@ class Database(SupervisedTask):
         try:
             pool = await self._open_pool()
         except NotReady:
-            for connection in self._in_use:  # no new connection, so no response to the old ones either
+            for connection in self._in_use:  # Postgres refuses connections, so statements in flight will not return
                 abort(connection)
             raise
         self._pool = pool
@@ -104,10 +104,10 @@ class Database(SupervisedTask):
     async def retry_on_conflict(self, decide: Callable[[Connection], Awaitable[Response]]) -> Response:
         """Runs read, decide, write again when another write came first (WriteConflict); raises Overloaded after eight.
 
-        Each statement of `decide` commits by itself: the write names the version that was read, and
-        raises WriteConflict when that version is gone.
+        Each statement of `decide` commits by itself: the write names the version that was read, and raises
+        WriteConflict when the row has another one.
         """
-        for _ in range(_RACES):
+        for _ in range(_MOST_CONFLICTS):
             try:
                 async with self.connection() as connection:
                     return await decide(connection)
@@ -116,15 +116,15 @@ class Database(SupervisedTask):
         raise Overloaded(retry_after=0.1)
 
     def pool(self) -> AsyncConnectionPool[Connection]:
-        """The pool that stands now; raises DependencyUnavailable while the database is away."""
+        """The current pool; raises DependencyUnavailable while the database is unreachable."""
         if self._pool is None:
             raise DependencyUnavailable("database")
         return self._pool
 
     async def acquire(self, pool: AsyncConnectionPool[Connection]) -> Connection:
-        """A connection of the pool, when it is the caller's turn; raises DependencyUnavailable, Overloaded."""
+        """A connection of the pool, once one is free; raises DependencyUnavailable, Overloaded."""
         if self._slots.locked():
-            # Callers wait here and not in the pool, where each that waits costs a task and a timer.
+            # Callers wait here and not in the pool, where each waiting caller costs a task and a timer.
             try:
                 async with asyncio.timeout(_CHECKOUT_SECONDS):
                     await self._slots.acquire()
@@ -147,7 +147,7 @@ class Database(SupervisedTask):
     async def release(
         self, pool: AsyncConnectionPool[Connection], connection: Connection, error: BaseException | None
     ) -> None:
-        """Ends the caller's turn. error: what its statements ended with."""
+        """Returns a connection to the pool. error: the exception that ended its use, if any."""
         self._in_use.discard(connection)
         broken = connection.broken
         try:
@@ -157,22 +157,22 @@ class Database(SupervisedTask):
         self.on_error(pool, error, broken=broken)
 
     def on_error(self, pool: AsyncConnectionPool[Connection], error: BaseException | None, *, broken: bool) -> None:
-        """Gives the pool up when a statement ended because the server went away."""
+        """Drops the pool when a statement failed because the server went away."""
         if isinstance(error, asyncio.CancelledError):
-            return  # cancelled twice, psycopg drops the connection; the server is well
+            return  # psycopg drops the connection of a statement cancelled twice; the server is healthy
         if pool is self._pool and (broken or _went_away(error)):
             self._pool, self._cause = None, error
             self._lost.set()
 
     async def _probe(self) -> None:
-        """Runs a statement, so that an outage is noticed also by a service that nobody calls."""
+        """Runs a statement, so that an idle service detects an outage too."""
         try:
             async with self.connection() as connection:
-                silence = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, abort, connection)
+                timeout = asyncio.get_running_loop().call_later(_RESPONSE_SECONDS, abort, connection)
                 try:
                     await connection.execute("SELECT 1")
                 finally:
-                    silence.cancel()
+                    timeout.cancel()
         except Exception as error:  # noqa: BLE001 (`on_error` has seen it, or all connections are busy)
             log.debug("database probe: %s", error)
 
@@ -225,7 +225,7 @@ class _Checkout:
 
 
 def _went_away(error: BaseException | None) -> bool:
-    """Whether the server, and not the statement, is the matter: no SQLSTATE, class 08, 57P (shutdown), or demoted."""
+    """Whether the server failed and not the statement: no SQLSTATE, class 08, 57P (shutdown), or a demoted primary."""
     if isinstance(error, psycopg.OperationalError):
         return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
     return isinstance(error, psycopg.errors.ReadOnlySqlTransaction)

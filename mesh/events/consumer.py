@@ -1,8 +1,8 @@
-"""The consumer: brings events of other services to an event handler, at least once, in order per key.
+"""The consumer: delivers events of other services to an event handler, at least once, in order per key.
 
 One thread owns librdkafka's consumer: it polls, pauses, commits and closes. Each partition has a task on the event
 loop; partitions run side by side, each in order. The offset is committed after the handler is done, so a crash in
-between repeats the batch; the handler drops the events that it knows (`mesh/events/inbox.py`).
+between repeats the batch; the handler drops duplicates (`mesh/events/inbox.py`).
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _LOOK_UP_SECONDS = 1.0
 _METADATA_SECONDS = 0.5
 _CLOSE_SECONDS = 20.0
 _WORKED_SECONDS = 60.0
-"""A client that ran for so long had worked: backing off begins anew."""
+"""A client that ran this long had worked: the backoff starts over."""
 
 _lag = meter.create_gauge("focusmesh.consumer.lag", unit="{message}")
 _lag_seconds = meter.create_gauge("focusmesh.consumer.lag_seconds", unit="s")
@@ -69,16 +69,16 @@ class Consumer(Component):
         options: str = "",
         instance: str = "",
     ) -> None:
-        """group: name of the service. parking: keeps parked keys, as a rule an Inbox.
+        """group: name of the service. parking: stores parked keys, usually an Inbox.
 
-        instance: unique and lasting name of this replica, where it has one: restarted at once it keeps its partitions.
+        instance: unique and stable name of this replica, if it has one: it keeps its partitions over a quick restart.
         """
         self._client_settings = client_settings(bootstrap, options, f"{group} consumer")
         self._group = group
         self._topics = list(topics)
         self._dead_letter_topics = {dead_letters.topic_of(topic, group): topic for topic in topics}
         self._handlers = {topic: GroupCommit(handler) for topic in topics}
-        # Of its own: a dead letter that is not acknowledged must not hold up the relay.
+        # A producer of its own: a dead letter that is not acknowledged must not delay the relay.
         self._producer = Producer(bootstrap, name=f"{group} dead letters", options=options)
         self._parking = parking
         self._instance = instance
@@ -95,7 +95,7 @@ class Consumer(Component):
 
     @property
     def topics(self) -> Sequence[str]:
-        """What it subscribes to, without its dead-letter topics."""
+        """The topics it subscribes to, without its dead-letter topics."""
         return self._topics
 
     def start(self) -> None:
@@ -108,7 +108,7 @@ class Consumer(Component):
             self._thread.start()
 
     async def close(self) -> None:
-        """Waits for the batches in work, commits, leaves the group; idempotent."""
+        """Waits for the current batches, commits, leaves the group; idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._stopping.set()
@@ -123,7 +123,7 @@ class Consumer(Component):
             begun = time.monotonic()
             try:
                 self._consume()
-            except Exception:  # whatever ends the client, the thread makes a new one
+            except Exception:  # the thread makes a new client after any error
                 failures = 1 if time.monotonic() - begun >= _WORKED_SECONDS else failures + 1
                 log.exception("consumer of %s restarts", self._group)
                 self._stopping.wait(backoff(failures))
@@ -283,7 +283,7 @@ class Consumer(Component):
     def _revoked(self, client: confluent_kafka.Consumer, revoked: Sequence[TopicPartition]) -> None:
         """Ends the delivery of these partitions and commits what was delivered.
 
-        A batch that takes longer than some seconds may still be applied: handlers drop events that come twice.
+        A batch that takes longer than some seconds may still be applied: handlers drop duplicates.
         """
         left = self._forget(revoked)
         leaving = asyncio.run_coroutine_threadsafe(_leave(left, _LEAVE_SECONDS), self._loop)
@@ -292,7 +292,7 @@ class Consumer(Component):
         _unpause(client, left)
 
     def _lost(self, client: confluent_kafka.Consumer, lost: Sequence[TopicPartition]) -> None:
-        """Another member has them already: nothing may be committed."""
+        """Ends the delivery of partitions that another member already has: nothing may be committed."""
         _unpause(client, self._abandon(lost))
 
     def _abandon(self, lost: Sequence[TopicPartition]) -> list[Partition]:

@@ -1,8 +1,8 @@
-"""Dead letters: what the records of a topic `<topic>.<group>.dlq` say, and how it is read.
+"""Dead letters: the format of the records of a topic `<topic>.<group>.dlq`, and how they are read.
 
-A partition of it is the whole story of its keys, in order: letters (the untouched message with error headers), commands
-of an operator to replay a key, and the answers of the consumer. A letter is outstanding until an answer says that
-everything up to its offset was released.
+A partition holds the complete history of its keys, in order: letters (the original message with error headers),
+operators' commands to replay a key, and the consumer's responses. A letter is outstanding until a response releases
+everything up to its offset.
 """
 
 import time
@@ -24,30 +24,30 @@ _LONGEST_REASON = 1000
 _BATCH = 500
 
 
-class ReadTimeout(Exception):  # noqa: N818 (Kafka is the matter)
-    """A partition that was not read to its end in time."""
+class ReadTimeout(Exception):  # noqa: N818 (Kafka is slow, not wrong)
+    """A partition was not read to its end in time."""
 
 
 class Letter(NamedTuple):
     """One dead letter."""
 
     message: Message
-    """As it lies in the dead-letter topic: key, value and headers are the original's, with the error headers added."""
+    """As stored in the dead-letter topic: the original key, value and headers, with the error headers added."""
     reason: str
     topic: str
-    """Where it came from, like partition and offset."""
+    """The original topic; `partition` and `offset` are the original ones too."""
     partition: int
     offset: int
     time: str
-    """When it was given up, RFC 3339."""
+    """When it was dead-lettered, RFC 3339."""
 
 
 class Command(NamedTuple):
-    """An operator's order to replay a key."""
+    """An operator's command to replay a key."""
 
     id: str
     skip: frozenset[int]
-    """Offsets of letters to leave out for good."""
+    """Offsets of letters to drop for good."""
 
 
 def topic_of(topic: str, group: str) -> str:
@@ -56,7 +56,7 @@ def topic_of(topic: str, group: str) -> str:
 
 
 def letter(message: Message, group: str, reason: str) -> ProducerRecord:
-    """What is published when a message is given up."""
+    """The record of a message that is dead-lettered."""
     headers: list[tuple[str, str | bytes]] = [
         *message.headers,
         (REASON, reason[:_LONGEST_REASON]),
@@ -69,13 +69,13 @@ def letter(message: Message, group: str, reason: str) -> ProducerRecord:
 
 
 def replay_command(dead_letter_topic: str, key: bytes | None, command: Command) -> ProducerRecord:
-    """What an operator's replay publishes."""
+    """The record of a command."""
     skip = ",".join(map(str, sorted(command.skip)))
     return ProducerRecord(dead_letter_topic, key, None, [(REPLAY, command.id), (SKIP, skip)])
 
 
 def command_in(message: Message) -> Command | None:
-    """The command in a record, if it is one."""
+    """The command that a record holds; None for any other record."""
     command = message.header(REPLAY)
     if command is None:
         return None
@@ -83,23 +83,23 @@ def command_in(message: Message) -> Command | None:
 
 
 def released(message: Message, command: Command, through: int) -> ProducerRecord:
-    """The answer to a command that was carried out. through: offset of the last letter that it covers."""
+    """The response to a command that was executed. through: offset of the last letter that it covers."""
     return ProducerRecord(message.topic, message.key, None, [(RELEASED, command.id), (THROUGH, str(through))])
 
 
 def refused(message: Message, command: Command, reason: str) -> ProducerRecord:
-    """The answer to a command that changed nothing."""
+    """The response to a command that failed and changed nothing."""
     return ProducerRecord(message.topic, message.key, None, [(REFUSED, command.id), (REASON, reason[:_LONGEST_REASON])])
 
 
 def outstanding(records: Iterable[Message]) -> list[Letter]:
-    """The letters of whole partitions that wait for a replay, each message once, in the order they came."""
+    """The letters that wait for a replay, each message once, in order. records: of complete partitions."""
     letters: dict[tuple[str, int, int], Letter] = {}
     through: dict[tuple[str, int, bytes | None], int] = {}
     for record in records:
-        if (upto := record.header(THROUGH)) is not None:
-            story = (record.topic, record.partition, record.key)
-            through[story] = max(through.get(story, -1), int(upto))
+        if (released_through := record.header(THROUGH)) is not None:
+            key = (record.topic, record.partition, record.key)
+            through[key] = max(through.get(key, -1), int(released_through))
         elif record.header(OFFSET) is not None:
             found = _letter_in(record)
             letters.setdefault((found.topic, found.partition, found.offset), found)
@@ -122,7 +122,7 @@ def _letter_in(record: Message) -> Letter:
 
 
 def message_from(record: confluent_kafka.Message) -> Message:
-    """A record of librdkafka as a value of ours."""
+    """Converts a record of librdkafka."""
     return Message(
         record.topic() or "",
         record.partition() or 0,
@@ -135,7 +135,7 @@ def message_from(record: confluent_kafka.Message) -> Message:
 
 
 def read_partition(settings: dict[str, Any], topic: str, partition: int, seconds: float = 20.0) -> Sequence[Message]:
-    """Everything in a partition up to its end at the time of the call; blocks. Raises ReadTimeout after `seconds`."""
+    """All records of a partition up to its end at the time of the call; blocks. Raises ReadTimeout after `seconds`."""
     deadline = time.monotonic() + seconds
     reader = confluent_kafka.Consumer(
         settings | {"group.id": "dead-letter-reader", "enable.auto.commit": False, "auto.offset.reset": "earliest"}

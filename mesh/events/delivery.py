@@ -37,7 +37,7 @@ _commit_to_effect = meter.create_histogram(
     "focusmesh.consumer.commit_to_effect", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
 )
 
-_PASSING = (
+_TRANSIENT = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
@@ -64,7 +64,7 @@ class EventHandler(Protocol):
 
 
 class Parking(Protocol):
-    """Stores parked keys; `Inbox` is the one in Postgres."""
+    """Stores parked keys; implemented by `Inbox` in Postgres."""
 
     async def parked_keys(self, topic: str) -> set[str]:
         """Keys whose messages go to the dead letters."""
@@ -82,26 +82,26 @@ class Parking(Protocol):
 
 
 class Publisher(Protocol):
-    """The part of the producer that is needed here."""
+    """What this module needs of the producer."""
 
     async def publish(self, messages: Sequence[ProducerRecord]) -> list[KafkaError | None]:
-        """Sends; returns for each message None, or why it was refused."""
+        """Sends; returns for each message None, or its error."""
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether a failure is transient: not when a value exceeds a limit of Postgres (class 54)."""
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54"):
         return False
-    return isinstance(error, _PASSING)
+    return isinstance(error, _TRANSIENT)
 
 
-class _Persistence:
+class _Retry:
     """Retries transient failures without limit."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.waiting = False
-        """Whether it backs off: nothing further need be fetched."""
+        """Whether it backs off, so that no more messages need be fetched."""
 
     async def until_done(self, action: Callable[[], Awaitable[Response]]) -> Response:
         failures = 0
@@ -109,7 +109,7 @@ class _Persistence:
             try:
                 done = await action()
             except Exception as error:
-                if not may_pass(error):
+                if not is_transient(error):
                     raise
                 failures += 1
                 if failures == 1:
@@ -134,7 +134,7 @@ class Delivery:
     def __init__(
         self, topic: str, *, group: str, handler: EventHandler, parking: Parking | None, publisher: Publisher
     ) -> None:
-        """parking: None where order after a dead letter does not matter; later messages of its key then go on."""
+        """parking: None where order after a dead letter does not matter; later messages of its key are then applied."""
         self._topic = topic
         self._group = group
         self._handler = handler
@@ -142,19 +142,19 @@ class Delivery:
         self._publisher = publisher
         self._parked: set[str] | None = None
         self._labels = {"topic": topic, "group": group}
-        self._persistence = _Persistence(f"{group} on {topic}")
+        self._retry = _Retry(f"{group} on {topic}")
 
     @property
     def waiting(self) -> bool:
-        """Whether it backs off before it tries again."""
-        return self._persistence.waiting
+        """Whether it backs off before a retry."""
+        return self._retry.waiting
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Returns when every message is applied or dead-lettered."""
         reason: Exception | None = None
         for attempt in range(1, TRIES + 1):
             try:
-                return await self._persistence.until_done(partial(self._apply, messages))
+                return await self._retry.until_done(partial(self._apply, messages))
             except Exception as error:  # noqa: BLE001 (a handler may raise anything)
                 reason = error
             if len(messages) > 1:
@@ -162,8 +162,8 @@ class Delivery:
                 await self.deliver(messages[:middle])
                 return await self.deliver(messages[middle:])
             if attempt < TRIES:
-                await self._persistence.pause(backoff(attempt, least=0.1, most=1.0))
-        await self._persistence.until_done(partial(self._give_up, messages[0], reason))
+                await self._retry.pause(backoff(attempt, least=0.1, most=1.0))
+        await self._retry.until_done(partial(self._give_up, messages[0], reason))
         return None
 
     async def _apply(self, messages: Sequence[Message]) -> None:
@@ -179,13 +179,13 @@ class Delivery:
             await self._follow(message, parked)
 
     async def _parked_keys(self) -> set[str]:
-        """Read once: only this partition's task parks its keys."""
+        """Loaded once, because only this partition's task parks its keys."""
         if self._parked is None:
             self._parked = await self._parking.parked_keys(self._topic) if self._parking else set()
         return self._parked
 
     async def _follow(self, message: Message, parked: set[str]) -> None:
-        """A message of a parked key joins its dead letters, unless the key was released meanwhile."""
+        """Adds a message of a parked key to its dead letters; applies it when the key was released meanwhile."""
         if self._parking is not None:
             async with self._parking.while_parked(self._topic, message.key_text) as still:
                 if still:
@@ -233,19 +233,19 @@ class Replays:
         self._parking = parking
         self._publisher = publisher
         self._read_partition = read_partition
-        self._persistence = _Persistence(f"replay of {topic}")
+        self._retry = _Retry(f"replay of {topic}")
 
     @property
     def waiting(self) -> bool:
-        """Whether it backs off before it tries again."""
-        return self._persistence.waiting
+        """Whether it backs off before a retry."""
+        return self._retry.waiting
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Executes the commands among the records and ignores letters and responses."""
         for message in messages:
             command = dead_letters.command_in(message)
             if command is not None:
-                await self._persistence.until_done(partial(self._replay, message, command))
+                await self._retry.until_done(partial(self._replay, message, command))
 
     async def _replay(self, message: Message, command: Command) -> None:
         through = message.offset
@@ -265,7 +265,7 @@ class Replays:
                 await self._handler.apply(events)
                 count = len(events)
         except Exception as error:
-            if may_pass(error):
+            if is_transient(error):
                 raise
             response = dead_letters.refused(message, command, f"{type(error).__name__}: {error}")
             log.warning("replay of key %s refused: %s", message.key_text, error)

@@ -1,13 +1,13 @@
-"""Dead letters for operators: list them, look at them, replay them.
+"""Dead letters for operators: list, show and replay them.
 
     make dlq A="list"                                       which keys wait, and why
     make dlq A="show task-events.audit.dlq"                 every letter with its value
-    make dlq A="replay task-events.audit.dlq --key KEY"     once the cause is mended
+    make dlq A="replay task-events.audit.dlq --key KEY"     once the cause is fixed
 
-A message becomes a dead letter when its consumer failed on it five times for a reason that does not pass by itself.
-Its key is parked: later messages of the key follow it, in order, and other keys go on. Nothing is lost. Mend the
-cause, then replay the key: the running consumer applies its letters in order, all or none, and the key goes on where
-it stopped. Without make: python -m mesh.events.dlq list.
+A message becomes a dead letter when its consumer failed on it five times with an error that is not transient. Its key
+is parked: later messages of the key follow it, in order, while other keys are consumed. Nothing is lost. Fix the
+cause, then replay the key: the running consumer applies its letters in order, all or none, and continues the key
+where it stopped. Without make: python -m mesh.events.dlq list.
 """
 
 import argparse
@@ -30,23 +30,23 @@ from mesh.events.producer import DeliveryTimeout, Producer, client_settings
 from mesh.runtime.ids import new_id
 
 _METADATA_SECONDS = 10
-_ASK_SECONDS = 0.3
+_POLL_SECONDS = 0.3
 _KAFKA_OFFSET = 12
 
 Say = Callable[[str], object]
 
 
 class DeadLetters:
-    """What the command does, apart from its arguments."""
+    """The subcommands."""
 
     def __init__(self, bootstrap: str, options: str, say: Say) -> None:
-        """options: further librdkafka settings, as services take them."""
+        """options: further librdkafka settings, as in `ServiceSettings.kafka_options`. say: prints."""
         self._bootstrap, self._options = bootstrap, options
         self._settings = client_settings(bootstrap, options, "dead letters")
         self._say = say
 
     def list(self, topics: Sequence[str]) -> int:
-        """One line a key, of these topics or of all."""
+        """Prints one line per key, of these topics or of all."""
         found = 0
         for topic in topics or self._topics():
             letters = sorted(dead_letters.outstanding(self._read(topic)), key=lambda letter: letter.message.key_text)
@@ -62,7 +62,7 @@ class DeadLetters:
         return 0
 
     def show(self, topic: str, key: str | None) -> int:
-        """Every letter of a topic, or of one key, with its value."""
+        """Prints every letter of a topic, or of one key, with its value."""
         letters = self._of_key(topic, key)
         for letter in letters:
             self._say(
@@ -75,7 +75,7 @@ class DeadLetters:
         return 0
 
     async def replay(self, topic: str, key: str | None, skip: Iterable[int], seconds: float) -> int:
-        """Replays a key, or all, and waits for the consumer's answers; returns the exit status."""
+        """Replays one key or all, and waits for the consumer's responses; returns the exit status."""
         keys = {letter.message.key_text: letter.message.key for letter in self._of_key(topic, key)}
         if not keys:
             self._say("No dead letters wait.\n")
@@ -94,10 +94,10 @@ class DeadLetters:
                 raise KafkaException(error)
         finally:
             await producer.close()
-        return await self._answers(topic, commands, seconds)
+        return await self._await_responses(topic, commands, seconds)
 
-    async def _answers(self, topic: str, commands: dict[str, str], seconds: float) -> int:
-        """Tells what became of each command; 0 when all were carried out."""
+    async def _await_responses(self, topic: str, commands: dict[str, str], seconds: float) -> int:
+        """Prints the outcome of each command; returns 0 when all were executed."""
         deadline, status = time.monotonic() + seconds, 0
         while commands:
             for record in self._read(topic):
@@ -111,10 +111,10 @@ class DeadLetters:
                 else:
                     self._say(f"key {key}: replayed.\n")
             if commands and time.monotonic() > deadline:
-                self._say(f"{len(commands)} keys: no answer yet. Does the consumer run? It answers when it does.\n")
+                self._say(f"{len(commands)} keys: no response yet. Does the consumer run? It responds when it does.\n")
                 return 1
             if commands:
-                await asyncio.sleep(_ASK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
         return status
 
     def _of_key(self, topic: str, key: str | None) -> Sequence[Letter]:
@@ -165,7 +165,7 @@ def _arguments(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "replay",
         help="apply the letters of a key again, in order, and let the key go on",
         description="The consumer of the topic applies a key's letters in one transaction. When one fails again "
-        "nothing changes, and the reason is printed: mend it, or leave that letter out with --skip.",
+        "nothing changes, and the reason is printed: fix it, or leave that letter out with --skip.",
     )
     replay.add_argument("topic", metavar="TOPIC", help="dead-letter topic, such as task-events.audit.dlq")
     which = replay.add_mutually_exclusive_group(required=True)
@@ -179,7 +179,7 @@ def _arguments(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="OFFSET",
         help="leave a letter out for good; repeatable",
     )
-    replay.add_argument("--wait", type=float, default=60, metavar="SECONDS", help="for the answer; default: 60")
+    replay.add_argument("--wait", type=float, default=60, metavar="SECONDS", help="for the response; default: 60")
     return parser
 
 
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None, say: Say = sys.stdout.write) ->
         return asyncio.run(letters.replay(given.topic, given.key, given.skip, given.wait))
     except (KafkaException, DeliveryTimeout, ReadTimeout) as error:
         say(
-            f"mesh.events.dlq: Kafka at {given.bootstrap} does not answer: {error}."
+            f"mesh.events.dlq: Kafka at {given.bootstrap} does not respond: {error}."
             " `make status` shows whether it runs.\n"
         )
         return 1

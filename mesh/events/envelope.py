@@ -23,12 +23,12 @@ FIRST_EPOCH = 1
 _SOURCE_PREFIX = "/focusmesh/"
 
 
-class MalformedEvent(Exception):  # noqa: N818 (names the message)
+class MalformedEvent(Exception):  # noqa: N818 (describes the message)
     """Cannot be parsed; retrying is pointless."""
 
 
 class Message(NamedTuple):
-    """A message of Kafka, untouched."""
+    """A Kafka message, unmodified."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class Message(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     time: int
-    """When the broker accepted it, milliseconds since 1970."""
+    """When the broker accepted it, milliseconds since the epoch."""
 
     def header(self, name: str) -> str | None:
         """The last header of that name."""
@@ -57,20 +57,20 @@ class ConsumedEvent(NamedTuple):
     source: str
     """The service that published it, such as `todo`."""
     subject: str
-    """Id of the aggregate."""
+    """ID of the aggregate."""
     user_id: str
     epoch: int
-    """Of the publishing database: raised when it is restored, after which versions begin again at lower numbers."""
+    """Epoch of the publishing database: raised when a restore from a backup lowers its versions."""
     version: int
-    """Version of the aggregate after it; of two events of an aggregate the greater (epoch, version) is newer."""
+    """Version of the aggregate after the event; the greater (epoch, version) of an aggregate is newer."""
     time: int
     """Microseconds since the epoch."""
     data: Mapping[str, Any]
-    """Event id, type, schema version and `payload`, as the specification has them."""
+    """Event ID, type, schema version and `payload`, as specified."""
     traceparent: str
     topic: str
     value: bytes
-    """The envelope as it was received."""
+    """The envelope as received."""
 
     def trace(self) -> ServerSpan:
         """Continues the trace of the call that caused the event; `traced` ends it."""
@@ -79,7 +79,7 @@ class ConsumedEvent(NamedTuple):
 
 @contextmanager
 def traced(events: Sequence[ConsumedEvent]) -> Iterator[list[str]]:
-    """Around the work on events: continues their traces, gives their traceparents, and ends them as the work ends."""
+    """Wraps the handling of events: continues and ends their traces; yields their traceparents."""
     traces = [event.trace() for event in events]
     status, failure = "CANCELLED", None
     try:
@@ -125,12 +125,12 @@ def envelope(event: "Event", traceparent: str) -> bytes:
 
 
 def stamped(value: bytes, epoch: int) -> bytes:
-    """An envelope with the epoch of the database that publishes it."""
+    """The envelope with the epoch of the publishing database added."""
     return b'{"epoch":%d,%b' % (epoch, value[1:])
 
 
 def read(message: Message, topic: str = "") -> ConsumedEvent:
-    """The event in a message; raises MalformedEvent. topic: where it was first published, if not the message's own."""
+    """The event in a message; raises MalformedEvent. topic: the original one, if not the message's."""
     try:
         found = orjson.loads(message.value or b"")
         data = found["data"]

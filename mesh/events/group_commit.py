@@ -1,13 +1,13 @@
-"""Group commit: applies in one transaction what the partitions of a topic deliver at the same time.
+"""Group commit: applies the batches that the partitions of a topic deliver at the same time in one transaction.
 
-A pass of a relay leaves a few events in each partition; a transaction for each would cost more than its events.
+A pass of a relay leaves a few events in each partition; a transaction per partition would cost more than the events.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mesh.events.delivery import EventHandler, may_pass
+from mesh.events.delivery import EventHandler, is_transient
 from mesh.events.envelope import ConsumedEvent
 
 
@@ -55,7 +55,7 @@ class GroupCommit:
             _report(group, InterruptedError("its group was cancelled"))  # delivered again, as after any OSError
             raise
         except Exception as error:  # noqa: BLE001 (raised to those who wait)
-            if len(group) == 1 or may_pass(error):
+            if len(group) == 1 or is_transient(error):
                 _report(group, error)
                 return
             for one in group:

@@ -1,7 +1,7 @@
 """The inbox: applies every event exactly once and stores parked keys.
 
 A batch is one transaction: it inserts the ids of new events, raises the versions of foreign aggregates and runs the
-handlers. An event that Kafka delivers again finds its id there and is dropped.
+handlers. An event whose id is there already is a redelivery and is dropped.
 """
 
 import logging
@@ -54,15 +54,15 @@ _PARK = """
 
 @dataclass(frozen=True)
 class TopicSubscription:
-    """What a service does with the events of one topic. Types that it does not name pass by."""
+    """How a service handles the events of one topic. Event types that it does not name are ignored."""
 
     topic: str
     on: Mapping[str, Handler] = field(default_factory=dict)
-    """Event type to what is done with one event."""
+    """Handler of one event, by event type."""
     batch: BatchHandler | None = None
-    """Instead of `on`: takes the events of every type, as many as came at once, in order."""
+    """Instead of `on`: handles a batch of events of every type, in order."""
     drop_stale: bool = True
-    """Whether an event that is older than the newest applied one of its aggregate is dropped. Not where each counts."""
+    """Whether to drop an event older than the newest applied one of its aggregate. False where every event counts."""
 
     def wants(self, event: ConsumedEvent) -> bool:
         """Whether the service handles the event."""
@@ -86,17 +86,17 @@ class Inbox:
 
     @property
     def topics(self) -> list[str]:
-        """What to consume."""
+        """The topics to consume."""
         return list(self._subscriptions)
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-        """Applies those events of one topic that are new, atomically."""
+        """Applies the new ones of these events of one topic, atomically."""
         async with self._database.transaction() as tx:
             dropped = await self._apply(tx, events)
         dropped.report(events[0].topic)
 
     async def parked_keys(self, topic: str) -> set[str]:
-        """Keys of a topic whose messages go to the dead letters."""
+        """Keys of a topic whose messages become dead letters."""
         async with self._database.connection() as connection:
             cursor = await connection.execute("SELECT key FROM parked WHERE topic = %s", (topic,))
             keys = {key for (key,) in await cursor.fetchall()}
@@ -113,9 +113,9 @@ class Inbox:
 
     @asynccontextmanager
     async def while_parked(self, topic: str, key: str) -> AsyncIterator[bool]:
-        """Whether the key is parked, and stays so within the block: a replay waits for the end of it.
+        """Whether the key is parked; it stays so within the block, because a replay waits for the end of it.
 
-        The one transaction that is held while Kafka answers: rare, and bounded by its deadline.
+        The only transaction that waits for Kafka: rare, and limited by the producer's deadline.
         """
         async with self._database.transaction() as tx:
             cursor = await tx.execute("SELECT FROM parked WHERE topic = %s AND key = %s FOR SHARE", (topic, key))
@@ -124,7 +124,7 @@ class Inbox:
     async def replay(
         self, topic: str, key: str, letters: Callable[[], Awaitable[Sequence[ConsumedEvent]]]
     ) -> Sequence[ConsumedEvent]:
-        """Applies a key's dead letters and unparks it, in one transaction. letters: read once no more can come."""
+        """Applies a key's dead letters and unparks it, in one transaction. letters: called when none can be added."""
         async with self._database.transaction() as tx:
             await tx.execute("SELECT FROM parked WHERE topic = %s AND key = %s FOR UPDATE", (topic, key))
             events = await letters()
@@ -181,7 +181,7 @@ class _Dropped(NamedTuple):
     stale: int
 
     def report(self, topic: str) -> None:
-        """Counts them in the metrics; called once the batch has committed."""
+        """Adds them to the metrics; call it once the batch has committed."""
         if self.duplicates:
             _duplicates.add(self.duplicates, {"topic": topic})
         if self.stale:

@@ -19,7 +19,7 @@ _listeners: list[Callable[[], None]] = []
 
 
 class Event(NamedTuple):
-    """Something that happened to an aggregate; goes to every one of `topics`."""
+    """A change of an aggregate, published to every one of `topics`."""
 
     id: str
     type: str
@@ -29,11 +29,11 @@ class Event(NamedTuple):
     user_id: str
     """Kafka key: one user's events stay in order."""
     subject: str
-    """Id of the aggregate."""
+    """ID of the aggregate."""
     subject_name: str
-    """Key of the aggregate's id in the payload, such as `task_id`."""
+    """Key of the aggregate's ID in the payload, such as `task_id`."""
     version: int
-    """Version of the aggregate after it; rises by one with every event."""
+    """Version of the aggregate after the event; each event raises it by one."""
     time: int
     """Microseconds since the epoch."""
     payload: Mapping[str, Any]
@@ -51,7 +51,7 @@ class StoredResponse(NamedTuple):
 
 
 class SideEffects(NamedTuple):
-    """What commits with a write: the events it causes, and the response to replay."""
+    """What commits with a write: its events, and the response to replay for a retry."""
 
     events: Sequence[Event]
     response: StoredResponse | None
@@ -59,16 +59,16 @@ class SideEffects(NamedTuple):
 
 
 def on_append(listener: Callable[[], None]) -> None:
-    """Calls `listener` after every write of events, so that the relay need not wait for its next poll."""
+    """Calls `listener` after every write of events, so that the relay does not wait for its next poll."""
     _listeners.append(listener)
 
 
 async def write(connection: Connection, sql: str, values: Mapping[str, Any], side_effects: SideEffects) -> None:
     """Runs one write and its side effects as one statement, which commits by itself outside a transaction.
 
-    sql: an INSERT, UPDATE or DELETE with RETURNING, or a SELECT of what the answer was read from; its names are in
-    `values`. When it returns no row, nothing is written and WriteConflict is raised. Names beginning with `outbox_`
-    and `response_` are taken. Raises UniqueViolation on `idempotency_pkey` when the request was answered before.
+    sql: an INSERT, UPDATE or DELETE with RETURNING, or a SELECT of the rows that the response is made from. values:
+    its parameters; names that begin with `outbox_` or `response_` are reserved. Raises WriteConflict and writes nothing
+    when `sql` returns no row; UniqueViolation on `idempotency_pkey` when the request already has a stored response.
     """
     parameters = dict(values)
     if side_effects.response is not None:
@@ -86,19 +86,19 @@ async def write(connection: Connection, sql: str, values: Mapping[str, Any], sid
 
 
 async def store_response(connection: Connection, side_effects: SideEffects) -> None:
-    """Stores the response of a call that changed nothing, so that a retry gets the same one after later changes."""
+    """Stores the response of a call that changed nothing, so that a retry after later changes gets the same one."""
     if side_effects.response is not None:
         await connection.execute(f"WITH changed AS (SELECT) {_STORE}", _response_values(side_effects.response))
 
 
 def wake() -> None:
-    """Tells the relay of this process that there is something to publish; call it after a transaction committed."""
+    """Wakes the relay of this process; call it after a transaction that wrote events has committed."""
     for listener in _listeners:
         listener()
 
 
 def shard(key: str) -> int:
-    """Shard of a key; one relay at a time publishes a shard, so a key's events stay in order."""
+    """Shard of a key; its events are published in order, because one relay at a time publishes a shard."""
     return zlib.crc32(key.encode()) % SHARDS
 
 
@@ -123,9 +123,9 @@ _STORE = (
 
 @lru_cache(maxsize=512)
 def _statement(sql: str, events: int, stores: bool) -> bytes:
-    """The write as a CTE; the last statement's row count tells whether it changed anything.
+    """The write as a CTE; the row count of the last statement shows whether it changed anything.
 
-    Bytes, because the driver would encode and hash a text of this length each time.
+    Cached as bytes, because the driver would encode and hash a text of this length in every call.
     """
     if not events and not stores:
         return sql.encode()
@@ -135,7 +135,7 @@ def _statement(sql: str, events: int, stores: bool) -> bytes:
     if events == 1:
         last = _ONE
     elif events:
-        # Counted, so that every row is locked before a number is drawn; EXISTS would look at the first only.
+        # count(*), so that every row is locked before a number is drawn; EXISTS would stop at the first.
         last = _MANY + " WHERE (SELECT count(*) FROM changed) > 0 ORDER BY index"
     else:
         last = _STORE

@@ -12,9 +12,9 @@ from mesh.runtime.lifecycle import backoff
 log = logging.getLogger(__name__)
 
 BATCH = 500
-"""Messages that are delivered together at most."""
+"""Most messages in one delivery."""
 _BATCH_BYTES = 1024 * 1024
-"""Of their values: packing more into one statement, for all partitions together, would block the event loop."""
+"""Of the values in one delivery: encoding more in one statement, for all partitions, would block the event loop."""
 _PAUSE_ABOVE = 2000
 _PAUSE_ABOVE_BYTES = 8 * 1024 * 1024
 _RESUME_BELOW = 500
@@ -28,11 +28,11 @@ class PartitionId(NamedTuple):
 
 
 class Deliverer(Protocol):
-    """What happens to the messages of a partition."""
+    """Applies the messages of a partition."""
 
     @property
     def waiting(self) -> bool:
-        """Whether it backs off before it tries again."""
+        """Whether it backs off before a retry."""
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Returns when every message is applied or dead-lettered."""
@@ -79,7 +79,7 @@ class Partition:
             return None
 
     def start(self) -> None:
-        """Begins to deliver, unless it was left before it could begin."""
+        """Starts delivery, unless `leave` was called first."""
         if not self._leaving:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"deliver {self.id}")
 
@@ -90,7 +90,7 @@ class Partition:
         self._arrived.set()
 
     async def leave(self, seconds: float) -> None:
-        """Ends after the batch in work, at once while it backs off; cancels the batch after `seconds`."""
+        """Ends after the current batch, or at once while it backs off; cancels the batch after `seconds`."""
         self._leaving = True
         self._arrived.set()
         if self._task is not None:

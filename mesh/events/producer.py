@@ -1,8 +1,8 @@
-"""Publishing to Kafka: librdkafka's producer, called on the event loop and never waited for there.
+"""Publishing to Kafka: librdkafka's producer, called on the event loop without blocking it.
 
 librdkafka has threads of its own, and none of its calls here blocks. It takes the interpreter's lock for every single
-acknowledgement; a thread that waited for them would fight the event loop for that lock, up to 5 ms each time. So the
-loop itself looks for what came, two milliseconds or more apart.
+acknowledgement; a thread that waited for them would compete with the event loop for that lock, up to 5 ms each time. So
+the event loop itself polls for acknowledgements, at intervals of two milliseconds or more.
 """
 
 import asyncio
@@ -24,25 +24,25 @@ from mesh.runtime.telemetry import BOUNDS, meter
 log = logging.getLogger(__name__)
 
 DEADLINE = 5.0
-"""Seconds after which a publication is given up; half of the relay's lease."""
+"""Seconds after which `publish` gives up; half of the relay's lease."""
 _QUIET_SECONDS = 10.0
 _FULL_QUEUE_SECONDS = 0.01
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 """Poll interval for acknowledgements, seconds."""
-_AT_ONCE = 500
-"""Messages that are produced before other work has its turn: about 3 ms."""
+_MESSAGES_PER_TURN = 500
+"""Messages that are produced before other tasks run: about 3 ms."""
 
 _round_trip = meter.create_histogram(
     "focusmesh.producer.acknowledgement", unit="s", explicit_bucket_boundaries_advisory=list(BOUNDS)
 )
 
 
-class DeliveryTimeout(Exception):  # noqa: N818 (it may have arrived: the caller sends it again)
-    """Not acknowledged before the deadline; some of it may have been written."""
+class DeliveryTimeout(Exception):  # noqa: N818 (not a failure: the messages may have arrived)
+    """Not every message was acknowledged before the deadline; some may have been written."""
 
 
 class ProducerRecord(NamedTuple):
-    """One message."""
+    """One message to publish."""
 
     topic: str
     key: str | bytes | None
@@ -51,14 +51,14 @@ class ProducerRecord(NamedTuple):
 
 
 def client_settings(bootstrap: str, options: str, name: str) -> dict[str, Any]:
-    """What every Kafka client here is given. options: further librdkafka settings, `name=value;name=value`."""
+    """Settings that all Kafka clients share. options: further librdkafka settings, `name=value;name=value`."""
     settings: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
         "client.id": name,
         "socket.nagle.disable": True,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 500,
-        # Connection failures come through error_cb, once in a while; librdkafka itself writes a line for every attempt.
+        # Connection failures are reported by error_cb, at a limited rate; librdkafka would log every attempt.
         "log_level": 2,
         "logger": log,
         "error_cb": _ErrorLog(name),
@@ -67,16 +67,16 @@ def client_settings(bootstrap: str, options: str, name: str) -> dict[str, Any]:
 
 
 class Producer(PeriodicTask):
-    """At least once, in the order of the calls; what is not acknowledged in time is the caller's to send again.
+    """Publishes at least once, in the order of the calls; the caller retries what is not acknowledged in time.
 
-    Its pass polls an idle client, whose errors would otherwise gather in memory.
+    Its periodic pass polls an idle client, whose errors would otherwise accumulate in memory.
     """
 
     shortest_wait: ClassVar[float] = 1.0
     longest_wait: ClassVar[float] = 1.0
 
     def __init__(self, bootstrap: str, *, name: str, options: str = "") -> None:
-        """name: of the service, seen in the broker's log."""
+        """name: of the service, for the broker's log."""
         super().__init__("kafka producer")
         self._settings = client_settings(bootstrap, options, name) | {
             "enable.idempotence": True,
@@ -84,20 +84,20 @@ class Producer(PeriodicTask):
             "linger.ms": 1,
             "compression.type": "lz4",
             "message.timeout.ms": 0,
-            # A refused message must not be overtaken by a later one of its key that is already on the way.
+            # A later message of the same key that is in flight must not overtake a rejected one.
             "enable.gapless.guarantee": True,
-            # A topic that does not exist is told before the deadline, not after half a minute.
+            # Report a missing topic before the deadline, not after half a minute.
             "topic.metadata.propagation.max.ms": 2000,
         }
         self._client: confluent_kafka.Producer | None = None
         self._turn = asyncio.Lock()
 
     async def publish(self, messages: Sequence[ProducerRecord], deadline: float = DEADLINE) -> list[KafkaError | None]:
-        """Sends in order, one call after the other; returns for each message None, or why it did not arrive.
+        """Sends in order, one call after the other; returns for each message None, or its error.
 
-        The broker refuses a batch for one message of it, and everything in flight ends with it (`is_message_error`).
-        After a refused message the later ones of its key are not sent, and carry the same error. Raises
-        DeliveryTimeout when not everything was acknowledged within `deadline` seconds.
+        The broker rejects a whole batch for one of its messages, and everything in flight fails with it
+        (`is_message_error`). Later messages of a rejected message's key are not sent and get the same error. Raises
+        DeliveryTimeout when not every message was acknowledged within `deadline` seconds.
         """
         if self._task is None:
             raise DeliveryTimeout("the producer does not run")
@@ -118,12 +118,12 @@ class Producer(PeriodicTask):
         return 0
 
     async def close(self, grace: float = 0.0) -> None:
-        """Lets the call that runs end, and disconnects."""
+        """Waits for the running call, then disconnects."""
         await super().close(grace)
         async with self._turn:
             if self._client is not None:
                 client, self._client = self._client, None
-                await asyncio.to_thread(_end, client)
+                await asyncio.to_thread(_close_client, client)
 
     async def _send(self, batch: "_Batch") -> None:
         if self._client is None:
@@ -138,16 +138,16 @@ class Producer(PeriodicTask):
                 self._discard(client)
 
     def _discard(self, client: confluent_kafka.Producer) -> None:
-        """Drops the client and what is on its way: the caller is told, and sends it again through a fresh one."""
+        """Drops the client and its messages in flight: their caller gets an error, and retries with a new client."""
         self._client = None
-        # Before another client sends. purge(blocking=True) does not block, despite its name.
+        # Before a new client sends. purge(blocking=True) does not block, despite its name.
         client.purge(blocking=True)
-        # Its threads may hang in a name that does not resolve; neither this process nor its end waits for them.
-        threading.Thread(target=_end, args=(client,), name="kafka producer's end", daemon=True).start()
+        # Its threads may hang resolving a name; neither the event loop nor the exit of the process waits for them.
+        threading.Thread(target=_close_client, args=(client,), name="kafka producer's end", daemon=True).start()
 
 
 class _Batch:
-    """The messages of one call on their way."""
+    """The messages of one call, in flight."""
 
     def __init__(self, messages: Sequence[ProducerRecord]) -> None:
         self.messages = messages
@@ -155,22 +155,22 @@ class _Batch:
         self.outcome: list[KafkaError | None] = [None] * len(messages)
 
     async def produce(self, client: confluent_kafka.Producer) -> None:
-        """Hands all messages to librdkafka."""
-        refused: dict[str | bytes | None, KafkaError] = {}
+        """Passes all messages to librdkafka."""
+        rejected: dict[str | bytes | None, KafkaError] = {}
         for index, message in enumerate(self.messages):
-            if index % _AT_ONCE == _AT_ONCE - 1:
+            if index % _MESSAGES_PER_TURN == _MESSAGES_PER_TURN - 1:
                 await asyncio.sleep(0)
-            if message.key in refused:
-                self.acknowledge(index, refused[message.key])
+            if message.key in rejected:
+                self.acknowledge(index, rejected[message.key])
                 continue
             try:
                 await self._produce_one(client, index, message)
             except KafkaException as failure:
-                refused[message.key] = cast(KafkaError, failure.args[0])
-                self.acknowledge(index, refused[message.key])
+                rejected[message.key] = cast(KafkaError, failure.args[0])
+                self.acknowledge(index, rejected[message.key])
 
     async def _produce_one(self, client: confluent_kafka.Producer, index: int, message: ProducerRecord) -> None:
-        """Raises KafkaException when it can never be sent."""
+        """Raises KafkaException when librdkafka rejects the message."""
         while True:
             try:
                 client.produce(
@@ -187,9 +187,9 @@ class _Batch:
                 return
 
     async def acknowledged(self, client: confluent_kafka.Producer) -> bool:
-        """Waits for every acknowledgement; returns whether the client can go on.
+        """Waits for every acknowledgement; returns whether the client is still usable.
 
-        A fatal error is raised out of the midst of the delivery reports, whose rest is still to be heard.
+        A fatal error is raised between delivery reports; the remaining ones still have to be polled.
         """
         healthy, pause = True, _SHORTEST_PAUSE
         while self.missing:
@@ -199,15 +199,15 @@ class _Batch:
         return healthy and not any(error is not None and _is_fatal(error) for error in self.outcome)
 
     def acknowledge(self, index: int, error: KafkaError | None, _: object = None) -> None:
-        """What librdkafka calls. Only what it was called for has arrived: silence is no success."""
+        """Delivery report callback of librdkafka: the only sign that a message arrived."""
         self.missing -= 1
         self.outcome[index] = error
 
 
 def is_message_error(error: KafkaError) -> bool:
-    """Whether it says something of the message, or only that the client ended under it: sent again it may arrive."""
-    swept_away = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
-    return not _is_fatal(error) and error.code() not in swept_away
+    """Whether the message itself was rejected; False when only its client failed, so that a retry may succeed."""
+    purged = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+    return not _is_fatal(error) and error.code() not in purged
 
 
 def _is_fatal(error: KafkaError) -> bool:
@@ -215,7 +215,7 @@ def _is_fatal(error: KafkaError) -> bool:
 
 
 def _poll(client: confluent_kafka.Producer) -> bool:
-    """Lets the client tell what came since; False when it is broken for good."""
+    """Runs the callbacks that are due; returns False when the client is broken for good."""
     try:
         client.poll(0)
     except (KafkaException, SystemError) as error:
@@ -224,8 +224,8 @@ def _poll(client: confluent_kafka.Producer) -> bool:
     return True
 
 
-def _end(client: Any) -> None:
-    """Disconnects; blocks. client: its `close` is missing from the type stubs."""
+def _close_client(client: Any) -> None:
+    """Disconnects; blocks. client: Any, because the type stubs lack `close`."""
     with contextlib.suppress(KafkaException, SystemError):
         client.flush(0)
     with contextlib.suppress(KafkaException, SystemError):
@@ -233,14 +233,14 @@ def _end(client: Any) -> None:
 
 
 class _ErrorLog:
-    """librdkafka's errors, each kind at most once in ten seconds: it goes on by itself."""
+    """Logs librdkafka's errors, each code at most once in ten seconds: librdkafka recovers by itself."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._told: dict[int, float] = {}
+        self._logged: dict[int, float] = {}
 
     def __call__(self, error: KafkaError) -> None:
         now = time.monotonic()
-        if now - self._told.get(error.code(), -_QUIET_SECONDS) >= _QUIET_SECONDS:
-            self._told[error.code()] = now
+        if now - self._logged.get(error.code(), -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._logged[error.code()] = now
             log.warning("kafka client %s: %s", self._name, error.str())

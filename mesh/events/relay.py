@@ -1,10 +1,9 @@
 """The relay: carries committed events from the outbox to Kafka, at least once, in order per key.
 
-Every replica has one, and one of them publishes: the one whose database session holds the service's advisory lock. A
-pass reads what waits, produces, waits for the acknowledgements, deletes. A relay that dies loses the lock with its
-session; the session of one that hangs is ended by Postgres after ten seconds. Rows are found by being there, never by a
-position: sequence numbers become visible out of order, and a relay that remembers the highest one skips those that
-commit late.
+Every replica has a relay; only the leader publishes, whose database session holds the service's advisory lock. A pass
+reads rows, produces, waits for the acknowledgements and deletes. A relay that dies loses the lock with its session;
+Postgres ends the session of one that hangs after ten seconds. A pass reads whatever rows exist and stores no position:
+sequence numbers become visible out of order, so reading from the highest one would skip rows that commit late.
 """
 
 import asyncio
@@ -29,13 +28,13 @@ log = logging.getLogger(__name__)
 _SHARDS = list(range(SHARDS))
 _LEASE_MS = 10_000
 _PASS_SECONDS = 8.0
-"""Longer than the deadline of a publication and shorter than the lease: nothing is sent when another may lead."""
+"""Longer than the deadline of a publication, shorter than the lease: nothing is sent once another relay may lead."""
 _MOST_BYTES = 4 * 1024 * 1024
-"""Of a shard in one pass; a single event may exceed it by its own size."""
+"""Per shard and pass; the last event may exceed it by its own size."""
 _MEASURE_SECONDS = 5.0
 _LAST_PASSES_SECONDS = 3.0
 _GATHER_SECONDS, _GATHER_MANY_SECONDS = 0.015, 0.04
-"""Between two passes: a pass costs two statements and a request for each partition, for few events as for many."""
+"""Between two passes: each costs two statements and a request per partition, however few its events."""
 _MANY_A_SECOND = 700
 """Events: above this rate, gather for longer. A rate, because the longer rest itself would raise a count per pass."""
 _FIRST_BLOCK_SECONDS = 30.0
@@ -50,7 +49,7 @@ _publish_latency = meter.create_histogram(
 )
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('focusmesh.relay'), hashtext(%s))"
-_TAKE = f"""
+_SELECT = f"""
     SELECT seq, row.shard, topics, key, value, traceparent, extract(epoch FROM created_at)::float8,
         (SELECT epoch FROM database_epoch)
     FROM unnest(%s::int[], %s::int[]) AS shard_limit (shard, most) CROSS JOIN LATERAL (
@@ -83,7 +82,7 @@ class _Row(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A key whose next event the broker rejects."""
+    """A key whose next event the broker rejects; times in seconds."""
 
     until: float
     seconds: float
@@ -131,12 +130,12 @@ class Relay(PeriodicTask):
                     return 0
                 rows, errors = await self._publish(connection)
         except Exception:
-            # Gives the lock back. A standby asks for it sooner than this relay does, and may well reach Kafka.
+            # Releases the lock. A standby asks for it sooner than this relay does, and may reach Kafka.
             await connection.close()
             raise
         for shard, found in groupby(zip(rows, errors, strict=True), key=lambda pair: pair[0].shard):
             self._adjust_batch(shard, list(found))
-        # Not errors.count(None): a KafkaError that is compared with None leaves an exception behind.
+        # Not errors.count(None): comparing a KafkaError with None leaves an exception set.
         delivered = sum(error is None for error in errors)
         if delivered:
             _published.add(delivered, self._labels)
@@ -144,12 +143,12 @@ class Relay(PeriodicTask):
         return delivered
 
     def wake(self) -> None:
-        """Ends the wait of the relay that leads; another process's relay looks by itself."""
+        """Ends the wait of the leader; the relay of another process polls."""
         if self._leads:
             super().wake()
 
     def rest(self, done: int) -> float:
-        """A short rest in which events gather, unless there is a backlog."""
+        """A short wait in which events accumulate; none while there is a backlog."""
         now = time.monotonic()
         since, self._last_rest = now - self._last_rest, now
         if done >= self._batch:
@@ -157,7 +156,7 @@ class Relay(PeriodicTask):
         return _GATHER_MANY_SECONDS if done > _MANY_A_SECOND * since else _GATHER_SECONDS
 
     async def close(self, grace: float = 5.0) -> None:
-        """Stops, publishes what the last calls left, and closes its connections."""
+        """Stops, publishes the events of the last calls, and closes the connection."""
         running = self._task is not None
         await super().close(grace)
         try:
@@ -177,9 +176,9 @@ class Relay(PeriodicTask):
             log.warning("relay stops with events left for the next one: %s", error)
 
     async def _publish(self, connection: Connection) -> tuple[list[_Row], list[KafkaError | None]]:
-        """The rows that were found, and for each None or why Kafka refuses it."""
-        taken = await connection.execute(_TAKE, (_SHARDS, self._limits, self._keys_to_pass_over()), binary=True)
-        rows = [_Row(*row) for row in await taken.fetchall()]
+        """The rows of a pass, and for each None or why Kafka rejected it."""
+        selected = await connection.execute(_SELECT, (_SHARDS, self._limits, self._skipped_keys()), binary=True)
+        rows = [_Row(*row) for row in await selected.fetchall()]
         errors: list[KafkaError | None] = []
         for _, together in groupby(rows, key=self._isolated_shard):
             errors += await self._send(list(together))
@@ -189,11 +188,11 @@ class Relay(PeriodicTask):
         return rows, errors
 
     def _isolated_shard(self, row: _Row) -> int | None:
-        """The shard of a row that is sent alone: a batch is refused as a whole, also what other shards have in it."""
+        """The shard of a row that is sent alone, because Kafka rejects a batch as a whole; None for all other rows."""
         return row.shard if self._limits[row.shard] == 1 else None
 
     async def _send(self, rows: Sequence[_Row]) -> list[KafkaError | None]:
-        """Why a row was refused by one of its topics, or None when all have it."""
+        """For each row None when every topic has it, or why one of them rejected it."""
         messages: list[ProducerRecord] = []
         owners: list[int] = []
         for index, row in enumerate(rows):
@@ -207,17 +206,17 @@ class Relay(PeriodicTask):
         return errors
 
     def _adjust_batch(self, shard: int, outcome: Sequence[tuple[_Row, KafkaError | None]]) -> None:
-        """After an error the shard goes on row by row, which isolates the one offending event; its key is blocked."""
-        refused = next(((row, error) for row, error in outcome if error is not None), None)
-        if refused is None:
+        """After an error sends the shard row by row, which isolates the one offending event; then blocks its key."""
+        rejected = next(((row, error) for row, error in outcome if error is not None), None)
+        if rejected is None:
             self._limits[shard] = min(self._batch, self._limits[shard] * 4)
             for key in self._blocked.keys() & {row.key for row, _ in outcome}:
                 log.info("key %s is published again", key)
                 del self._blocked[key]
         elif self._limits[shard] > 1:
             self._limits[shard] = 1
-        elif is_message_error(refused[1]):
-            self._block(*refused)
+        elif is_message_error(rejected[1]):
+            self._block(*rejected)
 
     def _block(self, row: _Row, error: KafkaError) -> None:
         before = self._blocked.get(row.key)
@@ -231,7 +230,7 @@ class Relay(PeriodicTask):
             extra={"fields": {"key": row.key, "topics": row.topics}},
         )
 
-    def _keys_to_pass_over(self) -> list[str]:
+    def _skipped_keys(self) -> list[str]:
         now = time.monotonic()
         return [key for key, block in self._blocked.items() if block.until > now]
 
@@ -245,11 +244,11 @@ class Relay(PeriodicTask):
         _blocked_keys.set(len(self._blocked), self._labels)
 
     async def _connected(self) -> Connection:
-        """The relay's own connection; one that broke is replaced, and the lock with it.
+        """The relay's own connection; a broken one is replaced, and its lock is lost.
 
-        Postgres ends the session of a relay that is silent, or whose host vanished; when Postgres is silent, the pass
-        ends by its own clock. Nothing waits for the disk: deletions that a crash brings back are sent again, and
-        dropped by consumers. The plan is always the same.
+        Postgres ends the session of a relay that hangs or whose host vanished; a pass times out when Postgres hangs.
+        Commits do not wait for the disk: events whose deletion a crash undoes are sent again, and consumers drop them.
+        The plan is generic, because the parameters never change it.
         """
         if self._connection is None or self._connection.closed:
             self._leads = False

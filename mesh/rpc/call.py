@@ -1,4 +1,4 @@
-"""The call that a handler serves: who makes it, with which headers, and what commits with its write."""
+"""The current call: its caller, its headers, and the side effects that commit with its write."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -51,7 +51,7 @@ class CallContext:
         return self._context.peer()
 
     def time_remaining(self) -> float | None:
-        """Seconds until the caller gives up; None when it waits for ever."""
+        """Seconds until the deadline; None without one."""
         return self._context.time_remaining()
 
 
@@ -64,11 +64,11 @@ def current_call() -> CallContext:
 
 
 def time_remaining() -> float | None:
-    """Seconds until the current call's caller gives up; None outside a call, and when it waits for ever."""
+    """Seconds until the deadline of the current call; None without one, and outside a call."""
     call = _current.get(None)
     return None if call is None else call.time_remaining()
 
 
 def set_current_call(call: CallContext) -> None:
-    """Sets it for the current task, which gRPC starts for this call alone."""
+    """Sets the call of the current task, which gRPC starts for this call alone."""
     _current.set(call)

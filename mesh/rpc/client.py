@@ -1,11 +1,11 @@
-"""Calls the internal RPCs of another service, as this service.
+"""Calls to the internal RPCs of another service, in the name of this one.
 
     preferences = PreferenceServiceStub(platform.client("auth").channel)
     response = await preferences.GetUserPreferences(pb.GetUserPreferencesRequest(user_id=call.user_id))
 
-The trace and the deadline of the current call go along. Raises DependencyUnavailable when the callee is away or does
-not respond in time, DeadlineExceeded when the current call has no time left, CalleeError with the callee's own reason,
-and UnexpectedResponse, which leaves as INTERNAL, for every other status.
+The trace and the deadline of the current call are propagated. Raises DependencyUnavailable when the callee is
+unavailable or does not respond in time, DeadlineExceeded when the current call has no time left, CalleeError with the
+callee's own reason, and UnexpectedResponse, which callers see as INTERNAL, for every other status.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ from mesh.runtime.telemetry import current_traceparent
 
 _DEFAULT_SECONDS = 5.0
 _MARGIN_SECONDS = 0.1
-"""Left of the current call's deadline when the call to another service ends: for its error to reach the caller."""
+"""Kept of the current call's deadline, so that an error of the callee still reaches the caller."""
 _PAUSES_SECONDS = (0.05, 0.1, 0.2)
-"""Before each further attempt; half to all of it, so that callers do not return together."""
+"""Before each retry; randomly half to all of it, so that callers do not retry together."""
 _SERVICE_CONFIG = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
 """Every replica of the callee in turn, as long as it is SERVING."""
 
@@ -46,7 +46,7 @@ class UnexpectedResponse(Exception):  # noqa: N818 (the name says more than Erro
 
 
 class ServiceClient(Component):
-    """The connections to one other service. Always ready: a service serves on what needs no other."""
+    """The connections to one other service. Always ready: RPCs that need no other service are still served."""
 
     def __init__(
         self, callee: str, target: str, signer: ServiceSigner, credentials: grpc.ChannelCredentials | None
@@ -73,7 +73,7 @@ class _Deadline(NamedTuple):
 
 
 class _ServiceCalls(grpc.aio.UnaryUnaryClientInterceptor):
-    """Signs every call, limits it, repeats it where that is safe, and raises its error."""
+    """Signs every call, sets its deadline, retries it where that is safe, and converts its error."""
 
     def __init__(self, callee: str, signer: ServiceSigner) -> None:
         self._callee, self._signer = callee, signer
@@ -102,7 +102,7 @@ class _ServiceCalls(grpc.aio.UnaryUnaryClientInterceptor):
         return metadata
 
     def _exception(self, error: grpc.aio.AioRpcError, method: MethodDescriptor) -> Exception:
-        """What the caller of the stub gets in place of a gRPC error."""
+        """The exception that replaces a gRPC error."""
         code, status = error.code(), status_of_call(error)
         info = detail(status, error_details_pb2.ErrorInfo)
         if info.domain == f"{self._callee}.focusmesh" or code is grpc.StatusCode.ABORTED:
@@ -130,7 +130,7 @@ def _deadline(timeout: float | None, method: MethodDescriptor) -> _Deadline:
 
 
 def _pauses(method: MethodDescriptor, request: Message) -> Iterator[float]:
-    """Seconds before each further attempt: none unless the contract says that a call may be repeated."""
+    """Seconds before each retry; no retries unless the contract declares the call repeatable."""
     level = method.GetOptions().idempotency_level
     fields = {field.name for field, _ in request.ListFields()}
     if level == MethodOptions.NO_SIDE_EFFECTS or (level == MethodOptions.IDEMPOTENT and "request_id" in fields):

@@ -1,8 +1,8 @@
-"""What is surely valid: a few comparisons, made once per message type from the rules of its contract.
+"""Fast validation: recognizes valid messages by a few comparisons, compiled once per message type from its rules.
 
-protovalidate alone decides what is wrong and says it. But nearly every request is valid, and in a busy server its
-evaluation costs 40 µs, a tenth of a whole create (docs/performance.md). A type with a rule that is not known here is
-never surely valid, and a value that is not clearly within its rules is not either: both are left to protovalidate.
+protovalidate alone decides what is invalid. But almost every request is valid, and in a busy server protovalidate costs
+40 µs, a tenth of a whole create (docs/performance.md). A type with a rule that is not known here, and a value that is
+not clearly within its rules, are left to protovalidate.
 """
 
 import re
@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 Check: TypeAlias = Callable[[Any], bool]
-"""Whether a message, or the value of a field, is surely valid."""
+"""Whether a message, or the value of a field, is certainly valid; False leaves the decision to protovalidate."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _VISIBLE = re.compile(r"\S", re.ASCII)
@@ -26,7 +26,7 @@ _INFINITE = float("inf")
 
 
 class _UnknownRuleError(Exception):
-    """A rule that only protovalidate understands."""
+    """The rule is left to protovalidate."""
 
 
 def fast_validation(descriptor: Descriptor) -> Check:
@@ -55,13 +55,13 @@ def _of_message(descriptor: Descriptor) -> Iterator[Check]:
 
 
 def _of_expression(descriptor: Descriptor, text: str) -> Check:
-    """Two forms of CEL are decided: one flag for whether another field is set, and fields of which one is absent."""
+    """Handles two forms of CEL: a flag that says whether another field is set, and a comparison of optional fields."""
     if found := _TOGETHER.fullmatch(text):
         flag, value = found.groups()
         return lambda message: getattr(message, flag) == (getattr(message, value) != 0)
     *absent, last = text.split(" || ")
-    names = [found[1] for part in absent if (found := _ABSENT.fullmatch(part))]
-    # One absent field decides only an alternative of all: brackets and conditionals could make it a part of something.
+    names = [found[1] for operand in absent if (found := _ABSENT.fullmatch(operand))]
+    # An absent field settles the rule only when it is a top-level operand of ||.
     if not names or len(names) < len(absent) or not _COMPARISON.fullmatch(last):
         raise _UnknownRuleError
     if not all(field.has_presence for field in map(descriptor.fields_by_name.__getitem__, names)):
@@ -78,7 +78,7 @@ def _of_field(field: FieldDescriptor) -> Iterator[Check]:
     if field.is_repeated:
         _only(rules, {"repeated"})
         _only(rules.repeated, {"max_items", "unique", "items"})
-        yield lambda message: not getattr(message, name)  # of a list only the empty one is decided
+        yield lambda message: not getattr(message, name)  # protovalidate decides all but empty lists
         return
     valid = _of_value(field, rules)
     if field.has_presence and rules.required:

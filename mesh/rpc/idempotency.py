@@ -1,7 +1,7 @@
-"""Idempotency by request_id: the first response is stored in the transaction of its effect, and replayed afterwards.
+"""Idempotency by request_id: the first response is stored in the transaction of its write, and replayed afterwards.
 
-Nothing is looked up before a write: the stored response's primary key makes a second effect impossible, and only a
-call that fails asks whether it has a stored response.
+Nothing is looked up before a write: the primary key of the stored response makes a second write impossible, and only a
+failed call looks for a stored response.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from mesh.events.outbox import StoredResponse
 from mesh.runtime.errors import RequestIdReused, ResourceExhausted, ServiceError, Unavailable
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
-"""Stands for the caller of public RPCs; their request ids are as good as secrets."""
+"""The caller of public RPCs, whose request_ids are as good as secrets: whoever sends one gets its response."""
 KEPT_HOURS = 24
 
 
 def fingerprint(request: Message) -> bytes:
-    """Tells two requests with one request_id apart; secrets (debug_redact) are left out of what is stored."""
+    """A hash that distinguishes requests with the same request_id; covers no secrets (debug_redact)."""
     secrets = _secrets(request.DESCRIPTOR)
     if secrets:
         redacted = type(request)()
@@ -33,7 +33,7 @@ def fingerprint(request: Message) -> bytes:
 
 
 def stored_response(user_id: str, method: str, request: Message, response: Message) -> StoredResponse | None:
-    """What to store with the effect; None when the caller gave no request_id."""
+    """The response to store with the write; None when the caller sent no request_id."""
     request_id: str = request.request_id  # type: ignore[attr-defined]  # only called for requests that have one
     if not request_id:
         return None
@@ -59,7 +59,7 @@ async def load_response(database: Database, user_id: str, method: str, request: 
 
 
 def may_be_replay(error: Exception) -> bool:
-    """Whether a failed call may be a retry; a service that is overloaded or without its database is not asked."""
+    """Whether a failed call may be a retry; False when the service is overloaded or its database is unavailable."""
     if isinstance(error, UniqueViolation):
         return error.diag.constraint_name == "idempotency_pkey"
     return isinstance(error, ServiceError) and not isinstance(error, ResourceExhausted | Unavailable)

@@ -1,6 +1,6 @@
-"""Identity: who is calling. Every service verifies the token itself; nothing the gateway adds is believed.
+"""Identity of the caller. Every service verifies the token itself and trusts no header of the gateway.
 
-A verified token is cached by its hash until it expires, because checking a signature costs about 100 µs; ended
+A verified token is cached by its hash until it expires, because checking a signature costs about 100 µs; revoked
 sessions are pushed to every replica and checked in memory.
 """
 
@@ -28,13 +28,13 @@ from mesh.runtime.lifecycle import Component, PeriodicTask
 TOKEN_TYPE = "at+jwt"  # noqa: S105 (a media type)
 LONGEST_TOKEN_SECONDS = 600
 _CLOCK_SECONDS = 30
-"""By how much the issuer's clock may be ahead."""
+"""How far the issuer's clock may be ahead."""
 _CACHED = 20_000
 _UNKNOWN_KEY_SECONDS = 5.0
 
 
 class Identity(NamedTuple):
-    """What a verified token says."""
+    """The claims of a verified token."""
 
     user_id: str
     session_id: str
@@ -43,35 +43,35 @@ class Identity(NamedTuple):
     """Seconds since the epoch, like `expires`."""
     expires: int
     key_id: str = ""
-    """Of the key that the token was verified with."""
+    """ID of the key that verified the token."""
 
 
 NOBODY = Identity("", "", frozenset(), 0, 0)
 
 
 class KeySource(Component, ABC):
-    """Where public keys come from; ready when there are keys to verify with."""
+    """Source of public keys; ready when there are keys to verify with."""
 
     @abstractmethod
     def knows(self, kid: str) -> bool:
-        """Whether the key is published, as far as is known without asking."""
+        """Whether the key is among those fetched last; makes no call."""
 
     @abstractmethod
     async def find(self, kid: str) -> Ed25519PublicKey | None:
-        """The key with this id, or None; raises DependencyUnavailable while that cannot be known."""
+        """The key with this id, or None; raises DependencyUnavailable while no keys are known."""
 
 
 class Tokens:
     """Verifies access tokens."""
 
     def __init__(self, keys: KeySource, revocations: Revocations, *, issuer: str, audience: str) -> None:
-        """keys: of the issuer. revocations: the sessions that were ended."""
+        """keys: of the issuer."""
         self.keys, self.revocations = keys, revocations
         self._issuer, self._audience = issuer, audience
         self._verified: OrderedDict[bytes, Identity] = OrderedDict()
 
     def cached(self, headers: Mapping[str, str | bytes]) -> Identity | None:
-        """The caller, when its token was verified before and still holds; None to verify it. Raises TokenRevoked."""
+        """The caller, when its token was verified before and is still valid; else None. Raises TokenRevoked."""
         bearer = headers.get("authorization")
         if bearer is None:
             return None
@@ -95,13 +95,13 @@ class Tokens:
         return identity
 
     async def verify_token(self, token: str) -> Identity:
-        """What a token says; raises TokenInvalid, AudienceWrong, TokenRevoked or DependencyUnavailable."""
+        """The claims of a token; raises TokenInvalid, AudienceWrong, TokenRevoked or DependencyUnavailable."""
         identity = await self._read(token)
         self.check_revoked(identity)
         return identity
 
     def check_revoked(self, identity: Identity) -> None:
-        """Raises TokenRevoked; DependencyUnavailable while it cannot be known."""
+        """Raises TokenRevoked; DependencyUnavailable while revocations are unknown."""
         if not self.revocations.ready:
             raise DependencyUnavailable("revocations")
         if self.revocations.ended(identity.user_id, identity.session_id, identity.issued):
@@ -110,7 +110,7 @@ class Tokens:
     async def _read(self, token: str) -> Identity:
         try:
             header = jwt.get_unverified_header(token)
-            # Only the algorithm, the type and the id of the key are read: `jku`, `jwk` and `x5u` name nobody we trust.
+            # Only the algorithm, the type and the key ID are read: `jku`, `jwk` and `x5u` would name untrusted keys.
             if header.get("alg") != "EdDSA" or str(header.get("typ", "")).lower() != TOKEN_TYPE:
                 raise TokenInvalid
             key = await self.keys.find(header["kid"]) if isinstance(header.get("kid"), str) else None
@@ -143,7 +143,7 @@ class Tokens:
 
 
 class PublishedKeys(PeriodicTask, KeySource):
-    """The keys that the auth service publishes, fetched once a minute and when an unknown one is asked for."""
+    """The keys that the auth service publishes, fetched once a minute and when a token names an unknown one."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (grpc.aio.AioRpcError, ValueError)
     shortest_wait: ClassVar[float] = 60.0
@@ -155,17 +155,17 @@ class PublishedKeys(PeriodicTask, KeySource):
         super().__init__("keys of auth")
         self._target, self._credentials = target, credentials
         self._keys: dict[str, Ed25519PublicKey] = {}
-        self._asked = float("-inf")
+        self._fetched = float("-inf")
         self._channel: grpc.aio.Channel | None = None
         self._lock = asyncio.Lock()
 
     @property
     def ready(self) -> bool:
-        """Whether keys were fetched; old ones go on to serve while auth is away."""
+        """Whether keys were fetched; they stay in use while auth is unavailable."""
         return bool(self._keys)
 
     def start(self) -> None:
-        """Begins to fetch, for as long as it takes."""
+        """Starts fetching; retries until there are keys."""
         if self._channel is None:
             self._channel = tls.channel(self._target, self._credentials)
             self._stub = key_service_pb2_grpc.KeyServiceStub(self._channel)
@@ -179,29 +179,29 @@ class PublishedKeys(PeriodicTask, KeySource):
             await channel.close()
 
     def knows(self, kid: str) -> bool:
-        """Whether auth published the key when it was asked last."""
+        """Whether the key was in the last response of auth."""
         return kid in self._keys
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """The key with this id, or None; raises DependencyUnavailable before any was fetched.
 
-        An unknown one is asked for at most every five seconds.
+        Fetches for an unknown one at most every five seconds.
         """
         if kid not in self._keys:
             if not self.ready:
                 raise DependencyUnavailable("keys")
             async with self._lock:
-                if kid not in self._keys and time.monotonic() - self._asked > _UNKNOWN_KEY_SECONDS:
-                    with suppress(*self.expected):  # auth is away: the keys that are known still hold
+                if kid not in self._keys and time.monotonic() - self._fetched > _UNKNOWN_KEY_SECONDS:
+                    with suppress(*self.expected):  # auth is unavailable: the known keys are still valid
                         await self.run_once()
         return self._keys.get(kid)
 
     async def run_once(self) -> int:
-        """Replaces the keys, and raises when there are none; keeps the old ones when auth does not respond."""
+        """Replaces the keys; keeps the old ones when auth does not respond. Raises ValueError when there are none."""
         try:
             response = await self._stub.GetJwks(key_service_pb2.GetJwksRequest(), timeout=2)
         finally:
-            self._asked = time.monotonic()
+            self._fetched = time.monotonic()
         self._keys = {key.kid: public_key(key.x) for key in response.keys if key.crv == "Ed25519"}
         if not self._keys:
             raise ValueError("auth publishes no Ed25519 key")

@@ -34,12 +34,12 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Respond: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 _LoadResponse: TypeAlias = Callable[[CallContext, Exception], Awaitable[Message | None]]
 _MARGIN_SECONDS, _MARGIN_SHARE = 0.05, 0.05
-"""A call ends so long before its caller gives up, at most this share of its time: gRPC itself ends a call at its
-deadline with two words and none of the details that every other error has."""
+"""A call ends this long before its deadline, at most this share of it: gRPC's own DEADLINE_EXCEEDED carries no error
+details."""
 
 
 class Interceptor:
-    """Stands in for the server while a generated `add_…Servicer_to_server` runs, and wraps the handlers it is given."""
+    """Takes the place of the server in a generated `add_…Servicer_to_server`, and wraps the handlers it registers."""
 
     def __init__(
         self, server: grpc.aio.Server, tokens: Tokens, callers: Callers, database: Database | None, *, most_calls: int
@@ -78,7 +78,7 @@ def domain_of(method: MethodDescriptor) -> str:
 
 
 class ConcurrencyLimit:
-    """How many calls run. Counted here and not by gRPC, which would refuse health checks with the others."""
+    """Counts the running calls. gRPC's own limit would refuse health checks too."""
 
     __slots__ = ("most", "running")
 
@@ -87,7 +87,7 @@ class ConcurrencyLimit:
 
 
 class _InterceptedMethod:
-    """One method behind the interceptor; everything that does not change from call to call is made once."""
+    """One method behind the interceptor; whatever does not depend on the call is prepared once."""
 
     def __init__(self, interceptor: Interceptor, method: MethodDescriptor, handler: _Handler) -> None:
         service = method.containing_service.full_name
@@ -102,7 +102,7 @@ class _InterceptedMethod:
         self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
 
     async def run(self, request: Any, context: Context) -> Any:
-        """What gRPC calls."""
+        """The behaviour that gRPC calls."""
         started = perf_counter()
         headers: Headers = dict(context.invocation_metadata() or ())
         span = ServerSpan(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
@@ -150,13 +150,13 @@ class _InterceptedMethod:
 
 
 def _seconds_before_deadline(context: Context) -> float | None:
-    """How long the call may take; None when its caller waits for ever."""
+    """How long the call may take; None without a deadline."""
     seconds = context.time_remaining()
     return None if seconds is None else seconds - min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
 
 
 def _request_reader(method: MethodDescriptor, *, streams: bool) -> Callable[[Any], Any]:
-    """What turns the bytes of a call into its request, or its requests."""
+    """Returns what parses the bytes of a call into its request, or its requests."""
     read = validation.reader(method.input_type)
     if not streams:
         return read
@@ -169,7 +169,7 @@ def _request_reader(method: MethodDescriptor, *, streams: bool) -> Callable[[Any
 
 
 def _responder(handler: _Handler) -> _Respond:
-    """What calls the handler's method and, when it streams, writes its responses."""
+    """Returns what calls the handler's method and, when it streams, writes its responses."""
     method: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     if not handler.response_streaming:
         respond: _Respond = method
@@ -187,7 +187,7 @@ def _responder(handler: _Handler) -> _Respond:
 
 
 def _response_loader(method: MethodDescriptor, database: Database | None) -> _LoadResponse:
-    """What loads the stored response of a failed call; only methods whose request has a request_id have one."""
+    """Returns what loads the stored response of a failed call; only requests with a request_id have one."""
     parse = GetMessageClass(method.output_type).FromString
     if database is None or "request_id" not in method.input_type.fields_by_name:
 

@@ -1,4 +1,4 @@
-"""Policy: who may call an RPC, as its contract says beside it."""
+"""Policy: who may call an RPC, as its contract declares."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from mesh.runtime.errors import CallerNotAllowed, ScopeMissing
 
 
 class PolicyMissingError(Exception):
-    """An RPC without a whole policy: its service must not start."""
+    """The policy of an RPC is missing or incomplete: its service must not start."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Policy:
 
     @property
     def public(self) -> bool:
-        """Whether it is called without a token."""
+        """Whether callers need no token."""
         return self.access == policy_pb2.ACCESS_PUBLIC
 
     @property
     def internal(self) -> bool:
-        """Whether services call it, and nobody else."""
+        """Whether only services may call it."""
         return self.access == policy_pb2.ACCESS_INTERNAL
 
     def permit_service(self, caller: str) -> None:

@@ -1,6 +1,6 @@
-"""Ended sessions: pushed through Redis to every replica, kept in memory, and refused within two seconds.
+"""Revoked sessions: pushed through Redis to every replica, held in memory, and refused within two seconds.
 
-A replica that has lost Redis cannot know what was ended: after 1.2 s it turns NOT_SERVING instead of trusting tokens.
+A replica without Redis misses new revocations: after 1.2 s it turns NOT_SERVING instead of trusting tokens.
 """
 
 import time
@@ -22,17 +22,17 @@ Ended = Callable[[], None]
 
 
 def session_member(session_id: str) -> str:
-    """How one ended session is written."""
+    """The member of the sorted set that revokes one session."""
     return f"sid:{session_id}"
 
 
 def user_member(user_id: str, before: int) -> str:
-    """How the end of all of a user's sessions is written. before: tokens issued before this second are refused."""
+    """The member that revokes all sessions of a user. before: tokens issued before this second are refused."""
     return f"user:{user_id}:{before}"
 
 
-async def push(redis: "Redis", member: str, forget_at: float) -> None:
-    """Revokes at every replica. forget_at: when its last token has expired, seconds since the epoch."""
+async def push(redis: Redis, member: str, forget_at: float) -> None:
+    """Revokes at every replica. forget_at: when the last affected token expires, seconds since the epoch."""
     async with redis.pipeline(transaction=True) as pipe:
         pipe.zremrangebyscore(KEY, "-inf", time.time())
         pipe.zadd(KEY, {member: forget_at})
@@ -41,13 +41,13 @@ async def push(redis: "Redis", member: str, forget_at: float) -> None:
 
 
 class Revocations(SupervisedTask):
-    """The ended sessions of which tokens may still be valid; ready while Redis responds."""
+    """The revoked sessions whose tokens have not expired; ready while Redis responds."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
     longest_backoff: ClassVar[float] = 0.1
 
-    def __init__(self, redis: "Redis") -> None:
-        """redis: decodes its responses to text."""
+    def __init__(self, redis: Redis) -> None:
+        """redis: with `decode_responses`."""
         super().__init__("revocations")
         self._redis = redis
         self._sessions: dict[str, float] = {}
@@ -57,7 +57,7 @@ class Revocations(SupervisedTask):
 
     @property
     def ready(self) -> bool:
-        """Whether Redis was heard so lately that no ended session can be missing."""
+        """Whether Redis responded so recently that no revocation can be missing."""
         return time.monotonic() - self._heard < _TRUSTED_SECONDS
 
     def ended(self, user_id: str, session_id: str, issued: int) -> bool:
@@ -68,7 +68,7 @@ class Revocations(SupervisedTask):
         return before is not None and issued < before[0]
 
     def watch(self, user_id: str, session_id: str, ended: Ended) -> Callable[[], None]:
-        """Calls `ended` when the session, or all of the user's, end; returns what stops the watching."""
+        """Calls `ended` when the session, or every session of the user, is revoked; returns what stops the watch."""
         names = (session_member(session_id), f"user:{user_id}")
         for name in names:
             self._waiting.setdefault(name, set()).add(ended)
@@ -83,14 +83,14 @@ class Revocations(SupervisedTask):
         return stop
 
     async def run(self) -> None:
-        """Subscribes first and reads the set then, so that no revocation is missed in between.
+        """Subscribes before it reads the set, so that no revocation is missed in between.
 
         The client reconnects and subscribes again by itself: every confirmed subscription reads the set.
         """
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(CHANNEL)
             loaded = False
-            asked = 0.0
+            pinged = 0.0
             forgot = time.monotonic()
             while True:
                 message = await pubsub.get_message(timeout=_PING_SECONDS / 4)
@@ -104,17 +104,17 @@ class Revocations(SupervisedTask):
                         self._add(member, float(until))
                     if loaded:
                         self._heard = time.monotonic()
-                if loaded and time.monotonic() - asked > _PING_SECONDS:
-                    asked = time.monotonic()
+                if loaded and time.monotonic() - pinged > _PING_SECONDS:
+                    pinged = time.monotonic()
                     await pubsub.ping()
-                if asked and asked - self._heard > _TRUSTED_SECONDS * 2:
+                if pinged and pinged - self._heard > _TRUSTED_SECONDS * 2:
                     raise TimeoutError("no response to PING")
                 if time.monotonic() - forgot > _FORGET_SECONDS:
                     forgot = time.monotonic()
                     self._forget()
 
     def _forget(self) -> None:
-        """Drops those whose last token has expired."""
+        """Drops revocations whose last token has expired."""
         now = time.time()
         self._sessions = {name: until for name, until in self._sessions.items() if until > now}
         self._users = {name: entry for name, entry in self._users.items() if entry[1] > now}

@@ -1,4 +1,4 @@
-"""The one table from kinds of refusal to gRPC statuses, and the `google.rpc` details that go with them."""
+"""Conversion of service errors to gRPC statuses with `google.rpc` details."""
 
 import logging
 from typing import NoReturn, TypeVar
@@ -35,7 +35,7 @@ STATUS: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
 
-_AWAY = (
+_UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
@@ -46,14 +46,14 @@ _AWAY = (
 
 
 def to_service_error(error: Exception) -> errors.ServiceError:
-    """What the caller is told of an exception. Parts that are away are UNAVAILABLE; the unknown says nothing."""
+    """The error to return for an exception: unavailable dependencies are UNAVAILABLE, unexpected ones INTERNAL."""
     if isinstance(error, errors.ServiceError):
         if isinstance(error, errors.DependencyUnavailable):
-            log.warning("refused: %s is away", error.part)
+            log.warning("refused: %s is unavailable", error.dependency)
         return error
     if isinstance(error, psycopg.errors.QueryCanceled | TimeoutError):
         return errors.DeadlineExceeded()
-    if isinstance(error, _AWAY):
+    if isinstance(error, _UNAVAILABLE):
         log.warning("refused: %s: %s", type(error).__name__, error)
         return errors.DependencyUnavailable("database or cache")
     error_id = new_id()
@@ -62,10 +62,10 @@ def to_service_error(error: Exception) -> errors.ServiceError:
 
 
 class CalleeError(errors.ServiceError):
-    """An error that another service declares: it reaches the caller as it is, unless a handler makes its own of it."""
+    """An error that another service returned: it reaches the caller unchanged, unless a handler converts it."""
 
     def __init__(self, code: grpc.StatusCode, status: status_pb2.Status) -> None:
-        """status: has a `google.rpc.ErrorInfo`."""
+        """status: with a `google.rpc.ErrorInfo`."""
         Exception.__init__(self, status.message)
         info = detail(status, error_details_pb2.ErrorInfo)
         self.code, self.status = code, status
@@ -74,7 +74,7 @@ class CalleeError(errors.ServiceError):
 
 
 def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """The status that a failed call came back with; empty when no service sent one."""
+    """The status of a failed call; empty when no service sent one."""
     sent = {name: value for name, value in error.trailing_metadata() if isinstance(value, bytes)}
     return status_pb2.Status.FromString(sent.get(_DETAILS, b""))
 
@@ -86,48 +86,48 @@ def detail(status: status_pb2.Status, kind: type[D]) -> D:
     return found
 
 
-def code_of(refusal: errors.ServiceError) -> grpc.StatusCode:
-    """The status of a refusal: that of the nearest kind it is one of."""
-    if isinstance(refusal, CalleeError):
-        return refusal.code
-    for kind in type(refusal).__mro__:
+def code_of(error: errors.ServiceError) -> grpc.StatusCode:
+    """The status code of an error: that of its nearest kind."""
+    if isinstance(error, CalleeError):
+        return error.code
+    for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
-    raise TypeError(f"{type(refusal).__name__} is of no kind of refusal; see mesh/runtime/errors.py")
+    raise TypeError(f"{type(error).__name__} is of no kind; see mesh/runtime/errors.py")
 
 
-def status_of(refusal: errors.ServiceError, domain: str) -> status_pb2.Status:
-    """The whole error. domain: of the service, such as `todo.focusmesh`."""
-    if isinstance(refusal, CalleeError):
-        return refusal.status
+def status_of(error: errors.ServiceError, domain: str) -> status_pb2.Status:
+    """The status with all its details. domain: of the service, such as `todo.focusmesh`."""
+    if isinstance(error, CalleeError):
+        return error.status
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=refusal.reason, domain=refusal.domain or domain, metadata=_public(refusal.metadata)
+            reason=error.reason, domain=error.domain or domain, metadata=_public(error.metadata)
         )
     ]
-    if refusal.fields:
+    if error.fields:
         violations = error_details_pb2.BadRequest()
-        for violation in refusal.fields:
+        for violation in error.fields:
             violations.field_violations.add(
                 field=violation.field, description=violation.description, reason=violation.rule
             )
         details.append(violations)
-    if isinstance(refusal, errors.FailedPrecondition):
+    if isinstance(error, errors.FailedPrecondition):
         failure = error_details_pb2.PreconditionFailure()
-        failure.violations.add(type=refusal.reason, subject=_subject(refusal), description=str(refusal))
+        failure.violations.add(type=error.reason, subject=_subject(error), description=str(error))
         details.append(failure)
-    if isinstance(refusal, errors.NotFound):
-        name, _, value = next(((n, "", v) for n, v in refusal.metadata.items()), ("", "", ""))
+    if isinstance(error, errors.NotFound):
+        name, _, value = next(((n, "", v) for n, v in error.metadata.items()), ("", "", ""))
         details.append(
             error_details_pb2.ResourceInfo(
-                resource_type=name.removesuffix("_id"), resource_name=value, description=str(refusal)
+                resource_type=name.removesuffix("_id"), resource_name=value, description=str(error)
             )
         )
-    if refusal.retry_after is not None:
+    if error.retry_after is not None:
         delay = Duration()
-        delay.FromMilliseconds(max(1, round(refusal.retry_after * 1000)))
+        delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    status = status_pb2.Status(code=code_of(refusal).value[0], message=str(refusal))
+    status = status_pb2.Status(code=code_of(error).value[0], message=str(error))
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -135,13 +135,11 @@ def status_of(refusal: errors.ServiceError, domain: str) -> status_pb2.Status:
     return status
 
 
-async def abort(
-    context: grpc.aio.ServicerContext[object, object], refusal: errors.ServiceError, domain: str
-) -> NoReturn:
-    """Ends the call with the refusal."""
-    status = status_of(refusal, domain)
+async def abort(context: grpc.aio.ServicerContext[object, object], error: errors.ServiceError, domain: str) -> NoReturn:
+    """Ends the call with the error."""
+    status = status_of(error, domain)
     await context.abort(
-        code_of(refusal),
+        code_of(error),
         status.message,
         trailing_metadata=((_DETAILS, status.SerializeToString()),),
     )
@@ -153,5 +151,5 @@ def _public(metadata: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != "summary"}
 
 
-def _subject(refusal: errors.ServiceError) -> str:
-    return next(iter(refusal.metadata.values()), "")
+def _subject(error: errors.ServiceError) -> str:
+    return next(iter(error.metadata.values()), "")

@@ -1,4 +1,4 @@
-"""Validation: every rule of the contract, checked before a handler sees the request."""
+"""Validation: checks every rule of the contract before the handler runs."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -16,14 +16,13 @@ _NUL = "must not contain the character U+0000"
 _MOST_VIOLATIONS = 20
 """A few kilobytes: native clients reject larger trailers."""
 _SMALL_BYTES = 16 * 1024
-"""Parsed before its elements are counted, in at most 3 ms; most requests are found valid without counting."""
+"""Requests up to this size are parsed before their elements are counted, in at most 3 ms; most are never counted."""
 
 
 def reader(expected: Descriptor) -> Callable[[bytes], Message]:
-    """Returns what parses and checks the bytes of a request; it raises InvalidRequest.
+    """Returns a function that parses and validates the bytes of a request, and raises InvalidRequest.
 
-    gRPC is given no parser of its own: what a parser raises there is UNKNOWN and shows its insides. Raises
-    UnboundedRequestError.
+    gRPC gets no parser, because it returns a parser's exception as UNKNOWN with its text. Raises UnboundedRequestError.
     """
     parse, valid, limits = GetMessageClass(expected).FromString, fast_validation(expected), RequestLimits(expected)
 
@@ -37,7 +36,7 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
         except DecodeError:
             summary = f"request: must be a {expected.full_name} in protobuf, its texts in UTF-8"
             raise InvalidRequest(summary=summary) from None
-        # No text may contain U+0000, which no rule says.
+        # No text may contain U+0000; the contract has no such rule.
         if b"\0" in content or not valid(request):
             if not large:
                 limits.check_counts(content)
@@ -48,11 +47,11 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
 
 
 def check(request: Message) -> None:
-    """Raises InvalidRequest, which names up to 20 fields that break a rule."""
+    """Raises InvalidRequest, which names up to 20 fields that violate a rule."""
     found: list[FieldViolation] = []
     if protovalidate.collect_violations(request, fail_fast=True):
         found = _violations(request)
-    # Bytes are looked at first: nearly no request has a zero byte anywhere.
+    # The bytes first: almost no request has a zero byte anywhere.
     elif b"\0" in request.SerializeToString():
         nul = islice(_with_nul(request), _MOST_VIOLATIONS)
         found = [FieldViolation(path, _NUL, "text.nul") for path in nul]
@@ -66,7 +65,7 @@ def check(request: Message) -> None:
 def _violations(message: Message, path: str = "") -> list[FieldViolation]:
     """At most 20 of a message's violations. path: of the message, such as `tasks[1].`.
 
-    protovalidate returns one violation or all, at 30 µs each, so that a message is not asked before its elements have
+    protovalidate returns one violation or all, at 30 µs each; so a message is validated only when its elements have
     fewer than 20 together.
     """
     found: list[FieldViolation] = []
@@ -93,12 +92,12 @@ def _elements(message: Message, path: str) -> Iterator[tuple[str, Message]]:
 def _named(violation: protovalidate.Violation, prefix: str) -> FieldViolation:
     """The violation with the path of its field, such as `tasks[1].title`.
 
-    A rule of a whole message has an id that ends with the field it is about, such as `list_tasks.due_before`.
+    The ID of a rule on a message ends with the field it concerns, such as `list_tasks.due_before`.
     """
     found = violation.proto
     path = ".".join(_element(element) for element in found.field.elements) if found.field is not None else ""
     if found.rule is None:
-        path = ".".join(part for part in (path, found.rule_id.rpartition(".")[2]) if part)
+        path = ".".join(filter(None, (path, found.rule_id.rpartition(".")[2])))
     return FieldViolation(f"{prefix}{path}".rstrip("."), found.message, found.rule_id)
 
 
@@ -108,11 +107,11 @@ def _element(element: protovalidate.FieldPathElementPb) -> str:
 
 
 def _with_nul(message: Message, prefix: str = "") -> Iterator[str]:
-    """Paths of the texts that Postgres cannot store."""
+    """Paths of the texts that contain U+0000, which Postgres cannot store."""
     for field, value in message.ListFields():
-        values = {f"[{place}]": item for place, item in enumerate(value)} if field.is_repeated else {"": value}
-        for place, item in values.items():
-            path = f"{prefix}{field.name}{place}"
+        values = {f"[{index}]": item for index, item in enumerate(value)} if field.is_repeated else {"": value}
+        for subscript, item in values.items():
+            path = f"{prefix}{field.name}{subscript}"
             if isinstance(item, str) and "\0" in item:
                 yield path
             elif isinstance(item, Message):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 
 Clock = Callable[[], int]
+"""Returns the current instant, microseconds since the epoch; an argument, so that tests can set the time."""
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -27,11 +28,11 @@ def set_timestamp(message: Timestamp, instant: int | None) -> None:
 
 
 def from_timestamp(message: Timestamp) -> int:
-    """The instant of a Timestamp; finer than a microsecond is cut off."""
+    """The instant of a Timestamp; truncated to microseconds."""
     return message.seconds * SECOND + message.nanos // 1000
 
 
 @lru_cache(maxsize=256)
 def to_datetime(instant: int) -> datetime:
-    """The same instant as an aware datetime; exact for every year. Remembered: a write uses one up to five times."""
+    """The same instant as an aware datetime; exact for every year. Cached: a write converts one up to five times."""
     return _EPOCH + timedelta(microseconds=instant)

@@ -1,7 +1,7 @@
-"""Refusals: what a service says no with. Plain exceptions; `mesh/rpc/status.py` turns the kind into a status.
+"""Errors that a service returns to its callers. Plain exceptions; `mesh/rpc/status.py` maps each kind to a status.
 
-A service names each of its refusals once, in its `errors.py`: a class of a kind, with a stable reason for machines and
-a message for people. Every variable of the message is an argument, and goes into the metadata of the error.
+A service declares each of its errors once, in its `errors.py`: a subclass of a kind, with a stable reason for machines
+and a message for people. Every variable of the message is an argument, and a member of the error's metadata.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class FieldViolation(NamedTuple):
 
 
 class ServiceError(Exception):
-    """A call that is answered with no."""
+    """An error for the caller; raised anywhere in a call."""
 
     reason: str
     message: ClassVar[str]
@@ -27,7 +27,7 @@ class ServiceError(Exception):
     def __init__(
         self, *, retry_after: float | None = None, fields: Sequence[FieldViolation] = (), **variables: object
     ) -> None:
-        """retry_after: seconds after which trying again makes sense."""
+        """retry_after: seconds after which a retry may succeed. variables: of the message."""
         self.metadata = {name: str(value) for name, value in variables.items()}
         self.retry_after = retry_after
         self.fields = tuple(fields)
@@ -35,43 +35,43 @@ class ServiceError(Exception):
 
 
 class InvalidArgument(ServiceError):
-    """The request itself is wrong, whatever the state."""
+    """The request is invalid, whatever the state."""
 
 
 class Unauthenticated(ServiceError):
-    """Nobody knows who is calling."""
+    """The caller is not identified."""
 
 
 class PermissionDenied(ServiceError):
-    """The caller is known and may not."""
+    """The caller is identified and not allowed."""
 
 
 class NotFound(ServiceError):
-    """No such thing, or it belongs to somebody else."""
+    """The resource does not exist, or belongs to another user."""
 
 
 class AlreadyExists(ServiceError):
-    """The thing is there already."""
+    """The resource exists already."""
 
 
 class FailedPrecondition(ServiceError):
-    """The state does not allow it."""
+    """The current state does not allow the call."""
 
 
 class Conflict(ServiceError):
-    """Another change came first; read again and decide again."""
+    """Another change came first: read and decide again."""
 
 
 class ResourceExhausted(ServiceError):
-    """Too much at once."""
+    """A limit of the caller or of the service is reached."""
 
 
 class Unavailable(ServiceError):
-    """A part is not there now."""
+    """A dependency, or the service, is unavailable now."""
 
 
 class InvalidRequest(InvalidArgument):
-    """Fields break rules of the contract; `fields` names them."""
+    """Fields violate rules of the contract; `fields` names them."""
 
     reason = "INVALID_REQUEST"
     message = "{summary}"
@@ -79,7 +79,7 @@ class InvalidRequest(InvalidArgument):
 
 
 class TokenMissing(Unauthenticated):
-    """A call without a token."""
+    """The call has no token."""
 
     reason = "TOKEN_MISSING"
     message = "This call needs an access token: send it as `authorization: Bearer TOKEN`."
@@ -87,7 +87,7 @@ class TokenMissing(Unauthenticated):
 
 
 class TokenInvalid(Unauthenticated):
-    """A token that does not hold; why is not said."""
+    """The access token is invalid or expired; the caller does not learn which."""
 
     reason = "TOKEN_INVALID"
     message = "The access token is not valid, or has expired. Get a new one with Refresh or Login."
@@ -95,7 +95,7 @@ class TokenInvalid(Unauthenticated):
 
 
 class TokenRevoked(Unauthenticated):
-    """A token whose session was ended."""
+    """The session of the token was revoked."""
 
     reason = "TOKEN_REVOKED"
     message = "The session of this access token has ended. Sign in again."
@@ -103,7 +103,7 @@ class TokenRevoked(Unauthenticated):
 
 
 class AudienceWrong(PermissionDenied):
-    """A token of our own that is meant for another API."""
+    """The token was issued for another API."""
 
     reason = "TOKEN_INVALID"
     message = "The access token is meant for another API."
@@ -111,7 +111,7 @@ class AudienceWrong(PermissionDenied):
 
 
 class ScopeMissing(PermissionDenied):
-    """A token that does not carry the scope."""
+    """The token lacks the scope."""
 
     reason = "SCOPE_MISSING"
     message = "The access token lacks the scope {scope}."
@@ -119,7 +119,7 @@ class ScopeMissing(PermissionDenied):
 
 
 class InternalOnly(PermissionDenied):
-    """An RPC between services, called with a user's token."""
+    """A user's token was used for an RPC between services."""
 
     reason = "INTERNAL_ONLY"
     message = "This call is for other services only."
@@ -127,7 +127,7 @@ class InternalOnly(PermissionDenied):
 
 
 class ServiceTokenInvalid(Unauthenticated):
-    """A call between services whose token does not hold; the callee's log says why."""
+    """The token of a call between services is invalid; the callee logs why."""
 
     reason = "SERVICE_TOKEN_INVALID"
     message = "The service token is not valid for this service."
@@ -135,7 +135,7 @@ class ServiceTokenInvalid(Unauthenticated):
 
 
 class CallerNotAllowed(PermissionDenied):
-    """A service that the RPC's policy does not name among its callers."""
+    """The policy of the RPC does not name this service among its callers."""
 
     reason = "CALLER_NOT_ALLOWED"
     message = "The service {service} may not make this call."
@@ -143,7 +143,7 @@ class CallerNotAllowed(PermissionDenied):
 
 
 class RequestIdReused(FailedPrecondition):
-    """The same request_id with another request."""
+    """The request_id was used for another request."""
 
     reason = "REQUEST_ID_REUSED"
     message = "The request_id {request_id} was used before with another request. Choose a new one."
@@ -151,7 +151,7 @@ class RequestIdReused(FailedPrecondition):
 
 
 class PageTokenInvalid(InvalidArgument):
-    """A page_token that was not made by this list with these filters."""
+    """The page_token was not issued by this list with these filters."""
 
     reason = "PAGE_TOKEN_INVALID"
     message = "The page_token does not belong to this list, or its filters or order changed. Begin without one."
@@ -162,19 +162,19 @@ class PageTokenInvalid(InvalidArgument):
 
 
 class FieldNotInMask(InvalidArgument):
-    """A field that is set and not named in the mask: probably a mistake."""
+    """A field is set but not named in the mask, which is probably a mistake."""
 
     reason = "FIELD_NOT_IN_MASK"
     message = "The field {field} is set and not named in update_mask. Name it, or leave it out."
     domain = "focusmesh"
 
     def __init__(self, field: str) -> None:
-        """field: the one that is set."""
+        """field: name of the field that is set."""
         super().__init__(field=field, fields=[FieldViolation(field, "must be named in update_mask")])
 
 
 class VersionConflict(Conflict):
-    """The etag is not the current one."""
+    """The etag is not that of the current version."""
 
     reason = "VERSION_CONFLICT"
     message = "It changed since it was read. Read it again; the current etag is {etag}."
@@ -182,7 +182,7 @@ class VersionConflict(Conflict):
 
 
 class Overloaded(ResourceExhausted):
-    """More calls at once than the service takes."""
+    """There are more concurrent calls than the service accepts."""
 
     reason = "OVERLOADED"
     message = "Too many calls at once. Try again in a moment."
@@ -190,20 +190,20 @@ class Overloaded(ResourceExhausted):
 
 
 class DependencyUnavailable(Unavailable):
-    """A part that the call needs is away; which one is for the log, not for the caller."""
+    """A dependency of the service is unavailable; the log names it, the error does not."""
 
     reason = "UNAVAILABLE"
     message = "The service is not available right now. Try again in a moment."
     domain = "focusmesh"
 
-    def __init__(self, part: str, *, retry_after: float = 1.0) -> None:
-        """part: the name for the log, such as `database`."""
-        self.part = part
+    def __init__(self, dependency: str, *, retry_after: float = 1.0) -> None:
+        """dependency: name for the log, such as `database`."""
+        self.dependency = dependency
         super().__init__(retry_after=retry_after)
 
 
 class DeadlineExceeded(ServiceError):
-    """The work took longer than the call may."""
+    """The work took longer than the deadline of the call."""
 
     reason = "DEADLINE_EXCEEDED"
     message = "The call took longer than its deadline."
@@ -211,7 +211,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class Internal(ServiceError):
-    """Anything unexpected: says nothing but where to look in the log."""
+    """An unexpected exception: the error holds only an ID to look for in the log."""
 
     reason = "INTERNAL"
     message = "Something went wrong. Tell us the error id {error_id}."

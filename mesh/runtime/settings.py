@@ -1,7 +1,7 @@
 """Settings from the environment: the field `kafka_bootstrap` of a dataclass is read from FOCUSMESH_KAFKA_BOOTSTRAP.
 
-A field without a default is required. Every missing or malformed variable is named in one message, so that an operator
-mends them in one go.
+A field without a default is required. One message names every missing or malformed variable, so that an operator
+can fix them all at once.
 """
 
 from collections.abc import Mapping
@@ -14,77 +14,76 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """What every service is told."""
+    """Settings that every service has."""
 
     listen: str
     """Address of the gRPC server, host:port."""
     database_url: str = ""
-    """Runtime role; may read and write its own schema, and change no table."""
+    """URL of the runtime role, which may read and write the rows of its own schema, and alter no table."""
     redis_url: str
     kafka_bootstrap: str
     """Brokers, host:port, comma-separated."""
     jwks_target: str
-    """gRPC address of the auth service, whose keys verify access tokens."""
+    """gRPC address of the auth service, whose public keys verify access tokens."""
     issuer: str = "https://auth.focusmesh"
     audience: str = "focusmesh"
     page_token_key: str
-    """Secret that page tokens are signed with; the same for all replicas."""
+    """Secret that signs page tokens; the same for all replicas."""
     service_key_file: str = ""
-    """Ed25519 private key, PKCS #8 PEM: signs the calls to other services. Needed by a service that calls one."""
+    """Ed25519 private key, PKCS #8 PEM: signs calls to other services. Required by a service that makes them."""
     caller_keys: str = ""
-    """Public keys of the services that call this one: `name=file;name=file`, PEM. A name stands twice while its key is
-    replaced: the next one is added here, then signs, then the old one is taken away."""
+    """Public keys of the services that call this one: `name=file;name=file`, PEM. A name occurs twice while its key is
+    replaced: add the new key here, sign with it, then remove the old one."""
     call_targets: str = ""
     """gRPC addresses of the services that this one calls: `name=address;name=address`. The address
     `ipv4:host:port,host:port` names several replicas."""
     replica: int = 0
     drain_seconds: float = 3.0
-    """How long a stopping service serves on after it said NOT_SERVING: longer than the gateway's health interval."""
+    """How long a stopping service serves after it reports NOT_SERVING: longer than the gateway's health interval."""
     stop_grace_seconds: float = 5.0
-    """How long running calls may take to end once no new ones are accepted."""
+    """How long running calls may take to end once new ones are not accepted."""
     database_connections: int = 8
-    """Two are too few (1.3 times the CPU per call), more than eight gain nothing."""
+    """Size of the pool. Two cost 1.3 times the CPU per call; more than eight gain nothing."""
     statement_timeout_ms: int = 5000
     max_concurrent_calls: int = 500
-    """More at once are refused with RESOURCE_EXHAUSTED before anything is done for them; health checks do not count."""
+    """Further calls are refused at once with RESOURCE_EXHAUSTED; health checks do not count."""
     log_level: str = "INFO"
     trace_ratio: float = 0.1
-    """Share of traces that are recorded when the caller did not decide."""
+    """Share of traces that are recorded where the caller made no sampling decision."""
     reflection: bool = True
     """Serve gRPC reflection on the service's own port; the gateway never routes to it."""
     tls_certificate_file: str = ""
-    """PEM; shown to callers, and to every service that is called. Empty: plain text, for one machine or in a mesh that
-    encrypts."""
+    """PEM; presented to callers and callees. Empty: plain text, for one machine or a service mesh that encrypts."""
     tls_key_file: str = ""
     tls_client_ca_file: str = ""
-    """When set, callers must present a certificate of this authority (mTLS), and services that are called have one."""
+    """When set, callers, and services that are called, must present a certificate of this CA (mTLS)."""
     kafka_options: str = ""
     """Further librdkafka settings such as TLS and SASL: `name=value;name=value`."""
 
 
 def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
-    """Reads a settings dataclass; raises SystemExit that names every variable which is missing or malformed."""
+    """Reads a settings dataclass; raises SystemExit that names every missing or malformed variable."""
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    wrong: list[str] = []
+    faults: list[str] = []
     for field in fields(kind):  # type: ignore[arg-type]  # every caller passes a dataclass
         name = PREFIX + field.name.upper()
         text = environment.get(name)
         if text is None:
             if field.default is MISSING:
-                wrong.append(f"{name} is not set")
+                faults.append(f"{name} is not set")
             continue
         try:
             values[field.name] = _parse(hints[field.name], text)
         except ValueError:
-            wrong.append(f"{name}={text!r} is not of type {hints[field.name].__name__}")
-    if wrong:
-        raise SystemExit(f"{kind.__module__}: {'; '.join(wrong)}. `make up` sets them all.")
+            faults.append(f"{name}={text!r} is not of type {hints[field.name].__name__}")
+    if faults:
+        raise SystemExit(f"{kind.__module__}: {'; '.join(faults)}. `make up` sets them all.")
     return kind(**values)
 
 
 def pairs(text: str) -> list[tuple[str, str]]:
-    """The pairs of `name=value;name=value`; raises ValueError. A name may stand more than once."""
+    """The pairs of `name=value;name=value`; raises ValueError. A name may occur more than once."""
     found = [option.partition("=") for option in map(str.strip, text.split(";")) if option]
     for name, equals, _ in found:
         if not equals:

@@ -1,4 +1,4 @@
-"""Long computations on the event loop, cut into slices by time, with the loop's other tasks in between."""
+"""Long computations on the event loop, in time slices between which other tasks run."""
 
 import asyncio
 import time
@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 Item = TypeVar("Item")
 
 _SLICE_SECONDS = 0.002
-"""A call passes about ten turns of the event loop: a computation beside it adds some 20 ms."""
+"""A call takes about ten iterations of the event loop, so a concurrent computation adds about 20 ms to it."""
 _PAUSE_SECONDS = 0.002
-"""In which the loop waits, so that gRPC's threads get the interpreter's lock: a busy loop keeps it for 5 ms."""
+"""Pause after a slice, so that gRPC's threads get the interpreter's lock: a busy loop keeps it for 5 ms."""
 
 
 class _Turn:
-    """Which computation of an event loop may run."""
+    """The computations of one event loop; the holder of `lock` runs."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -29,8 +29,8 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary(
 async def in_slices(items: Iterable[Item]) -> list[Item]:
     """`list(items)` for items that are costly to make; a slice ends with the item that exceeds it.
 
-    All computations of an event loop take turns: however many there are, other tasks wait for one slice only. One
-    that is shorter than a slice does not wait. Memory is the caller's to bound.
+    All computations of an event loop take turns: however many there are, other tasks wait for one slice only. A
+    computation shorter than a slice does not wait. The caller bounds the memory.
     """
     turn = _turns.setdefault(asyncio.get_running_loop(), _Turn())
     iterator, made, more = iter(items), list[Item](), True

@@ -1,5 +1,5 @@
-"""Certificates, where settings give them: a service shows the same one to its callers and to those it calls, and holds
-both to the same authority."""
+"""TLS, when configured: a service presents one certificate to its callers and callees, and verifies both against the
+same CA."""
 
 import ssl
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ import grpc
 
 from mesh.runtime.settings import ServiceSettings
 
-_RECONNECTING = (
+_RECONNECT_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
-"""By itself a channel waits up to two minutes before it tries again. The minimum is how long one attempt may take."""
+"""A channel's default is to wait up to two minutes before it reconnects. The minimum limits one attempt."""
 
 
 def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
-    """What a gRPC server shows and asks for; None for plain text."""
+    """Credentials of a gRPC server; None for plain text."""
     if not settings.tls_certificate_file:
         return None
     authority, key, certificate = _read(settings)
@@ -26,7 +26,7 @@ def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | No
 
 
 def channel_credentials(settings: ServiceSettings) -> grpc.ChannelCredentials | None:
-    """What a call to another service shows and asks for; None for plain text."""
+    """Credentials for calls to other services; None for plain text."""
     return grpc.ssl_channel_credentials(*_read(settings)) if settings.tls_certificate_file else None
 
 
@@ -37,14 +37,14 @@ def channel(
     interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> grpc.aio.Channel:
     """A channel to another service; credentials: None for plain text."""
-    every = (*_RECONNECTING, *options)
+    all_options = (*_RECONNECT_OPTIONS, *options)
     if credentials is None:
-        return grpc.aio.insecure_channel(target, every, interceptors=interceptors)
-    return grpc.aio.secure_channel(target, credentials, every, interceptors=interceptors)
+        return grpc.aio.insecure_channel(target, all_options, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, credentials, all_options, interceptors=interceptors)
 
 
 def server_context(settings: ServiceSettings) -> ssl.SSLContext | None:
-    """What a server of HTTP/1.1 shows and asks for; None for plain text."""
+    """TLS context of an HTTP/1.1 server; None for plain text."""
     if not settings.tls_certificate_file:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.tls_client_ca_file or None)
@@ -56,6 +56,6 @@ def server_context(settings: ServiceSettings) -> ssl.SSLContext | None:
 
 
 def _read(settings: ServiceSettings) -> tuple[bytes | None, bytes, bytes]:
-    """Authority, key and certificate, in the order of gRPC."""
+    """CA, key and certificate, in gRPC's order."""
     authority = Path(settings.tls_client_ca_file).read_bytes() if settings.tls_client_ca_file else None
     return authority, Path(settings.tls_key_file).read_bytes(), Path(settings.tls_certificate_file).read_bytes()

@@ -18,7 +18,6 @@ class Recorder:
     """Appends events to the chains of the users that they belong to."""
 
     def __init__(self, clock: Clock) -> None:
-        """clock: microseconds since the epoch."""
         self._clock = clock
 
     def subscriptions(self) -> list[TopicSubscription]:

@@ -34,7 +34,6 @@ class RevocationReseeder(PeriodicTask):
     """Between two comparisons with a Redis that did not restart."""
 
     def __init__(self, db: Database, redis: "Redis", clock: Clock) -> None:
-        """clock: microseconds since the epoch."""
         super().__init__("reseed revocations")
         self.db, self.redis, self.clock = db, redis, clock
         self._compared_with = ""

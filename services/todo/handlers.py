@@ -28,7 +28,6 @@ class TaskHandlers(rpc.TaskServiceServicer):
     """Tasks of the caller."""
 
     def __init__(self, db: Database, pages: Pages, clock: Clock) -> None:
-        """clock: microseconds since the epoch."""
         self.db, self.pages, self.clock = db, pages, clock
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:

@@ -34,7 +34,6 @@ class SessionHandlers(rpc.SessionServiceServicer):
         refresh_tokens: RefreshTokens,
         clock: Clock,
     ) -> None:
-        """clock: microseconds since the epoch."""
         self.db, self.redis, self.attempts, self.worker = db, redis, LoginThrottle(redis), worker
         self.signer, self.refresh_tokens, self.clock = signer, refresh_tokens, clock
 

@@ -19,7 +19,6 @@ class UserHandlers(rpc.UserServiceServicer):
     """Accounts; a caller sees only their own."""
 
     def __init__(self, db: Database, worker: PasswordWorker, clock: Clock) -> None:
-        """clock: microseconds since the epoch."""
         self.db, self.worker, self.clock = db, worker, clock
 
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:

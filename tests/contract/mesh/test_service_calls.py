@@ -224,7 +224,7 @@ async def test_a_callee_that_is_away_is_unavailable_at_once(client: ServiceClien
     started = time.monotonic()
     with pytest.raises(DependencyUnavailable) as raised:
         await call(client)
-    assert raised.value.part == "ledger"
+    assert raised.value.dependency == "ledger"
     assert time.monotonic() - started < 2
 
 

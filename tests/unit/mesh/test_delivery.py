@@ -10,7 +10,7 @@ from psycopg import errors as postgres
 
 from mesh.events import delivery
 from mesh.events.dead_letters import REASON
-from mesh.events.delivery import TRIES, Delivery, may_pass
+from mesh.events.delivery import TRIES, Delivery, is_transient
 from mesh.events.envelope import ConsumedEvent, Message, envelope
 from mesh.events.outbox import Event
 from mesh.events.producer import DeliveryTimeout, ProducerRecord
@@ -170,6 +170,6 @@ async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
 
 
 def test_a_value_beyond_the_limits_of_postgres_does_not_pass_by_waiting() -> None:
-    assert not may_pass(postgres.ProgramLimitExceeded("index row size 2800 exceeds maximum"))
-    assert not may_pass(postgres.CheckViolation("no"))
-    assert may_pass(postgres.AdminShutdown("restart"))
+    assert not is_transient(postgres.ProgramLimitExceeded("index row size 2800 exceeds maximum"))
+    assert not is_transient(postgres.CheckViolation("no"))
+    assert is_transient(postgres.AdminShutdown("restart"))

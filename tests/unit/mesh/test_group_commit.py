@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from harness.waiting import until
-from mesh.events.delivery import may_pass
+from mesh.events.delivery import is_transient
 from mesh.events.envelope import ConsumedEvent, Message, envelope, read
 from mesh.events.group_commit import GroupCommit
 from mesh.events.outbox import Event
@@ -97,4 +97,4 @@ async def test_when_the_effect_is_cancelled_its_batches_come_again(effects: Effe
     tasks = await begun(effects, ["a"], ["b"], ["c"])
     effects.may_go.set()
     told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [isinstance(one, Exception) and may_pass(one) for one in told] == [False, True, True]
+    assert [isinstance(one, Exception) and is_transient(one) for one in told] == [False, True, True]
