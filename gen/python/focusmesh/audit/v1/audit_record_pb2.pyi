@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AuditRecord(_message.Message):
-    """One thing that happened. Never changed, never deleted."""
+    """One recorded event. Never changed, never deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -45,11 +45,11 @@ class AuditRecord(_message.Message):
     source_service: _builtins.str
     """Service that published the event, such as `todo`."""
     chain_position: _builtins.int
-    """Place of the record in the user's chain; the first is 1."""
+    """Position of the record in the user's chain; the first is 1."""
     previous_hash: _builtins.str
     """Hash of the record before it, SHA-256 in hexadecimal; empty for the first."""
     hash: _builtins.str
-    """Hash of this record, SHA-256 in hexadecimal; `docs/audit-chain.md` tells how it is made."""
+    """Hash of this record, SHA-256 in hexadecimal; `docs/audit-chain.md` says how it is made."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
         """The event's whole payload."""

@@ -35,7 +35,7 @@ class ListAuditRecordsRequest(_message.Message):
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 200 means 200."""
     page_token: _builtins.str
-    """The last answer's `next_page_token`, with the same filters."""
+    """The last response's `next_page_token`, with the same filters."""
     task_id: _builtins.str
     """Only records of this task."""
     @_builtins.property
@@ -152,7 +152,7 @@ class VerifyAuditRecordsRequest(_message.Message):
 
     FROM_POSITION_FIELD_NUMBER: _builtins.int
     from_position: _builtins.int
-    """Place in the chain to begin at; 0 or 1 for the first record."""
+    """Position in the chain to begin at; 0 or 1 for the first record."""
     def __init__(
         self,
         *,
@@ -178,11 +178,11 @@ class VerifyAuditRecordsResponse(_message.Message):
     NEXT_POSITION_FIELD_NUMBER: _builtins.int
     LAST_HASH_FIELD_NUMBER: _builtins.int
     intact: _builtins.bool
-    """Whether every record that was walked is unchanged and in its place."""
+    """Whether every record that was walked is unchanged and at its position."""
     records_checked: _builtins.int
     """How many records were walked."""
     broken_position: _builtins.int
-    """Place of the first record that is wrong. Absent when the chain is intact."""
+    """Position of the first record that is wrong. Absent when the chain is intact."""
     next_position: _builtins.int
     """Where to go on; absent at the end of the chain."""
     last_hash: _builtins.str

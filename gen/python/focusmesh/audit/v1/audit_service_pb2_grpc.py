@@ -75,7 +75,7 @@ class AuditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyAuditRecords(self, request, context):
-        """Walks the caller's chain from the first record and tells whether every hash is right. Walks at most 10,000 records a
+        """Walks the caller's chain from the first record and reports whether every hash is right. Walks at most 10,000 records a
         call; go on from `next_position`.
 
         Needs scope `audit:read`. Errors: none of its own.

@@ -27,7 +27,7 @@ class AuditServiceStub:
     Needs scope `audit:read`. Errors: AUDIT_RECORD_NOT_FOUND.
     """
     VerifyAuditRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditRecordsRequest, _audit_service_pb2.VerifyAuditRecordsResponse]
-    """Walks the caller's chain from the first record and tells whether every hash is right. Walks at most 10,000 records a
+    """Walks the caller's chain from the first record and reports whether every hash is right. Walks at most 10,000 records a
     call; go on from `next_position`.
 
     Needs scope `audit:read`. Errors: none of its own.
@@ -64,7 +64,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.VerifyAuditRecordsRequest,
         context: _aio.ServicerContext[_audit_service_pb2.VerifyAuditRecordsRequest, _abc.Awaitable[_audit_service_pb2.VerifyAuditRecordsResponse]],
     ) -> _abc.Awaitable[_audit_service_pb2.VerifyAuditRecordsResponse]:
-        """Walks the caller's chain from the first record and tells whether every hash is right. Walks at most 10,000 records a
+        """Walks the caller's chain from the first record and reports whether every hash is right. Walks at most 10,000 records a
         call; go on from `next_position`.
 
         Needs scope `audit:read`. Errors: none of its own.

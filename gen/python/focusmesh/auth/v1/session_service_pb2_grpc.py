@@ -57,7 +57,7 @@ class SessionServiceServicer:
     """
 
     def Login(self, request, context):
-        """Begins a session. Every call begins another one; a `request_id` is not taken, because answers are secrets and are not stored.
+        """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
 
         Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
         """
@@ -66,8 +66,8 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Refresh(self, request, context):
-        """Exchanges the refresh token for new tokens. The token before the newest answers with the newest for 30 seconds, so a lost
-        answer can be asked for again; after that its use ends the session.
+        """Exchanges the refresh token for new tokens. For 30 seconds the token before the newest returns the newest again, so a
+        client that lost the response can retry; after that its use ends the session.
 
         Needs no token. Errors: REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED.
         """

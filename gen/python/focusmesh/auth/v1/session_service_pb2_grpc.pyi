@@ -17,13 +17,13 @@ class SessionServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_session_service_pb2.LoginRequest, _session_service_pb2.LoginResponse]
-    """Begins a session. Every call begins another one; a `request_id` is not taken, because answers are secrets and are not stored.
+    """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
 
     Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_session_service_pb2.RefreshRequest, _session_service_pb2.RefreshResponse]
-    """Exchanges the refresh token for new tokens. The token before the newest answers with the newest for 30 seconds, so a lost
-    answer can be asked for again; after that its use ends the session.
+    """Exchanges the refresh token for new tokens. For 30 seconds the token before the newest returns the newest again, so a
+    client that lost the response can retry; after that its use ends the session.
 
     Needs no token. Errors: REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED.
     """
@@ -43,7 +43,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.LoginRequest,
         context: _aio.ServicerContext[_session_service_pb2.LoginRequest, _abc.Awaitable[_session_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_session_service_pb2.LoginResponse]:
-        """Begins a session. Every call begins another one; a `request_id` is not taken, because answers are secrets and are not stored.
+        """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
 
         Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
         """
@@ -54,8 +54,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.RefreshRequest,
         context: _aio.ServicerContext[_session_service_pb2.RefreshRequest, _abc.Awaitable[_session_service_pb2.RefreshResponse]],
     ) -> _abc.Awaitable[_session_service_pb2.RefreshResponse]:
-        """Exchanges the refresh token for new tokens. The token before the newest answers with the newest for 30 seconds, so a lost
-        answer can be asked for again; after that its use ends the session.
+        """Exchanges the refresh token for new tokens. For 30 seconds the token before the newest returns the newest again, so a
+        client that lost the response can retry; after that its use ends the session.
 
         Needs no token. Errors: REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED.
         """

@@ -71,7 +71,7 @@ class User(_message.Message):
     day_start_minutes: _builtins.int
     """Minutes after local midnight at which the user's day begins; 0 to 1439."""
     etag: _builtins.str
-    """Changes with every write; send it back to be told of a concurrent change."""
+    """Changes with every write; send it back to detect a concurrent change."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the account was made."""
@@ -126,7 +126,7 @@ class UserSettings(_message.Message):
     theme: Global___Theme.ValueType
     """Colours of the apps; at first light."""
     etag: _builtins.str
-    """Changes with every write; send it back to be told of a concurrent change."""
+    """Changes with every write; send it back to detect a concurrent change."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the settings last changed."""

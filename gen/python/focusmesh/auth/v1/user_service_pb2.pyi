@@ -31,8 +31,8 @@ class RegisterRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     DAY_START_MINUTES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours. The password is
-    not part of what is compared, because nothing of it is stored: another password needs another id.
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours. The password is
+    not compared, because nothing of it is stored: another password needs another id.
     """
     email: _builtins.str
     """E-mail address; compared without regard to case."""
@@ -149,7 +149,7 @@ class UpdateMeRequest(_message.Message):
     etag: _builtins.str
     """The `etag` that the change is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     name: _builtins.str
     """New name; at most 100 characters."""
     time_zone: _builtins.str
@@ -275,7 +275,7 @@ class UpdateSettingsRequest(_message.Message):
     etag: _builtins.str
     """The `etag` that the change is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     default_pomodoro_minutes: _builtins.int
     """Length of a focus interval, in minutes; 1 to 180."""
     default_short_break_minutes: _builtins.int

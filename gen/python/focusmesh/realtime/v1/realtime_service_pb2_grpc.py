@@ -47,7 +47,7 @@ class RealtimeServiceServicer:
     """
 
     def Subscribe(self, request, context):
-        """Streams what happens to the caller's things, from a cursor or from now. Ends with UNAUTHENTICATED when the access token
+        """Streams changes of the caller's resources, from a cursor or from now. Ends with UNAUTHENTICATED when the access token
         ends or its session is ended, within 2 seconds.
 
         Needs scope `realtime:read`. Errors: CURSOR_INVALID, SLOW_CONSUMER, TOO_MANY_STREAMS, TOKEN_REVOKED.

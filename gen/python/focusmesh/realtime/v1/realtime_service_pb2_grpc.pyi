@@ -17,7 +17,7 @@ class RealtimeServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Subscribe: _aio.UnaryStreamMultiCallable[_realtime_service_pb2.SubscribeRequest, _realtime_service_pb2.SubscribeResponse]
-    """Streams what happens to the caller's things, from a cursor or from now. Ends with UNAUTHENTICATED when the access token
+    """Streams changes of the caller's resources, from a cursor or from now. Ends with UNAUTHENTICATED when the access token
     ends or its session is ended, within 2 seconds.
 
     Needs scope `realtime:read`. Errors: CURSOR_INVALID, SLOW_CONSUMER, TOO_MANY_STREAMS, TOKEN_REVOKED.
@@ -32,7 +32,7 @@ class RealtimeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _realtime_service_pb2.SubscribeRequest,
         context: _aio.ServicerContext[_realtime_service_pb2.SubscribeRequest, _abc.AsyncIterator[_realtime_service_pb2.SubscribeResponse]],
     ) -> _abc.AsyncIterator[_realtime_service_pb2.SubscribeResponse]:
-        """Streams what happens to the caller's things, from a cursor or from now. Ends with UNAUTHENTICATED when the access token
+        """Streams changes of the caller's resources, from a cursor or from now. Ends with UNAUTHENTICATED when the access token
         ends or its session is ended, within 2 seconds.
 
         Needs scope `realtime:read`. Errors: CURSOR_INVALID, SLOW_CONSUMER, TOO_MANY_STREAMS, TOKEN_REVOKED.

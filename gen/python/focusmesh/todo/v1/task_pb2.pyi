@@ -76,7 +76,7 @@ Global___RecurrenceSchedule: _TypeAlias = RecurrenceSchedule  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
-    """One thing to do."""
+    """A task of one user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -107,7 +107,7 @@ class Task(_message.Message):
     recurrence_schedule: Global___RecurrenceSchedule.ValueType
     """How often it recurs; unspecified when it does not."""
     etag: _builtins.str
-    """Changes with every write; send it back to be told of a concurrent change."""
+    """Changes with every write; send it back to detect a concurrent change."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When the task is due. Absent when it is never due."""

@@ -68,7 +68,7 @@ class CreateTaskRequest(_message.Message):
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     title: _builtins.str
     """What to do; 1 to 255 characters, not only white space."""
     description: _builtins.str
@@ -139,7 +139,7 @@ class BatchCreateTasksRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTaskRequest]:
         """The tasks; 1 to 100. The whole batch is repeated, never one of its tasks: their `request_id` must be empty."""
@@ -245,11 +245,11 @@ class ListTasksRequest(_message.Message):
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 200 means 200."""
     page_token: _builtins.str
-    """The last answer's `next_page_token`, with the same filters and order."""
+    """The last response's `next_page_token`, with the same filters and order."""
     is_recurring: _builtins.bool
     """Only recurring tasks (true) or only others (false); absent for both."""
     order: Global___TaskOrder.ValueType
-    """Order of the answer."""
+    """Order of the response."""
     show_deleted: _builtins.bool
     """Also list deleted tasks."""
     @_builtins.property
@@ -335,7 +335,7 @@ class UpdateTaskRequest(_message.Message):
     etag: _builtins.str
     """The task's `etag` that the call is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     title: _builtins.str
     """New title; 1 to 255 characters, not only white space."""
     description: _builtins.str
@@ -435,7 +435,7 @@ class StartTaskRequest(_message.Message):
     etag: _builtins.str
     """The task's `etag` that the call is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     def __init__(
         self,
         *,
@@ -491,7 +491,7 @@ class CompleteTaskRequest(_message.Message):
     etag: _builtins.str
     """The task's `etag` that the call is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     def __init__(
         self,
         *,
@@ -547,7 +547,7 @@ class ReopenTaskRequest(_message.Message):
     etag: _builtins.str
     """The task's `etag` that the call is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     def __init__(
         self,
         *,
@@ -603,7 +603,7 @@ class DeleteTaskRequest(_message.Message):
     etag: _builtins.str
     """The task's `etag` that the call is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     def __init__(
         self,
         *,
@@ -659,7 +659,7 @@ class UndeleteTaskRequest(_message.Message):
     etag: _builtins.str
     """The task's `etag` that the call is based on; absent to skip the check."""
     request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored answer is replayed for 24 hours."""
+    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     def __init__(
         self,
         *,

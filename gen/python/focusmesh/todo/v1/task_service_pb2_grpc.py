@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class TaskServiceStub:
     """The tasks of the signed-in user. Every RPC sees only tasks of the user whose token it carries; another user's task
-    is answered like a missing one. Every change is published to the topics `task-events` and `task-updates`.
+    is reported as missing. Every change is published to the topics `task-events` and `task-updates`.
     """
 
     def __init__(self, channel):
@@ -90,7 +90,7 @@ class TaskServiceStub:
 
 class TaskServiceServicer:
     """The tasks of the signed-in user. Every RPC sees only tasks of the user whose token it carries; another user's task
-    is answered like a missing one. Every change is published to the topics `task-events` and `task-updates`.
+    is reported as missing. Every change is published to the topics `task-events` and `task-updates`.
     """
 
     def CreateTask(self, request, context):
@@ -251,7 +251,7 @@ def add_TaskServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TaskService:
     """The tasks of the signed-in user. Every RPC sees only tasks of the user whose token it carries; another user's task
-    is answered like a missing one. Every change is published to the topics `task-events` and `task-updates`.
+    is reported as missing. Every change is published to the topics `task-events` and `task-updates`.
     """
 
     @staticmethod

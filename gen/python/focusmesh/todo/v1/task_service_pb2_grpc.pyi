@@ -14,7 +14,7 @@ GRPC_VERSION: str
 
 class TaskServiceStub:
     """The tasks of the signed-in user. Every RPC sees only tasks of the user whose token it carries; another user's task
-    is answered like a missing one. Every change is published to the topics `task-events` and `task-updates`.
+    is reported as missing. Every change is published to the topics `task-events` and `task-updates`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -76,7 +76,7 @@ class TaskServiceStub:
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     """The tasks of the signed-in user. Every RPC sees only tasks of the user whose token it carries; another user's task
-    is answered like a missing one. Every change is published to the topics `task-events` and `task-updates`.
+    is reported as missing. Every change is published to the topics `task-events` and `task-updates`.
     """
 
     @_abc_1.abstractmethod

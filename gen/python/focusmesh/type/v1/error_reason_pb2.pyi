@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 2
     """The call needs an access token and has none."""
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 3
-    """The access token is malformed, expired, signed by a stranger or not meant for this API."""
+    """The access token is malformed, expired, signed by an unknown key or not meant for this API."""
     ERROR_REASON_TOKEN_REVOKED: _ErrorReason.ValueType  # 4
     """The session of the access token was ended."""
     ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 5
@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 11
     """Too many calls at once; try again after the delay in `google.rpc.RetryInfo`."""
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 12
-    """A part that the service needs is not there now; try again after the delay in `google.rpc.RetryInfo`."""
+    """A dependency of the service is unavailable; try again after the delay in `google.rpc.RetryInfo`."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 13
     """Something went wrong inside; metadata `error_id` finds it in the log."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 14
@@ -60,7 +60,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Between services: the RPC's policy does not name the calling service; metadata `service` is its name."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Values of `google.rpc.ErrorInfo.reason` that any RPC may answer with, domain `focusmesh`."""
+    """Values of `google.rpc.ErrorInfo.reason` that any RPC may return, domain `focusmesh`."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
@@ -69,7 +69,7 @@ ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 2
 """The call needs an access token and has none."""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 3
-"""The access token is malformed, expired, signed by a stranger or not meant for this API."""
+"""The access token is malformed, expired, signed by an unknown key or not meant for this API."""
 ERROR_REASON_TOKEN_REVOKED: ErrorReason.ValueType  # 4
 """The session of the access token was ended."""
 ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 5
@@ -87,7 +87,7 @@ ERROR_REASON_VERSION_CONFLICT: ErrorReason.ValueType  # 10
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 11
 """Too many calls at once; try again after the delay in `google.rpc.RetryInfo`."""
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 12
-"""A part that the service needs is not there now; try again after the delay in `google.rpc.RetryInfo`."""
+"""A dependency of the service is unavailable; try again after the delay in `google.rpc.RetryInfo`."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 13
 """Something went wrong inside; metadata `error_id` finds it in the log."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14
