@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## Make or mend .venv and .build (only what a lock change made stale)
+setup: ## Make or repair .venv and .build (only what a lock change made stale)
 	@$(PYTHON3) -m stack.commands.setup
 
 $(PYTHON):

@@ -58,7 +58,7 @@ class Enum:
 
 def paragraphs(comment: str) -> str:
     """A comment with each paragraph on one line."""
-    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", comment.strip()))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", comment.strip()))
 
 
 def error_reasons(comment: str) -> tuple[str, ...] | None:

@@ -88,8 +88,8 @@ def idempotency(described: Contract) -> Iterator[str]:
             yield f"{rpc.full_name} writes and takes no request_id"
 
 
-def refusals(described: Contract) -> Iterator[str]:
-    """Every RPC lists its refusals, and they exist."""
+def declared_errors(described: Contract) -> Iterator[str]:
+    """Every RPC lists its errors, and they exist."""
     for rpc in described.rpcs:
         if rpc.errors is None:
             yield f"{rpc.full_name}: its comment has no `Errors: A, B.` (or `Errors: none of its own.`)"
@@ -176,7 +176,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     scopes,
     internal,
     idempotency,
-    refusals,
+    declared_errors,
     bindings,
     routes,
     route_collisions,
@@ -187,7 +187,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
 
 
 GATEWAY_RULES = (policies, bindings, route_collisions)
-"""Those that the gateway's routes rest on."""
+"""Rules that the gateway's routes depend on."""
 
 
 class ContractError(Exception):

@@ -1,4 +1,4 @@
-"""Fails when what is committed under gen/ or in docs/rpcs.md is not what protos/ and the code give."""
+"""Fails when gen/ or docs/rpcs.md as committed differ from what protos/ and the code generate."""
 
 import sys
 from pathlib import Path
@@ -40,7 +40,7 @@ def found() -> list[str]:
 
 
 def main() -> None:
-    """Prints what drifted and how to mend it."""
+    """Prints what drifted and how to fix it."""
     drifted = found()
     if drifted:
         sys.exit("\n".join(["drift:", *drifted, "run `make proto`, look at the differences and commit them"]))

@@ -1,4 +1,4 @@
-"""Which refusals exist in code, and how REST callers see them."""
+"""The errors that the code declares, and their HTTP statuses."""
 
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from mesh.runtime.errors import ServiceError
 from tools.paths import ROOT
 
 SHARED_DOMAIN = "focusmesh"
-# What the gateway makes of a gRPC code.
+# The HTTP status to which the gateway maps a gRPC code.
 HTTP_STATUS = {
     StatusCode.INVALID_ARGUMENT: 400,
     StatusCode.FAILED_PRECONDITION: 400,
@@ -28,12 +28,12 @@ HTTP_STATUS = {
 
 
 def service_names() -> list[str]:
-    """The services that have refusals of their own."""
+    """The services that declare errors of their own."""
     return sorted(path.parent.name for path in (ROOT / "services").glob("*/errors.py"))
 
 
 def declared(module_name: str) -> list[type[ServiceError]]:
-    """The refusals that a module defines: classes with a reason of their own."""
+    """The errors that a module declares: classes with a reason of their own."""
     module = importlib.import_module(module_name)
     return [
         value
@@ -43,25 +43,25 @@ def declared(module_name: str) -> list[type[ServiceError]]:
 
 
 def catalogue() -> dict[str, list[type[ServiceError]]]:
-    """Every refusal by the domain that it is sent with."""
+    """Every error, by its domain."""
     found: dict[str, list[type[ServiceError]]] = defaultdict(list)
-    for refusal in declared("mesh.runtime.errors"):
-        found[SHARED_DOMAIN].append(refusal)
+    for error in declared("mesh.runtime.errors"):
+        found[SHARED_DOMAIN].append(error)
     for service in service_names():
-        for refusal in declared(f"services.{service}.errors"):
-            found[refusal.domain or f"{service}.{SHARED_DOMAIN}"].append(refusal)
+        for error in declared(f"services.{service}.errors"):
+            found[error.domain or f"{service}.{SHARED_DOMAIN}"].append(error)
     return dict(found)
 
 
-def http_status(refusal: type[ServiceError]) -> int:
-    """The HTTP status of a refusal's kind."""
-    return HTTP_STATUS[next(STATUS[kind] for kind in refusal.__mro__ if kind in STATUS)]
+def http_status(error: type[ServiceError]) -> int:
+    """The HTTP status of an error's kind."""
+    return HTTP_STATUS[next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)]
 
 
 def statuses() -> dict[tuple[str, str], set[int]]:
-    """HTTP statuses by domain and reason; one reason may come with more than one."""
+    """HTTP statuses by domain and reason; a reason may have several."""
     found: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for domain, refusals in catalogue().items():
-        for refusal in refusals:
-            found[domain, refusal.reason].add(http_status(refusal))
+    for domain, errors in catalogue().items():
+        for error in errors:
+            found[domain, error.reason].add(http_status(error))
     return found

@@ -1,4 +1,4 @@
-"""Formats contracts and code, and writes the index of RPCs anew: `make fmt`."""
+"""Formats contracts and code, and rewrites the index of RPCs: `make fmt`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The error responses of the REST document: typed details, and per operation the reasons it can be refused with."""
+"""The error responses of the REST document: typed details, and per operation the reasons of its errors."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from contract.descriptors import SHARED_REASONS, Contract
 from contract.methods import Method
 from envoy.responses import DOMAIN, RESPONSES
-from tools import refusal_catalogue
+from tools import error_catalogue
 
 TYPE_URL = "type.googleapis.com/google.rpc."
 Schema = dict[str, Any]
@@ -25,7 +25,7 @@ TITLES = {
     503: "The service is not available right now.",
     504: "The call took longer than its deadline.",
 }
-# Answers that an operation adds no reason to, under their names in the document.
+# Responses to which an operation adds no reason, under their names in the document.
 NAMES = {
     400: "InvalidRequest",
     401: "Unauthenticated",
@@ -46,7 +46,7 @@ WITH_TOKEN = ("TOKEN_MISSING", "TOKEN_INVALID", "TOKEN_REVOKED")
 
 
 def typed(name: str, description: str, required: Iterable[str], /, **properties: Schema) -> Schema:
-    """A detail as it looks in JSON: a message of google.rpc with its type beside its fields."""
+    """A detail in JSON: a message of google.rpc with its type beside its fields."""
     return {
         "type": "object",
         "title": name,
@@ -178,7 +178,7 @@ class Errors:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
-        self.statuses = refusal_catalogue.statuses()
+        self.statuses = error_catalogue.statuses()
         self.shared: dict[str, Schema] = {}
 
     def meaning(self, rpc: Method, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes docs/rpcs.md: every RPC with the way to its code, its route, policy and refusals.
+"""Writes docs/rpcs.md: every RPC with its handler, route, policy and errors.
 
 usage: python -m tools.rpc_index OUT
 """
@@ -20,7 +20,7 @@ Generated from the contract and the code by `make proto` and `make fmt`; never e
 code: the handler has the same name. Errors that any call may get are left out:
 [error_reason.proto](../protos/focusmesh/type/v1/error_reason.proto) lists them.
 """
-COLUMNS = ("RPC", "handler", "REST", "who", "rate class", "deadline", "refusals")
+COLUMNS = ("RPC", "handler", "REST", "who", "rate class", "deadline", "errors")
 
 
 def handler_files(service: str) -> list[Path]:

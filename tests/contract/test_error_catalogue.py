@@ -1,4 +1,4 @@
-"""Every refusal in code has a published reason, and every published reason can be met."""
+"""Every error in code has a published reason, and every published reason can be met."""
 
 import ast
 from functools import cache
@@ -8,13 +8,13 @@ import pytest
 
 from contract.descriptors import SHARED_REASONS
 from mesh.runtime.errors import ServiceError
-from tools import generate, refusal_catalogue
+from tools import error_catalogue, generate
+from tools.error_catalogue import SHARED_DOMAIN
 from tools.paths import ROOT
-from tools.refusal_catalogue import SHARED_DOMAIN
 
-CATALOGUE = refusal_catalogue.catalogue()
+CATALOGUE = error_catalogue.catalogue()
 CONTRACT = generate.contract()
-REFUSALS = [refusal for refusals in CATALOGUE.values() for refusal in refusals]
+ERRORS = [error for errors in CATALOGUE.values() for error in errors]
 
 
 def package_of(domain: str) -> str:
@@ -37,20 +37,20 @@ def names_used(folder: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.__module__}.{refusal.__name__}")
-def test_a_refusal_is_raised_somewhere(refusal: type[ServiceError]) -> None:
-    parts = refusal.__module__.split(".")
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.__module__}.{error.__name__}")
+def test_an_error_is_raised_somewhere(error: type[ServiceError]) -> None:
+    parts = error.__module__.split(".")
     folders = [ROOT / "mesh", ROOT / "services"] if parts[0] == "mesh" else [ROOT.joinpath(*parts[:-1])]
-    assert any(refusal.__name__ in names_used(folder) for folder in folders)
+    assert any(error.__name__ in names_used(folder) for folder in folders)
 
 
 @pytest.mark.parametrize("domain", CATALOGUE)
-def test_the_published_reasons_are_those_of_the_refusals(domain: str) -> None:
+def test_the_published_reasons_are_those_of_the_errors(domain: str) -> None:
     published = CONTRACT.reasons[package_of(domain)].keys()
-    assert published == {refusal.reason for refusal in CATALOGUE[domain]}
+    assert published == {error.reason for error in CATALOGUE[domain]}
 
 
-def test_every_service_with_reasons_has_refusals() -> None:
+def test_every_service_with_reasons_has_errors() -> None:
     owners = {package_of(domain) for domain in CATALOGUE}
     assert CONTRACT.reasons.keys() == owners
 
@@ -62,6 +62,6 @@ def test_a_reason_is_listed_by_an_rpc_or_met_on_the_websocket_alone(package: str
     assert [reason for reason, text in meanings.items() if reason not in listed and "WebSocket" not in text] == []
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.__module__}.{refusal.__name__}")
-def test_a_refusal_is_of_a_kind_that_has_a_status(refusal: type[ServiceError]) -> None:
-    assert refusal_catalogue.http_status(refusal) in range(400, 600)
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.__module__}.{error.__name__}")
+def test_an_error_is_of_a_kind_that_has_a_status(error: type[ServiceError]) -> None:
+    assert error_catalogue.http_status(error) in range(400, 600)

@@ -1,4 +1,4 @@
-"""Begins a service: `make new-service NAME=x`, with ENTITY=y when one of its things is not called x without its s.
+"""Creates a service: `make new-service NAME=x`, with ENTITY=y when its resource is not named x without the final s.
 
 Copies the smallest working shape (template/): a contract with a create, a get and a list, every file of a service, the
 first migration, a README, and tests of every level; enters the service and its topic into services.toml.
@@ -17,17 +17,17 @@ TEMPLATE = Path(__file__).with_name("template")
 SUFFIX = ".tmpl"
 PORT_STEP = 10
 TOPICS = re.compile(r"^(?:#.*\n)*\[topics\]\nnames = \[[^\]]*\"", re.MULTILINE)
-"""From the comment before the topics to the last of their names."""
+"""From the comment before the topics to the last topic."""
 # Would shadow a module of the standard library, or is taken by the contract itself.
 TAKEN = {"policy", "type"}
 
 
-class Refused(Exception):  # noqa: N818 (an answer, not a fault)
-    """The service cannot begin like this; the text says why."""
+class Refused(Exception):  # noqa: N818 (a wrong argument, not a fault)
+    """The service cannot be created; the message says why."""
 
 
 def names(name: str, entity: str) -> dict[str, str]:
-    """What the placeholders of the template stand for; raises Refused for names that cannot be."""
+    """The values of the template's placeholders; raises Refused for invalid names."""
     for word in (name, entity):
         if not re.fullmatch(r"[a-z][a-z]{2,20}", word) or keyword.iskeyword(word) or word in TAKEN:
             raise Refused(f"{word!r} will not do: 3 to 21 small letters, not a word of Python or of the contract")
@@ -43,18 +43,18 @@ def names(name: str, entity: str) -> dict[str, str]:
 
 
 def filled(text: str, words: dict[str, str]) -> str:
-    """A text with its placeholders filled in."""
+    """A text with its placeholders replaced."""
     return re.sub(r"\{\{(\w+)\}\}", lambda found: words[found[1]], text)
 
 
 def target(template: Path, words: dict[str, str]) -> Path:
-    """Where a file of the template goes, from the root."""
+    """The path of a template's file in the repository."""
     inside = str(template.relative_to(TEMPLATE)).removesuffix(SUFFIX)
     return Path(inside.replace("NAME", words["name"]).replace("ENTITY", words["entity"]))
 
 
 def next_port(registry: str) -> int:
-    """A port offset after those of all services."""
+    """A free port offset, after those of all services."""
     tables = tomllib.loads(registry)
     return max(int(table["port"]) for table in tables.values() if "port" in table) + PORT_STEP
 
@@ -77,7 +77,7 @@ replicas = 1
 
 
 def copy(root: Path, words: dict[str, str]) -> list[Path]:
-    """Writes the files of the new service; raises Refused when one of them is there."""
+    """Writes the files of the new service; raises Refused when one of them exists."""
     files = {target(path, words): path for path in sorted(TEMPLATE.rglob(f"*{SUFFIX}"))}
     there = [str(path) for path in files if (root / path).exists()]
     if there or (root / "services" / words["name"]).exists():
@@ -89,13 +89,13 @@ def copy(root: Path, words: dict[str, str]) -> list[Path]:
 
 
 def begin(root: Path, name: str, entity: str) -> list[Path]:
-    """Makes the service and enters it where services are listed; raises Refused before anything is written."""
+    """Creates the service and registers it in services.toml; raises Refused before anything is written."""
     words = names(name, entity)
     registry = root / "services.toml"
     entered = with_service(registry.read_text(), name)
     written = copy(root, words)
     registry.write_text(entered)
-    # How lines break depends on the length of the names, and the order of imports on their first letters.
+    # Line breaks depend on the length of the names, and the order of imports on their first letters.
     python = [root / path for path in written if path.suffix == ".py"]
     generate.run(VENV_BIN / "ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", *python)
     for path in written:
@@ -105,15 +105,15 @@ def begin(root: Path, name: str, entity: str) -> list[Path]:
 
 
 def main(arguments: list[str]) -> None:
-    """Makes the service and says how to go on."""
+    """Creates the service and prints the next steps."""
     if not arguments:
         sys.exit("new-service: say its name: make new-service NAME=notes")
     name = arguments[0]
     entity = arguments[1] if len(arguments) > 1 else name.removesuffix("s")
     try:
         written = begin(ROOT, name, entity)
-    except Refused as refusal:
-        sys.exit(f"new-service: {refusal}")
+    except Refused as error:
+        sys.exit(f"new-service: {error}")
     for path in written:
         print(f"  {path}")
     print("also changed: services.toml")
