@@ -14,12 +14,12 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _REALTIME = "realtime"
 _HTTP2: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
 _HTTP1: Json = {"explicit_http_config": {"http_protocol_options": {}}}
-# A WebSocket comes by HTTP/1.1; its health is asked for by HTTP/2.
+# A WebSocket uses HTTP/1.1, its health check HTTP/2.
 _CALLERS_PROTOCOL: Json = {"use_downstream_protocol_config": {"http2_protocol_options": {}}}
 
 _EJECTION: Json = {
-    # Only what the connection shows: no connection, or calls that are cut. What a service answers may be its caller's
-    # doing (a deadline too short, a body that gRPC cannot unpack); the health check says how the service is.
+    # Counts only connection failures. The caller may have caused an error response (a deadline too short, a body that
+    # gRPC cannot unpack); the health check decides whether the service is healthy.
     "split_external_local_origin_errors": True,
     "consecutive_local_origin_failure": 5,
     "enforcing_consecutive_5xx": 0,
@@ -27,13 +27,13 @@ _EJECTION: Json = {
     "enforcing_success_rate": 0,
     "interval": "5s",
     "base_ejection_time": "5s",
-    # Half at most, so never the only replica.
+    # At most half, so never the only replica.
     "max_ejection_percent": 50,
 }
 
 
 def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
-    """Every cluster that routes and the gateway itself name; services without an endpoint answer UNAVAILABLE."""
+    """Every cluster that the routes and the gateway itself name; one without an endpoint responds UNAVAILABLE."""
     services = [_service(name, found, endpoints, settings.upstream_tls) for name, found in endpoints.items()]
     admin = {"endpoint": {"address": {"pipe": {"path": str(settings.admin_socket)}}}}
     own = [
@@ -47,9 +47,9 @@ def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
 
 
 def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: UpstreamTls | None) -> Json:
-    """A service of ours: watched every second, and never called while it says that it cannot serve."""
+    """The cluster of a service: health-checked every second, and never called while it reports NOT_SERVING."""
     websocket = name == WEBSOCKET_CLUSTER
-    # The WebSocket's port speaks no gRPC; the same process says on its other port how it is.
+    # The WebSocket's port serves no gRPC; the health check uses the gRPC port of the same process.
     health_ports = [port for _, port in endpoints[_REALTIME]] if websocket else [0] * len(found)
     cluster = _cluster(name, found, _CALLERS_PROTOCOL if websocket else _HTTP2, health_ports)
     return {

@@ -91,7 +91,7 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "key_routes": routes.key_routes(methods),
         "token_rules": routes.token_rules(methods),
         "safe_retries": routes.SAFE_RETRIES,
-        "replies": mappers(),
+        "response_mappers": mappers(),
         "clusters": clusters(endpoints, settings),
     }
 

@@ -1,6 +1,6 @@
 """Routes, derived from the contract. Evaluated in this order:
 
-1. preflights, which the CORS filter answers;
+1. preflights, to which the CORS filter responds;
 2. the WebSocket;
 3. headers of gRPC whose values it cannot read: 400;
 4. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
@@ -20,7 +20,7 @@ from contract.rules import ContractError, require_routable
 WEBSOCKET_PATH = "/v1/realtime"
 WEBSOCKET_CLUSTER = "realtime_ws"
 NO_CLUSTER = "none"
-"""Has no endpoints: a REST call is sent to it only until the transcoder has said which RPC it is."""
+"""Has no endpoints: a REST call is routed to it only until the transcoder has determined its RPC."""
 UNKNOWN_CLUSTER = "unknown-path"
 """Exists nowhere: a route to it responds 404 and, unlike a direct response, carries CORS headers."""
 KEY_METHOD = "/focusmesh.auth.v1.KeyService/GetJwks"
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 _TYPE = "type.googleapis.com"
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _READABLE = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|deflate|gzip"}
-"""Headers of gRPC that pass, and the values that it can read; with any other it answers INTERNAL."""
+"""Headers of gRPC that pass, and the values that it can read; it returns INTERNAL for any other."""
 _TE = {"header": {"key": "te", "value": "trailers"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 _DISABLED = {"@type": f"{_TYPE}/envoy.config.route.v3.FilterConfig", "disabled": True}
 _NOT_TRANSCODED = {"envoy.filters.http.grpc_json_transcoder": _DISABLED}

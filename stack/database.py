@@ -79,7 +79,7 @@ def _migrate(cluster: Cluster, schema: str, database: str) -> None:
         migrate.upgrade(schema, cluster.owner_url(schema, database))
     except SQLAlchemyError as error:
         raise StackError(
-            f"the migration of schema {schema} failed: {error}", advice="mend its newest revision"
+            f"the migration of schema {schema} failed: {error}", advice="fix its newest revision"
         ) from error
 
 

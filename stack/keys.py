@@ -1,4 +1,4 @@
-"""What a stack keeps secret: passwords, signing key, ids; made once, readable by its owner only."""
+"""The secrets of a stack: passwords, keys, cluster ID; made once, readable by their owner only."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ class Keys:
         return self._keep(name, secrets.token_hex(24))
 
     def kafka_cluster_id(self) -> str:
-        """16 random bytes in the broker's spelling; it may not begin with a dash."""
+        """16 random bytes in base64url, as the broker requires; may not begin with a dash."""
         return self._keep("kafka-cluster-id", base64.urlsafe_b64encode(b"\x00" + os.urandom(15)).decode().rstrip("="))
 
     def signing_key(self) -> Path:
@@ -36,11 +36,11 @@ class Keys:
         return _private_key(self._folder / "signing-key.pem")
 
     def service_key(self, service: str) -> Path:
-        """File of the Ed25519 key that a service signs its calls to others with, PKCS8 PEM."""
+        """File of the Ed25519 key that signs a service's calls to others, PKCS8 PEM."""
         return _private_key(self._folder / f"service-{service}.pem")
 
     def public_service_key(self, service: str) -> Path:
-        """File of the public key that those whom the service calls know it by, PEM."""
+        """File of the public key by which callees identify the service, PEM."""
         public = self._folder / f"service-{service}.pub.pem"
         if not public.exists():
             key = load_pem_private_key(self.service_key(service).read_bytes(), None).public_key()
@@ -68,7 +68,7 @@ def _private_key(path: Path) -> Path:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.touch(mode=_OWNER_ONLY)
-    part.write_bytes(content)
-    part.replace(path)
+    unfinished = path.with_suffix(".part")
+    unfinished.touch(mode=_OWNER_ONLY)
+    unfinished.write_bytes(content)
+    unfinished.replace(path)

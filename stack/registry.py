@@ -63,7 +63,7 @@ class Registry:
 
 
 def parse(text: str, target: str = TARGET) -> Registry:
-    """The registry that a TOML text describes, for a target; raises ValueError that names what contradicts itself."""
+    """The registry that a TOML text describes, for a target; raises ValueError that names the contradiction."""
     tables: dict[str, dict[str, Any]] = tomllib.loads(text)
     topics = _topics(tables.pop("topics", {}), target)
     services = {name: _service(name, table) for name, table in tables.items()}
@@ -72,9 +72,9 @@ def parse(text: str, target: str = TARGET) -> Registry:
         unknown = set(service.publishes + service.consumes) - set(topics)
         if unknown:
             raise ValueError(f"{service.name} uses topics that [topics] does not have: {', '.join(sorted(unknown))}")
-        strangers = set(service.calls) - set(services)
-        if strangers:
-            raise ValueError(f"{service.name} calls services that there are not: {', '.join(sorted(strangers))}")
+        unknown = set(service.calls) - set(services)
+        if unknown:
+            raise ValueError(f"{service.name} calls services that there are not: {', '.join(sorted(unknown))}")
         if service.name in service.calls:
             raise ValueError(f"{service.name} calls itself")
     return Registry(services, topics)
@@ -86,7 +86,7 @@ def load(path: Path = REGISTRY_FILE) -> Registry:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StackError(f"{path.name}: {error}", advice="mend it; its first lines say what belongs there") from None
+        raise StackError(f"{path.name}: {error}", advice="fix it; its first lines say what belongs there") from None
 
 
 def _topics(table: Mapping[str, Any], target: str) -> dict[str, int]:

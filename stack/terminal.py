@@ -1,4 +1,4 @@
-"""What a person sees: colours when the terminal wants them, tables, sizes and times."""
+"""Output for people: colours where the terminal supports them, tables, sizes and times."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ RED, GREEN, YELLOW, BLUE, GREY = 31, 32, 33, 34, 90
 
 
 def coloured() -> bool:
-    """Whether colours are wanted: a terminal, and no NO_COLOR."""
+    """Whether to use colours: a terminal, and no NO_COLOR."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 

@@ -1,4 +1,4 @@
-"""Runs a program as a user without privileges, for parts that refuse to run as root.
+"""Runs a program as a user without privileges, for programs that refuse to run as root.
 
     python -m stack.unprivileged USER [--reach-closed-folders] COMMAND…
 

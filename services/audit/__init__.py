@@ -1,1 +1,1 @@
-"""audit: the append-only log of what happened to a user's things."""
+"""audit: the append-only log of changes of a user's tasks."""

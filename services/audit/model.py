@@ -1,24 +1,24 @@
-"""What the audit log is made of."""
+"""Records of the audit log, their chain and their filter."""
 
 from typing import Any, NamedTuple
 
 
 class PendingRecord(NamedTuple):
-    """Something that happened and is to be recorded."""
+    """An event that is to become a record."""
 
     id: str
-    """Id of the record it becomes."""
+    """ID of the record."""
     user_id: str
     event_id: str
     event_type: str
     task_id: str
     payload: dict[str, Any]
-    """The event's whole `data`."""
+    """The complete `data` of the event."""
     source_service: str
 
 
 class Record(NamedTuple):
-    """An entry at its place in the user's chain."""
+    """A record at its position in the user's chain."""
 
     id: str
     user_id: str
@@ -37,7 +37,7 @@ class Record(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Which records are asked for; None and empty let everything through. Instants are microseconds."""
+    """Filters a list of records; None and empty match every record. Instants are microseconds since the epoch."""
 
     task_id: str | None
     event_types: tuple[str, ...]
@@ -46,11 +46,11 @@ class Filter(NamedTuple):
 
 
 class ChainHead(NamedTuple):
-    """A place in a chain, and the hash that the next record must carry on from."""
+    """The end of a chain: its last position, and the hash that the next record must contain."""
 
     position: int
     hash: str
 
 
 GENESIS = ChainHead(0, "")
-"""Before the first record."""
+"""The head of an empty chain."""

@@ -78,7 +78,7 @@ async def append_records(tx: Connection, records: Sequence[Record], heads: Mappi
 
 
 async def list_records(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Record]:
-    """Lists a user's records, newest first; one more than the page holds, which tells whether it is the last."""
+    """Lists a user's records, newest first; one more than the page holds, which shows whether there is a next page."""
     values: dict[str, Any] = {name: value for name, value in chosen._asdict().items() if value not in (None, ())}
     conditions = ["user_id = %(user_id)s", *(_CONDITIONS[name] for name in values)]
     if "event_types" in values:

@@ -20,12 +20,12 @@ def python() -> str:
 
 
 def disk() -> str:
-    """Room for the state."""
+    """Free disk space for the state."""
     return f"{mebibytes(preflight.disk(main_state()))} free"
 
 
 def memory() -> str:
-    """Room for the processes."""
+    """Available memory for the processes."""
     return f"{mebibytes(preflight.memory())} available"
 
 

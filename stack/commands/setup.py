@@ -1,4 +1,4 @@
-"""`make setup`: the environment of a checkout, made and mended only when a lock changed.
+"""`make setup`: the environment of a checkout, rebuilt only when a lock changed.
 
 Runs on a bare system Python with nothing installed: standard library only, and nothing imported from the repository.
 """

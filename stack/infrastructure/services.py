@@ -43,10 +43,10 @@ class Replica(NamedTuple):
         return None if offset is None else ports.service(offset, self.number)
 
 
-def replicas(services: Iterable[Service], expected: Mapping[str, int]) -> Iterator[Replica]:
-    """Every replica to run. requested: replicas by service, in place of the registry's number."""
+def replicas(services: Iterable[Service], requested: Mapping[str, int]) -> Iterator[Replica]:
+    """Every replica to run. requested: number of replicas by service; overrides the registry."""
     for service in services:
-        for number in range(expected.get(service.name, service.replicas)):
+        for number in range(requested.get(service.name, service.replicas)):
             yield Replica(service, number)
 
 

@@ -42,7 +42,7 @@ def program(state: State) -> Program:
 
 
 def responses(server_url: str) -> bool:
-    """Whether it answers PING."""
+    """Whether it responds to PING."""
     try:
         with redis.Redis.from_url(server_url, socket_timeout=1, socket_connect_timeout=1) as client:
             return bool(client.ping())

@@ -21,13 +21,13 @@ CREATE TABLE users (
     day_start_minutes integer NOT NULL DEFAULT 0 CHECK (day_start_minutes BETWEEN 0 AND 1439),
     version           bigint NOT NULL DEFAULT 1 CHECK (version > 0)
 );
--- An address is one person's in whatever case; a deleted account keeps its address until it is purged.
+-- An address belongs to one account, whatever its case; a deleted account keeps it until it is purged.
 CREATE UNIQUE INDEX users_email ON users (lower(email));
--- For the loop that tells every service of accounts that were closed a moment ago.
+-- For the periodic task that publishes accounts which were closed recently to every service.
 CREATE INDEX users_closed ON users (updated_at) WHERE NOT is_active OR deleted_at IS NOT NULL;
 
 -- One row is one session: a chain of refresh tokens, of which only the newest one's keyed hash is kept. Older ones are
--- recognised by their place in the chain, which they carry signed.
+-- recognised by their position in the chain, which they contain, signed.
 CREATE TABLE refresh_tokens (
     id           uuid PRIMARY KEY DEFAULT uuidv7(),
     user_id      uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
