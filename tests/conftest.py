@@ -1,4 +1,4 @@
-"""The real parts that tests run on, each started when the first test asks for it and stopped at the end of the run.
+"""The real infrastructure that tests run on, started when the first test asks for it and stopped at the end.
 
 Every run has ports and folders of its own under .run/, so it never meets a running stack or another run.
 """

@@ -28,7 +28,7 @@ def test_the_contract_keeps_the_rule(rule: Callable[[Contract], Iterator[str]]) 
 
 
 def test_the_rules_that_services_check_are_the_rules_that_are_published() -> None:
-    """The text comes from one package and the validator from another: a mismatch of versions shows here."""
+    """The rules come from one package and the validator from another: a mismatch of versions fails here."""
     generate.contract()
     published = files(IMAGE)[VALIDATE]
     checked = descriptor_pb2.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())

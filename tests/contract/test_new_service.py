@@ -23,25 +23,25 @@ NOT_COPIED = (".*", "__pycache__", "image.binpb")
 TESTS = [f"tests/{level}/samples" for level in ("unit", "store", "contract", "events")]
 
 
-def run(house: Path, *command: object) -> str:
-    """Runs a command in the repository; raises with what it said when it fails."""
+def run(repository: Path, *command: object) -> str:
+    """Runs a command in the repository; raises with its output when it fails."""
     environment = {
         **os.environ,
         "PATH": f"{VENV_BIN}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{house}:{house}/gen/python",
+        "PYTHONPATH": f"{repository}:{repository}/gen/python",
     }
     done = subprocess.run(
-        [str(word) for word in command], cwd=house, env=environment, capture_output=True, text=True, check=False
+        [str(word) for word in command], cwd=repository, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with the service samples in it, and what `make proto` makes for its own code."""
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with the service samples in it, and what `make proto` generates for it."""
     generate.contract()
-    root = tmp_path_factory.mktemp("house") / "copy"
+    root = tmp_path_factory.mktemp("repository") / "copy"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*NOT_COPIED))
     (root / ".build").symlink_to(BUILD)
     written = new_service.begin(root, "samples", "sample")
@@ -54,30 +54,30 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_its_contract_keeps_every_rule_and_is_formatted(house: Path) -> None:
-    assert rules.complaints(descriptors.load(house / "image.binpb")) == []
-    run(house, BUF, "lint")
-    run(house, BUF, "format", "protos", "--diff", "--exit-code")
+def test_its_contract_keeps_every_rule_and_is_formatted(repository: Path) -> None:
+    assert rules.complaints(descriptors.load(repository / "image.binpb")) == []
+    run(repository, BUF, "lint")
+    run(repository, BUF, "format", "protos", "--diff", "--exit-code")
 
 
-def test_its_code_keeps_the_houses_rules(house: Path) -> None:
-    run(house, VENV_BIN / "ruff", "check", "services/samples", *TESTS)
-    run(house, VENV_BIN / "ruff", "format", "--check", "services/samples", *TESTS)
-    run(house, VENV_BIN / "lint-imports", "--no-cache")
+def test_its_code_keeps_the_rules_of_the_repository(repository: Path) -> None:
+    run(repository, VENV_BIN / "ruff", "check", "services/samples", *TESTS)
+    run(repository, VENV_BIN / "ruff", "format", "--check", "services/samples", *TESTS)
+    run(repository, VENV_BIN / "lint-imports", "--no-cache")
 
 
-def test_its_tests_pass_on_a_real_database(house: Path) -> None:
+def test_its_tests_pass_on_a_real_database(repository: Path) -> None:
     """Those of tests/events, which need a broker of their own, run with the suite of a service that was really made."""
     levels = [level for level in TESTS if "events" not in level]
-    assert " passed" in run(house, sys.executable, "-m", "pytest", *levels, "--override-ini=addopts=-q")
+    assert " passed" in run(repository, sys.executable, "-m", "pytest", *levels, "--override-ini=addopts=-q")
 
 
 @contextmanager
-def started(house: Path) -> Iterator[grpc.Channel]:
-    """The service as a process, with none of its parts there; a channel to it."""
+def started(repository: Path) -> Iterator[grpc.Channel]:
+    """The service as a process, with none of its dependencies there; a channel to it."""
     (port,) = free_ports(1)
     nowhere = "127.0.0.1:1"
-    told = {
+    settings = {
         "LISTEN": f"127.0.0.1:{port}",
         "DATABASE_URL": f"postgresql://samples@{nowhere}/focusmesh",
         "REDIS_URL": f"redis://{nowhere}",
@@ -86,11 +86,11 @@ def started(house: Path) -> Iterator[grpc.Channel]:
         "PAGE_TOKEN_KEY": "k" * 32,
         "DRAIN_SECONDS": "0",
     }
-    environment = {**os.environ, "PYTHONPATH": f"{house}:{house}/gen/python"}
-    environment |= {f"FOCUSMESH_{name}": value for name, value in told.items()}
+    environment = {**os.environ, "PYTHONPATH": f"{repository}:{repository}/gen/python"}
+    environment |= {f"FOCUSMESH_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "services.samples.main"]
     with (
-        subprocess.Popen(command, cwd=house, env=environment) as process,
+        subprocess.Popen(command, cwd=repository, env=environment) as process,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         try:
@@ -100,8 +100,8 @@ def started(house: Path) -> Iterator[grpc.Channel]:
             assert process.wait(STARTS_WITHIN_SECONDS) == 0
 
 
-def test_it_starts_and_says_that_its_parts_are_away(house: Path) -> None:
-    with started(house) as channel:
+def test_it_starts_and_is_not_serving_without_its_dependencies(repository: Path) -> None:
+    with started(repository) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         asked = health_pb2.HealthCheckRequest()
         response = health.Check(asked, wait_for_ready=True, timeout=STARTS_WITHIN_SECONDS)

@@ -1,4 +1,4 @@
-"""The committed OpenAPI document: valid, complete, and true of real requests and answers."""
+"""The committed OpenAPI document: valid, complete, and true of real requests and responses."""
 
 from functools import cache
 from typing import Any
@@ -45,7 +45,7 @@ def operations() -> dict[str, Json]:
 
 
 def problems(schema: Json, instance: object) -> list[str]:
-    """What a schema of the document holds against an instance."""
+    """The violations of a schema of the document in an instance."""
     whole = Resource.from_contents(document(), default_specification=DRAFT202012)
     registry: Registry[Any] = Registry().with_resource("urn:openapi", whole)
     absolute = yaml.safe_load(yaml.safe_dump(schema).replace("'#/", "'urn:openapi#/"))
@@ -59,12 +59,12 @@ def request_schema(rpc: str) -> Json:
     return schema
 
 
-def answer_schema(rpc: str, status: int) -> Json:
-    """The schema of an operation's answer."""
-    answer = operations()[rpc]["responses"][str(status)]
-    if "$ref" in answer:
-        answer = document()["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]
-    schema: Json = answer["content"]["application/json"]["schema"]
+def response_schema(rpc: str, status: int) -> Json:
+    """The schema of an operation's response."""
+    response = operations()[rpc]["responses"][str(status)]
+    if "$ref" in response:
+        response = document()["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+    schema: Json = response["content"]["application/json"]["schema"]
     return schema
 
 
@@ -93,7 +93,7 @@ def test_an_operation_says_who_may_call_it_and_how_it_is_refused(rpc: Method) ->
     assert operation["security"] == ([] if rpc.access == "PUBLIC" else [{"bearer": [rpc.scope]}])
     assert {"400", "429", "500", "503", "504"} <= operation["responses"].keys()
     assert ("401" in operation["responses"]) or rpc.access == "PUBLIC"
-    described = yaml.safe_dump({"answers": operation["responses"], "shared": document()["components"]["responses"]})
+    described = yaml.safe_dump({"responses": operation["responses"], "shared": document()["components"]["responses"]})
     assert [reason for reason in rpc.errors or () if reason not in described] == []
 
 
@@ -113,12 +113,12 @@ def test_the_document_says_only_what_the_contract_does() -> None:
     [a_task(), a_task(is_recurring=True, recurrence_schedule=task_pb2.RECURRENCE_SCHEDULE_DAILY)],
     ids=["once", "recurring"],
 )
-def test_answers_as_the_gateway_gives_them_are_valid(task: task_pb2.Task) -> None:
+def test_responses_as_the_gateway_shows_them_are_valid(task: task_pb2.Task) -> None:
     rpc = "focusmesh.todo.v1.TaskService/"
     one = as_rest(task_service_pb2.GetTaskResponse(task=task))
     many = as_rest(task_service_pb2.ListTasksResponse(tasks=[task], next_page_token="t"))
-    assert problems(answer_schema(rpc + "GetTask", 200), one) == []
-    assert problems(answer_schema(rpc + "ListTasks", 200), many) == []
+    assert problems(response_schema(rpc + "GetTask", 200), one) == []
+    assert problems(response_schema(rpc + "ListTasks", 200), many) == []
 
 
 def test_tokens_and_accounts_are_valid() -> None:
@@ -127,8 +127,8 @@ def test_tokens_and_accounts_are_valid() -> None:
     login = as_rest(session_service_pb2.LoginResponse(tokens=tokens))
     account = user_service_pb2.RegisterResponse()
     account.user.email = "ada@example.org"
-    assert problems(answer_schema("focusmesh.auth.v1.SessionService/Login", 200), login) == []
-    assert problems(answer_schema("focusmesh.auth.v1.UserService/Register", 200), as_rest(account)) == []
+    assert problems(response_schema("focusmesh.auth.v1.SessionService/Login", 200), login) == []
+    assert problems(response_schema("focusmesh.auth.v1.UserService/Register", 200), as_rest(account)) == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_body_is_valid_when_the_contract_takes_it(rpc: str, body: Json, valid:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status"),
+    ("error", "status"),
     [
         (InvalidRequest(summary="title", fields=[FieldViolation("title", "too long", "string.max_len")]), 400),
         (TokenMissing(), 401),
@@ -169,16 +169,16 @@ def test_a_body_is_valid_when_the_contract_takes_it(rpc: str, body: Json, valid:
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
 )
-def test_refusals_as_the_gateway_shows_them_are_valid(refusal: Any, status: int) -> None:
-    shown = as_rest(status_of(refusal, "todo.focusmesh"))
-    schema = answer_schema("focusmesh.todo.v1.TaskService/UpdateTask", status)
+def test_errors_as_the_gateway_shows_them_are_valid(error: Any, status: int) -> None:
+    shown = as_rest(status_of(error, "todo.focusmesh"))
+    schema = response_schema("focusmesh.todo.v1.TaskService/UpdateTask", status)
     assert problems(schema, shown) == []
     assert problems(schema, {**shown, "details": []}) != []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 415, 429, 500, 503, 504])
 def test_errors_that_the_gateway_makes_itself_are_valid(status: int) -> None:
-    schema = answer_schema("focusmesh.todo.v1.TaskService/CreateTask", status)
+    schema = response_schema("focusmesh.todo.v1.TaskService/CreateTask", status)
     made = [response for response in RESPONSES if (response.becomes or response.status) == status]
     assert made
     for response in made:
@@ -186,8 +186,8 @@ def test_errors_that_the_gateway_makes_itself_are_valid(status: int) -> None:
         assert problems(schema, {"code": response.number, "message": response.text, "details": [info]}) == []
 
 
-def test_a_to_service_error_another_kind_is_not_valid() -> None:
-    stranger = status_pb2.Status(code=5, message="no")
-    stranger.details.append(any_pb2.Any())
-    stranger.details[0].Pack(error_details_pb2.ErrorInfo(reason="NO_SUCH_REASON", domain="todo.focusmesh"))
-    assert problems(answer_schema("focusmesh.todo.v1.TaskService/UpdateTask", 404), as_rest(stranger)) != []
+def test_an_error_with_another_reason_is_not_valid() -> None:
+    unknown = status_pb2.Status(code=5, message="no")
+    unknown.details.append(any_pb2.Any())
+    unknown.details[0].Pack(error_details_pb2.ErrorInfo(reason="NO_SUCH_REASON", domain="todo.focusmesh"))
+    assert problems(response_schema("focusmesh.todo.v1.TaskService/UpdateTask", 404), as_rest(unknown)) != []

@@ -113,8 +113,8 @@ async def test_every_way_in_leads_to_the_services(gateway: Running, token: str) 
     for client in (Rest(gateway.url), Grpc(gateway.target)):
         assert client.call(LIST_TASKS, empty(LIST_TASKS), token).ok
         client.close()
-    for door in (GRPC, WEBSOCKET):
-        async with door.open(Target(gateway.target, gateway.target), token) as stream:
+    for client in (GRPC, WEBSOCKET):
+        async with client.open(Target(gateway.target, gateway.target), token) as stream:
             assert (await stream.frame()).HasField("opened")
 
 

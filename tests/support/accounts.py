@@ -1,4 +1,4 @@
-"""People who use the product: registered, signed in, with things of their own."""
+"""People who use the product: registered, signed in, with resources of their own."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from tests.support.tokens import Signer, service_token
 from tests.support.valid_requests import is_required, valid_request
 
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
-"""Of the task that an RPC is called with; all others take a pending one."""
+"""State of the task that an RPC is called with; all others take a pending one."""
 
 
 class Account:
@@ -89,7 +89,7 @@ class Account:
         return token
 
     def fitting(self, method: Method) -> dict[str, Any]:
-        """Values for a valid call of the RPC that must exist: things of this account, in the state that it needs."""
+        """Values for a valid call of the RPC that must exist: resources of this account, in the state that it needs."""
         makers: dict[str, Callable[[], str]] = {
             "user_id": lambda: self.id,
             "task_id": lambda: self.task(NEEDED_STATE.get(method.name, "pending")).id,
@@ -120,7 +120,7 @@ def snake_case(name: str) -> str:
 
 
 def issuer_of(stack: Stack, account: Account) -> Signer:
-    """What signs the tokens of the stack: for tokens that it would never hand out."""
+    """The signing key of the stack: for tokens that it would never issue."""
     key = load_pem_private_key(stack.keys.signing_key().read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     return Signer(jwt.get_unverified_header(account.token)["kid"], key)
@@ -134,6 +134,6 @@ def service_signer(stack: Stack, service: str) -> Callable[..., str]:
 
 
 def claims_of(account: Account) -> dict[str, Any]:
-    """What the account's own token says."""
+    """The claims of the account's own token."""
     read: dict[str, Any] = jwt.decode(account.token, options={"verify_signature": False})
     return read

@@ -25,7 +25,7 @@ class Authority:
         self._sign("authority", self._key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
 
     def issue(self, name: str, host: str) -> UpstreamTls:
-        """A certificate for a host, as its holder is told of it."""
+        """A certificate for a host, as its holder is given it."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             named: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))

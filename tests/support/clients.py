@@ -26,7 +26,7 @@ _VARIABLE = re.compile(r"\{([^}]*)\}")
 
 @dataclass(frozen=True)
 class CallResult:
-    """What came back, in the terms of gRPC; `http` is 0 for native gRPC."""
+    """The result in the terms of gRPC; `http` is 0 for native gRPC."""
 
     code: int
     message: str = ""
@@ -50,12 +50,12 @@ class CallResult:
 
     @property
     def reason(self) -> str:
-        """The reason for machines."""
+        """The machine-readable reason."""
         return self.detail(error_details_pb2.ErrorInfo).reason
 
     @property
     def domain(self) -> str:
-        """Whose reason it is."""
+        """The domain of the reason."""
         return self.detail(error_details_pb2.ErrorInfo).domain
 
 
@@ -80,7 +80,7 @@ class Grpc:
         self.channel = grpc.insecure_channel(target)
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Closes its connections."""
         self.channel.close()
 
     def call(
@@ -119,7 +119,7 @@ class Rest:
         self.http = httpx.Client(base_url=url, timeout=SECONDS)
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Closes its connections."""
         self.http.close()
 
     def call(
@@ -151,7 +151,7 @@ class GrpcWeb:
         self.content_type = "application/grpc-web-text" if text else "application/grpc-web+proto"
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Closes its connections."""
         self.http.close()
 
     def call(
@@ -214,7 +214,7 @@ def rest_result(raw: httpx.Response, kind: type[Message] | None = None) -> CallR
 
 
 def empty(method: Method) -> Message:
-    """A request that says nothing but what its path needs."""
+    """A request with nothing set but what its path needs."""
     names = _VARIABLE.findall(method.binding.template) if method.binding else []
     return request_class(method)(**dict.fromkeys(names, "00000000-0000-7000-8000-000000000000"))
 

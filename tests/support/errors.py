@@ -1,4 +1,4 @@
-"""Errors as a caller reads them."""
+"""Errors as a caller receives them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 
 @dataclass
-class Refused:
-    """What the caller was told."""
+class ReceivedError:
+    """An error as its caller received it."""
 
     code: grpc.StatusCode = grpc.StatusCode.OK
     message: str = ""
@@ -22,23 +22,23 @@ class Refused:
 
 
 @contextmanager
-def refused(reason: str, **metadata: str) -> Iterator[Refused]:
-    """Expects the block to be refused with this reason and these variables; what was told is filled in afterwards."""
-    told = Refused()
+def refused(reason: str, **metadata: str) -> Iterator[ReceivedError]:
+    """Expects the block to fail so; yields the error, filled in when the block ends. metadata: at least."""
+    received = ReceivedError()
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        yield told
-    _read(raised.value, told)
-    assert told.reason == reason, told
-    assert told.metadata.items() >= metadata.items(), told
+        yield received
+    _read(raised.value, received)
+    assert received.reason == reason, received
+    assert received.metadata.items() >= metadata.items(), received
 
 
-def _read(error: grpc.aio.AioRpcError, told: Refused) -> None:
-    told.code, told.message = error.code(), error.details() or ""
+def _read(error: grpc.aio.AioRpcError, received: ReceivedError) -> None:
+    received.code, received.message = error.code(), error.details() or ""
     trailers = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(trailers.get("grpc-status-details-bin", b""))  # type: ignore[arg-type]
     for packed in status.details:
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if packed.Unpack(info):
-            told.reason, told.domain, told.metadata = info.reason, info.domain, dict(info.metadata)
+            received.reason, received.domain, received.metadata = info.reason, info.domain, dict(info.metadata)
         elif packed.Unpack(bad):
-            told.fields = [violation.field for violation in bad.field_violations]
+            received.fields = [violation.field for violation in bad.field_violations]

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a dependency, with which a test makes the outages that one service sees."""
+"""A TCP proxy in front of a dependency, with which a test causes outages for one service."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ class FaultProxy:
 
     def __init__(self, url: str) -> None:
         """url: of the dependency."""
-        parts = urlsplit(url)
-        self._upstream = (parts.hostname or LOOPBACK, parts.port)
+        split = urlsplit(url)
+        self._upstream = (split.hostname or LOOPBACK, split.port)
         self.port = free_ports(1)[0]
-        credentials, at, _ = parts.netloc.rpartition("@")
+        credentials, at, _ = split.netloc.rpartition("@")
         self.target = f"{LOOPBACK}:{self.port}"
-        self.url = urlunsplit(parts._replace(netloc=f"{credentials}{at}{self.target}"))
-        """Of the dependency, through the proxy."""
+        self.url = urlunsplit(split._replace(netloc=f"{credentials}{at}{self.target}"))
+        """URL of the dependency through the proxy."""
         self.resets = 0
         """Connections that were reset as soon as they were accepted."""
         self._resetting = False

@@ -16,7 +16,7 @@ from tests.support.ports import LOOPBACK, free_ports
 
 START_SECONDS = 15.0
 _HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
-"""Every request on a connection of its own: what it asks comes and goes."""
+"""Every request on a connection of its own: the gateways it asks come and go."""
 
 
 class Running:
@@ -42,17 +42,17 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Where REST and gRPC-Web go."""
+        """URL for REST and gRPC-Web."""
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
     def target(self) -> str:
-        """Where gRPC goes."""
+        """host:port for gRPC."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
     def admin_socket(self) -> Path:
-        """Its administration."""
+        """The administration interface."""
         return self.settings.admin_socket
 
     def start(self) -> None:
@@ -76,12 +76,12 @@ class Running:
         return False
 
     def access_log(self) -> str:
-        """What it has logged of calls."""
+        """The access log so far."""
         path = self.folder / "access.log"
         return path.read_text() if path.exists() else ""
 
     def figure(self, name: str) -> float:
-        """A figure of its metrics, summed over labels; 0 while there is none."""
+        """The value of a metric, summed over labels; 0 while there is none."""
         lines = _HTTP.get(f"http://{LOOPBACK}:{self.metrics_port}/stats/prometheus").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 

@@ -57,7 +57,7 @@ def wrong_message(descriptor: Descriptor) -> Message:
 
 
 def _nested(field: Field, size: int) -> Iterator[tuple[str, bytes]]:
-    """The hostile messages of a field's type: one of full size, and a whole list of smaller ones."""
+    """Hostile messages of a field's type: one of full size, and a whole list of smaller ones."""
     for name, content in hostile_requests(field.message_type, size - 10):
         yield f"{field.name}: {name}", _text(field.number, content, size)
     most = rules_of(field).repeated.max_items
@@ -81,8 +81,8 @@ def _wrong_value(field: Field, rules: validate_pb2.FieldRules) -> Any:
 
 def _text(number: int, content: bytes, size: int, unit: int = 1) -> bytes:
     """A field with as much of the content, in whole units, as leaves the message within its size."""
-    room = max(0, size - 10) // unit * unit
-    content = content[:room]
+    available = max(0, size - 10) // unit * unit
+    content = content[:available]
     return _key(number, LENGTH_DELIMITED) + _varint(len(content)) + content
 
 

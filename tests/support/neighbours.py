@@ -52,7 +52,7 @@ async def p99_beside(hostile: Awaitable[Any], call: Callable[[], Awaitable[Any]]
 
 
 class Disturbance(NamedTuple):
-    """What the second user noticed; seconds, each in ascending order."""
+    """What the second user observed; seconds, each in ascending order."""
 
     calls: Sequence[float]
     """Duration of each call of the second user."""
@@ -123,7 +123,7 @@ class _LoopLag:
             self.longest = max(self.longest, time.thread_time() - before)
 
     async def stop(self) -> None:
-        """Ends watching."""
+        """Stops watching."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

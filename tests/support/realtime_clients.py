@@ -1,4 +1,4 @@
-"""The two doors of the realtime service, asked in the same way."""
+"""Clients of the realtime service for both protocols, with one interface."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ WAIT_SECONDS = 15
 
 
 class Ended(Exception):  # noqa: N818 (what every stream comes to)
-    """The stream ended, with a reason of the contract and the code of its door."""
+    """The stream ended, with a reason of the contract and the code of its protocol."""
 
     def __init__(self, code: object, reason: str) -> None:
         super().__init__(f"{code} {reason}")
@@ -26,12 +26,12 @@ class Ended(Exception):  # noqa: N818 (what every stream comes to)
 
 
 class Stream:
-    """An open stream, whichever door it came through."""
+    """An open stream, whichever client opened it."""
 
     def __init__(self, read: Callable[[], Awaitable[RealtimeEvent]]) -> None:
         self._read = read
         self.cursor = ""
-        """Of the last frame."""
+        """Cursor of the last frame."""
 
     async def frame(self) -> RealtimeEvent:
         """The next frame; raises Ended."""
@@ -41,7 +41,7 @@ class Stream:
         return frame
 
     async def change(self) -> RealtimeEvent:
-        """The next change, past signs of life."""
+        """The next change, past heartbeats."""
         while True:
             frame = await self.frame()
             assert not frame.HasField("resync"), "nothing was to be lost"
@@ -61,8 +61,8 @@ class Stream:
                 return ended
 
 
-class Door(NamedTuple):
-    """One way in."""
+class RealtimeClient(NamedTuple):
+    """A client of one protocol."""
 
     name: str
     open: Callable[..., AbstractAsyncContextManager[Stream]]
@@ -71,9 +71,9 @@ class Door(NamedTuple):
     """Code when the token or the session ended."""
     bad_cursor: object
     come_back: object
-    """Code when another replica is to be asked."""
+    """Code when the client should reconnect to another replica."""
     cut: object
-    """Code when too much waits, or too many."""
+    """Code when a limit is exceeded."""
 
 
 class Target(NamedTuple):
@@ -107,13 +107,13 @@ async def by_grpc(target: Target, token: str, cursor: str = "") -> AsyncIterator
 async def by_websocket(target: Target, token: str, cursor: str = "") -> AsyncIterator[Stream]:
     address = f"ws://{target.websocket}/v1/realtime" + (f"?cursor={cursor}" if cursor else "")
     headers = {"Authorization": f"Bearer {token}"}
-    # A client with unread frames does not see the server's answer to its goodbye: it does not wait for it.
+    # A client with unread frames never sees the server's close frame, so it does not wait for it.
     async with connect(address, additional_headers=headers, close_timeout=0.1) as socket:
         yield stream_of(socket)
 
 
 def stream_of(socket: ClientConnection) -> Stream:
-    """What a WebSocket carries."""
+    """The stream that a WebSocket carries."""
 
     async def read() -> RealtimeEvent:
         try:
@@ -125,7 +125,7 @@ def stream_of(socket: ClientConnection) -> Stream:
     return Stream(read)
 
 
-GRPC = Door(
+GRPC = RealtimeClient(
     "grpc",
     by_grpc,
     signed_out=grpc.StatusCode.UNAUTHENTICATED,
@@ -133,7 +133,7 @@ GRPC = Door(
     come_back=grpc.StatusCode.UNAVAILABLE,
     cut=grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
-WEBSOCKET = Door("websocket", by_websocket, signed_out=4401, bad_cursor=1008, come_back=1012, cut=1013)
+WEBSOCKET = RealtimeClient("websocket", by_websocket, signed_out=4401, bad_cursor=1008, come_back=1012, cut=1013)
 
 
 def _reason(trailers: Any) -> str:

@@ -1,4 +1,4 @@
-"""Replicas of the realtime service for tests, and the events they are fed."""
+"""Replicas of the realtime service for tests, and the events they receive."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,13 +11,13 @@ from tests.support.ports import free_ports
 from tests.support.realtime_clients import Target
 
 Replica = Callable[..., Awaitable[Target]]
-Tell = Callable[..., Awaitable[str]]
+Publish = Callable[..., Awaitable[str]]
 
 
 def an_event(
     user_id: str, *, subject: str = "", epoch: int = 1, version: int = 1, event_id: str = "", **payload: Any
 ) -> ConsumedEvent:
-    """What todo tells of a task."""
+    """An event as todo publishes it of a task."""
     event_id, subject = event_id or new_id(), subject or new_id()
     data = {"event_id": event_id, "event_type": "task-created", "task_id": subject, "schema_version": "1.0"}
     return ConsumedEvent(

@@ -1,4 +1,4 @@
-"""A service in this process, behind the real guard, with tokens that a test signs itself."""
+"""A service in this process, behind the real interceptor, with tokens that a test signs itself."""
 
 import asyncio
 from collections.abc import AsyncIterator

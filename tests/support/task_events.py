@@ -15,7 +15,7 @@ TOPICS = ("task-events", "task-updates")
 def a_task_event(
     user_id: str, *, task_id: str = "", version: int = 1, kind: str = "task-created", **payload: Any
 ) -> Event:
-    """What todo tells of a task."""
+    """An event as todo publishes it of a task."""
     return Event(
         id=new_id(),
         type=kind,

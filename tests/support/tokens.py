@@ -65,7 +65,7 @@ def unsigned(payload: dict[str, Any], kid: str, kind: str = "at+jwt") -> str:
 
 
 def symmetric(payload: dict[str, Any], kid: str, public_key: bytes, kind: str = "at+jwt") -> str:
-    """A token whose HMAC key is the public key: good where the algorithm is believed."""
+    """A token whose HMAC key is the public key: valid where the algorithm of the header is trusted."""
     return jwt.encode(payload, public_key, "HS256", {"kid": kid, "typ": kind})
 
 

@@ -1,4 +1,4 @@
-"""The audit service behind its guard, on a database of its own."""
+"""The audit service with its interceptor, on a database of its own."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,7 +21,7 @@ from tests.support.tokens import Signer
 
 @pytest.fixture
 async def channel(service_url: ServiceUrl, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
-    """Leads to the service."""
+    """A channel to the service."""
     app = build(settings_for(database_url=service_url("audit"), redis_url=valkey), SignerKeys(signer))
     async with serving(without_broker(app)) as channel:
         yield channel
@@ -38,7 +38,7 @@ async def recorded(service_url: ServiceUrl, log: Log) -> AsyncIterator[Recorder]
     """Records so many events of the user, as the consumer does; `now` in microseconds."""
     database = Database(service_url("audit"), revision=head("audit"), connections=2)
     database.start()
-    await until(lambda: database.ready, "the database answers")
+    await until(lambda: database.ready, "the database is ready")
 
     async def record(count: int = 1, *, user_id: str = "", now: int = 1, **fields: Any) -> list[Record]:
         return await record_all(database, [an_entry(user_id or log.user_id, **fields) for _ in range(count)], now=now)

@@ -32,7 +32,7 @@ async def test_a_record_says_everything_about_its_event(log: Log, recorded: Reco
     }
 
 
-async def test_a_stranger_can_verify_the_chain_from_the_answers_alone(log: Log, recorded: Recorder) -> None:
+async def test_anybody_can_verify_the_chain_from_the_responses_alone(log: Log, recorded: Recorder) -> None:
     await recorded(3, title="Ünïcödé 😀", share=0.1, whole=5.0, nothing=None)
     listed = (await log.ListAuditRecords()).audit_records
     previous = ""
@@ -102,13 +102,13 @@ async def test_filters_narrow_the_list(log: Log, recorded: Recorder) -> None:
 
 
 async def test_nobody_sees_anothers_log(log: Log, recorded: Recorder) -> None:
-    stranger = log.another_user()
-    [written] = await recorded(user_id=stranger.user_id)
+    other = log.another_user()
+    [written] = await recorded(user_id=other.user_id)
     assert not (await log.ListAuditRecords()).audit_records
     assert not (await log.ListAuditRecords(task_id=written.task_id)).audit_records
-    with refused("AUDIT_RECORD_NOT_FOUND", audit_record_id=written.id) as told:
+    with refused("AUDIT_RECORD_NOT_FOUND", audit_record_id=written.id) as error:
         await log.GetAuditRecord(audit_record_id=written.id)
-    assert told.code is grpc.StatusCode.NOT_FOUND
+    assert error.code is grpc.StatusCode.NOT_FOUND
     assert (await log.VerifyAuditRecords()).records_checked == 0
 
 
@@ -131,9 +131,9 @@ async def test_a_token_without_the_scope_reads_nothing(log: Log) -> None:
     ({"page_token": "x" * 513}, "page_token"),
 ])  # fmt: skip
 async def test_a_bad_filter_is_named(log: Log, fields: dict[str, object], named: str) -> None:
-    with refused("INVALID_REQUEST") as told:
+    with refused("INVALID_REQUEST") as error:
         await log.ListAuditRecords(**fields)
-    assert named in told.fields
+    assert named in error.fields
 
 
 class TestVerify:
@@ -151,13 +151,13 @@ class TestVerify:
         response = await log.VerifyAuditRecords()
         assert (response.intact, response.records_checked, response.last_hash) == (True, 0, "")
 
-    async def test_a_walk_can_begin_anywhere(self, log: Log, recorded: Recorder) -> None:
+    async def test_verification_can_begin_anywhere(self, log: Log, recorded: Recorder) -> None:
         await recorded(5)
         assert (await log.VerifyAuditRecords(from_position=4)).records_checked == 2
         assert (await log.VerifyAuditRecords(from_position=6)).intact
         assert (await log.VerifyAuditRecords(from_position=900)).intact
 
-    async def test_a_long_chain_is_walked_in_steps(
+    async def test_a_long_chain_is_verified_in_steps(
         self, log: Log, recorded: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("services.audit.handlers.MOST_RECORDS", 250)
@@ -169,7 +169,7 @@ class TestVerify:
             checked, position, calls = checked + response.records_checked, response.next_position, calls + 1
         assert (checked, calls) == (600, 3)
 
-    @pytest.mark.parametrize(("statement", "place"), [
+    @pytest.mark.parametrize(("statement", "position"), [
         ("UPDATE audit_records SET payload = '{}' WHERE chain_position = 3", 3),
         ("UPDATE audit_records SET payload = jsonb_build_object('n', 10::numeric ^ 400) WHERE chain_position = 3", 3),
         ("UPDATE audit_records SET event_type = 'task-deleted' WHERE chain_position = 3", 3),
@@ -183,22 +183,22 @@ class TestVerify:
         ("UPDATE chain_heads SET hash = sha256('x')", 5),
     ])  # fmt: skip
     async def test_tampering_is_found_where_it_happened(
-        self, log: Log, recorded: Recorder, tamper: Tamper, statement: str, place: int
+        self, log: Log, recorded: Recorder, tamper: Tamper, statement: str, position: int
     ) -> None:
         await recorded(5)
         await tamper(statement)
         response = await log.VerifyAuditRecords()
-        assert (response.intact, response.broken_position) == (False, place)
+        assert (response.intact, response.broken_position) == (False, position)
         assert not response.HasField("next_position")
 
-    async def test_records_that_changed_places_are_found(self, log: Log, recorded: Recorder, tamper: Tamper) -> None:
+    async def test_records_that_changed_positions_are_found(self, log: Log, recorded: Recorder, tamper: Tamper) -> None:
         await recorded(5)
         for moved in ("chain_position = 90 WHERE chain_position = 2", "chain_position = 2 WHERE chain_position = 3",
                       "chain_position = 3 WHERE chain_position = 90"):  # fmt: skip
             await tamper(f"UPDATE audit_records SET {moved}")
         assert (await log.VerifyAuditRecords()).broken_position == 2
 
-    async def test_a_record_that_goes_missing_before_the_walk_is_found(
+    async def test_a_record_that_goes_missing_before_the_verification_is_found(
         self, log: Log, recorded: Recorder, tamper: Tamper
     ) -> None:
         await recorded(5)

@@ -1,4 +1,4 @@
-"""A second user's calls while a first one sends what costs most to refuse, or to verify."""
+"""A second user's calls while a first one sends the requests that cost most to refuse, or to verify."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The auth service behind its guard, one for the tests of a module, on a database of its own."""
+"""The auth service with its interceptor, one for the tests of a module, on a database of its own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ UserBuilder = Callable[..., Awaitable[user_pb2.User]]
 
 @pytest.fixture(scope="module")
 def auth_database(cluster: database.Cluster) -> Iterator[str]:
-    """A database for the tests of a module: they build their own accounts, and meet in nothing else."""
+    """A database for the tests of a module: each builds accounts of its own."""
     name = f"test_{new_id().replace('-', '')}"
     database.clone(cluster, database.MAIN, name)
     yield cluster.runtime_url("auth", name)
@@ -66,7 +66,7 @@ def auth_settings(auth_database: str, valkey_url: str, signing_key: Path) -> Set
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def channel(auth_settings: SettingsBuilder) -> AsyncIterator[grpc.aio.Channel]:
-    """Leads to the service."""
+    """A channel to the service."""
     async with serving(process(auth_settings())) as channel:
         yield channel
 
@@ -78,7 +78,7 @@ def users(channel: grpc.aio.Channel) -> user_service_pb2_grpc.UserServiceStub:
 
 @pytest.fixture
 def sessions(channel: grpc.aio.Channel, valkey: str) -> session_service_pb2_grpc.SessionServiceStub:
-    """LoginThrottle of other tests are forgotten: all come from one address."""
+    """Forgets the failed attempts of other tests: all come from one address."""
     return session_service_pb2_grpc.SessionServiceStub(channel)
 
 
@@ -89,7 +89,7 @@ def keys(channel: grpc.aio.Channel) -> key_service_pb2_grpc.KeyServiceStub:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def db(auth_database: str) -> AsyncIterator[Database]:
-    """The service's tables, to look into and to age."""
+    """The service's database, to inspect and to age rows in."""
     async with opened(auth_database, "auth", connections=2) as database:
         yield database
 

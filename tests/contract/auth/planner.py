@@ -1,4 +1,4 @@
-"""A service that calls auth, wired as every service is: it answers its users with their own preferences."""
+"""A service that calls auth, wired as every service is: it returns to its users their own preferences."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -42,8 +42,8 @@ class PlannerHandlers:
         self.preferences = preferences
 
     async def Plan(self, request: StringValue, _context: Context) -> preference_pb2.UserPreferences:
-        wanted = auth_pb.GetUserPreferencesRequest(user_id=request.value or current_call().user_id)
-        return (await self.preferences.GetUserPreferences(wanted)).preferences
+        requested = auth_pb.GetUserPreferencesRequest(user_id=request.value or current_call().user_id)
+        return (await self.preferences.GetUserPreferences(requested)).preferences
 
 
 def declare() -> None:

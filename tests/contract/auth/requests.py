@@ -1,4 +1,4 @@
-"""What tests of auth ask with, and what they expect of a refusal."""
+"""Requests that tests of auth send, and the errors they expect."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from mesh.events.relay import Relay
 from services.auth.main import build
 from services.auth.settings import Settings
 from tests.support import errors
-from tests.support.errors import Refused
+from tests.support.errors import ReceivedError
 
 PASSWORD = "a horse, a battery and 2 staples"
 
@@ -48,11 +48,13 @@ def process(settings: Settings) -> App:
 
 
 @contextmanager
-def refused(reason: str, code: grpc.StatusCode, domain: str = "auth.focusmesh", **metadata: str) -> Iterator[Refused]:
-    """Expects the block to be refused so; what was told is filled in afterwards."""
-    with errors.refused(reason, **metadata) as told:
-        yield told
-    assert (told.code, told.domain) == (code, domain)
+def refused(
+    reason: str, code: grpc.StatusCode, domain: str = "auth.focusmesh", **metadata: str
+) -> Iterator[ReceivedError]:
+    """Expects the block to fail with this error; yields it, filled in when the block ends."""
+    with errors.refused(reason, **metadata) as error:
+        yield error
+    assert (error.code, error.domain) == (code, domain)
 
 
 def bearer(tokens: session_pb2.Tokens) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""The loops of auth, on real parts."""
+"""The periodic tasks of auth, on a real database and Redis."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -41,7 +41,7 @@ async def emptied(valkey: str) -> AsyncIterator["Redis"]:
         yield emptied
 
 
-async def test_a_redis_that_lost_an_ended_session_is_given_it_again(
+async def test_an_ended_session_is_restored_to_a_redis_that_lost_it(
     db: Database, redis: "Redis", emptied: "Redis", signed_out: Callable[[], Awaitable[str]]
 ) -> None:
     session = session_member(await signed_out())
@@ -49,29 +49,29 @@ async def test_a_redis_that_lost_an_ended_session_is_given_it_again(
     assert await emptied.zscore(KEY, session) == pytest.approx(await redis.zscore(KEY, session), abs=0.001)
 
 
-async def test_a_redis_that_lost_nothing_is_told_nothing_and_compared_with_once_a_minute(
+async def test_a_redis_that_lost_nothing_is_sent_nothing_and_compared_once_a_minute(
     db: Database, emptied: "Redis", signed_out: Callable[[], Awaitable[str]]
 ) -> None:
     await signed_out()
     instant = clock.now()
-    loop = RevocationReseeder(db, emptied, lambda: instant)
-    lost = await loop.run_once()
+    reseeder = RevocationReseeder(db, emptied, lambda: instant)
+    lost = await reseeder.run_once()
     assert lost >= 1
-    assert await loop.run_once() == 0
+    assert await reseeder.run_once() == 0
     await emptied.flushdb()
-    assert await loop.run_once() == 0
+    assert await reseeder.run_once() == 0
     instant += RevocationReseeder.longest_interval
-    assert await loop.run_once() == lost
+    assert await reseeder.run_once() == lost
 
 
-async def test_a_session_that_ended_longer_ago_than_a_token_lives_is_not_told_again(
+async def test_a_session_that_ended_longer_ago_than_a_token_lives_is_not_restored(
     db: Database, emptied: "Redis", signed_out: Callable[[], Awaitable[str]]
 ) -> None:
     await signed_out()
     assert await RevocationReseeder(db, emptied, lambda: clock.now() + REFUSED_FOR).run_once() == 0
 
 
-async def test_an_account_that_an_operator_closed_is_told_with_a_moment_after_its_tokens(
+async def test_an_account_that_an_operator_closed_is_restored_with_an_instant_after_its_tokens(
     db: Database, emptied: "Redis", signed_in: SignIn
 ) -> None:
     account = await signed_in()
@@ -80,9 +80,9 @@ async def test_an_account_that_an_operator_closed_is_told_with_a_moment_after_it
             "UPDATE users SET is_active = false, updated_at = now() WHERE id = %s", (account.user.id,)
         )
     await RevocationReseeder(db, emptied, clock.now).run_once()
-    told = f"user:{account.user.id}:"
+    prefix = f"user:{account.user.id}:"
     members = [str(member) for member in await emptied.zrange(KEY, 0, -1)]
-    [before] = [member.removeprefix(told) for member in members if member.startswith(told)]
+    [before] = [member.removeprefix(prefix) for member in members if member.startswith(prefix)]
     assert int(before) > jwt.decode(account.tokens.access_token, options={"verify_signature": False})["iat"]
 
 

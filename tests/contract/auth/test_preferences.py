@@ -72,7 +72,7 @@ def known_to_auth(auth_settings: SettingsBuilder, pomodoro: Caller, history: Cal
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def channel(known_to_auth: Settings) -> AsyncIterator[grpc.aio.Channel]:
-    """Leads to auth."""
+    """A channel to auth."""
     async with serving(process(known_to_auth)) as channel:
         yield channel
 
@@ -128,11 +128,11 @@ async def test_nobody_is_found_who_does_not_exist_or_is_closed(
 
 async def test_a_user_is_named_by_an_id(preferences: PreferenceServiceStub, pomodoro: Caller) -> None:
     for user_id in ("", "ann"):
-        with refused("INVALID_REQUEST", INVALID, "focusmesh") as told:
+        with refused("INVALID_REQUEST", INVALID, "focusmesh") as error:
             await preferences.GetUserPreferences(
                 of(user_id), metadata=bearer(service_token("pomodoro", "auth", pomodoro.key))
             )
-        assert told.fields == ["user_id"]
+        assert error.fields == ["user_id"]
 
 
 async def test_a_service_that_the_policy_does_not_name_is_refused(
@@ -184,20 +184,20 @@ async def test_a_service_calls_auth_for_its_user(
     async with planner(calling(settings_for(redis_url=valkey), pomodoro, known_to_auth.listen), signer) as plan:
         found = await plan(StringValue(), metadata=bearer(signer.token(sub=user.id)), timeout=5)
         assert found.time_zone == "Europe/Berlin"
-        stranger = new_id()
-        with refused("USER_NOT_FOUND", NOT_FOUND, user_id=stranger):
-            await plan(StringValue(), metadata=bearer(signer.token(sub=stranger)), timeout=5)
+        unknown = new_id()
+        with refused("USER_NOT_FOUND", NOT_FOUND, user_id=unknown):
+            await plan(StringValue(), metadata=bearer(signer.token(sub=unknown)), timeout=5)
 
 
-async def test_a_caller_that_is_refused_tells_its_users_nothing_of_it(
+async def test_a_caller_that_is_refused_hides_it_from_its_users(
     known_to_auth: Settings, channel: grpc.aio.Channel, valkey: str, signer: Signer, history: Caller
 ) -> None:
     settings = calling(settings_for(redis_url=valkey), history, known_to_auth.listen)
     async with planner(settings, signer, "history") as plan:
-        with refused("INTERNAL", INTERNAL, "focusmesh") as told:
+        with refused("INTERNAL", INTERNAL, "focusmesh") as error:
             await plan(StringValue(), metadata=bearer(signer.token()), timeout=5)
-    assert "history" not in told.message
-    assert set(told.metadata) == {"error_id"}
+    assert "history" not in error.message
+    assert set(error.metadata) == {"error_id"}
 
 
 async def test_while_auth_is_away_its_callers_say_so_at_once_and_serve_on(

@@ -81,7 +81,7 @@ async def test_every_login_begins_another_session(sessions: SessionServiceStub, 
     assert first.tokens.refresh_token != second.tokens.refresh_token
 
 
-async def test_a_wrong_password_an_unknown_address_and_a_closed_account_get_one_and_the_same_answer(
+async def test_a_wrong_password_an_unknown_address_and_a_closed_account_get_the_same_error(
     sessions: SessionServiceStub, a_user: Register, db: Database
 ) -> None:
     user, closed = await a_user(), await a_user()
@@ -93,9 +93,9 @@ async def test_a_wrong_password_an_unknown_address_and_a_closed_account_get_one_
         (f"{new_id()}@example.com", PASSWORD),
         (closed.email, PASSWORD),
     ):
-        with refused("CREDENTIALS_WRONG", UNAUTHENTICATED) as refusal:
+        with refused("CREDENTIALS_WRONG", UNAUTHENTICATED) as error:
             await login(sessions, email, password)
-        responses.append(refusal)
+        responses.append(error)
     assert responses[0] == responses[1] == responses[2]
 
 
@@ -200,7 +200,7 @@ async def test_of_20_refreshes_of_one_token_at_once_all_get_the_one_next_token(
     assert (await refresh(sessions, responses[0].refresh_token)).refresh_token
 
 
-async def test_the_token_before_the_newest_answers_with_the_newest_for_30_seconds(
+async def test_the_token_before_the_newest_is_exchanged_for_the_newest_for_30_seconds(
     sessions: SessionServiceStub, signed_in: SignIn, db: Database
 ) -> None:
     account = await signed_in()
@@ -264,9 +264,9 @@ async def test_a_token_that_was_never_issued_is_invalid(sessions: SessionService
 
 @pytest.mark.parametrize("token", ["", "x" * 513])
 async def test_a_token_out_of_its_bounds_names_its_field(sessions: SessionServiceStub, token: str) -> None:
-    with refused("INVALID_REQUEST", grpc.StatusCode.INVALID_ARGUMENT, "focusmesh") as refusal:
+    with refused("INVALID_REQUEST", grpc.StatusCode.INVALID_ARGUMENT, "focusmesh") as error:
         await refresh(sessions, token)
-    assert refusal.fields == ["refresh_token"]
+    assert error.fields == ["refresh_token"]
 
 
 async def test_after_a_logout_no_token_of_the_session_is_accepted_within_two_seconds(
@@ -356,7 +356,7 @@ async def test_without_redis_nobody_is_logged_in_or_out_and_sessions_go_on(
     try:
         assert cut_off.database is not None
         database = cut_off.database
-        await until(lambda: database.ready, "the database answers")
+        await until(lambda: database.ready, "the database is ready")
         async with grpc.aio.insecure_channel(cut_off.settings.listen) as channel:
             without = SessionServiceStub(channel)
             with refused("UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, "focusmesh"):

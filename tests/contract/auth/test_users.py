@@ -1,4 +1,4 @@
-"""UserService: accounts and settings of the caller."""
+"""UserService: the accounts and settings of callers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -45,7 +45,7 @@ async def events_of(db: Database, user_id: str) -> list[dict[str, object]]:
         return [orjson.loads(value) for (value,) in await cursor.fetchall()]
 
 
-async def test_a_registration_answers_with_the_account(users: UserServiceStub) -> None:
+async def test_a_registration_returns_the_account(users: UserServiceStub) -> None:
     email = f"Ann.{new_id()}@Example.com"
     response = await users.Register(
         registration(email=email, name="Ann", time_zone="Asia/Kathmandu", day_start_minutes=1439)
@@ -79,7 +79,7 @@ async def test_what_is_not_given_has_its_documented_default(a_user: Register) ->
     assert (user.time_zone, user.day_start_minutes) == ("UTC", 0)
 
 
-async def test_a_registration_is_told_to_other_services_without_the_address(a_user: Register, db: Database) -> None:
+async def test_a_registration_is_published_without_the_address(a_user: Register, db: Database) -> None:
     user = await a_user(name="Ann", time_zone="Europe/Berlin", day_start_minutes=240)
     [event] = await events_of(db, user.id)
     data = event["data"]
@@ -90,7 +90,7 @@ async def test_a_registration_is_told_to_other_services_without_the_address(a_us
     assert user.email not in orjson.dumps(event).decode()
 
 
-async def test_the_same_registration_sent_twice_is_answered_once_and_made_once(
+async def test_the_same_registration_sent_twice_gets_one_response_and_one_account(
     users: UserServiceStub, db: Database
 ) -> None:
     request = registration(request_id=str(uuid4()))
@@ -114,7 +114,7 @@ async def test_a_request_id_of_another_registration_is_refused(users: UserServic
 
 
 async def _expect_reused(users: UserServiceStub, request: pb.RegisterRequest) -> None:
-    # The address is free, so the registration gets as far as its remembered answer.
+    # The address is free, so the registration gets as far as its stored response.
     with refused("REQUEST_ID_REUSED", FAILED, "focusmesh", request_id=request.request_id):
         await users.Register(request)
 
@@ -128,7 +128,7 @@ async def test_an_address_in_another_case_is_the_same_address(users: UserService
 async def test_of_many_who_register_one_address_at_once_exactly_one_wins(users: UserServiceStub, db: Database) -> None:
     local = new_id()
 
-    requests = [registration(email=f"{local}@{'E' if place % 2 else 'e'}xample.com") for place in range(12)]
+    requests = [registration(email=f"{local}@{'E' if index % 2 else 'e'}xample.com") for index in range(12)]
     responses = await asyncio.gather(*map(users.Register, requests), return_exceptions=True)
     winners = [response.user.id for response in responses if isinstance(response, pb.RegisterResponse)]
     losers = [response.code() for response in responses if isinstance(response, grpc.aio.AioRpcError)]
@@ -136,7 +136,7 @@ async def test_of_many_who_register_one_address_at_once_exactly_one_wins(users: 
     assert len(await events_of(db, winners[0])) == 1
 
 
-async def test_of_many_identical_registrations_at_once_all_get_the_one_answer(users: UserServiceStub) -> None:
+async def test_of_many_identical_registrations_at_once_all_get_the_one_response(users: UserServiceStub) -> None:
     request = registration(request_id=str(uuid4()))
     responses = await asyncio.gather(*(users.Register(request) for _ in range(8)))
     assert {response.user.id for response in responses} == {responses[0].user.id}
@@ -144,18 +144,18 @@ async def test_of_many_identical_registrations_at_once_all_get_the_one_answer(us
 
 @pytest.mark.parametrize("password", ["Password123!", "qwertyuiop", "aaaaaaaa"])
 async def test_a_common_password_is_refused_and_names_its_field(users: UserServiceStub, password: str) -> None:
-    with refused("PASSWORD_TOO_COMMON", INVALID) as refusal:
+    with refused("PASSWORD_TOO_COMMON", INVALID) as error:
         await users.Register(registration(password=password))
-    assert refusal.fields == ["password"]
+    assert error.fields == ["password"]
 
 
 @pytest.mark.parametrize("time_zone", ["Mars/Olympus", "europe/berlin", "+01:00"])
 async def test_an_unknown_time_zone_is_refused_by_name(
     users: UserServiceStub, signed_in: SignIn, time_zone: str
 ) -> None:
-    with refused("TIME_ZONE_UNKNOWN", INVALID, time_zone=time_zone) as refusal:
+    with refused("TIME_ZONE_UNKNOWN", INVALID, time_zone=time_zone) as error:
         await users.Register(registration(time_zone=time_zone))
-    assert refusal.fields == ["time_zone"]
+    assert error.fields == ["time_zone"]
     account = await signed_in()
     with refused("TIME_ZONE_UNKNOWN", INVALID, time_zone=time_zone):
         await users.UpdateMe(
@@ -181,9 +181,9 @@ async def test_an_unknown_time_zone_is_refused_by_name(
 async def test_a_value_out_of_its_bounds_is_refused_and_names_its_field(
     users: UserServiceStub, field: str, value: object
 ) -> None:
-    with refused("INVALID_REQUEST", INVALID, "focusmesh") as refusal:
+    with refused("INVALID_REQUEST", INVALID, "focusmesh") as error:
         await users.Register(registration(**{field: value}))
-    assert refusal.fields == [field]
+    assert error.fields == [field]
 
 
 async def test_a_caller_reads_their_own_account(users: UserServiceStub, signed_in: SignIn) -> None:
@@ -192,9 +192,7 @@ async def test_a_caller_reads_their_own_account(users: UserServiceStub, signed_i
     assert (await users.GetMe(pb.GetMeRequest(), metadata=bea.bearer)).user == bea.user
 
 
-async def test_a_change_is_stored_and_told_to_other_services(
-    users: UserServiceStub, signed_in: SignIn, db: Database
-) -> None:
+async def test_a_change_is_stored_and_published(users: UserServiceStub, signed_in: SignIn, db: Database) -> None:
     account = await signed_in(name="Ann")
     request = pb.UpdateMeRequest(
         update_mask=FieldMask(paths=["name", "time_zone", "day_start_minutes"]),
@@ -222,7 +220,7 @@ async def test_a_field_that_is_named_and_not_set_goes_back_to_its_default(
     assert (user.time_zone, user.day_start_minutes) == ("UTC", 0)
 
 
-async def test_a_change_to_the_same_values_changes_nothing_and_tells_nobody(
+async def test_a_change_to_the_same_values_changes_and_publishes_nothing(
     users: UserServiceStub, signed_in: SignIn, db: Database
 ) -> None:
     account = await signed_in(name="Ann")
@@ -249,9 +247,9 @@ async def test_a_mask_that_is_empty_or_names_something_else_is_refused(
     users: UserServiceStub, signed_in: SignIn, paths: list[str]
 ) -> None:
     account = await signed_in()
-    with refused("INVALID_REQUEST", INVALID, "focusmesh") as refusal:
+    with refused("INVALID_REQUEST", INVALID, "focusmesh") as error:
         await users.UpdateMe(pb.UpdateMeRequest(update_mask=FieldMask(paths=paths)), metadata=account.bearer)
-    assert refusal.fields == ["update_mask"]
+    assert error.fields == ["update_mask"]
 
 
 async def test_a_change_based_on_an_old_version_is_refused_with_the_current_etag(
@@ -279,7 +277,7 @@ async def test_concurrent_changes_all_take_effect_one_after_the_other(
     assert [event["sequence"] for event in await events_of(db, account.user.id)] == [f"{n:020d}" for n in range(1, 7)]
 
 
-async def test_a_repeated_change_is_answered_from_memory(users: UserServiceStub, signed_in: SignIn) -> None:
+async def test_a_repeated_change_gets_the_stored_response(users: UserServiceStub, signed_in: SignIn) -> None:
     account = await signed_in()
     request = pb.UpdateMeRequest(
         update_mask=FieldMask(paths=["name"]), etag=account.user.etag, name="Bea", request_id=str(uuid4())
@@ -291,7 +289,7 @@ async def test_a_repeated_change_is_answered_from_memory(users: UserServiceStub,
         await users.UpdateMe(request, metadata=account.bearer)
 
 
-async def test_settings_begin_as_documented_and_change_as_told(users: UserServiceStub, signed_in: SignIn) -> None:
+async def test_settings_begin_as_documented_and_change_as_requested(users: UserServiceStub, signed_in: SignIn) -> None:
     account = await signed_in()
     first = (await users.GetSettings(pb.GetSettingsRequest(), metadata=account.bearer)).settings
     assert (
@@ -336,7 +334,9 @@ async def test_a_setting_that_is_named_and_not_set_goes_back_to_its_first_value(
     assert (response.settings.long_break_interval, response.settings.theme) == (4, user_pb2.THEME_LIGHT)
 
 
-async def test_a_repeated_change_of_settings_is_answered_from_memory(users: UserServiceStub, signed_in: SignIn) -> None:
+async def test_a_repeated_change_of_settings_gets_the_stored_response(
+    users: UserServiceStub, signed_in: SignIn
+) -> None:
     account = await signed_in()
     request = pb.UpdateSettingsRequest(
         update_mask=FieldMask(paths=["theme"]), theme=user_pb2.THEME_DARK, etag="v1", request_id=str(uuid4())
@@ -362,12 +362,12 @@ async def test_a_setting_out_of_its_bounds_is_refused_and_names_its_field(
 ) -> None:
     account = await signed_in()
     request = pb.UpdateSettingsRequest(update_mask=FieldMask(paths=[field]), **{field: value})  # type: ignore[arg-type]
-    with refused("INVALID_REQUEST", INVALID, "focusmesh") as refusal:
+    with refused("INVALID_REQUEST", INVALID, "focusmesh") as error:
         await users.UpdateSettings(request, metadata=account.bearer)
-    assert refusal.fields == [field]
+    assert error.fields == [field]
 
 
-async def test_a_closed_account_is_told_so_by_every_call_of_its_user(
+async def test_every_call_of_a_closed_account_says_that_it_is_closed(
     users: UserServiceStub, signed_in: SignIn, db: Database
 ) -> None:
     account = await signed_in()
@@ -383,7 +383,7 @@ async def test_a_closed_account_is_told_so_by_every_call_of_its_user(
             await call()
 
 
-async def test_no_call_of_a_user_is_answered_without_a_token(users: UserServiceStub) -> None:
+async def test_every_call_of_a_user_needs_a_token(users: UserServiceStub) -> None:
     with refused("TOKEN_MISSING", grpc.StatusCode.UNAUTHENTICATED, "focusmesh"):
         await users.GetMe(pb.GetMeRequest())
 

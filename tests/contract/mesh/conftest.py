@@ -1,4 +1,4 @@
-"""A service of four RPCs, one of each call shape, that exists for tests of the guard only."""
+"""A service of four RPCs, one of each call shape, that exists for tests of the interceptor only."""
 
 from collections.abc import AsyncIterator
 
@@ -28,7 +28,7 @@ def shapes() -> None:
 
 @pytest.fixture
 async def call(shapes: None, valkey: str, signer: Signer) -> AsyncIterator[Caller]:
-    """Calls the service behind the real guard."""
+    """Calls the service behind the real interceptor."""
     platform = Platform("shapes", settings_for(redis_url=valkey, max_concurrent_calls=MOST_CALLS), SignerKeys(signer))
     registered = [(lambda servicer, server: register(SERVICE, servicer, server), Shapes())]
     app = App("shapes", platform.settings, platform.tokens, registered, [platform.revocations])

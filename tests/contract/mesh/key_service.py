@@ -1,4 +1,4 @@
-"""The auth service's keys, published by a double."""
+"""A fake of the auth service's KeyService."""
 
 import base64
 

@@ -18,7 +18,7 @@ SHAPES = {"Once": (False, False), "Many": (False, True), "Collect": (True, False
 
 
 class NothingThere(NotFound):
-    """A refusal of the test service."""
+    """An error of the test service."""
 
     reason = "NOTHING_THERE"
     message = "There is no thing {thing_id}."
@@ -47,23 +47,23 @@ class Shapes:
     """Echoes words; `refuse`, `break` and `wait` do what they say, `abort` ends the call through gRPC's own context."""
 
     async def Once(self, request: StringValue, context: Context) -> StringValue:
-        return await _answer(request.value, context)
+        return await _respond(request.value, context)
 
     async def Many(self, request: StringValue, context: Context) -> AsyncIterator[StringValue]:
         for word in request.value.split():
-            yield await _answer(word, context)
+            yield await _respond(word, context)
 
     async def Collect(self, requests: AsyncIterator[StringValue], context: Context) -> StringValue:
         return StringValue(
-            value=" ".join([(await _answer(request.value, context)).value async for request in requests])
+            value=" ".join([(await _respond(request.value, context)).value async for request in requests])
         )
 
     async def Chat(self, requests: AsyncIterator[StringValue], context: Context) -> AsyncIterator[StringValue]:
         async for request in requests:
-            yield await _answer(request.value, context)
+            yield await _respond(request.value, context)
 
 
-async def _answer(word: str, context: Context) -> StringValue:
+async def _respond(word: str, context: Context) -> StringValue:
     if word == "wait":
         await asyncio.Event().wait()
     if word == "refuse":
@@ -96,7 +96,7 @@ def register(service: str, servicer: Any, server: Any) -> None:
 
 
 class Caller:
-    """Calls any shape with words and gives the words of the answer."""
+    """Calls any shape with words and returns the words of the responses."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
@@ -135,7 +135,7 @@ class Caller:
         return await self._channel.unary_unary(path)(content, metadata=metadata, timeout=5)
 
     def open(self, token: str) -> Any:
-        """A call that runs until the caller ends it; answers each word that is written."""
+        """A call that runs until the caller ends it; echoes each word that is written."""
         chat = self._channel.stream_stream(
             f"/{SERVICE}/Chat",
             request_serializer=StringValue.SerializeToString,
@@ -144,7 +144,7 @@ class Caller:
         return chat(metadata=(("authorization", f"Bearer {token}"),))
 
     async def healthy(self) -> bool:
-        """What health says."""
+        """The status that the health service reports."""
         response = await health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -1,4 +1,4 @@
-"""A service that is told to stop fails no call."""
+"""A service that is asked to stop fails no call."""
 
 import asyncio
 import json
@@ -31,9 +31,7 @@ async def keep_calling(todo: Todo, made: list[str]) -> None:
         made.append((await todo.create()).task.id)
 
 
-async def test_calls_go_on_to_be_answered_until_callers_have_noticed(
-    signer: Signer, todo_url: str, valkey: str
-) -> None:
+async def test_calls_are_served_until_callers_have_noticed(signer: Signer, todo_url: str, valkey: str) -> None:
     async with running(signer, todo_url, valkey, drain_seconds=0.5) as todo:
         await until(todo.serving, "everything is there")
         made: list[str] = []
@@ -49,7 +47,9 @@ async def test_calls_go_on_to_be_answered_until_callers_have_noticed(
     assert stored == {*made, late}
 
 
-async def test_a_call_that_runs_is_answered_before_the_service_ends(signer: Signer, todo_url: str, valkey: str) -> None:
+async def test_a_call_that_runs_is_completed_before_the_service_ends(
+    signer: Signer, todo_url: str, valkey: str
+) -> None:
     async with running(signer, todo_url, valkey, stop_grace_seconds=10) as todo:
         await until(todo.serving, "everything is there")
         task = (await todo.create()).task
@@ -97,11 +97,11 @@ async def auth_target(signer: Signer) -> AsyncIterator[str]:
 @asynccontextmanager
 async def a_process(settings: ServiceSettings, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The todo service as a process of its own; ended by the block, or with it."""
-    told = {f"FOCUSMESH_{name.upper()}": str(value) for name, value in asdict(settings).items()}
+    configuration = {f"FOCUSMESH_{name.upper()}": str(value) for name, value in asdict(settings).items()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.todo.main"),
         cwd=ROOT,
-        env={"PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "gen" / "python"))), **told, **environment},
+        env={"PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "gen" / "python"))), **configuration, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

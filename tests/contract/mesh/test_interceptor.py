@@ -1,4 +1,4 @@
-"""The guard, in all four call shapes."""
+"""The interceptor, in all four call shapes."""
 
 import asyncio
 import time
@@ -50,28 +50,28 @@ async def test_each_of_many_calls_at_once_sees_its_own_caller(call: Caller, sign
 
 
 @every_shape
-async def test_a_refusal_reaches_the_caller_with_its_reason(call: Caller, signer: Signer, method: str) -> None:
-    with refused("NOTHING_THERE", thing_id="t1") as told:
+async def test_an_error_reaches_the_caller_with_its_reason(call: Caller, signer: Signer, method: str) -> None:
+    with refused("NOTHING_THERE", thing_id="t1") as error:
         await call(method, "refuse", token=signer.token())
-    assert (told.code, told.domain) == (grpc.StatusCode.NOT_FOUND, "shapes.focusmesh")
+    assert (error.code, error.domain) == (grpc.StatusCode.NOT_FOUND, "shapes.focusmesh")
 
 
 @every_shape
-async def test_an_unexpected_error_tells_nothing_but_where_to_look(call: Caller, signer: Signer, method: str) -> None:
-    with refused("INTERNAL") as told:
+async def test_an_unexpected_error_shows_nothing_but_where_to_look(call: Caller, signer: Signer, method: str) -> None:
+    with refused("INTERNAL") as error:
         await call(method, "break", token=signer.token())
-    assert told.code is grpc.StatusCode.INTERNAL
-    assert "hunter2" not in told.message
-    assert told.metadata["error_id"] in told.message
+    assert error.code is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in error.message
+    assert error.metadata["error_id"] in error.message
 
 
 @every_shape
 async def test_a_call_that_takes_too_long_is_refused_before_its_caller_gives_up(
     call: Caller, signer: Signer, method: str
 ) -> None:
-    with refused("DEADLINE_EXCEEDED") as told:
+    with refused("DEADLINE_EXCEEDED") as error:
         await call(method, "wait", token=signer.token(), timeout=2)
-    assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 @every_shape
@@ -99,34 +99,34 @@ async def test_a_token_that_does_not_hold_is_refused(
     "content", [b"\x0a\x02\xff\xfe", b"\x0a\xff"], ids=["text is not UTF-8", "bytes are no message"]
 )
 async def test_bytes_that_are_no_message_are_refused(call: Caller, signer: Signer, method: str, content: bytes) -> None:
-    with refused("INVALID_REQUEST") as told:
+    with refused("INVALID_REQUEST") as error:
         await call.raw(method, content, token=signer.token())
-    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert "google.protobuf.StringValue" in told.message
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "google.protobuf.StringValue" in error.message
 
 
 @every_shape
 async def test_a_message_of_more_fields_than_its_type_has_is_refused(call: Caller, signer: Signer, method: str) -> None:
-    with refused("INVALID_REQUEST") as told:
+    with refused("INVALID_REQUEST") as error:
         await call.raw(method, b"\x10\x01" * 10_000, token=signer.token())
-    assert "fields" in told.message
+    assert "fields" in error.message
 
 
 @every_shape
-async def test_nobody_is_told_of_a_request_before_saying_who_asks(call: Caller, method: str) -> None:
+async def test_a_request_is_not_validated_before_its_caller_is_known(call: Caller, method: str) -> None:
     with refused("TOKEN_INVALID"):
         await call.raw(method, b"\x0a\xff", token="nonsense")
 
 
-async def test_calls_beyond_the_limit_are_refused_and_health_still_answers(call: Caller, signer: Signer) -> None:
+async def test_calls_beyond_the_limit_are_refused_and_health_still_responds(call: Caller, signer: Signer) -> None:
     token = signer.token()
     running = [call.open(token) for _ in range(MOST_CALLS)]
     for chat in running:
         await chat.write(StringValue(value="a"))
         assert (await chat.read()).value == "a"
-    with refused("OVERLOADED") as told:
+    with refused("OVERLOADED") as error:
         await call("Once", "a", token=token)
-    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert await call.healthy()
     for chat in running:
         await chat.done_writing()
@@ -175,14 +175,14 @@ async def test_a_session_that_ended_is_refused_at_once_also_with_a_cached_token(
 
 
 async def test_a_method_without_a_policy_stops_the_start(valkey: str, signer: Signer) -> None:
-    declare("focusmesh.shapes.v1.UnguardedService", None)
+    declare("focusmesh.shapes.v1.UnruledService", None)
     known = Revocations(Redis.from_url(valkey))
-    guard = Interceptor(
+    interceptor = Interceptor(
         grpc.aio.server(),
         Tokens(SignerKeys(signer), known, issuer="i", audience="a"),
         Callers("shapes"),
         None,
         most_calls=1,
     )
-    with pytest.raises(PolicyMissingError, match="UnguardedService"):
-        register("focusmesh.shapes.v1.UnguardedService", Shapes(), guard)
+    with pytest.raises(PolicyMissingError, match="UnruledService"):
+        register("focusmesh.shapes.v1.UnruledService", Shapes(), interceptor)

@@ -44,7 +44,7 @@ async def keys(to_auth: FaultProxy) -> AsyncIterator[PublishedKeys]:
     await made.close()
 
 
-async def test_nobody_is_called_a_stranger_before_the_keys_are_known(keys: PublishedKeys, signer: Signer) -> None:
+async def test_no_token_is_called_invalid_before_the_keys_are_known(keys: PublishedKeys, signer: Signer) -> None:
     with pytest.raises(DependencyUnavailable):
         await keys.find(signer.kid)
     assert not keys.ready

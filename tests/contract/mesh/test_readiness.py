@@ -1,4 +1,4 @@
-"""A service waits for its parts, says NOT_SERVING while it cannot serve, and recovers by itself."""
+"""A service waits for its dependencies, says NOT_SERVING while it cannot serve, and recovers by itself."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,14 +16,14 @@ from tests.support.tokens import Signer
 
 
 class TestWaiting:
-    """Before its parts are there."""
+    """Before its dependencies are there."""
 
     async def test_a_service_waits_for_its_database(self, signer: Signer, todo_url: str, valkey: str) -> None:
         async with fault_proxy(todo_url, up=False) as postgres, running(signer, postgres.url, valkey) as todo:
             assert await todo.not_serving()
-            with refused("UNAVAILABLE") as told:
+            with refused("UNAVAILABLE") as error:
                 await todo.create()
-            assert told.code is grpc.StatusCode.UNAVAILABLE
+            assert error.code is grpc.StatusCode.UNAVAILABLE
             await postgres.up()
             await until(todo.serving, "it serves once the database is there")
             assert (await todo.create()).task.title == "x"
@@ -52,7 +52,7 @@ class TestWaiting:
 
 
 class TestOutages:
-    """A part that goes away and comes back."""
+    """A dependency that goes away and comes back."""
 
     @pytest.fixture
     async def to_postgres(self, todo_url: str) -> AsyncIterator[FaultProxy]:
@@ -84,9 +84,9 @@ class TestOutages:
         await todo.create()
         await to_postgres.down()
         for _ in range(20):
-            with refused("UNAVAILABLE") as told:
+            with refused("UNAVAILABLE") as error:
                 await todo.create()
-            assert told.code is grpc.StatusCode.UNAVAILABLE
+            assert error.code is grpc.StatusCode.UNAVAILABLE
 
         async def created() -> bool:
             try:
@@ -100,20 +100,22 @@ class TestOutages:
         await to_postgres.up()
         await until(created, "a create succeeds", seconds=2)
 
-    async def test_a_database_that_stops_answering_is_away(self, todo: Running, to_postgres: FaultProxy) -> None:
+    async def test_a_database_that_stops_responding_is_unavailable(
+        self, todo: Running, to_postgres: FaultProxy
+    ) -> None:
         to_postgres.freeze()
         await until(todo.not_serving, "health says so", seconds=20)
         await to_postgres.down()
         await to_postgres.up()
         await until(todo.serving, "it recovers", seconds=5)
 
-    async def test_without_redis_nobody_is_believed(self, todo: Running, to_redis: FaultProxy) -> None:
+    async def test_without_redis_no_token_is_accepted(self, todo: Running, to_redis: FaultProxy) -> None:
         await todo.create()
         await to_redis.down()
         await until(todo.not_serving, "health says so", seconds=2)
-        with refused("UNAVAILABLE") as told:
+        with refused("UNAVAILABLE") as error:
             await todo.create()
-        assert told.code is grpc.StatusCode.UNAVAILABLE
+        assert error.code is grpc.StatusCode.UNAVAILABLE
         await to_redis.up()
         await until(todo.serving, "it recovers", seconds=5)
         await todo.create()

@@ -69,7 +69,7 @@ async def test_a_connection_that_redis_itself_ends_loses_no_session(known: Revoc
     await until(lambda: known.ready and known.ended("ada", "s1", NOW), "the session is refused", seconds=2)
 
 
-async def test_the_strangest_error_of_the_client_is_outlived(valkey: str) -> None:
+async def test_an_unexpected_error_of_the_client_is_survived(valkey: str) -> None:
     class Stumbling(Redis):
         """uvloop fails with a RuntimeError when a connection ends right after it was made."""
 
@@ -88,14 +88,14 @@ async def test_the_strangest_error_of_the_client_is_outlived(valkey: str) -> Non
         await replica.close()
 
 
-async def test_a_watcher_is_told_once_the_session_or_all_of_its_user_ended(known: Revocations, auth: Redis) -> None:
-    told: list[str] = []
-    known.watch("ada", "s1", lambda: told.append("s1"))
-    known.watch("bob", "s2", lambda: told.append("s2"))
-    known.watch("bob", "s3", lambda: told.append("s3"))()
+async def test_a_watcher_is_notified_once_the_session_or_all_of_its_user_ended(known: Revocations, auth: Redis) -> None:
+    notified: list[str] = []
+    known.watch("ada", "s1", lambda: notified.append("s1"))
+    known.watch("bob", "s2", lambda: notified.append("s2"))
+    known.watch("bob", "s3", lambda: notified.append("s3"))()
     await push(auth, session_member("s1"), time.time() + 60)
     await push(auth, user_member("bob", NOW), time.time() + 60)
-    await until(lambda: told == ["s1", "s2"], "both are told, and nobody who stopped watching", seconds=2)
+    await until(lambda: notified == ["s1", "s2"], "both are notified, and nobody who stopped watching", seconds=2)
 
 
 async def test_what_may_be_forgotten_is_forgotten(

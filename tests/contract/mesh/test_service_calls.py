@@ -1,4 +1,4 @@
-"""Calls to another service, whose answers the test decides: tokens, traces, deadlines, further attempts, errors."""
+"""Calls to another service, whose responses the test decides: tokens, traces, deadlines, further attempts, errors."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ def _declared() -> None:
 
 
 class Ledger:
-    """A callee that ends its calls as it is told, and is fine with all after them."""
+    """A callee that ends its first calls as given, and succeeds in all after them."""
 
     def __init__(self, *endings: grpc.StatusCode | ServiceError | str) -> None:
         """endings: a status without details, an error, or `hang`."""

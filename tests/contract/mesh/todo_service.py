@@ -38,7 +38,7 @@ class Todo:
         return response
 
     async def serving(self) -> bool:
-        """What health says of the whole and of the one service, which is the same."""
+        """The health status of the server and of the service, which are the same."""
         health = health_pb2_grpc.HealthStub(self.channel)
         states = {
             (await health.Check(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True, timeout=30)).status

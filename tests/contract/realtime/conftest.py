@@ -1,6 +1,5 @@
 """The realtime service on a real Redis, fed as its consumer feeds it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,8 +11,8 @@ from mesh.runtime.ids import new_id
 from services.realtime.cache.streams import Streams
 from services.realtime.consumers import ChangePublisher
 from services.realtime.main import build
-from tests.support.realtime_clients import GRPC, WEBSOCKET, Door, Target
-from tests.support.realtime_replicas import Replica, Tell, an_event, settings_for
+from tests.support.realtime_clients import GRPC, WEBSOCKET, RealtimeClient, Target
+from tests.support.realtime_replicas import Publish, Replica, an_event, settings_for
 from tests.support.serving import SignerKeys, serving
 from tests.support.tokens import Signer
 
@@ -37,16 +36,16 @@ async def target(replica: Replica) -> Target:
     return await replica()
 
 
-@pytest.fixture(params=[GRPC, WEBSOCKET], ids=lambda door: door.name)
-def door(request: pytest.FixtureRequest) -> Door:
-    """Each way in."""
-    found: Door = request.param
+@pytest.fixture(params=[GRPC, WEBSOCKET], ids=lambda client: client.name)
+def client(request: pytest.FixtureRequest) -> RealtimeClient:
+    """A client of each protocol."""
+    found: RealtimeClient = request.param
     return found
 
 
 @pytest.fixture
 async def broadcast(valkey: str) -> AsyncIterator[ChangePublisher]:
-    """What the consumer hands events to."""
+    """Publishes changes as the consumer does."""
     redis = Redis.from_url(valkey)
     yield ChangePublisher(Streams(redis, retention_seconds=300))
     await redis.aclose()
@@ -60,13 +59,13 @@ def user() -> str:
 
 @pytest.fixture
 def token(signer: Signer, user: str) -> str:
-    """Of the user."""
+    """An access token of the user."""
     return signer.token(sub=user)
 
 
 @pytest.fixture
-def tell(broadcast: ChangePublisher, user: str) -> Tell:
-    """Tells an event of the user, or of `user_id`; returns its id."""
+def publish(broadcast: ChangePublisher, user: str) -> Publish:
+    """Publishes an event of the user, or of `user_id`; returns its id."""
 
     async def one(*, user_id: str = "", **fields: Any) -> str:
         event = an_event(user_id or user, **fields)
@@ -74,18 +73,3 @@ def tell(broadcast: ChangePublisher, user: str) -> Tell:
         return event.id
 
     return one
-
-
-@pytest.fixture
-async def teller(tell: Tell) -> AsyncIterator[list[str]]:
-    """Tells events of the user without end while the test runs; the list grows with their ids."""
-    told: list[str] = []
-
-    async def talk() -> None:
-        while True:
-            told.append(await tell())
-
-    talking = asyncio.create_task(talk())
-    yield told
-    talking.cancel()
-    await asyncio.gather(talking, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""WebSocket clients that read nothing: what they do not take holds nobody up."""
+"""WebSocket clients that read nothing: what they leave unread delays nobody."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from tests.support.serving import SignerKeys, serving
 from tests.support.tokens import Signer
 
 _PONG = b"\x8a\x80\x00\x00\x00\x00"
-"""Nobody asked for it, and it is not answered."""
+"""Unsolicited, and never responded to."""
 
 
 @asynccontextmanager

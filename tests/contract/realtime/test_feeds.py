@@ -1,4 +1,4 @@
-"""How the fan-out outlives what happens to its connection."""
+"""The fan-out survives the failures of its connection."""
 
 import pytest
 from redis.asyncio import Redis
@@ -6,12 +6,12 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from harness.waiting import until
 from services.realtime.cache.streams import Tail
-from tests.support.realtime_clients import Door, Target
-from tests.support.realtime_replicas import Tell
+from tests.support.realtime_clients import RealtimeClient, Target
+from tests.support.realtime_replicas import Publish
 
 
 async def test_a_connection_that_cannot_even_be_given_up_does_not_end_the_fan_out(
-    target: Target, door: Door, token: str, tell: Tell, valkey: str, monkeypatch: pytest.MonkeyPatch
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults: list[Exception] = [RuntimeError("the handler is closed"), RedisTimeout()]
     reset = Tail.reset
@@ -22,10 +22,10 @@ async def test_a_connection_that_cannot_even_be_given_up_does_not_end_the_fan_ou
         await reset(tail)
 
     monkeypatch.setattr(Tail, "reset", stumble)
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         async with Redis.from_url(valkey) as redis:
             await redis.client_kill_filter(_type="normal", skipme=True)
         await until(lambda: not faults, "it tried again and again")
-        told = await tell()
-        assert await stream.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == [published]

@@ -1,4 +1,4 @@
-"""Streams, through both doors."""
+"""Streams, by both protocols."""
 
 import asyncio
 import time
@@ -18,14 +18,16 @@ from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 from services.realtime.cache.streams import _PUBLISH
 from services.realtime.consumers import ChangePublisher
-from tests.support.realtime_clients import Door, Ended, Target
-from tests.support.realtime_replicas import Replica, Tell, an_event
+from tests.support.realtime_clients import Ended, RealtimeClient, Target
+from tests.support.realtime_replicas import Publish, Replica, an_event
 from tests.support.tokens import Signer
 
 
-async def test_a_stream_opens_and_says_when_it_will_close(target: Target, door: Door, signer: Signer) -> None:
+async def test_a_stream_opens_and_says_when_it_will_close(
+    target: Target, client: RealtimeClient, signer: Signer
+) -> None:
     expires = int(time.time()) + 200
-    async with door.open(target, signer.token(exp=expires)) as stream:
+    async with client.open(target, signer.token(exp=expires)) as stream:
         frame = await stream.frame()
     assert frame.HasField("opened")
     assert frame.opened.heartbeat_seconds == 15
@@ -34,53 +36,64 @@ async def test_a_stream_opens_and_says_when_it_will_close(target: Target, door: 
     assert frame.cursor
 
 
-async def test_a_change_arrives_as_it_was_told(target: Target, door: Door, token: str, tell: Tell) -> None:
-    async with door.open(target, token) as stream:
+async def test_a_change_arrives_as_it_was_published(
+    target: Target, client: RealtimeClient, token: str, publish: Publish
+) -> None:
+    async with client.open(target, token) as stream:
         await stream.frame()
         task = new_id()
-        told = await tell(subject=task, version=7, title="Buy groceries", due_date=None, number=3)
+        published = await publish(subject=task, version=7, title="Buy groceries", due_date=None, number=3)
         change = (await stream.change()).change
-    assert (change.event_id, change.event_type, change.subject_id, change.version) == (told, "task-created", task, 7)
+    assert (change.event_id, change.event_type, change.subject_id, change.version) == (
+        published,
+        "task-created",
+        task,
+        7,
+    )
     assert dict(change.payload) == {"title": "Buy groceries", "due_date": None, "number": 3}
     assert abs(change.occur_time.seconds - time.time()) < 30
 
 
-async def test_only_the_owner_hears_of_it(target: Target, door: Door, token: str, signer: Signer, tell: Tell) -> None:
-    stranger = new_id()
-    async with door.open(target, token) as mine, door.open(target, signer.token(sub=stranger)) as theirs:
+async def test_only_the_owner_receives_it(
+    target: Target, client: RealtimeClient, token: str, signer: Signer, publish: Publish
+) -> None:
+    another = new_id()
+    async with client.open(target, token) as mine, client.open(target, signer.token(sub=another)) as theirs:
         await mine.frame()
         await theirs.frame()
-        await tell()
-        told = await tell(user_id=stranger)
-        assert await theirs.events(1) == [told]
+        await publish()
+        published = await publish(user_id=another)
+        assert await theirs.events(1) == [published]
 
 
-async def test_a_redis_that_forgot_its_scripts_is_taught_them_again(
-    target: Target, door: Door, token: str, tell: Tell, valkey: str
+async def test_a_redis_that_lost_its_scripts_is_given_them_again(
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
-        first = await tell()
+        first = await publish()
         async with Redis.from_url(valkey) as redis:
             await redis.script_flush()
-        second = await tell()
+        second = await publish()
         assert await stream.events(2) == [first, second]
 
 
-async def test_every_device_of_a_user_hears_the_same(target: Target, door: Door, token: str, tell: Tell) -> None:
-    async with door.open(target, token) as one, door.open(target, token) as other:
+async def test_every_device_of_a_user_receives_the_same(
+    target: Target, client: RealtimeClient, token: str, publish: Publish
+) -> None:
+    async with client.open(target, token) as one, client.open(target, token) as other:
         await one.frame()
         await other.frame()
-        told = [await tell() for _ in range(20)]
-        assert await one.events(20) == told
-        assert await other.events(20) == told
+        published = [await publish() for _ in range(20)]
+        assert await one.events(20) == published
+        assert await other.events(20) == published
 
 
-async def test_an_event_that_comes_again_is_told_once(
-    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
+async def test_an_event_that_comes_again_is_delivered_once(
+    target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     first, second, last = an_event(user), an_event(user), an_event(user)
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         await broadcast.apply([first, second, first])
         await broadcast.apply([first, second])
@@ -89,12 +102,12 @@ async def test_an_event_that_comes_again_is_told_once(
 
 
 async def test_nothing_older_comes_after_something_newer(
-    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
+    target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     task = new_id()
     first, second, third = (an_event(user, subject=task, version=version) for version in (1, 2, 3))
     together = an_event(user, subject=task, version=3)
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         await broadcast.apply([second, first, third, second, together, third, together])
         last = an_event(user)
@@ -103,12 +116,12 @@ async def test_nothing_older_comes_after_something_newer(
 
 
 async def test_a_later_epoch_is_newer_than_any_version_of_an_earlier_one(
-    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
+    target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     task = new_id()
     before, late = (an_event(user, subject=task, version=version) for version in (9, 10))
     restored, next_one = (an_event(user, subject=task, epoch=2, version=version) for version in (4, 5))
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         await broadcast.apply([before, restored, late, next_one, restored])
         last = an_event(user)
@@ -116,55 +129,61 @@ async def test_a_later_epoch_is_newer_than_any_version_of_an_earlier_one(
         assert await stream.events(4) == [before.id, restored.id, next_one.id, last.id]
 
 
-async def test_a_client_that_comes_back_missed_nothing(target: Target, door: Door, token: str, tell: Tell) -> None:
-    async with door.open(target, token) as stream:
+async def test_a_client_that_comes_back_missed_nothing(
+    target: Target, client: RealtimeClient, token: str, publish: Publish
+) -> None:
+    async with client.open(target, token) as stream:
         await stream.frame()
-        heard = [await tell()]
+        heard = [await publish()]
         assert await stream.events(1) == heard
         cursor = stream.cursor
-    missed = [await tell() for _ in range(5)]
-    async with door.open(target, token, cursor) as stream:
+    missed = [await publish() for _ in range(5)]
+    async with client.open(target, token, cursor) as stream:
         assert (await stream.frame()).cursor == cursor
         assert await stream.events(5) == missed
-        told = await tell()
-        assert await stream.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == [published]
 
 
-async def test_the_cursor_of_the_first_frame_is_enough(target: Target, door: Door, token: str, tell: Tell) -> None:
-    async with door.open(target, token) as stream:
+async def test_the_cursor_of_the_first_frame_is_enough(
+    target: Target, client: RealtimeClient, token: str, publish: Publish
+) -> None:
+    async with client.open(target, token) as stream:
         cursor = (await stream.frame()).cursor
-    missed = [await tell(), await tell()]
-    async with door.open(target, token, cursor) as stream:
+    missed = [await publish(), await publish()]
+    async with client.open(target, token, cursor) as stream:
         assert await stream.events(2) == missed
 
 
-async def test_without_a_cursor_a_stream_begins_now(target: Target, door: Door, token: str, tell: Tell) -> None:
-    await tell()
-    async with door.open(target, token) as stream:
+async def test_without_a_cursor_a_stream_begins_now(
+    target: Target, client: RealtimeClient, token: str, publish: Publish
+) -> None:
+    await publish()
+    async with client.open(target, token) as stream:
         await stream.frame()
-        told = await tell()
-        assert await stream.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == [published]
 
 
 async def test_a_long_absence_is_read_in_pages_while_more_comes(
-    target: Target, door: Door, token: str, user: str, tell: Tell, broadcast: ChangePublisher
+    target: Target, client: RealtimeClient, token: str, user: str, publish: Publish, broadcast: ChangePublisher
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         cursor = (await stream.frame()).cursor
     missed = [an_event(user) for _ in range(700)]
     await broadcast.apply(missed)
-    async with door.open(target, token, cursor) as stream:
+    async with client.open(target, token, cursor) as stream:
         await stream.frame()
-        meanwhile = [await tell() for _ in range(50)]
+        meanwhile = [await publish() for _ in range(50)]
         assert await stream.events(750) == [event.id for event in missed] + meanwhile
 
 
 async def test_a_burst_beyond_the_queue_arrives_whole(
-    replica: Replica, door: Door, token: str, user: str, broadcast: ChangePublisher
+    replica: Replica, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     target = await replica(queue_frames=5)
     burst = [an_event(user) for _ in range(1500)]
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         telling = asyncio.create_task(broadcast.apply(burst))
         assert await stream.events(1500) == [event.id for event in burst]
@@ -172,174 +191,176 @@ async def test_a_burst_beyond_the_queue_arrives_whole(
 
 
 @pytest.mark.parametrize("cursor", ["1-1", "99999999999999-0"])
-async def test_a_cursor_beyond_the_retention_is_told_to_resynchronise(
-    target: Target, door: Door, token: str, tell: Tell, cursor: str
+async def test_a_cursor_beyond_the_retention_gets_a_resync(
+    target: Target, client: RealtimeClient, token: str, publish: Publish, cursor: str
 ) -> None:
-    async with door.open(target, token, cursor) as stream:
+    async with client.open(target, token, cursor) as stream:
         assert (await stream.frame()).HasField("opened")
         lost = await stream.frame()
         assert lost.resync.retention_seconds == 300
-        told = await tell()
-        assert await stream.events(1) == [told]
-    missed = await tell()
-    async with door.open(target, token, lost.cursor) as stream:
-        assert await stream.events(2) == [told, missed]
+        published = await publish()
+        assert await stream.events(1) == [published]
+    missed = await publish()
+    async with client.open(target, token, lost.cursor) as stream:
+        assert await stream.events(2) == [published, missed]
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "-1-0", "$", f"1-{2**64}"])
-async def test_a_malformed_cursor_is_refused(target: Target, door: Door, token: str, cursor: str) -> None:
-    async with door.open(target, token, cursor) as stream:
+async def test_a_malformed_cursor_is_refused(target: Target, client: RealtimeClient, token: str, cursor: str) -> None:
+    async with client.open(target, token, cursor) as stream:
         ended = await stream.end()
-    assert (ended.code, ended.reason) == (door.bad_cursor, "CURSOR_INVALID")
+    assert (ended.code, ended.reason) == (client.bad_cursor, "CURSOR_INVALID")
 
 
 async def test_a_quiet_stream_shows_that_it_lives_and_moves_on(
-    replica: Replica, door: Door, token: str, tell: Tell
+    replica: Replica, client: RealtimeClient, token: str, publish: Publish
 ) -> None:
     target = await replica(heartbeat_seconds=1)
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         opened = await stream.frame()
         beats = [await stream.frame() for _ in range(3)]
-        told = await tell()
-        assert await stream.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == [published]
     assert all(beat.HasField("heartbeat") for beat in beats)
     assert beats[2].heartbeat.server_time.seconds - opened.opened.server_time.seconds >= 2
     assert int(beats[2].cursor.split("-")[0]) > int(opened.cursor.split("-")[0]) + 900
-    async with door.open(target, token, beats[2].cursor) as stream:
-        assert await stream.events(1) == [told]
+    async with client.open(target, token, beats[2].cursor) as stream:
+        assert await stream.events(1) == [published]
 
 
-async def test_a_stream_ends_with_its_token(target: Target, door: Door, signer: Signer) -> None:
+async def test_a_stream_ends_with_its_token(target: Target, client: RealtimeClient, signer: Signer) -> None:
     expires = int(time.time()) + 2
-    async with door.open(target, signer.token(exp=expires)) as stream:
+    async with client.open(target, signer.token(exp=expires)) as stream:
         ended = await stream.end()
-    assert (ended.code, ended.reason) == (door.signed_out, "TOKEN_INVALID")
+    assert (ended.code, ended.reason) == (client.signed_out, "TOKEN_INVALID")
     assert expires - 0.1 <= time.time() < expires + 2
 
 
 async def test_a_stream_ends_within_two_seconds_of_signing_out(
-    target: Target, door: Door, signer: Signer, user: str, valkey: str
+    target: Target, client: RealtimeClient, signer: Signer, user: str, valkey: str
 ) -> None:
     session = new_id()
     async with (
         Redis.from_url(valkey, decode_responses=True) as redis,
-        door.open(target, signer.token(sub=user, sid=session)) as ending,
-        door.open(target, signer.token(sub=user)) as staying,
+        client.open(target, signer.token(sub=user, sid=session)) as ending,
+        client.open(target, signer.token(sub=user)) as staying,
     ):
         await ending.frame()
         await staying.frame()
         began = time.monotonic()
         await revocations.push(redis, revocations.session_member(session), time.time() + 600)
         ended = await ending.end()
-        assert (ended.code, ended.reason) == (door.signed_out, "TOKEN_REVOKED")
+        assert (ended.code, ended.reason) == (client.signed_out, "TOKEN_REVOKED")
         assert time.monotonic() - began < 2
 
 
 async def test_all_streams_of_a_user_end_when_all_sessions_end(
-    target: Target, door: Door, signer: Signer, user: str, valkey: str, tell: Tell
+    target: Target, client: RealtimeClient, signer: Signer, user: str, valkey: str, publish: Publish
 ) -> None:
     now = int(time.time())
     async with (
         Redis.from_url(valkey, decode_responses=True) as redis,
-        door.open(target, signer.token(sub=user, iat=now - 10)) as ending,
-        door.open(target, signer.token(sub=user, iat=now)) as staying,
+        client.open(target, signer.token(sub=user, iat=now - 10)) as ending,
+        client.open(target, signer.token(sub=user, iat=now)) as staying,
     ):
         await ending.frame()
         await staying.frame()
         await revocations.push(redis, revocations.user_member(user, now), time.time() + 600)
         assert (await ending.end()).reason == "TOKEN_REVOKED"
-        told = await tell()
-        assert await staying.events(1) == [told]
+        published = await publish()
+        assert await staying.events(1) == [published]
 
 
-async def test_a_user_has_so_many_streams(replica: Replica, door: Door, token: str, signer: Signer) -> None:
+async def test_a_user_has_so_many_streams(replica: Replica, client: RealtimeClient, token: str, signer: Signer) -> None:
     target = await replica(streams_per_user=1)
-    async with door.open(target, token) as first:
+    async with client.open(target, token) as first:
         await first.frame()
-        async with door.open(target, token) as second:
+        async with client.open(target, token) as second:
             ended = await second.end()
-        assert (ended.code, ended.reason) == (door.cut, "TOO_MANY_STREAMS")
-        async with door.open(target, signer.token()) as stranger:
-            await stranger.frame()
+        assert (ended.code, ended.reason) == (client.cut, "TOO_MANY_STREAMS")
+        async with client.open(target, signer.token()) as another:
+            await another.frame()
 
-    await until(partial(_opens, door, target, token), "the place of the stream that ended is free")
+    await until(partial(_opens, client, target, token), "the slot of the stream that ended is free")
 
 
-async def test_a_replica_has_so_many_streams(replica: Replica, door: Door, signer: Signer) -> None:
+async def test_a_replica_has_so_many_streams(replica: Replica, client: RealtimeClient, signer: Signer) -> None:
     target = await replica(max_streams=1)
-    async with door.open(target, signer.token()) as first:
+    async with client.open(target, signer.token()) as first:
         await first.frame()
-        async with door.open(target, signer.token()) as second:
+        async with client.open(target, signer.token()) as second:
             ended = await second.end()
-        assert (ended.code, ended.reason) == (door.cut, "OVERLOADED")
+        assert (ended.code, ended.reason) == (client.cut, "OVERLOADED")
 
 
-async def test_any_replica_goes_on_where_another_left_off(replica: Replica, door: Door, token: str, tell: Tell) -> None:
+async def test_any_replica_goes_on_where_another_left_off(
+    replica: Replica, client: RealtimeClient, token: str, publish: Publish
+) -> None:
     one, other = await replica(), await replica()
-    async with door.open(one, token) as stream, door.open(other, token) as beside:
+    async with client.open(one, token) as stream, client.open(other, token) as beside:
         await stream.frame()
         await beside.frame()
-        told = await tell()
-        assert await stream.events(1) == await beside.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == await beside.events(1) == [published]
         cursor = stream.cursor
-    missed = await tell()
-    async with door.open(other, token, cursor) as stream:
+    missed = await publish()
+    async with client.open(other, token, cursor) as stream:
         assert await stream.events(1) == [missed]
 
 
 async def test_a_client_that_reads_nothing_is_cut(
-    replica: Replica, door: Door, token: str, user: str, broadcast: ChangePublisher
+    replica: Replica, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
     target = await replica(queue_frames=4, patience_seconds=0.3, streams_per_user=1)
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         for _ in range(40):
             await broadcast.apply([an_event(user, text="x" * 50_000) for _ in range(10)])
-        await until(partial(_opens, door, target, token), "the stream that reads nothing is gone")
+        await until(partial(_opens, client, target, token), "the stream that reads nothing is gone")
         ended = await stream.end()
-    assert (ended.code, ended.reason) == (door.cut, "SLOW_CONSUMER")
+    assert (ended.code, ended.reason) == (client.cut, "SLOW_CONSUMER")
 
 
-async def _opens(door: Door, target: Target, token: str) -> bool:
-    """Whether the user has a place for one more stream."""
-    async with door.open(target, token) as another:
+async def _opens(client: RealtimeClient, target: Target, token: str) -> bool:
+    """Whether the user may open one more stream."""
+    async with client.open(target, token) as another:
         try:
             return (await another.frame()).HasField("opened")
         except Ended:
             return False
 
 
-async def test_a_redis_that_lost_its_memory_is_told_to_clients_that_come_back(
-    target: Target, door: Door, token: str, tell: Tell, valkey: str
+async def test_clients_that_come_back_to_a_redis_that_lost_its_data_get_a_resync(
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
-        await tell()
+        await publish()
         await stream.events(1)
         cursor = stream.cursor
-    await tell()
+    await publish()
     async with Redis.from_url(valkey) as redis:
         await redis.flushall()
-    async with door.open(target, token, cursor) as stream:
+    async with client.open(target, token, cursor) as stream:
         await stream.frame()
         assert (await stream.frame()).HasField("resync")
-        told = await tell()
-        assert await stream.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == [published]
 
 
 async def test_another_run_of_a_redis_that_keeps_no_log_begins_anew(
-    target: Target, door: Door, token: str, tell: Tell, valkey: str
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
-        await tell()
+        await publish()
         await stream.events(1)
         cursor = stream.cursor
     async with Redis.from_url(valkey) as redis:
         await redis.config_set("appendonly", "no")
         try:
             await redis.hset("realtime:birth", "run", "an earlier one")
-            async with door.open(target, token, cursor) as stream:
+            async with client.open(target, token, cursor) as stream:
                 await stream.frame()
                 assert (await stream.frame()).HasField("resync")
         finally:
@@ -347,18 +368,20 @@ async def test_another_run_of_a_redis_that_keeps_no_log_begins_anew(
 
 
 async def test_another_run_of_a_redis_that_keeps_a_log_goes_on(
-    target: Target, door: Door, token: str, tell: Tell, valkey: str
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         cursor = (await stream.frame()).cursor
-    missed = await tell()
+    missed = await publish()
     async with Redis.from_url(valkey) as redis:
         await redis.hset("realtime:birth", "run", "an earlier one")
-    async with door.open(target, token, cursor) as stream:
+    async with client.open(target, token, cursor) as stream:
         assert await stream.events(1) == [missed]
 
 
-async def test_a_redis_that_is_full_is_a_part_that_is_away(broadcast: ChangePublisher, user: str, valkey: str) -> None:
+async def test_a_redis_that_is_full_is_a_dependency_that_is_unavailable(
+    broadcast: ChangePublisher, user: str, valkey: str
+) -> None:
     async with Redis.from_url(valkey) as redis:
         before = (await redis.config_get("maxmemory"))["maxmemory"]
         await redis.config_set("maxmemory", 1)
@@ -371,25 +394,25 @@ async def test_a_redis_that_is_full_is_a_part_that_is_away(broadcast: ChangePubl
 
 
 async def test_the_very_first_cursor_of_a_new_redis_is_good(
-    target: Target, door: Door, token: str, tell: Tell, valkey: str
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str
 ) -> None:
     async with Redis.from_url(valkey) as redis:
         await redis.flushall()
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         cursor = (await stream.frame()).cursor
-    missed = await tell()
-    async with door.open(target, token, cursor) as stream:
+    missed = await publish()
+    async with client.open(target, token, cursor) as stream:
         assert await stream.events(1) == [missed]
 
 
-async def test_a_flood_is_cut_and_those_who_missed_something_are_told(
-    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
+async def test_a_flood_is_cut_and_those_who_missed_something_get_a_resync(
+    target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         before = (await stream.frame()).cursor
     flood = [an_event(user) for _ in range(12_000)]
     await _apply(broadcast, flood[:11_500])
-    async with door.open(target, token, before) as stream:
+    async with client.open(target, token, before) as stream:
         await stream.frame()
         assert (await stream.frame()).HasField("resync")
         await broadcast.apply(flood[11_500:])
@@ -397,9 +420,9 @@ async def test_a_flood_is_cut_and_those_who_missed_something_are_told(
 
 
 async def test_a_flood_reaches_an_open_stream_whole_or_says_that_it_does_not(
-    target: Target, door: Door, token: str, user: str, broadcast: ChangePublisher
+    target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
-    async with door.open(target, token) as stream:
+    async with client.open(target, token) as stream:
         await stream.frame()
         events = [an_event(user) for _ in range(15_000)]
         flood = [event.id for event in events]
@@ -432,18 +455,18 @@ async def test_no_change_is_lost_while_redis_forgets_and_learns_its_scripts(
     broadcast: ChangePublisher, valkey: str, user: str
 ) -> None:
     """Another replica may teach Redis while a long batch is on its way: its rest must not overtake its beginning."""
-    things = [new_id() for _ in range(20)]
+    subjects = [new_id() for _ in range(20)]
 
-    async def tell_until_it_passes(events: Sequence[ConsumedEvent]) -> None:
+    async def publish_until_accepted(events: Sequence[ConsumedEvent]) -> None:
         while True:
             with suppress(NoScriptError):
                 return await broadcast.apply(events)
 
-    told = asyncio.Event()
+    published = asyncio.Event()
     async with Redis.from_url(valkey) as redis:
 
         async def forget_and_learn() -> None:
-            while not told.is_set():
+            while not published.is_set():
                 await redis.script_flush()
                 await asyncio.sleep(0.001 * next(step))  # so that the two are not in step
                 await redis.script_load(_PUBLISH)
@@ -453,7 +476,7 @@ async def test_no_change_is_lost_while_redis_forgets_and_learns_its_scripts(
         forgetting = asyncio.create_task(forget_and_learn())
         for batch in range(60):
             versions = range(batch * 3 + 1, batch * 3 + 4)
-            await tell_until_it_passes([an_event(user, subject=one, version=v) for v in versions for one in things])
-        told.set()
+            await publish_until_accepted([an_event(user, subject=one, version=v) for v in versions for one in subjects])
+        published.set()
         await forgetting
-        assert await redis.xlen(f"realtime:stream:{user}") == 60 * 3 * len(things)
+        assert await redis.xlen(f"realtime:stream:{user}") == 60 * 3 * len(subjects)

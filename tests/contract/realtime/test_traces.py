@@ -1,4 +1,4 @@
-"""What the traces of changes say when they could not be passed on."""
+"""Traces of changes that were, or could not be, passed on."""
 
 from collections.abc import Iterator
 
@@ -38,5 +38,5 @@ async def test_events_that_were_passed_on_say_that(
     spans: InMemorySpanExporter, broadcast: ChangePublisher, user: str
 ) -> None:
     await broadcast.apply([an_event(user), an_event(user)])
-    told = spans.get_finished_spans()
-    assert [(span.attributes or {})["rpc.response.status_code"] for span in told] == ["OK"] * 2
+    finished = spans.get_finished_spans()
+    assert [(span.attributes or {})["rpc.response.status_code"] for span in finished] == ["OK"] * 2

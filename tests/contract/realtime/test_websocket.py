@@ -1,4 +1,4 @@
-"""What is the WebSocket's own: the handshake, and what a client may say."""
+"""What only the WebSocket has: the handshake, and the messages that a client may send."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from tests.support.realtime_clients import Target, stream_of
-from tests.support.realtime_replicas import Replica, Tell
+from tests.support.realtime_replicas import Publish, Replica
 from tests.support.tokens import Signer, unsigned
 
 APP = Origin("https://app.example.org")
@@ -26,8 +26,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def refusal(target: Target, *, path: str = "/v1/realtime", **handshake: Any) -> tuple[int, str]:
-    """Status and reason that a handshake is answered with; the body is in the shape of the REST interface."""
+async def rejection(target: Target, *, path: str = "/v1/realtime", **handshake: Any) -> tuple[int, str]:
+    """Status and reason with which a handshake is rejected; the body is in the shape of the REST interface."""
     with pytest.raises(InvalidStatus) as raised:
         async with connect(address(target, path), **handshake):
             pass
@@ -40,7 +40,7 @@ async def refusal(target: Target, *, path: str = "/v1/realtime", **handshake: An
     return response.status_code, next(iter(reasons), "")
 
 
-async def test_a_browser_says_its_token_in_the_subprotocol_and_it_is_not_repeated(target: Target, token: str) -> None:
+async def test_a_browser_sends_its_token_in_the_subprotocol_and_it_is_not_repeated(target: Target, token: str) -> None:
     offered = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{token}")]
     async with connect(address(target), subprotocols=offered) as socket:
         assert socket.subprotocol == "focusmesh.v1"
@@ -49,24 +49,24 @@ async def test_a_browser_says_its_token_in_the_subprotocol_and_it_is_not_repeate
         assert token not in str(socket.response.headers)
 
 
-async def test_a_program_says_its_token_in_the_header(target: Target, token: str) -> None:
+async def test_a_program_sends_its_token_in_the_header(target: Target, token: str) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         assert socket.subprotocol is None
         assert json.loads(await socket.recv())["opened"]
 
 
 async def test_a_token_in_the_address_is_not_taken(target: Target, token: str) -> None:
-    assert await refusal(target, path=f"/v1/realtime?token={token}&access_token={token}") == (401, "TOKEN_MISSING")
+    assert await rejection(target, path=f"/v1/realtime?token={token}&access_token={token}") == (401, "TOKEN_MISSING")
 
 
-async def test_frames_are_the_json_form_of_the_contract(target: Target, token: str, tell: Tell) -> None:
+async def test_frames_are_the_json_form_of_the_contract(target: Target, token: str, publish: Publish) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         await socket.recv()
-        told = await tell(title="Buy groceries", nothing=None)
+        published = await publish(title="Buy groceries", nothing=None)
         text = await socket.recv()
     shown = json.loads(text)
     assert list(shown) == ["cursor", "change"]
-    assert shown["change"]["eventId"] == told
+    assert shown["change"]["eventId"] == published
     assert shown["change"]["payload"] == {"title": "Buy groceries", "nothing": None}
     frame = json_format.Parse(text, RealtimeEvent())
     assert json_format.MessageToDict(frame, always_print_fields_with_no_presence=True) == shown
@@ -74,23 +74,23 @@ async def test_frames_are_the_json_form_of_the_contract(target: Target, token: s
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", unsigned({"sub": "x"}, "test-key")])
 async def test_a_bad_token_is_refused_at_the_handshake(target: Target, token: str) -> None:
-    assert await refusal(target, additional_headers=bearer(token)) == (401, "TOKEN_INVALID")
+    assert await rejection(target, additional_headers=bearer(token)) == (401, "TOKEN_INVALID")
 
 
 async def test_an_expired_or_foreign_token_is_refused_at_the_handshake(target: Target, signer: Signer) -> None:
-    assert await refusal(target, additional_headers=bearer(signer.token(exp=1))) == (401, "TOKEN_INVALID")
-    assert await refusal(target, additional_headers=bearer(Signer().token())) == (401, "TOKEN_INVALID")
-    assert await refusal(target, additional_headers=bearer(signer.token(aud="other"))) == (403, "TOKEN_INVALID")
+    assert await rejection(target, additional_headers=bearer(signer.token(exp=1))) == (401, "TOKEN_INVALID")
+    assert await rejection(target, additional_headers=bearer(Signer().token())) == (401, "TOKEN_INVALID")
+    assert await rejection(target, additional_headers=bearer(signer.token(aud="other"))) == (403, "TOKEN_INVALID")
 
 
 async def test_a_token_without_the_scope_is_refused_at_the_handshake(target: Target, signer: Signer) -> None:
     headers = bearer(signer.token(scope="tasks:read"))
-    assert await refusal(target, additional_headers=headers) == (403, "SCOPE_MISSING")
+    assert await rejection(target, additional_headers=headers) == (403, "SCOPE_MISSING")
 
 
 async def test_any_other_path_is_not_there(target: Target, token: str) -> None:
     for path in ("/", "/v1/realtime/", "/v1/realtime/x", "//v1/realtime"):
-        assert (await refusal(target, path=path, additional_headers=bearer(token)))[0] == 404
+        assert (await rejection(target, path=path, additional_headers=bearer(token)))[0] == 404
 
 
 async def test_only_pages_of_our_own_may_connect(replica: Replica, token: str) -> None:
@@ -98,27 +98,27 @@ async def test_only_pages_of_our_own_may_connect(replica: Replica, token: str) -
     async with connect(address(target), origin=APP, additional_headers=bearer(token)) as socket:
         await socket.recv()
     for origin in ("https://evil.example", "null", f"{APP}.evil.example", "http://app.example.org"):
-        refused = await refusal(target, origin=Origin(origin), additional_headers=bearer(token))
-        assert refused == (403, "ORIGIN_REFUSED")
+        rejected = await rejection(target, origin=Origin(origin), additional_headers=bearer(token))
+        assert rejected == (403, "ORIGIN_REFUSED")
 
 
-async def test_a_client_may_say_its_cursor_first(target: Target, token: str, tell: Tell) -> None:
+async def test_a_client_may_send_its_cursor_first(target: Target, token: str, publish: Publish) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         cursor = json.loads(await socket.recv())["cursor"]
-    missed = [await tell(), await tell()]
+    missed = [await publish(), await publish()]
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         stream = stream_of(socket)
         await socket.send(json.dumps({"cursor": cursor}))
         assert await stream.events(2) == missed
-        told = await tell()
-        assert await stream.events(1) == [told]
+        published = await publish()
+        assert await stream.events(1) == [published]
 
 
-async def test_a_cursor_after_the_first_change_is_refused(target: Target, token: str, tell: Tell) -> None:
+async def test_a_cursor_after_the_first_change_is_refused(target: Target, token: str, publish: Publish) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         stream = stream_of(socket)
         cursor = (await stream.frame()).cursor
-        await tell()
+        await publish()
         await stream.events(1)
         await socket.send(json.dumps({"cursor": cursor}))
         ended = await stream.end()
@@ -129,7 +129,7 @@ async def test_a_cursor_after_the_first_change_is_refused(target: Target, token:
     "", "x", "{", "[]", "{}", '{"cursor": 1}', '{"cursor": ""}', '{"cursor": "x"}', '"1-0"', b"\xff\x00", "1" * 1000,
     '{"cursor": "\U0001f600"}', "[" * 500,
 ])  # fmt: skip
-async def test_a_client_that_says_anything_else_is_cut(target: Target, token: str, said: str | bytes) -> None:
+async def test_a_client_that_sends_anything_else_is_cut(target: Target, token: str, said: str | bytes) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         stream = stream_of(socket)
         await stream.frame()
@@ -146,7 +146,7 @@ async def test_a_long_message_is_cut_before_it_is_read(target: Target, token: st
         assert (await stream.end()).code == 1009
 
 
-async def test_a_ping_is_answered(target: Target, token: str) -> None:
+async def test_a_ping_gets_its_pong(target: Target, token: str) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         await socket.recv()
         async with asyncio.timeout(5):

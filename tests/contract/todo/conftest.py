@@ -1,4 +1,4 @@
-"""The todo service behind its guard, on a database of its own."""
+"""The todo service with its interceptor, on a database of its own."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,7 +22,7 @@ def todo_url(service_url: ServiceUrl) -> str:
 
 @pytest.fixture
 async def channel(todo_url: str, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
-    """Leads to the service."""
+    """A channel to the service."""
     app = build(settings_for(database_url=todo_url, redis_url=valkey), SignerKeys(signer))
     async with serving(without_broker(app)) as channel:
         yield channel

@@ -32,7 +32,7 @@ def events(url: str, task_id: str) -> list[tuple[str, int]]:
         return [(kind, version) for kind, version in rows]
 
 
-async def test_a_created_task_is_read_back_as_it_was_answered(todo: Todo) -> None:
+async def test_a_created_task_is_read_back_as_it_was_returned(todo: Todo) -> None:
     created = (
         await todo.CreateTask(
             title="Buy groceries",
@@ -78,22 +78,22 @@ async def test_every_change_of_a_task_publishes_its_next_version(
 
 async def test_a_task_cannot_be_completed_twice(todo: Todo, a_task: TaskBuilder) -> None:
     task = await a_task(state=COMPLETE)
-    with refused("TASK_ALREADY_COMPLETE", task_id=task.id) as told:
+    with refused("TASK_ALREADY_COMPLETE", task_id=task.id) as error:
         await todo.CompleteTask(task_id=task.id)
-    assert told.domain == "todo.focusmesh"
+    assert error.domain == "todo.focusmesh"
 
 
 async def test_another_users_task_looks_like_a_missing_one(todo: Todo, a_task: TaskBuilder) -> None:
     task = await a_task()
-    stranger = todo.another_user()
+    another = todo.another_user()
     for verb in ("Get", "Start", "Complete", "Reopen", "Delete", "Undelete"):
         with refused("TASK_NOT_FOUND", task_id=task.id) as theirs:
-            await getattr(stranger, f"{verb}Task")(task_id=task.id)
+            await getattr(another, f"{verb}Task")(task_id=task.id)
         nothing = new_id()
         with refused("TASK_NOT_FOUND", task_id=nothing) as missing:
-            await getattr(stranger, f"{verb}Task")(task_id=nothing)
+            await getattr(another, f"{verb}Task")(task_id=nothing)
         assert theirs.message == missing.message.replace(nothing, task.id)
-    assert not (await stranger.ListTasks()).tasks
+    assert not (await another.ListTasks()).tasks
 
 
 async def test_an_update_changes_what_the_mask_names_and_clears_what_is_unset(todo: Todo) -> None:
@@ -104,12 +104,12 @@ async def test_an_update_changes_what_the_mask_names_and_clears_what_is_unset(to
         )
     ).task
     assert (changed.title, changed.HasField("description"), changed.HasField("due_time")) == ("z", False, False)
-    with refused("FIELD_NOT_IN_MASK", field="description") as told:
+    with refused("FIELD_NOT_IN_MASK", field="description") as error:
         await todo.UpdateTask(task_id=task.id, update_mask=FieldMask(paths=["title"]), title="x", description="y")
-    assert told.fields == ["description"]
+    assert error.fields == ["description"]
 
 
-async def test_a_stale_etag_is_told_the_current_one(todo: Todo, a_task: TaskBuilder) -> None:
+async def test_a_stale_etag_is_refused_with_the_current_one(todo: Todo, a_task: TaskBuilder) -> None:
     task = await a_task(state=IN_PROGRESS)
     with refused("VERSION_CONFLICT", etag=task.etag):
         await todo.CompleteTask(task_id=task.id, etag="v1")
@@ -130,7 +130,7 @@ async def test_writers_that_race_all_win_one_after_the_other(todo: Todo, a_task:
 class TestRequestId:
     """The same call again."""
 
-    async def test_a_repeated_create_is_answered_from_memory_and_makes_one_task(self, todo: Todo) -> None:
+    async def test_a_repeated_create_gets_the_stored_response_and_makes_one_task(self, todo: Todo) -> None:
         request_id = new_id()
         first = await todo.CreateTask(title="x", request_id=request_id)
         assert await todo.CreateTask(title="x", request_id=request_id) == first
@@ -143,14 +143,16 @@ class TestRequestId:
         assert len((await todo.ListTasks()).tasks) == 1
         assert events(todo_url, responses[0].task.id) == [("task-created", 1)]
 
-    async def test_a_repeated_verb_is_answered_as_it_was_the_first_time(self, todo: Todo, a_task: TaskBuilder) -> None:
+    async def test_a_repeated_verb_gets_the_response_of_the_first_time(self, todo: Todo, a_task: TaskBuilder) -> None:
         task, request_id = await a_task(), new_id()
         first = await todo.StartTask(task_id=task.id, request_id=request_id)
         await todo.CompleteTask(task_id=task.id)
         assert await todo.StartTask(task_id=task.id, request_id=request_id) == first
         assert (await todo.GetTask(task_id=task.id)).task.state == COMPLETE
 
-    async def test_an_update_that_changed_nothing_is_remembered_too(self, todo: Todo, a_task: TaskBuilder) -> None:
+    async def test_an_update_that_changed_nothing_stores_its_response_too(
+        self, todo: Todo, a_task: TaskBuilder
+    ) -> None:
         task = await a_task(title="x")
         to_x = {"task_id": task.id, "update_mask": FieldMask(paths=["title"]), "title": "x", "request_id": new_id()}
         first = await todo.UpdateTask(**to_x)
@@ -182,7 +184,7 @@ class TestRequestId:
         assert (await todo.StartTask(task_id=task.id, request_id=request_id)).task.state == IN_PROGRESS
         assert (await todo.CompleteTask(task_id=task.id, request_id=request_id)).task.state == COMPLETE
 
-    async def test_a_repeated_create_is_answered_after_its_task_was_deleted(self, todo: Todo) -> None:
+    async def test_a_repeated_create_gets_its_response_after_its_task_was_deleted(self, todo: Todo) -> None:
         request_id = new_id()
         first = await todo.CreateTask(title="x", request_id=request_id)
         await todo.DeleteTask(task_id=first.task.id)
@@ -203,10 +205,10 @@ class TestRequestId:
 
     async def test_a_batch_is_made_once(self, todo: Todo) -> None:
         request_id = new_id()
-        tasks = [pb.CreateTaskRequest(title=str(place)) for place in range(100)]
+        tasks = [pb.CreateTaskRequest(title=str(index)) for index in range(100)]
         first = await todo.BatchCreateTasks(requests=tasks, request_id=request_id)
         assert await todo.BatchCreateTasks(requests=tasks, request_id=request_id) == first
-        assert [task.title for task in first.tasks] == [str(place) for place in range(100)]
+        assert [task.title for task in first.tasks] == [str(index) for index in range(100)]
 
 
 class TestLists:
@@ -216,19 +218,19 @@ class TestLists:
     async def tasks(self, todo: Todo) -> list[task_pb2.Task]:
         """25 tasks, some due, some recurring, some begun, some complete."""
         made = []
-        for place in range(25):
-            recurring = place % 5 == 0
+        for index in range(25):
+            recurring = index % 5 == 0
             task = (
                 await todo.CreateTask(
-                    title=str(place),
-                    due_time=Timestamp(seconds=1000 + place % 7) if place % 3 else None,
+                    title=str(index),
+                    due_time=Timestamp(seconds=1000 + index % 7) if index % 3 else None,
                     is_recurring=recurring,
                     recurrence_schedule=task_pb2.RECURRENCE_SCHEDULE_DAILY if recurring else 0,
                 )
             ).task
-            if place % 4 == 1:
+            if index % 4 == 1:
                 task = (await todo.StartTask(task_id=task.id)).task
-            elif place % 4 == 2:
+            elif index % 4 == 2:
                 task = (await todo.CompleteTask(task_id=task.id)).task
             made.append(task)
         return made
@@ -293,9 +295,9 @@ class TestLists:
     async def test_a_page_token_of_another_list_is_refused(self, todo: Todo, tasks: list[task_pb2.Task]) -> None:
         token = (await todo.ListTasks(page_size=4)).next_page_token
         for request in ({"is_recurring": True}, {"order": pb.TASK_ORDER_DUE_TIME_ASC}):
-            with refused("PAGE_TOKEN_INVALID") as told:
+            with refused("PAGE_TOKEN_INVALID") as error:
                 await todo.ListTasks(page_token=token, **request)
-            assert told.fields == ["page_token"]
+            assert error.fields == ["page_token"]
         with refused("PAGE_TOKEN_INVALID"):
             await todo.another_user().ListTasks(page_token=token)
 

@@ -10,7 +10,7 @@ from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
-from tests.support.realtime_clients import GRPC, WEBSOCKET, Door, Ended, Target
+from tests.support.realtime_clients import GRPC, WEBSOCKET, Ended, RealtimeClient, Target
 from tests.support.realtime_replicas import Replica
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
@@ -18,11 +18,11 @@ from tests.support.tokens import Signer
 TOPIC = "task-updates"
 
 
-class Client:
+class Device:
     """A device of a user: hears until it has heard `count` events, and loses its connection ever so often."""
 
-    def __init__(self, targets: Sequence[Target], token: str, door: Door, seed: int) -> None:
-        self._targets, self._token, self._door = targets, token, door
+    def __init__(self, targets: Sequence[Target], token: str, client: RealtimeClient, seed: int) -> None:
+        self._targets, self._token, self._client = targets, token, client
         self._chance = random.Random(seed)  # noqa: S311 (not a secret)
         self.heard: list[str] = []
         self.connections = 0
@@ -41,7 +41,7 @@ class Client:
         self.connections += 1
         heard = 0
         try:
-            async with self._door.open(self._chance.choice(self._targets), self._token, cursor) as stream:
+            async with self._client.open(self._chance.choice(self._targets), self._token, cursor) as stream:
                 while heard < most:
                     frame = await stream.frame()
                     self.opened.set()
@@ -84,12 +84,12 @@ async def test_random_disconnects_lose_nothing_and_double_nothing(
 ) -> None:
     targets = [await replica(), await replica(queue_frames=3)]
     token = signer.token(sub=user)
-    clients = [Client(targets, token, door, seed * 10 + place) for place, door in enumerate((GRPC, WEBSOCKET) * 2)]
+    devices = [Device(targets, token, client, seed * 10 + place) for place, client in enumerate((GRPC, WEBSOCKET) * 2)]
     events = [a_task_event(user, text="x" * 50) for _ in range(300)]
-    hearing = [asyncio.create_task(client.hear(300)) for client in clients]
-    for client in clients:
+    hearing = [asyncio.create_task(device.hear(300)) for device in devices]
+    for device in devices:
         async with asyncio.timeout(15):
-            await client.opened.wait()
+            await device.opened.wait()
     rng = random.Random(seed)  # noqa: S311 (not a secret)
     told = 0
     while told < 300:
@@ -98,28 +98,30 @@ async def test_random_disconnects_lose_nothing_and_double_nothing(
         told += len(batch)
     async with asyncio.timeout(60):
         await asyncio.gather(*hearing)
-    for client in clients:
-        assert client.heard == [event.id for event in events]
-        assert client.connections > 10
-        assert client.resyncs == 0
+    for device in devices:
+        assert device.heard == [event.id for event in events]
+        assert device.connections > 10
+        assert device.resyncs == 0
 
 
 async def test_streams_pause_while_redis_is_away_and_go_on_where_they_were(
     replica: Replica, producer: Producer, signer: Signer, user: str, own_redis: Stack
 ) -> None:
     target = await replica()
-    clients = [Client([target], signer.token(sub=user), door, place) for place, door in enumerate((GRPC, WEBSOCKET))]
+    devices = [
+        Device([target], signer.token(sub=user), client, place) for place, client in enumerate((GRPC, WEBSOCKET))
+    ]
     events = [a_task_event(user) for _ in range(200)]
-    hearing = [asyncio.create_task(client.hear(200, steady=True)) for client in clients]
-    for client in clients:
+    hearing = [asyncio.create_task(device.hear(200, steady=True)) for device in devices]
+    for device in devices:
         async with asyncio.timeout(15):
-            await client.opened.wait()
+            await device.opened.wait()
     await publish(producer, TOPIC, events[:60])
-    await until(lambda: all(len(client.heard) >= 20 for client in clients), "the first are heard")
+    await until(lambda: all(len(device.heard) >= 20 for device in devices), "the first are heard")
     await asyncio.to_thread(own_redis.kill, "valkey")
     await publish(producer, TOPIC, events[60:])
     async with asyncio.timeout(60):
         await asyncio.gather(*hearing)
-    for client in clients:
-        assert client.heard == [event.id for event in events]
-        assert client.resyncs == 0
+    for device in devices:
+        assert device.heard == [event.id for event in events]
+        assert device.resyncs == 0

@@ -1,4 +1,4 @@
-"""What the consumer makes of events, whoever wrote them."""
+"""The records that the consumer makes of events, whoever published them."""
 
 import json
 

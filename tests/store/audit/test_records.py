@@ -106,7 +106,7 @@ async def test_filters_narrow_the_list(connection: Connection, record: Recorder)
     assert await listed(recorded_from=10, recorded_before=30, event_types=("task-created",)) == [created.id]
 
 
-async def test_a_link_is_the_place_that_a_record_has(connection: Connection, record: Recorder) -> None:
+async def test_a_link_is_the_position_of_a_record(connection: Connection, record: Recorder) -> None:
     user = new_id()
     first, second = await record(an_entry(user), an_entry(user))
     assert await store.find_link(connection, user, 0) == GENESIS

@@ -25,7 +25,7 @@ def network() -> str:
 
 
 async def let_time_pass(redis: "Redis", kind: str, name: str, seconds: float) -> None:
-    """Moves what is remembered into the past."""
+    """Moves what is stored into the past."""
     key = f"auth:attempts:{kind}:{name}"
     for instant in ("at", "next"):
         await redis.hincrbyfloat(key, instant, -seconds)

@@ -126,7 +126,7 @@ async def test_a_session_ends_once(connection: Connection, a_session: SessionBui
     assert await store.sessions_ended_since(connection, first + 1) == []
 
 
-async def test_sessions_that_ended_or_expired_before_a_moment_are_purged_in_batches(
+async def test_sessions_that_ended_or_expired_before_an_instant_are_purged_in_batches(
     connection: Connection, a_session: SessionBuilder
 ) -> None:
     start = now()

@@ -47,7 +47,7 @@ async def test_an_address_is_one_account_s_in_whatever_case_and_a_refused_one_le
 
 async def test_of_many_who_register_one_address_at_once_one_has_it(a_user: UserBuilder) -> None:
     results = await asyncio.gather(
-        *(a_user(email="Same@example.com" if place % 2 else "same@Example.com") for place in range(12)),
+        *(a_user(email="Same@example.com" if index % 2 else "same@Example.com") for index in range(12)),
         return_exceptions=True,
     )
     assert sum(isinstance(result, User) for result in results) == 1
@@ -145,7 +145,7 @@ async def test_a_hash_is_renewed_only_when_the_password_is_still_the_one_that_wa
         assert (await _hash(connection)) == "a new hash"
 
 
-async def test_accounts_that_were_closed_lately_are_told_apart_from_those_closed_long_ago(
+async def test_accounts_that_were_closed_lately_are_distinguished_from_those_closed_long_ago(
     db: Database, a_user: UserBuilder, close_user: Callable[[str], Awaitable[None]]
 ) -> None:
     user = await a_user()

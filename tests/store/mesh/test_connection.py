@@ -1,4 +1,4 @@
-"""A statement ends, with a result or an error, whatever becomes of its caller and of the server."""
+"""A statement ends, with a result or an error, whatever happens to its caller and to the server."""
 
 import asyncio
 import select
@@ -24,7 +24,7 @@ async def connection(todo_url: str) -> AsyncIterator[Connection]:
     await made.close()
 
 
-async def answer_of(connection: Connection, statement: str, *values: object) -> object:
+async def result_of(connection: Connection, statement: str, *values: object) -> object:
     row = await (await connection.execute(statement, values)).fetchone()
     assert row is not None
     return row[0]
@@ -32,16 +32,16 @@ async def answer_of(connection: Connection, statement: str, *values: object) -> 
 
 async def end_by_server(url: str, connection: Connection) -> None:
     async with await Connection.connect(url, autocommit=True) as other:
-        assert await answer_of(other, "SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
+        assert await result_of(other, "SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
 
 
 async def test_statements_follow_each_other(connection: Connection) -> None:
-    assert [await answer_of(connection, "SELECT %s::int", number) for number in range(100)] == list(range(100))
+    assert [await result_of(connection, "SELECT %s::int", number) for number in range(100)] == list(range(100))
 
 
-async def test_a_statement_and_an_answer_may_be_larger_than_any_buffer(connection: Connection) -> None:
+async def test_a_statement_and_a_result_may_be_larger_than_any_buffer(connection: Connection) -> None:
     text = "focus" * 4_000_000
-    assert await answer_of(connection, "SELECT %s::text", text) == text
+    assert await result_of(connection, "SELECT %s::text", text) == text
 
 
 async def test_a_cancelled_statement_ends_in_the_server_and_the_connection_serves_on(connection: Connection) -> None:
@@ -50,14 +50,14 @@ async def test_a_cancelled_statement_ends_in_the_server_and_the_connection_serve
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await answer_of(connection, "SELECT 1") == 1
+    assert await result_of(connection, "SELECT 1") == 1
 
 
 async def test_a_deadline_ends_a_statement_as_a_timeout(connection: Connection) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await connection.execute("SELECT pg_sleep(60)")
-    assert await answer_of(connection, "SELECT 2") == 2
+    assert await result_of(connection, "SELECT 2") == 2
 
 
 async def test_cancelled_twice_the_connection_is_closed_rather_than_left_in_doubt(
@@ -84,7 +84,7 @@ async def test_a_failed_statement_leaves_the_connection_usable(connection: Conne
     for _ in range(3):
         with pytest.raises(psycopg.errors.DivisionByZero):
             await connection.execute("SELECT 1 / 0")
-    assert await answer_of(connection, "SELECT 3") == 3
+    assert await result_of(connection, "SELECT 3") == 3
 
 
 async def test_a_server_that_goes_away_in_the_midst_of_a_statement_is_an_operational_error(
@@ -101,7 +101,7 @@ async def test_a_server_that_goes_away_in_the_midst_of_a_statement_is_an_operati
 async def test_a_server_that_goes_away_while_nothing_runs_fails_the_next_statement(
     todo_url: str, connection: Connection
 ) -> None:
-    assert await answer_of(connection, "SELECT 1") == 1
+    assert await result_of(connection, "SELECT 1") == 1
     await end_by_server(todo_url, connection)
     with pytest.raises(psycopg.OperationalError):
         await connection.execute("SELECT 1")
@@ -121,19 +121,19 @@ async def test_an_aborted_statement_does_not_wait_for_ever(connection: Connectio
 
 async def test_a_connection_that_is_idle_is_not_aborted(connection: Connection) -> None:
     abort(connection)
-    assert await answer_of(connection, "SELECT 4") == 4
+    assert await result_of(connection, "SELECT 4") == 4
 
 
-async def test_a_connection_that_breaks_together_with_an_answer_is_noticed_by_the_next_statement(todo_url: str) -> None:
-    """As a load balancer may break it: with a reset, which libuv tells only once."""
+async def test_a_connection_that_breaks_right_after_a_result_fails_the_next_statement(todo_url: str) -> None:
+    """As a load balancer may break it: with a reset, which libuv reports only once."""
     at = urlsplit(todo_url)
     with socket.create_server(("127.0.0.1", 0)) as entry, ThreadPoolExecutor() as threads:
-        gate = Gate()
-        threads.submit(gate.carry, entry, (str(at.hostname), int(at.port or 0)))
+        proxy = ResettingProxy()
+        threads.submit(proxy.carry, entry, (str(at.hostname), int(at.port or 0)))
         through = todo_url.replace(f":{at.port}/", f":{entry.getsockname()[1]}/")
         connection = await Connection.connect(through, autocommit=True)
-        assert await answer_of(connection, "SELECT 1") == 1
-        gate.break_after_next = True
+        assert await result_of(connection, "SELECT 1") == 1
+        proxy.break_after_next = True
         asyncio.get_running_loop().call_later(0.001, time.sleep, 0.3)  # both arrive while the loop is busy
         await connection.execute("SELECT pg_sleep(0.05)")
         async with asyncio.timeout(5):
@@ -142,8 +142,8 @@ async def test_a_connection_that_breaks_together_with_an_answer_is_noticed_by_th
         await connection.close()
 
 
-class Gate:
-    """Carries one connection to Postgres, and resets it after an answer when it is told to."""
+class ResettingProxy:
+    """Forwards one connection to Postgres; resets it after the next response when `break_after_next` is set."""
 
     def __init__(self) -> None:
         self.break_after_next = False
@@ -168,7 +168,7 @@ async def test_a_new_connection_may_have_the_number_of_a_closed_or_broken_one(to
         fresh = await Connection.connect(todo_url, autocommit=True)
         numbers.add(fresh.fileno())
         async with asyncio.timeout(5):
-            assert await answer_of(fresh, "SELECT %s::int", turn) == turn
+            assert await result_of(fresh, "SELECT %s::int", turn) == turn
             if turn % 3 == 1:
                 with pytest.raises(psycopg.OperationalError):
                     await fresh.execute("SELECT pg_terminate_backend(pg_backend_pid())")

@@ -1,4 +1,4 @@
-"""Connections are few: who finds none free waits for its turn, not for ever, and never takes another's."""
+"""Connections are few: a caller that finds none free waits its turn, for a bounded time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,9 @@ async def test_many_callers_share_one_connection(single: Database) -> None:
     assert await asyncio.gather(*(one_of(single, number) for number in range(50))) == list(range(50))
 
 
-async def test_who_waits_too_long_is_told_to_come_back(single: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_caller_that_waits_too_long_is_asked_to_retry(
+    single: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(db_module, "_CHECKOUT_SECONDS", 0.05)
     async with single.connection():
         with pytest.raises(Overloaded):
@@ -50,7 +52,7 @@ async def test_who_waits_too_long_is_told_to_come_back(single: Database, monkeyp
     assert await one_of(single, 2) == 2
 
 
-async def test_who_gives_up_waiting_takes_nobodys_turn(single: Database) -> None:
+async def test_a_caller_that_gives_up_waiting_takes_nobodys_turn(single: Database) -> None:
     async with single.connection():
         waiting = [asyncio.create_task(one_of(single, number)) for number in range(3)]
         await asyncio.sleep(0)

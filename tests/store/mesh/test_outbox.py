@@ -1,4 +1,4 @@
-"""Events lie in the outbox in the order of the versions they tell of, whoever waited for whom."""
+"""Events are in the outbox in the order of their versions, whichever transaction waited for which."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def other(todo_url: str) -> AsyncIterator[Connection]:
 
 def event(subject: str, version: int) -> Event:
     user = "01890000-0000-7000-8000-000000000000"
-    return Event(new_id(), "thing-changed", "test", ("t",), user, subject, "thing_id", version, clock.now(), {})
+    return Event(new_id(), "item-changed", "test", ("t",), user, subject, "item_id", version, clock.now(), {})
 
 
 async def test_a_change_of_several_rows_numbers_its_events_after_the_last_row_is_locked(

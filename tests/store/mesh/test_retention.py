@@ -1,4 +1,4 @@
-"""What is remembered for a limited time is forgotten, however much of it there is."""
+"""What is stored for a limited time is removed, however much of it there is."""
 
 from collections.abc import AsyncIterator
 
@@ -17,14 +17,14 @@ async def db(todo_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def fill(db: Database, count: int, *, answers_hours_ago: int, events_days_ago: int) -> None:
+async def fill(db: Database, count: int, *, responses_hours_ago: int, events_days_ago: int) -> None:
     """As many stored responses, and received events, of that age."""
     async with db.connection() as connection:
         await connection.execute(
             "INSERT INTO idempotency (user_id, method, request_id, fingerprint, response, created_at)"
             " SELECT %s::uuid, 'm', gen_random_uuid(), '', '', now() - make_interval(hours => %s)"
             " FROM generate_series(1, %s)",
-            (new_id(), answers_hours_ago, count),
+            (new_id(), responses_hours_ago, count),
         )
         await connection.execute(
             "INSERT INTO inbox (source, event_id, received_at)"
@@ -33,8 +33,8 @@ async def fill(db: Database, count: int, *, answers_hours_ago: int, events_days_
         )
 
 
-async def remembered(db: Database) -> tuple[int, int]:
-    """How many answers and events are remembered."""
+async def stored(db: Database) -> tuple[int, int]:
+    """How many responses and events are stored."""
     async with db.connection() as connection:
         cursor = await connection.execute("SELECT (SELECT count(*) FROM idempotency), (SELECT count(*) FROM inbox)")
         row = await cursor.fetchone()
@@ -42,12 +42,12 @@ async def remembered(db: Database) -> tuple[int, int]:
     return row[0], row[1]
 
 
-async def test_a_backlog_is_forgotten_batch_by_batch_and_the_rest_is_kept(db: Database) -> None:
-    await fill(db, 12_000, answers_hours_ago=25, events_days_ago=INBOX_DAYS + 1)
-    await fill(db, 7, answers_hours_ago=23, events_days_ago=INBOX_DAYS - 1)
+async def test_a_backlog_is_removed_batch_by_batch_and_the_rest_is_kept(db: Database) -> None:
+    await fill(db, 12_000, responses_hours_ago=25, events_days_ago=INBOX_DAYS + 1)
+    await fill(db, 7, responses_hours_ago=23, events_days_ago=INBOX_DAYS - 1)
     retention = RetentionCleaner(db)
     passes = [await retention.run_once()]
     while passes[-1]:
         passes.append(await retention.run_once())
     assert passes == [10_000, 10_000, 4_000, 0]
-    assert await remembered(db) == (7, 7)
+    assert await stored(db) == (7, 7)

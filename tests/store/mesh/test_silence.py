@@ -1,4 +1,4 @@
-"""A server that says nothing any more, and does not even end its connections, is given up."""
+"""A server that stops responding, and does not close its connections, is given up."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ async def pid(database: Database) -> int:
 async def test_a_connection_whose_other_end_vanished_breaks_within_some_ten_seconds(todo_url: str) -> None:
     database = Database(todo_url, revision=head("todo"), connections=1)
     database.start()
-    await until(lambda: database.ready, "the database answers")
+    await until(lambda: database.ready, "the database is ready")
     async with database.connection() as connection:
         with socket.socket(fileno=os.dup(connection.fileno())) as carrier:
             options = [
@@ -39,16 +39,16 @@ async def test_a_connection_whose_other_end_vanished_breaks_within_some_ten_seco
     assert options == [5, 2, 3, 10_000]
 
 
-async def test_a_statement_that_is_never_answered_ends_with_its_pool(todo_url: str) -> None:
+async def test_a_statement_that_never_returns_ends_with_its_pool(todo_url: str) -> None:
     async with fault_proxy(todo_url) as postgres:
         database = Database(postgres.url, revision=head("todo"), connections=2)
         database.start()
-        await until(lambda: database.ready, "the database answers")
+        await until(lambda: database.ready, "the database is ready")
         postgres.freeze()
         async with asyncio.timeout(20):
             with pytest.raises(psycopg.OperationalError):
                 await pid(database)
         await postgres.up()
-        await until(lambda: database.ready, "the database answers again")
+        await until(lambda: database.ready, "the database is ready again")
         assert await pid(database)
         await database.close()

@@ -109,7 +109,7 @@ def test_a_missing_record_is_found() -> None:
     assert broken([*chain[:1], *chain[2:]], end_of(chain)) == 2
 
 
-def test_records_that_changed_places_are_found() -> None:
+def test_records_that_changed_positions_are_found() -> None:
     chain = a_chain(4)
     head = end_of(chain)
     chain[1], chain[2] = (
