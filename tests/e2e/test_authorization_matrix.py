@@ -24,7 +24,7 @@ from tests.support.valid_requests import is_required, valid_request
 NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED = (
     grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED")
 )
-THINGS = {
+RESOURCE_IDS = {
     field.name
     for method in EXPOSED
     for field in descriptor(method).input_type.fields
@@ -32,10 +32,10 @@ THINGS = {
 }
 PROTECTED = [method for method in EXPOSED if not method.public]
 PUBLIC = [method for method in EXPOSED if method.public]
-ABOUT_A_THING = [
+ABOUT_A_RESOURCE = [
     method
     for method in PROTECTED
-    if THINGS & {field.name for field in descriptor(method).input_type.fields if is_required(field)}
+    if RESOURCE_IDS & {field.name for field in descriptor(method).input_type.fields if is_required(field)}
 ]
 
 Forge = Callable[[Account, Signer], str]
@@ -56,7 +56,7 @@ BAD_TOKENS: dict[str, tuple[Forge, int]] = {
         lambda owner, issuer: symmetric(claims_of(owner), issuer.kid, issuer.public_bytes),
         UNAUTHENTICATED,
     ),
-    "signed by a stranger": (lambda owner, issuer: Signer(issuer.kid).token(**claims_of(owner)), UNAUTHENTICATED),
+    "signed by an unknown key": (lambda owner, issuer: Signer(issuer.kid).token(**claims_of(owner)), UNAUTHENTICATED),
     "refresh token": (lambda owner, _: owner.refresh_token, UNAUTHENTICATED),
 }
 
@@ -85,19 +85,19 @@ def by_name(method: Method) -> str:
 
 @pytest.fixture(scope="module")
 def owner(stack: Stack) -> Account:
-    """Who has things."""
+    """A user who has resources."""
     return Account(Rest(stack.gateway_url))
 
 
 @pytest.fixture(scope="module")
 def other(stack: Stack) -> Account:
-    """Another good user."""
+    """Another user."""
     return Account(Rest(stack.gateway_url))
 
 
 @pytest.fixture(scope="module")
 def theirs(owner: Account) -> set[str]:
-    """What tells the owner and a resource of every kind that they have."""
+    """What identifies the owner and a resource of every kind that they have."""
     entities = [
         snake_case(method.name.removeprefix("Create")) for method in PROTECTED if method.name.startswith("Create")
     ]
@@ -123,7 +123,7 @@ class Way:
         return self.name != "rest" or method.binding is not None
 
     def call(self, method: Method, owner: Account, token: str | None, **given: str) -> CallResult:
-        """A valid call about things of the owner."""
+        """A valid call about resources of the owner."""
         request = valid_request(method, {**owner.fitting(method), **given})
         return self.client(method).call(method, request, token)
 
@@ -168,13 +168,13 @@ def ways_of(methods: list[Method]) -> Callable[[Callable[..., None]], Callable[.
 
 @ways_of(PROTECTED)
 def test_the_owner_may(way: Way, method: Method, owner: Account) -> None:
-    assert (answer := way.call(method, owner, owner.token)).ok, answer
+    assert (result := way.call(method, owner, owner.token)).ok, result
 
 
 @ways_of(PUBLIC)
 @pytest.mark.parametrize("token", [None, "nonsense", "owner's"])
 def test_anybody_may_call_what_is_public(way: Way, method: Method, owner: Account, token: str | None) -> None:
-    assert (answer := way.call(method, owner, owner.token if token == "owner's" else token)).ok, answer
+    assert (result := way.call(method, owner, owner.token if token == "owner's" else token)).ok, result
 
 
 @ways_of(PROTECTED)
@@ -204,13 +204,13 @@ def test_the_owner_may_not_without_the_scope(way: Way, method: Method, owner: Ac
     assert (result.code, result.reason) == (PERMISSION_DENIED, "SCOPE_MISSING")
 
 
-@ways_of(ABOUT_A_THING)
-def test_a_thing_of_somebody_else_is_answered_like_one_that_does_not_exist(
+@ways_of(ABOUT_A_RESOURCE)
+def test_a_resource_of_another_user_looks_like_one_that_does_not_exist(
     way: Way, method: Method, owner: Account, other: Account
 ) -> None:
     missing = "0198c0de-0000-7000-8000-000000000000"
     given = owner.fitting(method)
-    [(name, theirs)] = [(name, value) for name, value in given.items() if name in THINGS]
+    [(name, theirs)] = [(name, value) for name, value in given.items() if name in RESOURCE_IDS]
     before = snapshot(owner, given)
 
     foreign = way.client(method).call(method, valid_request(method, given), other.token)
@@ -222,7 +222,7 @@ def test_a_thing_of_somebody_else_is_answered_like_one_that_does_not_exist(
     assert snapshot(owner, given) == before
 
 
-@ways_of([method for method in PROTECTED if method not in ABOUT_A_THING])
+@ways_of([method for method in PROTECTED if method not in ABOUT_A_RESOURCE])
 def test_another_user_sees_only_their_own(
     way: Way, method: Method, owner: Account, other: Account, theirs: set[str]
 ) -> None:
@@ -233,7 +233,7 @@ def test_another_user_sees_only_their_own(
 
 
 CALLS = [(method, caller) for method in INTERNAL for caller in sorted(method.callers)]
-STRANGERS = [
+OTHER_SERVICES = [
     (method, name) for method in INTERNAL for name in sorted(registry.load().services) if name not in method.callers
 ]
 SERVICE_CALLS = pytest.mark.parametrize(
@@ -245,7 +245,7 @@ BAD_SERVICE_TOKENS: dict[str, tuple[ForgeService, int]] = {
     "from the future": (lambda call: call.sign(call.callee, iat=now() + 600, exp=now() + 660), UNAUTHENTICATED),
     "lives too long": (lambda call: call.sign(call.callee, exp=now() + 3600), UNAUTHENTICATED),
     "in the name of another service": (lambda call: call.sign(call.callee, iss="todo", sub="todo"), UNAUTHENTICATED),
-    "signed by a stranger": (
+    "signed by an unknown key": (
         lambda call: service_token(call.caller, call.callee, Ed25519PrivateKey.generate()),
         UNAUTHENTICATED,
     ),
@@ -280,11 +280,11 @@ def direct(stack: Stack) -> Iterator[Way]:
 def test_a_service_that_the_policy_names_may(
     direct: Way, method: Method, owner: Account, service_call: ServiceCall
 ) -> None:
-    assert (answer := direct.call(method, owner, service_call.sign(method.owner))).ok, answer
+    assert (result := direct.call(method, owner, service_call.sign(method.owner))).ok, result
 
 
 @pytest.mark.parametrize(
-    ("method", "caller"), STRANGERS, ids=[f"{caller}-{method.name}" for method, caller in STRANGERS]
+    ("method", "caller"), OTHER_SERVICES, ids=[f"{caller}-{method.name}" for method, caller in OTHER_SERVICES]
 )
 def test_a_service_that_the_policy_does_not_name_may_not(
     direct: Way, method: Method, owner: Account, service_call: ServiceCall
@@ -353,7 +353,7 @@ def test_a_websocket_does_not_open_with_a_bad_token(stack: Stack, owner: Account
 
 def snapshot(owner: Account, given: dict[str, str]) -> dict[str, Message]:
     """The resources that a call is about, as their owner sees them."""
-    reads = {name: BY_NAME[f"Get{camel_case(name.removesuffix('_id'))}"] for name in given if name in THINGS}
+    reads = {name: BY_NAME[f"Get{camel_case(name.removesuffix('_id'))}"] for name in given if name in RESOURCE_IDS}
     return {name: owner.call(get.name, request_class(get)(**{name: given[name]})) for name, get in reads.items()}
 
 

@@ -1,4 +1,4 @@
-"""Bad input of every kind to every RPC: a clear error that names the field, never our failure, and nothing written."""
+"""Bad input of every kind to every RPC: a clear error that names the field, none that is internal, nothing written."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -43,13 +43,13 @@ FILTERS = [
     if field.name not in PAGE_FIELDS
 ]
 WRITING = {method.owner for method in EXPOSED if not method.repeatable}
-"""Services whose RPCs write; the tables of the others follow events, a moment after what was accepted."""
+"""Services whose RPCs write; the tables of the others follow events, shortly after an accepted request."""
 NOT_WRITTEN_BY_CALLS = ["outbox", "inbox", "aggregate_versions", "parked", "alembic_version"]
 
 
 @pytest.fixture(scope="module")
 def account(stack: Stack) -> Account:
-    """Whose things nothing may happen to."""
+    """The account whose resources must not change."""
     return Account(Rest(stack.gateway_url))
 
 
@@ -78,7 +78,7 @@ def database(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture(scope="module")
 def given(account: Account) -> Given:
-    """Things for valid requests, made before any test looks at the tables: what is refused does not use them up."""
+    """Resources for valid requests, made before any test looks at the tables; refused requests do not change them."""
     made = {method.name: account.fitting(method) for method in EXPOSED}
     return lambda method: made[method.name]
 
@@ -274,7 +274,7 @@ AWKWARD = list(awkward_texts())
     AWKWARD,
     ids=[f"{method.name}-{field.name}-{text!r}" for method, field, text in AWKWARD],
 )
-def test_awkward_text_is_no_failure_of_ours(
+def test_awkward_text_is_no_internal_error(
     rpc: Grpc,
     account: Account,
     given: Given,
@@ -293,7 +293,7 @@ def test_awkward_text_is_no_failure_of_ours(
 
 
 @pytest.mark.parametrize("method", EXPOSED, ids=lambda method: method.name)
-def test_instants_that_are_none_are_no_failure_of_ours(
+def test_instants_that_do_not_exist_are_no_internal_error(
     rpc: Grpc, account: Account, given: Given, method: Method
 ) -> None:
     for field in descriptor(method).input_type.fields:
@@ -342,9 +342,9 @@ class TestPageTokens:
     def test_the_token_of_another_user_is_refused(
         self, stack: Stack, rest: Rest, tokens: dict[str, str], method: Method
     ) -> None:
-        stranger = Account(rest)
+        another = Account(rest)
 
-        result = rest.call(method, request_class(method)(page_token=tokens[method.name]), stranger.token)
+        result = rest.call(method, request_class(method)(page_token=tokens[method.name]), another.token)
 
         assert (result.http, result.reason) == (400, "PAGE_TOKEN_INVALID")
 

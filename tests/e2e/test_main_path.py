@@ -47,7 +47,7 @@ class Person:
     refresh_token: str
 
     def ask(self, method: str, request: Message) -> Any:
-        """The answer to a call; fails when it is refused."""
+        """The response to a call; fails when the call does."""
         result = self.client.call(BY_NAME[method], request, self.token)
         assert result.ok, result
         return result.response

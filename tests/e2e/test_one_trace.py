@@ -1,4 +1,4 @@
-"""One trace from the gateway through Kafka to the consumer, and what else a collector is told."""
+"""One trace from the gateway through Kafka to the consumer, and what else a collector receives."""
 
 import json
 from collections.abc import Iterator
@@ -24,20 +24,20 @@ from tests.support.stacks import started
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-class Told(NamedTuple):
-    """A span, and who told it."""
+class ExportedSpan(NamedTuple):
+    """A span, and the service that exported it."""
 
     service: str
     span: Span
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans in, as an OpenTelemetry collector does."""
+    """Receives spans, as an OpenTelemetry collector does."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
+        self.exported: list[ExportedSpan] = []
         self.calls: set[tuple[str, str]] = set()
-        """Service and method of every call whose duration was told."""
+        """Service and method of every call whose duration was exported."""
 
     def Export(
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.ServicerContext
@@ -45,19 +45,25 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         """Keeps spans."""
         for resource in request.resource_spans:
             service = attribute(resource.resource.attributes, "service.name")
-            self.told += [Told(service, span) for scope in resource.scope_spans for span in scope.spans]
+            self.exported += [ExportedSpan(service, span) for scope in resource.scope_spans for span in scope.spans]
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def of(self, service: str) -> list[Span]:
-        """The spans of the trace that this service told."""
-        return [told.span for told in self.told if told.service == service and told.span.trace_id.hex() == TRACE]
+        """The spans of the trace that this service exported."""
+        return [
+            exported.span
+            for exported in self.exported
+            if exported.service == service and exported.span.trace_id.hex() == TRACE
+        ]
 
     def of_gateway(self) -> set[bytes]:
         """Ids of the gateway's spans."""
-        return {told.span.span_id for told in self.told if told.service not in {"auth", "todo", "audit"}}
+        return {
+            exported.span.span_id for exported in self.exported if exported.service not in {"auth", "todo", "audit"}
+        }
 
 
-class LatencyHistogram(metrics_service_pb2_grpc.MetricsServiceServicer):
+class MetricsReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
     """The metrics half of a collector."""
 
     def __init__(self, collector: Collector) -> None:
@@ -87,7 +93,7 @@ def collector() -> Iterator[tuple[Collector, int]]:
     [port] = free_ports(1)
     server, collector = grpc.server(futures.ThreadPoolExecutor(4)), Collector()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(LatencyHistogram(collector), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(MetricsReceiver(collector), server)
     server.add_insecure_port(f"{LOOPBACK}:{port}")
     server.start()
     yield collector, port
@@ -96,14 +102,14 @@ def collector() -> Iterator[tuple[Collector, int]]:
 
 @pytest.fixture(scope="module")
 def observed(collector: tuple[Collector, int]) -> Iterator[Stack]:
-    """A stack that tells the collector."""
-    told = {
+    """A stack that exports to the collector."""
+    environment = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:{collector[1]}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "OTEL_METRIC_EXPORT_INTERVAL": "500",
         "FOCUSMESH_TRACE_RATIO": "0.01",
     }
-    with started("observed", only=("auth", "todo", "audit"), environment=told) as stack:
+    with started("observed", only=("auth", "todo", "audit"), environment=environment) as stack:
         yield stack
 
 
@@ -122,16 +128,16 @@ def test_one_trace_leads_from_the_gateway_through_kafka_to_the_consumer(
     created: None, collector: tuple[Collector, int]
 ) -> None:
     collected, _ = collector
-    wait_until(lambda: collected.of("audit"), "the consumer's span is told")
-    wait_until(lambda: collected.of("todo"), "the service's span is told")
+    wait_until(lambda: collected.of("audit"), "the consumer's span is exported")
+    wait_until(lambda: collected.of("todo"), "the service's span is exported")
     [served], [consumed] = collected.of("todo"), collected.of("audit")
-    wait_until(lambda: served.parent_span_id in collected.of_gateway(), "the gateway's span is told")
+    wait_until(lambda: served.parent_span_id in collected.of_gateway(), "the gateway's span is exported")
     assert (served.kind, served.name) == (Span.SPAN_KIND_SERVER, "focusmesh.todo.v1.TaskService/CreateTask")
     assert (consumed.kind, consumed.name) == (Span.SPAN_KIND_CONSUMER, "process task-created")
     assert consumed.parent_span_id == served.span_id
 
 
-def test_the_durations_of_calls_are_told(created: None, collector: tuple[Collector, int]) -> None:
+def test_the_durations_of_calls_are_exported(created: None, collector: tuple[Collector, int]) -> None:
     collected, _ = collector
     expected = {("todo", "CreateTask"), ("auth", "Register")}
     wait_until(lambda: expected <= collected.calls, "both calls were measured")

@@ -11,7 +11,7 @@ import orjson
 from mesh.events.envelope import Message
 
 
-class Told(NamedTuple):
+class EventRef(NamedTuple):
     """An event as it was committed, or as it was found in a topic."""
 
     id: str
@@ -32,14 +32,14 @@ class Verdict(NamedTuple):
         return not any(self)
 
 
-def told(message: Message) -> Told:
+def event_of(message: Message) -> EventRef:
     """The event in a raw message."""
     envelope = orjson.loads(message.value or b"")
-    return Told(envelope["id"], envelope["subject"], int(envelope["sequence"]))
+    return EventRef(envelope["id"], envelope["subject"], int(envelope["sequence"]))
 
 
-def check(committed: Iterable[Told], found: Iterable[Told]) -> Verdict:
-    """Compares what was committed with what a topic, or an effect, holds in its order."""
+def check(committed: Iterable[EventRef], found: Iterable[EventRef]) -> Verdict:
+    """Compares what was committed with what a topic, or a table, has in its order."""
     expected = {event.id for event in committed}
     seen: set[str] = set()
     newest: dict[str, int] = {}

@@ -19,8 +19,8 @@ from tests.support.databases import opened_at
 _OWN_TABLES = f"""
     CREATE TABLE alembic_version (version_num text NOT NULL);
     INSERT INTO alembic_version VALUES ('{REVISION}');
-    CREATE TABLE things (id uuid PRIMARY KEY, user_id uuid NOT NULL, version bigint NOT NULL);
-    CREATE TABLE applied (place bigint GENERATED ALWAYS AS IDENTITY (CACHE 1), event_id uuid NOT NULL,
+    CREATE TABLE items (id uuid PRIMARY KEY, user_id uuid NOT NULL, version bigint NOT NULL);
+    CREATE TABLE applied (position bigint GENERATED ALWAYS AS IDENTITY (CACHE 1), event_id uuid NOT NULL,
         subject uuid NOT NULL, version bigint NOT NULL, traceparent text NOT NULL);
 """
 _END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s"
@@ -79,7 +79,7 @@ def target_url(new_schema: Callable[[str], str]) -> str:
 
 @pytest.fixture
 def group() -> str:
-    """Name of the consuming service; every test has its own, so that none waits for a member that another killed."""
+    """Name of the consuming service; every test has its own, so that none waits for a consumer that another killed."""
     return f"group-{new_id()}"
 
 
@@ -101,7 +101,7 @@ def new_topic(kafka: str, group: str) -> Callable[..., str]:
 @pytest.fixture
 def topic(new_topic: Callable[..., str]) -> str:
     """A new topic."""
-    return new_topic("things")
+    return new_topic("items")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A member of a consumer group in a process of its own, to be killed."""
+"""A consumer in a process of its own, to be killed."""
 
 import asyncio
 import signal
@@ -16,23 +16,23 @@ async def main(kafka: str, group: str, topic: str, database_url: str, instance: 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     database = Database(database_url, revision=REVISION)
     target = Applied(database)
-    inbox = Inbox(database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
+    inbox = Inbox(database, [TopicSubscription(topic, {"item-changed": target.on_item_changed})])
     consumer = Consumer(
         kafka,
         group=group,
         topics=[topic],
         handler=inbox,
         parking=inbox,
-        # With a name a member that was killed is known again; without one its partitions wait until its session ends.
+        # A killed consumer with an instance name rejoins as itself; otherwise its partitions wait for a time-out.
         options="session.timeout.ms=45000" if instance else "",
         instance=instance,
     )
-    parts = [database, consumer]
-    for part in parts:
-        part.start()
+    components = [database, consumer]
+    for component in components:
+        component.start()
     await stop.wait()
-    for part in reversed(parts):
-        await part.close()
+    for component in reversed(components):
+        await component.close()
 
 
 if __name__ == "__main__":

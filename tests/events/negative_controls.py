@@ -1,4 +1,4 @@
-"""Two ways to get it wrong that look right: kept so that a checker can be seen to catch them.
+"""Two plausible mistakes, kept to show that a checker catches them.
 
 `EarlyNumbers().write` stands in for `mesh.outbox.write`, `CursorRelay` for `mesh.relay.Relay`.
 """
@@ -32,14 +32,16 @@ class EarlyNumbers:
     def __init__(self) -> None:
         self._stock: dict[Connection, list[int]] = {}
 
-    async def write(self, connection: Connection, sql: str, values: Mapping[str, Any], effect: SideEffects) -> None:
+    async def write(
+        self, connection: Connection, sql: str, values: Mapping[str, Any], side_effects: SideEffects
+    ) -> None:
         """Writes a version and its events, like the function that it stands in for."""
         async with connection.transaction():
-            numbers = [await self._number(connection) for _ in effect.events]
+            numbers = [await self._number(connection) for _ in side_effects.events]
             if (await connection.execute(sql, values)).rowcount == 0:
                 raise WriteConflict
-            for number, event in zip(numbers, effect.events, strict=True):
-                await connection.execute(_INSERT, _row(number, event, effect.traceparent))
+            for number, event in zip(numbers, side_effects.events, strict=True):
+                await connection.execute(_INSERT, _row(number, event, side_effects.traceparent))
         outbox.wake()
 
     async def _number(self, connection: Connection) -> int:
@@ -64,7 +66,7 @@ def _row(number: int, event: Event, traceparent: str) -> tuple[Any, ...]:
 
 
 class CursorRelay(PeriodicTask):
-    """Remembers the highest number it published: what commits later under a lower number is never published."""
+    """Keeps the highest number it published: what commits later under a lower number is never published."""
 
     def __init__(self, database_url: str, producer: Producer, *, service: str) -> None:
         super().__init__(f"cursor relay of {service}")

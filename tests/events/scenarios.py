@@ -1,4 +1,4 @@
-"""Writes that put a relay to the test."""
+"""Writes that a relay may get wrong."""
 
 import asyncio
 
@@ -7,31 +7,31 @@ from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.ids import new_id
 from mesh.runtime.lifecycle import PeriodicTask
-from tests.events.checker import Told
+from tests.events.checker import EventRef
 from tests.events.fakes import TRACEPARENT, Source, Write
 
-WRITERS, THINGS, CHANGES = 12, 4, 25
+WRITERS, ITEMS, CHANGES = 12, 4, 25
 
 
 async def race(source: Source, write: Write = outbox.write) -> None:
-    """Twelve writers change four things of one user at the same time."""
-    user, things = new_id(), [new_id() for _ in range(THINGS)]
-    versions = dict.fromkeys(things, 0)
+    """Twelve writers change four items of one user at the same time."""
+    user, items = new_id(), [new_id() for _ in range(ITEMS)]
+    versions = dict.fromkeys(items, 0)
 
     async def writer(number: int) -> None:
-        thing = things[number % THINGS]
+        item = items[number % ITEMS]
         for _ in range(CHANGES):
-            await change(thing)
+            await change(item)
 
-    async def change(thing: str) -> None:
+    async def change(item: str) -> None:
         while True:
-            version = versions[thing] + 1
+            version = versions[item] + 1
             try:
-                await source.change(user, thing, version, write=write)
+                await source.change(user, item, version, write=write)
             except WriteConflict:
                 await asyncio.sleep(0)
                 continue
-            versions[thing] = max(version, versions[thing])
+            versions[item] = max(version, versions[item])
             return
 
     await asyncio.gather(*map(writer, range(WRITERS)))
@@ -46,4 +46,4 @@ async def two_commits_out_of_order(source: Source, relay: PeriodicTask) -> None:
             await outbox.write(quick, "SELECT 1", {}, SideEffects([late], None, TRACEPARENT))
         await relay.run_once()
     await relay.run_once()
-    source.committed += [Told(event.id, event.subject, event.version) for event in (early, late)]
+    source.committed += [EventRef(event.id, event.subject, event.version) for event in (early, late)]

@@ -27,7 +27,7 @@ from mesh.events.relay import Relay
 from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 from stack.infrastructure.kafka import admin
-from tests.events.checker import Told, check
+from tests.events.checker import EventRef, check
 from tests.events.fakes import TRACEPARENT, Applied, Source
 
 NewConsumer = Callable[..., Consumer]
@@ -36,12 +36,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 async def new_consumer(kafka: str, topic: str, group: str) -> AsyncIterator[NewConsumer]:
-    """Makes members of the group; they are closed at the end."""
+    """Makes consumers of the group; they are closed at the end."""
     async with AsyncExitStack() as closing:
 
-        def make(effect: EventHandler) -> Consumer:
-            parking = effect if isinstance(effect, Inbox) else None
-            consumer = Consumer(kafka, group=group, topics=[topic], handler=effect, parking=parking)
+        def make(handler: EventHandler) -> Consumer:
+            parking = handler if isinstance(handler, Inbox) else None
+            consumer = Consumer(kafka, group=group, topics=[topic], handler=handler, parking=parking)
             closing.push_async_callback(consumer.close)
             return consumer
 
@@ -58,7 +58,7 @@ async def relay(source: Source, producer: Producer) -> AsyncIterator[Relay]:
 
 
 def inbox(target: Applied, topic: str, *, drop_stale: bool = True) -> Inbox:
-    subscription = TopicSubscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=drop_stale)
+    subscription = TopicSubscription(topic, {"item-changed": target.on_item_changed}, drop_stale=drop_stale)
     return Inbox(target.database, [subscription])
 
 
@@ -69,7 +69,7 @@ async def publish(producer: Producer, *events: Event) -> None:
         assert await producer.publish([message]) == [None]
 
 
-async def test_what_committed_at_the_source_has_its_effect_in_order(
+async def test_what_committed_at_the_source_is_applied_in_order(
     source: Source, relay: Relay, target: Applied, topic: str, new_consumer: NewConsumer
 ) -> None:
     new_consumer(inbox(target, topic)).start()
@@ -79,13 +79,13 @@ async def test_what_committed_at_the_source_has_its_effect_in_order(
     assert (check(source.committed, events).holds, len(events)) == (True, 300)
 
 
-async def test_a_repeated_event_has_its_effect_once(
+async def test_a_repeated_event_is_applied_once(
     source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
 ) -> None:
-    user, thing = new_id(), new_id()
-    first, second = source.event(user, thing, 1), source.event(user, thing, 2)
+    user, item = new_id(), new_id()
+    first, second = source.event(user, item, 1), source.event(user, item, 2)
     await publish(producer, first, second, first, second, second)
-    last = source.event(user, thing, 3)
+    last = source.event(user, item, 3)
     await publish(producer, last)
     new_consumer(inbox(target, topic)).start()
     await until(target.has(3), "the last event has its effect")
@@ -96,8 +96,8 @@ async def test_a_repeated_event_has_its_effect_once(
 async def test_an_older_version_is_dropped_unless_every_event_counts(
     source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer, drop_stale: bool
 ) -> None:
-    user, thing = new_id(), new_id()
-    await publish(producer, *(source.event(user, thing, version) for version in (1, 3, 2, 4)))
+    user, item = new_id(), new_id()
+    await publish(producer, *(source.event(user, item, version) for version in (1, 3, 2, 4)))
     new_consumer(inbox(target, topic, drop_stale=drop_stale)).start()
     await until(target.has(3 if drop_stale else 4), "the newest version is applied")
     assert [event.version for event in await target.events()] == ([1, 3, 4] if drop_stale else [1, 3, 2, 4])
@@ -107,28 +107,28 @@ async def test_an_older_version_is_dropped_unless_every_event_counts(
 async def test_events_of_a_restored_database_are_applied_once_its_epoch_is_raised(
     source: Source, relay: Relay, target: Applied, topic: str, new_consumer: NewConsumer, raised: bool
 ) -> None:
-    user, thing = new_id(), new_id()
+    user, item = new_id(), new_id()
     new_consumer(inbox(target, topic)).start()
     for version in (1, 2, 3):
-        await source.change(user, thing, version)
+        await source.change(user, item, version)
     await until(target.has(3), "everything is applied")
     async with source.database.connection() as connection:  # as a backup has it that was made after version 1
-        await connection.execute("UPDATE things SET version = 1")
+        await connection.execute("UPDATE items SET version = 1")
         if raised:
             await connection.execute("UPDATE database_epoch SET epoch = epoch + 1")
-    await source.change(user, thing, 2)
+    await source.change(user, item, 2)
     last = await source.change(user, new_id(), 1)
     await until(target.has(5 if raised else 4), "the last event is applied")
     events = await target.events()
     assert events[-1].id == last.id
-    assert [event.version for event in events if event.subject == thing] == ([1, 2, 3, 2] if raised else [1, 2, 3])
+    assert [event.version for event in events if event.subject == item] == ([1, 2, 3, 2] if raised else [1, 2, 3])
 
 
-async def test_types_that_nobody_asked_for_pass_by(
+async def test_types_without_a_handler_are_skipped(
     source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
 ) -> None:
     user = new_id()
-    foreign = source.event(user, new_id(), 1)._replace(type="thing-admired")
+    foreign = source.event(user, new_id(), 1)._replace(type="item-admired")
     known = source.event(user, new_id(), 1)
     await publish(producer, foreign, known)
     new_consumer(inbox(target, topic)).start()
@@ -141,15 +141,15 @@ async def test_a_batch_handler_gets_new_events_only_and_in_order(
 ) -> None:
     got: list[list[int]] = []
 
-    async def on_things(tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+    async def on_items(tx: Connection, events: Sequence[ConsumedEvent]) -> None:
         got.append([event.version for event in events])
         for event in events:
-            await target.on_thing_changed(tx, event)
+            await target.on_item_changed(tx, event)
 
-    user, thing = new_id(), new_id()
-    events = [source.event(user, thing, version) for version in range(1, 30)]
+    user, item = new_id(), new_id()
+    events = [source.event(user, item, version) for version in range(1, 30)]
     await publish(producer, *events, events[3], events[-1])
-    new_consumer(Inbox(target.database, [TopicSubscription(topic, batch=on_things, drop_stale=False)])).start()
+    new_consumer(Inbox(target.database, [TopicSubscription(topic, batch=on_items, drop_stale=False)])).start()
     await until(target.has(29), "all are applied")
     assert [version for versions in got for version in versions] == list(range(1, 30))
 
@@ -165,23 +165,23 @@ async def test_the_trace_of_the_call_reaches_the_handler(
     assert row == (TRACEPARENT,)
 
 
-async def test_an_effect_that_rolls_back_is_had_once_when_it_succeeds(
+async def test_a_handler_that_rolls_back_takes_effect_once_when_it_succeeds(
     source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
 ) -> None:
     failures = iter([psycopg.errors.SerializationFailure("raced"), psycopg.errors.DeadlockDetected("raced")])
 
     async def unlucky(tx: Connection, event: ConsumedEvent) -> None:
-        await target.on_thing_changed(tx, event)
+        await target.on_item_changed(tx, event)
         if (failure := next(failures, None)) is not None:
             raise failure
 
     await publish(producer, *(source.event(new_id(), new_id(), 1) for _ in range(5)))
-    new_consumer(Inbox(target.database, [TopicSubscription(topic, {"thing-changed": unlucky})])).start()
+    new_consumer(Inbox(target.database, [TopicSubscription(topic, {"item-changed": unlucky})])).start()
     await until(target.has(5), "all are applied")
     assert len(await target.events()) == 5
 
 
-async def test_sessions_of_the_database_may_end_in_the_midst(
+async def test_sessions_of_the_database_may_end_at_any_time(
     source: Source,
     relay: Relay,
     target: Applied,
@@ -194,15 +194,15 @@ async def test_sessions_of_the_database_may_end_in_the_midst(
     writing = asyncio.gather(*(source.changes(new_id(), 40) for _ in range(10)))
     role = psycopg.conninfo.conninfo_to_dict(target_url)["user"]
     for enough in (50, 150):
-        await until(has_when_it_answers(target, enough), "it goes on")
+        await until(has_once_available(target, enough), "it goes on")
         await end_sessions(events_database, str(role))
     await writing
-    await until(has_when_it_answers(target, 400), "every event has its effect")
+    await until(has_once_available(target, 400), "every event has its effect")
     events = await target.events()
     assert (check(source.committed, events).holds, len(events)) == (True, 400)
 
 
-def has_when_it_answers(target: Applied, count: int) -> Callable[[], Awaitable[bool]]:
+def has_once_available(target: Applied, count: int) -> Callable[[], Awaitable[bool]]:
     async def enough() -> bool:
         try:
             return await target.has(count)()
@@ -217,20 +217,20 @@ async def end_sessions(administrator_url: str, role: str) -> None:
         await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,))
 
 
-async def test_members_may_come_and_go(
+async def test_consumers_may_come_and_go(
     source: Source, relay: Relay, target: Applied, topic: str, new_consumer: NewConsumer
 ) -> None:
-    effect = inbox(target, topic)
-    members = [new_consumer(effect)]
-    members[0].start()
+    handler = inbox(target, topic)
+    consumers = [new_consumer(handler)]
+    consumers[0].start()
     writing = asyncio.gather(*(source.changes(new_id(), 60) for _ in range(12)))
-    await until(target.has(60), "the first member works")
-    members.append(new_consumer(effect))
-    members[1].start()
-    await until(target.has(250), "two members work")
-    await members[0].close()
+    await until(target.has(60), "the first consumer works")
+    consumers.append(new_consumer(handler))
+    consumers[1].start()
+    await until(target.has(250), "two consumers work")
+    await consumers[0].close()
     await writing
-    await until(target.has(720), "the second member goes on alone")
+    await until(target.has(720), "the second consumer goes on alone")
     events = await target.events()
     assert (check(source.committed, events).holds, len(events)) == (True, 720)
 
@@ -238,10 +238,10 @@ async def test_members_may_come_and_go(
 async def test_a_partition_that_waited_goes_on_when_it_comes_back(
     source: Source, topic: str, producer: Producer, new_consumer: NewConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While its effect is away it is not read, and librdkafka remembers that for a member that it leaves."""
+    """While its handler fails it is paused, and librdkafka keeps the pause when the partition is revoked."""
 
     class Away:
-        """An effect that can be away."""
+        """A handler whose dependency can be away."""
 
         def __init__(self) -> None:
             self.away = True
@@ -262,13 +262,13 @@ async def test_a_partition_that_waited_goes_on_when_it_comes_back(
     await until(lambda: staying.tries > 12, "its partitions wait")
     guest = new_consumer(passing)
     guest.start()
-    await until(lambda: passing.tries > 0, "a second member has a part of them")
+    await until(lambda: passing.tries > 0, "a second consumer has some of them")
     await guest.close()
     staying.away = False
     await until(lambda: len(staying.had) == 30, "every event has its effect")
 
 
-async def test_a_member_that_joins_again_goes_on_where_the_group_stopped(
+async def test_a_consumer_that_joins_again_goes_on_where_the_group_stopped(
     source: Source, target: Applied, topic: str, producer: Producer, new_consumer: NewConsumer
 ) -> None:
     seen: list[str] = []
@@ -278,16 +278,16 @@ async def test_a_member_that_joins_again_goes_on_where_the_group_stopped(
             seen.extend(event.id for event in events)
             await super().apply(events)
 
-    effect = Watched(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
+    handler = Watched(target.database, [TopicSubscription(topic, {"item-changed": target.on_item_changed})])
     first = source.event(new_id(), new_id(), 1)
     await publish(producer, first)
-    member = new_consumer(effect)
-    member.start()
+    consumer = new_consumer(handler)
+    consumer.start()
     await until(target.has(1), "the first is applied")
-    await member.close()
+    await consumer.close()
     second = source.event(new_id(), new_id(), 1)
     await publish(producer, second)
-    new_consumer(effect).start()
+    new_consumer(handler).start()
     await until(target.has(2), "the second is applied")
     assert seen == [first.id, second.id], "what was committed is not delivered again"
 
@@ -331,10 +331,10 @@ def committed(kafka: str, group: str) -> list[int]:
     """Offsets that the group has committed."""
     client = admin(kafka)
     [asked] = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
-    return [place.offset for place in asked.result(20).topic_partitions]
+    return [partition.offset for partition in asked.result(20).topic_partitions]
 
 
-async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
+async def test_a_slow_handler_holds_its_partition_back_and_loses_nothing(
     source: Source,
     target: Applied,
     topic: str,
@@ -345,9 +345,9 @@ async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
     monkeypatch.setattr(consumer_module, "_PAUSE_ABOVE", 40)
     monkeypatch.setattr(consumer_module, "_RESUME_BELOW", 10)
     monkeypatch.setattr(consumer_module, "_BATCH", 20)
-    user, thing = new_id(), new_id()
+    user, item = new_id(), new_id()
     messages = [
-        ProducerRecord(topic, user, envelope(source.event(user, thing, version), ""), []) for version in range(1, 1001)
+        ProducerRecord(topic, user, envelope(source.event(user, item, version), ""), []) for version in range(1, 1001)
     ]
     await producer.publish(messages)
     new_consumer(inbox(target, topic)).start()
@@ -356,16 +356,16 @@ async def test_a_slow_effect_holds_its_partition_back_and_loses_nothing(
 
 
 @pytest.mark.parametrize("instance", ["", "replica 0"], ids=["without a name", "with a name"])
-async def test_a_killed_member_loses_nothing_and_repeats_nothing(
+async def test_a_killed_consumer_loses_nothing_and_repeats_nothing(
     source: Source, relay: Relay, target: Applied, target_url: str, topic: str, group: str, kafka: str, instance: str
 ) -> None:
     arguments = (kafka, group, topic, target_url, instance)
-    victim = await start_member(*arguments)
+    victim = await start_process(*arguments)
     writing = asyncio.gather(*(source.changes(new_id(), 40) for _ in range(12)))
     await until(target.has(100), "the victim works", 60)
     victim.send_signal(signal.SIGKILL)
     await victim.wait()
-    heir = await start_member(*arguments)
+    heir = await start_process(*arguments)
     await writing
     await asyncio.gather(*(source.changes(new_id(), 20) for _ in range(12)))
     await until(target.has(720), "the heir does the rest", 60)
@@ -375,7 +375,7 @@ async def test_a_killed_member_loses_nothing_and_repeats_nothing(
     assert (check(source.committed, events).holds, len(events)) == (True, 720)
 
 
-async def start_member(*arguments: str) -> asyncio.subprocess.Process:
+async def start_process(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.events.consumer_process", *arguments),
         cwd=ROOT,
@@ -383,24 +383,24 @@ async def start_member(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_an_effect_need_not_be_in_postgres(
+async def test_a_handler_need_not_write_to_postgres(
     source: Source, topic: str, group: str, producer: Producer, kafka: str
 ) -> None:
-    class Heard:
+    class Recorder:
         def __init__(self) -> None:
-            self.events: list[Told] = []
+            self.events: list[EventRef] = []
 
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
             if any(event.subject == poison for event in events):
                 raise ValueError("poison")
-            self.events += [Told(event.id, event.subject, event.version) for event in events]
+            self.events += [EventRef(event.id, event.subject, event.version) for event in events]
 
     user, poison = new_id(), new_id()
     good = [source.event(user, new_id(), 1) for _ in range(3)]
     await publish(producer, good[0], source.event(user, poison, 1), *good[1:])
-    heard = Heard()
-    consumer = Consumer(kafka, group=group, topics=[topic], handler=heard)
+    recorder = Recorder()
+    consumer = Consumer(kafka, group=group, topics=[topic], handler=recorder)
     consumer.start()
-    await until(lambda: len(heard.events) == 3, "all but the poisoned one")
+    await until(lambda: len(recorder.events) == 3, "all but the poisoned one")
     await consumer.close()
-    assert [event.id for event in heard.events] == [event.id for event in good]
+    assert [event.id for event in recorder.events] == [event.id for event in good]

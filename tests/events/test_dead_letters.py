@@ -25,7 +25,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0.01)
 
 
-class House(NamedTuple):
+class ConsumingService(NamedTuple):
     """A consuming service and the topic it reads."""
 
     source: Source
@@ -63,196 +63,196 @@ class House(NamedTuple):
 
 
 @pytest.fixture
-async def house(
+async def service(
     source: Source, target: Applied, producer: Producer, kafka: str, topic: str, group: str
-) -> AsyncIterator[House]:
+) -> AsyncIterator[ConsumingService]:
     inbox = Inbox(
-        target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed}, drop_stale=False)]
+        target.database, [TopicSubscription(topic, {"item-changed": target.on_item_changed}, drop_stale=False)]
     )
     consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)
     consumer.start()
-    yield House(source, target, producer, consumer, kafka, topic, topic_of(topic, group))
+    yield ConsumingService(source, target, producer, consumer, kafka, topic, topic_of(topic, group))
     await consumer.close()
 
 
 def versions(source: Source, count: int) -> list[Event]:
-    user, thing = new_id(), new_id()
-    return [source.event(user, thing, version) for version in range(1, count + 1)]
+    user, item = new_id(), new_id()
+    return [source.event(user, item, version) for version in range(1, count + 1)]
 
 
-async def test_a_poisoned_key_waits_in_order_and_others_go_on(house: House) -> None:
-    ann, bob = versions(house.source, 4), versions(house.source, 4)
-    house.target.poison.add(ann[1].id)
-    await house.publish(*ann[:2], bob[0], *ann[2:], *bob[1:])
-    await until(house.target.has(5), "Bob's events and Ann's first are applied")
-    await house.letters_are(3)
-    assert {event.subject for event in await house.target.events()} == {ann[0].subject, bob[0].subject}
-    letters = raw(house.kafka, house.letters)
+async def test_a_poisoned_key_waits_in_order_and_others_go_on(service: ConsumingService) -> None:
+    ann, bob = versions(service.source, 4), versions(service.source, 4)
+    service.target.poison.add(ann[1].id)
+    await service.publish(*ann[:2], bob[0], *ann[2:], *bob[1:])
+    await until(service.target.has(5), "Bob's events and Ann's first are applied")
+    await service.letters_are(3)
+    assert {event.subject for event in await service.target.events()} == {ann[0].subject, bob[0].subject}
+    letters = raw(service.kafka, service.letters)
     assert [letter.value for letter in letters] == [envelope(event, TRACEPARENT) for event in ann[1:]]
     assert {letter.key for letter in letters} == {ann[0].user_id.encode()}
     first = letters[0]
-    assert (first.header("x"), first.header("dlq-topic")) == ("y", house.topic)
+    assert (first.header("x"), first.header("dlq-topic")) == ("y", service.topic)
     assert str(first.header("dlq-reason")).startswith("ValueError")
     assert "follows" in str(letters[1].header("dlq-reason"))
     assert first.header("dlq-offset") is not None
     assert first.header("dlq-partition") is not None
     assert first.header("dlq-time") is not None
-    assert await house.target.parked() == {ann[0].user_id}
+    assert await service.target.parked() == {ann[0].user_id}
 
 
-async def test_an_operator_lists_shows_and_replays(house: House) -> None:
-    ann = versions(house.source, 5)
-    house.target.poison.add(ann[1].id)
-    await house.publish(*ann[:4])
-    await house.letters_are(3)
+async def test_an_operator_lists_shows_and_replays(service: ConsumingService) -> None:
+    ann = versions(service.source, 5)
+    service.target.poison.add(ann[1].id)
+    await service.publish(*ann[:4])
+    await service.letters_are(3)
 
-    status, listed = await house.dlq("list", house.letters)
+    status, listed = await service.dlq("list", service.letters)
     assert (status, listed.count("\n")) == (0, 1)
     assert f"key {ann[0].user_id}  3 waiting" in listed
     assert "is poison" in listed
-    status, shown = await house.dlq("show", house.letters)
+    status, shown = await service.dlq("show", service.letters)
     assert status == 0
     assert all(event.id in shown for event in ann[1:4])
 
-    house.target.poison.clear()
-    status, said = await house.dlq("replay", house.letters, "--key", ann[0].user_id)
+    service.target.poison.clear()
+    status, said = await service.dlq("replay", service.letters, "--key", ann[0].user_id)
     assert (status, said) == (0, f"key {ann[0].user_id}: replayed.\n")
-    await house.applied(*ann[:4])
-    assert await house.target.parked() == set()
+    await service.applied(*ann[:4])
+    assert await service.target.parked() == set()
 
-    await house.publish(ann[4])
-    await house.applied(*ann)
-    assert await house.dlq("list", house.letters) == (0, "No dead letters wait.\n")
+    await service.publish(ann[4])
+    await service.applied(*ann)
+    assert await service.dlq("list", service.letters) == (0, "No dead letters wait.\n")
 
 
-async def test_a_replay_that_fails_again_changes_nothing_and_says_why(house: House) -> None:
-    ann = versions(house.source, 3)
-    house.target.poison.add(ann[1].id)
-    await house.publish(*ann)
-    await house.letters_are(2)
-    status, said = await house.dlq("replay", house.letters, "--all")
+async def test_a_replay_that_fails_again_changes_nothing_and_says_why(service: ConsumingService) -> None:
+    ann = versions(service.source, 3)
+    service.target.poison.add(ann[1].id)
+    await service.publish(*ann)
+    await service.letters_are(2)
+    status, said = await service.dlq("replay", service.letters, "--all")
     assert status == 1
     assert f"key {ann[0].user_id}: still refused, nothing changed. ValueError: {ann[1].id} is poison" in said
-    assert [event.id for event in await house.target.events()] == [ann[0].id]
-    assert await house.target.parked() == {ann[0].user_id}
-    assert "2 waiting" in (await house.dlq("list", house.letters))[1]
+    assert [event.id for event in await service.target.events()] == [ann[0].id]
+    assert await service.target.parked() == {ann[0].user_id}
+    assert "2 waiting" in (await service.dlq("list", service.letters))[1]
 
 
-async def test_a_letter_that_cannot_be_mended_is_left_out_for_good(house: House) -> None:
-    ann = versions(house.source, 3)
-    await house.publish(ann[0])
-    await house.publish_raw(ann[0].user_id, b"\xff not an envelope")
-    await house.publish(*ann[1:])
-    await house.letters_are(3)
-    _, shown = await house.dlq("show", house.letters)
+async def test_a_letter_that_cannot_be_repaired_is_skipped_for_good(service: ConsumingService) -> None:
+    ann = versions(service.source, 3)
+    await service.publish(ann[0])
+    await service.publish_raw(ann[0].user_id, b"\xff not an envelope")
+    await service.publish(*ann[1:])
+    await service.letters_are(3)
+    _, shown = await service.dlq("show", service.letters)
     assert "not an event envelope" in shown
-    broken = raw(house.kafka, house.letters)[0].offset
-    status, _ = await house.dlq("replay", house.letters, "--key", ann[0].user_id, "--skip", str(broken))
+    broken = raw(service.kafka, service.letters)[0].offset
+    status, _ = await service.dlq("replay", service.letters, "--key", ann[0].user_id, "--skip", str(broken))
     assert status == 0
-    await house.applied(*ann)
-    assert await house.dlq("list", house.letters) == (0, "No dead letters wait.\n")
+    await service.applied(*ann)
+    assert await service.dlq("list", service.letters) == (0, "No dead letters wait.\n")
 
 
-async def test_replaying_twice_applies_once(house: House) -> None:
-    ann = versions(house.source, 3)
-    house.target.poison.add(ann[0].id)
-    await house.publish(*ann)
-    await house.letters_are(3)
-    house.target.poison.clear()
+async def test_replaying_twice_applies_once(service: ConsumingService) -> None:
+    ann = versions(service.source, 3)
+    service.target.poison.add(ann[0].id)
+    await service.publish(*ann)
+    await service.letters_are(3)
+    service.target.poison.clear()
     responses = await asyncio.gather(
-        house.dlq("replay", house.letters, "--all"), house.dlq("replay", house.letters, "--all")
+        service.dlq("replay", service.letters, "--all"), service.dlq("replay", service.letters, "--all")
     )
     assert [status for status, _ in responses] == [0, 0]
-    await house.applied(*ann)
+    await service.applied(*ann)
 
 
-async def test_a_key_keeps_its_order_while_it_is_replayed(house: House) -> None:
-    ann = versions(house.source, 60)
-    house.target.poison.add(ann[1].id)
-    await house.publish(*ann[:10])
-    await house.letters_are(9)
-    house.target.poison.clear()
+async def test_a_key_keeps_its_order_while_it_is_replayed(service: ConsumingService) -> None:
+    ann = versions(service.source, 60)
+    service.target.poison.add(ann[1].id)
+    await service.publish(*ann[:10])
+    await service.letters_are(9)
+    service.target.poison.clear()
 
     async def keep_publishing() -> None:
         for event in ann[10:]:
-            await house.publish(event)
+            await service.publish(event)
 
     publishing = asyncio.create_task(keep_publishing())
-    status, _ = await house.dlq("replay", house.letters, "--all")
+    status, _ = await service.dlq("replay", service.letters, "--all")
     await publishing
     assert status == 0
-    await house.applied(*ann)
+    await service.applied(*ann)
 
 
-async def test_only_the_group_of_the_letters_hears_a_replay(house: House, source: Source) -> None:
-    heard: list[str] = []
+async def test_only_the_group_of_the_letters_receives_a_replay(service: ConsumingService, source: Source) -> None:
+    received: list[str] = []
 
     class Neighbour:
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
-            heard.extend(event.id for event in events)
+            received.extend(event.id for event in events)
 
     async with AsyncExitStack() as closing:
         neighbour = Consumer(
-            house.kafka,
+            service.kafka,
             group=f"neighbour-{new_id()}",
-            topics=[house.topic],
+            topics=[service.topic],
             handler=Neighbour(),
         )
         closing.push_async_callback(neighbour.close)
         neighbour.start()
         ann = versions(source, 3)
-        house.target.poison.add(ann[0].id)
-        await house.publish(*ann)
-        await house.letters_are(3)
-        house.target.poison.clear()
-        await house.dlq("replay", house.letters, "--all")
-        await house.applied(*ann)
+        service.target.poison.add(ann[0].id)
+        await service.publish(*ann)
+        await service.letters_are(3)
+        service.target.poison.clear()
+        await service.dlq("replay", service.letters, "--all")
+        await service.applied(*ann)
         last = versions(source, 1)
-        await house.publish(*last)
-        await until(lambda: last[0].id in heard, "the neighbour hears the last event")
-    assert heard == [event.id for event in [*ann, *last]]
-    assert len(raw(house.kafka, house.topic)) == 4
+        await service.publish(*last)
+        await until(lambda: last[0].id in received, "the neighbour receives the last event")
+    assert received == [event.id for event in [*ann, *last]]
+    assert len(raw(service.kafka, service.topic)) == 4
 
 
 async def test_a_parked_key_stays_parked_when_its_consumer_starts_again(
-    house: House, producer: Producer, group: str
+    service: ConsumingService, producer: Producer, group: str
 ) -> None:
-    ann = versions(house.source, 3)
-    house.target.poison.add(ann[0].id)
-    await house.publish(*ann[:1])
-    await house.letters_are(1)
-    await house.consumer.close()
-    house.target.poison.clear()
-    await house.publish(*ann[1:])
-    house.consumer.start()
-    await house.letters_are(3)
-    assert await house.target.events() == []
-    status, _ = await house.dlq("replay", house.letters, "--all")
+    ann = versions(service.source, 3)
+    service.target.poison.add(ann[0].id)
+    await service.publish(*ann[:1])
+    await service.letters_are(1)
+    await service.consumer.close()
+    service.target.poison.clear()
+    await service.publish(*ann[1:])
+    service.consumer.start()
+    await service.letters_are(3)
+    assert await service.target.events() == []
+    status, _ = await service.dlq("replay", service.letters, "--all")
     assert status == 0
-    await house.applied(*ann)
+    await service.applied(*ann)
 
 
-async def test_an_operator_is_told_when_there_is_nothing_to_do_or_nobody_there(house: House) -> None:
-    assert await house.dlq("replay", house.letters, "--all") == (0, "No dead letters wait.\n")
-    assert await house.dlq("show", house.letters) == (0, "No dead letters wait.\n")
+async def test_an_operator_sees_that_nothing_waits_or_that_no_consumer_runs(service: ConsumingService) -> None:
+    assert await service.dlq("replay", service.letters, "--all") == (0, "No dead letters wait.\n")
+    assert await service.dlq("show", service.letters) == (0, "No dead letters wait.\n")
     with pytest.raises(SystemExit, match="Unknown topic"):
-        await house.dlq("show", "no-such-topic.dlq")
-    ann = versions(house.source, 1)
-    house.target.poison.add(ann[0].id)
-    await house.publish(*ann)
-    await house.letters_are(1)
-    await house.consumer.close()
-    status, said = await house.dlq("replay", house.letters, "--all", "--wait", "0.5")
+        await service.dlq("show", "no-such-topic.dlq")
+    ann = versions(service.source, 1)
+    service.target.poison.add(ann[0].id)
+    await service.publish(*ann)
+    await service.letters_are(1)
+    await service.consumer.close()
+    status, said = await service.dlq("replay", service.letters, "--all", "--wait", "0.5")
     assert (status, "Does the consumer run?" in said) == (1, True)
 
 
 async def test_without_a_dead_letter_topic_nothing_is_consumed_until_it_is_made(
     source: Source, target: Applied, producer: Producer, kafka: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic, group = f"things-{new_id()}", f"group-{new_id()}"
+    topic, group = f"items-{new_id()}", f"group-{new_id()}"
     make_topics(broker := admin(kafka), {topic: 1})
     event = source.event(new_id(), new_id(), 1)
-    inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
+    inbox = Inbox(target.database, [TopicSubscription(topic, {"item-changed": target.on_item_changed})])
     consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)
     assert await producer.publish([ProducerRecord(topic, event.user_id, envelope(event, TRACEPARENT), [])]) == [None]
     consumer.start()

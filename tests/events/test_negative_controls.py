@@ -7,7 +7,7 @@ import pytest
 from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
-from tests.events.checker import Told, Verdict, check, told
+from tests.events.checker import EventRef, Verdict, check, event_of
 from tests.events.fakes import Source, raw
 from tests.events.negative_controls import CursorRelay, EarlyNumbers
 from tests.events.scenarios import WRITERS, race, two_commits_out_of_order
@@ -28,7 +28,7 @@ async def cursor_relay(source: Source, producer: Producer) -> AsyncIterator[Curs
 
 
 def verdict(source: Source, kafka: str) -> Verdict:
-    return check(source.committed, map(told, raw(kafka, source.topics[0])))
+    return check(source.committed, map(event_of, raw(kafka, source.topics[0])))
 
 
 async def test_numbers_drawn_after_the_lock_keep_the_order(source: Source, relay: Relay, kafka: str) -> None:
@@ -58,7 +58,7 @@ async def test_a_relay_with_a_cursor_is_caught(source: Source, cursor_relay: Cur
 
 
 def test_the_checker_counts_repeats_only_where_they_came_first() -> None:
-    first, second = Told("1", "a", 1), Told("2", "a", 2)
+    first, second = EventRef("1", "a", 1), EventRef("2", "a", 2)
     assert check([first, second], [first, second, first, second]).holds
     assert check([first, second], [second, first]) == Verdict(0, 0, 1)
     assert check([first], [first, second]) == Verdict(0, 1, 0)

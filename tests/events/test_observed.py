@@ -109,13 +109,13 @@ async def test_repeats_stale_versions_and_dead_letters_are_seen(
 ) -> None:
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0.01)
     monkeypatch.setattr(consumer_module, "_MEASURE_SECONDS", 0.05)
-    ann, thing = new_id(), new_id()
-    first, third, second = (source.event(ann, thing, version) for version in (1, 3, 2))
+    ann, item = new_id(), new_id()
+    first, third, second = (source.event(ann, item, version) for version in (1, 3, 2))
     poison = source.event(new_id(), new_id(), 1)
     target.poison.add(poison.id)
     for event in (first, first, third, second, poison):
         await producer.publish([ProducerRecord(topic, event.user_id, envelope(event, ""), [])])
-    inbox = Inbox(target.database, [TopicSubscription(topic, {"thing-changed": target.on_thing_changed})])
+    inbox = Inbox(target.database, [TopicSubscription(topic, {"item-changed": target.on_item_changed})])
     consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)
 
     def all_is_seen() -> bool:
@@ -145,20 +145,20 @@ async def test_the_lag_of_what_is_not_read_is_seen(
     reader: InMemoryMetricReader,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also by a member that begins while its effect is away, and has read next to nothing."""
+    """Also by a consumer that starts while its handler fails, and has read next to nothing."""
     monkeypatch.setattr(consumer_module, "_MEASURE_SECONDS", 0.05)
     monkeypatch.setattr(consumer_module, "_BATCH", 20)
     user = new_id()
     had: list[str] = []
 
     class Passing:
-        """An effect that works."""
+        """A handler that works."""
 
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
             had.extend(event.id for event in events)
 
     class Away:
-        """An effect that does not."""
+        """A handler that fails."""
 
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
             raise DependencyUnavailable(f"what {len(events)} events need")

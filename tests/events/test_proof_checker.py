@@ -1,4 +1,4 @@
-"""The checker of `make prove` catches the two ways to get it wrong, reading the topic raw as it does there."""
+"""The checker of `make prove` catches the two mistakes of negative_controls.py, reading the topic as it does there."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -44,7 +44,7 @@ def _read(kafka: str, topic: str) -> list[Message]:
 
 
 def committed(source: Source) -> list[Task]:
-    """The things of the source at their last versions."""
+    """The items of the source at their last versions."""
     versions: dict[str, int] = {}
     for event in source.committed:
         versions[event.subject] = max(event.version, versions.get(event.subject, 0))

@@ -21,7 +21,7 @@ from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord
 from mesh.events.relay import Relay
 from mesh.runtime.ids import new_id
 from stack.infrastructure.kafka import admin
-from tests.events.checker import check, told
+from tests.events.checker import check, event_of
 from tests.events.fakes import REVISION, TRACEPARENT, Source, raw
 from tests.support.databases import opened_at
 from tests.support.fault_proxy import fault_proxy
@@ -70,12 +70,14 @@ async def test_of_several_replicas_one_publishes_and_keeps_the_order(
         relay.start()
     await asyncio.gather(*(source.changes(new_id(), 40) for _ in range(12)))
     await until(source.all_published, "the outbox is empty")
-    found = [told(message) for message in raw(kafka, source.topics[0])]
+    found = [event_of(message) for message in raw(kafka, source.topics[0])]
     assert check(source.committed, found).holds
     assert len(found) == len(source.committed), "nothing was published twice"
 
 
-async def test_what_another_relay_publishes_is_left_alone(source: Source, new_relay: RunningRelay, kafka: str) -> None:
+async def test_a_relay_leaves_alone_what_another_one_publishes(
+    source: Source, new_relay: RunningRelay, kafka: str
+) -> None:
     both = asyncio.Barrier(2)
 
     class Slow(Producer):
@@ -131,7 +133,7 @@ async def test_a_relay_that_loses_its_database_after_publishing_repeats_and_lose
     await until(source.all_published, "the outbox is empty")
     await relay.close()
     await cut_off.close()
-    found = [told(message) for message in raw(kafka, source.topics[0])]
+    found = [event_of(message) for message in raw(kafka, source.topics[0])]
     assert check(source.committed, found).holds
     assert len(found) == 10
 
@@ -161,11 +163,11 @@ async def test_a_relay_that_hangs_loses_its_lease(
     heir.start()
     await until(source.all_published, "another relay takes over", 10)
     stuck.cancel()
-    assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
+    assert check(source.committed, map(event_of, raw(kafka, source.topics[0]))).holds
 
 
 @pytest.mark.parametrize("next_measure", [0.0, float("inf")], ids=["while it measures", "while it publishes"])
-async def test_a_relay_whose_database_says_nothing_any_more_gives_its_connection_up(
+async def test_a_relay_whose_database_stops_responding_gives_its_connection_up(
     source: Source, producer: Producer, monkeypatch: pytest.MonkeyPatch, next_measure: float
 ) -> None:
     monkeypatch.setattr(connection_module, "_CANCEL_SECONDS", 0.1)
@@ -198,7 +200,7 @@ async def test_events_wait_while_kafka_is_away_and_a_relay_that_reaches_it_takes
     await away.close()
     assert await source.waiting() == 5
     assert await new_relay().run_once() == 5
-    assert check(source.committed, map(told, raw(kafka, source.topics[0]))).holds
+    assert check(source.committed, map(event_of, raw(kafka, source.topics[0]))).holds
 
 
 async def test_a_relay_that_fails_for_any_reason_leaves_publishing_to_another(
@@ -256,9 +258,9 @@ async def test_an_event_that_kafka_refuses_blocks_its_key_and_no_other(
     async with opened_at(source_url, REVISION, connections=16) as database, AsyncExitStack() as closing:
         source = Source(database, source_url, [topic])
         await source.changes(ann, 2)
-        thing = new_id()
-        await source.change(ann, thing, 1, {"title": noise})
-        await source.change(ann, thing, 2)
+        item = new_id()
+        await source.change(ann, item, 1, {"title": noise})
+        await source.change(ann, item, 2)
         for user in others:
             await source.changes(user, 3)
         relay = Relay(source_url, producer, service="source")
@@ -266,13 +268,13 @@ async def test_an_event_that_kafka_refuses_blocks_its_key_and_no_other(
         relay.start()
 
         await until(partial(waits_for, source, 2), "everything but the refused event and what follows it")
-        await until(lambda: any("Kafka refuses event" in text for text in caplog.messages), "the operator is told")
-        refused_yet = {told(message).subject for message in raw(kafka, topic)}
-        assert thing not in refused_yet
+        await until(lambda: any("Kafka refuses event" in text for text in caplog.messages), "the error is logged")
+        refused_yet = {event_of(message).subject for message in raw(kafka, topic)}
+        assert item not in refused_yet
 
         widen(kafka, topic)
         await until(source.all_published, "the key goes on once Kafka takes its event")
-        assert check(source.committed, map(told, raw(kafka, topic))).holds
+        assert check(source.committed, map(event_of, raw(kafka, topic))).holds
 
 
 async def test_an_event_that_kafka_refuses_blocks_no_key_of_another_shard(
@@ -296,32 +298,32 @@ async def test_an_event_that_kafka_refuses_blocks_no_key_of_another_shard(
 @pytest.mark.parametrize(
     "code", [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE]
 )
-async def test_what_a_refusal_swept_away_is_sent_again_at_once(
+async def test_what_fails_only_with_a_refused_event_is_sent_again_at_once(
     source: Source, new_relay: RunningRelay, kafka: str, code: int
 ) -> None:
-    guilty, innocent = a_user_of(0), a_user_of(1)
+    offending, other = a_user_of(0), a_user_of(1)
 
     class Sweeping(Producer):
-        """Refuses one user's events twice, and what is said of the others' then is no verdict on them."""
+        """Refuses one user's events twice; the errors of the others' events are then no verdict on them."""
 
         times = 2
 
         async def publish(self, messages: Sequence[ProducerRecord], deadline: float = 5.0) -> list[KafkaError | None]:
             if not self.times:
                 return await super().publish(messages, deadline)
-            self.times -= any(message.key == innocent for message in messages)
-            verdicts = {guilty: KafkaError.MSG_SIZE_TOO_LARGE, innocent: code}
+            self.times -= any(message.key == other for message in messages)
+            verdicts = {offending: KafkaError.MSG_SIZE_TOO_LARGE, other: code}
             return [KafkaError(verdicts[str(message.key)]) for message in messages]
 
     sweeping = Sweeping(kafka, name="sweeping")
     sweeping.start()
     relay = new_relay(sweeping)
-    for user in (guilty, innocent):
+    for user in (offending, other):
         await source.changes(user, 1)
     for _ in range(3):
         await relay.run_once()
     await sweeping.close()
-    assert [message.key for message in raw(kafka, source.topics[0])] == [innocent.encode()]
+    assert [message.key for message in raw(kafka, source.topics[0])] == [other.encode()]
     assert await source.waiting() == 1
 
 

@@ -1,4 +1,4 @@
-"""What a service behind the gateway can be told to do with a call."""
+"""What a service behind the gateway can do with a call."""
 
 from collections.abc import Awaitable, Callable
 
@@ -22,7 +22,7 @@ def refusing(code: str, message: str, *details: Message) -> Behaviour:
     return behaviour
 
 
-def replying(response: Message) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
+def returning(response: Message) -> Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]:
     async def behaviour(*_: object) -> Message:
         return response
 

@@ -47,7 +47,7 @@ def endpoints(*upstreams: Upstream) -> dict[str, list[tuple[str, int]]]:
 
 
 def await_keys(gateway: Running, signer: Signer, method: Method = BY_NAME["ListTasks"]) -> None:
-    """Waits until tokens of the signer are accepted. method: of a service that answers."""
+    """Waits until tokens of the signer are accepted. method: of a service that responds."""
     client = Rest(gateway.url)
     wait_until(lambda: client.call(method, empty(method), signer.token()).ok, "the gateway accepts a good token")
     client.close()

@@ -1,4 +1,4 @@
-"""A service that takes calls and never answers, in a process of its own, to be killed: `python -m … PORT`.
+"""A service that takes calls and never responds, in a process of its own, to be killed: `python -m … PORT`.
 
 It prints `serving` when it serves, and `working` for every call.
 """

@@ -16,7 +16,7 @@ from tests.support.clients import GrpcWeb, Rest
 from tests.support.gateway_process import Running
 from tests.support.tokens import Signer
 
-STRANGER = "https://evil.example"
+OTHER_ORIGIN = "https://evil.example"
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
 
 
@@ -26,25 +26,27 @@ def preflight(rest: Rest, path: str, origin: str) -> httpx.Response:
 
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/some-id:start", "/focusmesh.todo.v1.TaskService/ListTasks"])
 def test_a_preflight_of_an_allowed_origin_is_granted_without_a_token(rest: Rest, path: str) -> None:
-    answer = preflight(rest, path, ORIGIN)
+    response = preflight(rest, path, ORIGIN)
 
-    assert answer.status_code == 200
-    assert answer.headers["access-control-allow-origin"] == ORIGIN
-    assert "PATCH" in answer.headers["access-control-allow-methods"]
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert "PATCH" in response.headers["access-control-allow-methods"]
     assert {"authorization", "content-type", "x-grpc-web", "grpc-timeout"} <= {
-        name.strip() for name in answer.headers["access-control-allow-headers"].split(",")
+        name.strip() for name in response.headers["access-control-allow-headers"].split(",")
     }
-    assert "access-control-allow-credentials" not in answer.headers
+    assert "access-control-allow-credentials" not in response.headers
 
 
 def test_a_preflight_of_another_origin_is_not(rest: Rest) -> None:
-    assert "access-control-allow-origin" not in preflight(rest, "/v1/tasks", STRANGER).headers
+    assert "access-control-allow-origin" not in preflight(rest, "/v1/tasks", OTHER_ORIGIN).headers
 
 
 @pytest.mark.parametrize(
     ("path", "status"), [("/v1/tasks", 200), ("/v1/tasks?nope=1", 400), ("/v1/nowhere", 404), ("/v1/tasks/", 404)]
 )
-def test_pages_of_an_allowed_origin_can_read_answers_and_errors(rest: Rest, token: str, path: str, status: int) -> None:
+def test_pages_of_an_allowed_origin_can_read_responses_and_errors(
+    rest: Rest, token: str, path: str, status: int
+) -> None:
     response = rest.http.get(path, headers={"origin": ORIGIN, "authorization": f"Bearer {token}"})
 
     assert (response.status_code, response.headers.get("access-control-allow-origin")) == (status, ORIGIN)
@@ -58,17 +60,17 @@ def test_pages_can_read_that_a_token_is_missing(rest: Rest) -> None:
 
 
 def test_pages_can_read_grpc_web(web: GrpcWeb, token: str) -> None:
-    answer = web.http.post(
+    response = web.http.post(
         "/focusmesh.todo.v1.TaskService/ListTasks",
         content=b"\0\0\0\0\0",
         headers={"origin": ORIGIN, "authorization": f"Bearer {token}", "content-type": web.content_type},
     )
 
-    assert (answer.status_code, answer.headers.get("access-control-allow-origin")) == (200, ORIGIN)
+    assert (response.status_code, response.headers.get("access-control-allow-origin")) == (200, ORIGIN)
 
 
 def test_pages_of_another_origin_read_nothing(rest: Rest, token: str) -> None:
-    response = rest.http.get("/v1/tasks", headers={"origin": STRANGER, "authorization": f"Bearer {token}"})
+    response = rest.http.get("/v1/tasks", headers={"origin": OTHER_ORIGIN, "authorization": f"Bearer {token}"})
 
     assert "access-control-allow-origin" not in response.headers
 
@@ -129,7 +131,7 @@ class TestWebSocket:
         assert refused.value.response.status_code == 401
         assert len(upstream.handshakes) == before
 
-    def test_a_request_without_upgrade_is_told_what_the_path_is(self, rest: Rest, token: str) -> None:
+    def test_a_request_without_upgrade_gets_an_error_that_names_the_websocket(self, rest: Rest, token: str) -> None:
         result = rest.get("/v1/realtime", token)
 
         assert (result.http, result.reason) == (426, "UPGRADE_REQUIRED")

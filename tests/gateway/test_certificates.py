@@ -61,7 +61,7 @@ def settings_for(**given: Any) -> Settings:
 
 @pytest.fixture(scope="module")
 def secured(authority: Authority, signer: Signer) -> Iterator[Upstream]:
-    """The services that no test asks for more than an answer."""
+    """The services, whose responses do not matter here."""
     own = settings_for(redis_url="", jwks_target="", **holding(authority, LOOPBACK))
     upstream = Upstream(*free_ports(2), keys=published(signer), credentials=tls.server_credentials(own))
     upstream.start()
@@ -128,8 +128,8 @@ async def test_a_service_with_a_certificate_for_another_host_is_not_called(
 
 
 async def test_callers_without_a_certificate_are_refused(authority: Authority, replica: Settings, token: str) -> None:
-    stranger = grpc.ssl_channel_credentials(authority.file.read_bytes())
-    for credentials in (None, stranger):
+    without_certificate = grpc.ssl_channel_credentials(authority.file.read_bytes())
+    for credentials in (None, without_certificate):
         async with tls.channel(replica.listen, credentials) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)

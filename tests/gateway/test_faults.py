@@ -31,7 +31,7 @@ GET, CREATE, VERIFY, SUBSCRIBE = (BY_NAME[n] for n in ("GetTask", "CreateTask", 
 
 
 def never(cancelled: threading.Event | None = None) -> Behaviour:
-    """Answers never; `cancelled` is set when the gateway gives up."""
+    """Never responds; `cancelled` is set when the gateway gives up."""
 
     async def behaviour(*_: object) -> Message:
         try:
@@ -46,7 +46,7 @@ def never(cancelled: threading.Event | None = None) -> Behaviour:
 
 @contextmanager
 def load(call: Callable[[], CallResult], workers: int = 4) -> Iterator[list[CallResult]]:
-    """Calls without a pause while it lasts; the answers are complete afterwards."""
+    """Calls without a pause while it lasts; the responses are complete afterwards."""
     responses: list[CallResult] = []
     stop = threading.Event()
 
@@ -66,7 +66,7 @@ def load(call: Callable[[], CallResult], workers: int = 4) -> Iterator[list[Call
 
 @contextmanager
 def hanging_service(port: int) -> Iterator[subprocess.Popen[str]]:
-    """A service that takes calls and never answers, in a process of its own."""
+    """A service that takes calls and never responds, in a process of its own."""
     command = [sys.executable, "-m", "tests.gateway.hanging", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -89,12 +89,12 @@ class TestDeadlines:
         self, rest: Rest, rpc: Grpc, web: GrpcWeb, upstream: Upstream, token: str
     ) -> None:
         cancelled = threading.Event()
-        with upstream.answering(CREATE, never(cancelled)), ThreadPoolExecutor() as pool:
+        with upstream.behaving(CREATE, never(cancelled)), ThreadPoolExecutor() as pool:
             responses = list(pool.map(lambda client: client.call(CREATE, empty(CREATE), token), (rest, rpc, web)))
 
         assert {response.code for response in responses} == {DEADLINE_EXCEEDED}
         assert responses[0].http == 504
-        assert cancelled.wait(2), "the service is told that nobody waits"
+        assert cancelled.wait(2), "the service sees the cancellation"
 
     def test_a_service_that_hangs_is_given_up_in_the_usual_shape(
         self, folder: Path, signer: Signer, upstream: Upstream, token: str
@@ -102,8 +102,8 @@ class TestDeadlines:
         [port] = free_ports(1)
         own = folder / "hung"
         own.mkdir()
-        places = {**endpoints(upstream), "todo": [(LOOPBACK, port)]}
-        with hanging_service(port) as hanging, running(Running(own, places)) as gateway:
+        addresses = {**endpoints(upstream), "todo": [(LOOPBACK, port)]}
+        with hanging_service(port) as hanging, running(Running(own, addresses)) as gateway:
             await_keys(gateway, signer, BY_NAME["GetMe"])
             rest = Rest(gateway.url)
             with ThreadPoolExecutor() as pool:
@@ -128,7 +128,7 @@ class TestDeadlines:
         assert min(seconds, 10) - 1 < left <= seconds
 
     def test_a_shorter_deadline_of_the_caller_counts(self, web: Client, upstream: Upstream, token: str) -> None:
-        with upstream.answering(GET, never()):
+        with upstream.behaving(GET, never()):
             result = web.call(GET, empty(GET), token, {"grpc-timeout": "200m"})
 
         assert result.code == DEADLINE_EXCEEDED
@@ -151,13 +151,13 @@ class TestRetries:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Not now.")
             return response_class(GET)()
 
-        with upstream.answering(GET, at_second_try):
+        with upstream.behaving(GET, at_second_try):
             assert client.call(GET, empty(GET), token).ok
         assert len(attempts) == 2
 
     def test_a_call_that_may_not_be_repeated_is_not(self, client: Client, upstream: Upstream, token: str) -> None:
         before = len(upstream.calls(CREATE))
-        with upstream.answering(CREATE, refusing("UNAVAILABLE", "Not now.")):
+        with upstream.behaving(CREATE, refusing("UNAVAILABLE", "Not now.")):
             result = client.call(CREATE, empty(CREATE), token)
 
         assert (result.code, result.message) == (UNAVAILABLE, "Not now.")
@@ -209,7 +209,7 @@ class TestAway:
         with two_replicas(folder / "polite", signer) as (gateway, first, _):
             rest, rpc, token = Rest(gateway.url), Grpc(gateway.target), signer.token()
             by_rest, by_grpc = (lambda c=client: c.call(CREATE, empty(CREATE), token) for client in (rest, rpc))
-            with load(by_rest) as rest_answers, load(by_grpc) as grpc_answers:
+            with load(by_rest) as rest_responses, load(by_grpc) as grpc_responses:
                 for _ in range(2):
                     first.leave()
                     first.start()
@@ -217,8 +217,8 @@ class TestAway:
             rest.close()
             rpc.close()
 
-            assert min(len(rest_answers), len(grpc_answers)) > 50
-            assert [response for response in (*rest_answers, *grpc_answers) if not response.ok] == []
+            assert min(len(rest_responses), len(grpc_responses)) > 50
+            assert [response for response in (*rest_responses, *grpc_responses) if not response.ok] == []
 
 
 class TestDeath:
@@ -228,18 +228,18 @@ class TestDeath:
     def doomed(
         self, folder: Path, signer: Signer, upstream: Upstream
     ) -> Iterator[tuple[Running, subprocess.Popen[str]]]:
-        """A gateway with one replica that never answers, and the usual one."""
+        """A gateway with one replica that never responds, and the usual one."""
         own = folder / f"death-{free_ports(1)[0]}"
         own.mkdir()
         [port] = free_ports(1)
-        places = {**endpoints(upstream), "todo": [(LOOPBACK, port), (LOOPBACK, upstream.port)]}
-        gateway = Running(own, places, allowances=UNLIMITED)
+        addresses = {**endpoints(upstream), "todo": [(LOOPBACK, port), (LOOPBACK, upstream.port)]}
+        gateway = Running(own, addresses, allowances=UNLIMITED)
         with hanging_service(port) as hanging, running(gateway):
             await_keys(gateway, signer, BY_NAME["GetMe"])
             yield gateway, hanging
 
     @staticmethod
-    def answers_when_killed(
+    def responses_when_killed(
         gateway: Running, hanging: subprocess.Popen[str], method: object, token: str
     ) -> list[CallResult]:
         """Calls until one hangs at the doomed replica, kills it, and returns what the callers saw."""
@@ -253,13 +253,13 @@ class TestDeath:
         rest.close()
         return responses
 
-    def test_a_call_without_effects_is_answered_by_another_replica(
+    def test_a_call_without_effects_is_retried_on_another_replica(
         self, doomed: tuple[Running, subprocess.Popen[str]], token: str
     ) -> None:
-        assert all(response.ok for response in self.answers_when_killed(*doomed, GET, token))
+        assert all(response.ok for response in self.responses_when_killed(*doomed, GET, token))
 
     def test_any_other_call_is_unavailable(self, doomed: tuple[Running, subprocess.Popen[str]], token: str) -> None:
-        responses = self.answers_when_killed(*doomed, CREATE, token)
+        responses = self.responses_when_killed(*doomed, CREATE, token)
 
         failed = [response for response in responses if not response.ok]
         assert failed

@@ -188,7 +188,7 @@ def test_a_trailer_of_a_request_disturbs_no_other_caller(
 
 
 class TestAHostileCaller:
-    """Calls without a token, each of which gRPC would answer as its own fault or cut."""
+    """Calls without a token, each of which gRPC would fail with its own error or reset."""
 
     @staticmethod
     def attack(wire: Wire, rest: Rest, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""How much one caller may ask for."""
+"""Rate limits of callers."""
 
 import time
 from collections.abc import Iterator
@@ -94,7 +94,7 @@ def test_streams_are_counted_when_they_open(strict: Running, signer: Signer) -> 
     assert [is_limited(response) for response in responses] == [False, False, True]
 
 
-def test_rest_is_told_when_to_come_back(strict: Running, signer: Signer) -> None:
+def test_rest_gets_a_retry_after_header(strict: Running, signer: Signer) -> None:
     rest, token = Rest(strict.url), signer.token()
 
     *_, last = [rest.get("/v1/tasks", token) for _ in range(6)]

@@ -53,7 +53,7 @@ class Balanced:
         self.stop = threading.Event()
 
     def go_on(self, way: int, token: str) -> None:
-        """Calls until told to stop; way 1 is REST, 2 is gRPC."""
+        """Calls until `stop` is set; way 1 is REST, 2 is gRPC."""
         while not self.stop.is_set():
             chosen = next(each for each in self.ways if each[0].is_open())
             client = chosen[way]
@@ -83,23 +83,23 @@ def test_a_drained_gateway_fails_no_call(pair: tuple[Running, Running], token: s
 def test_a_call_in_flight_ends_well_while_the_gateway_drains(
     pair: tuple[Running, Running], upstream: Upstream, token: str
 ) -> None:
-    began, answer_now = threading.Event(), threading.Event()
+    began, release = threading.Event(), threading.Event()
 
-    async def when_told(*_: object) -> Message:
+    async def when_released(*_: object) -> Message:
         began.set()
-        await asyncio.to_thread(answer_now.wait, 10)
+        await asyncio.to_thread(release.wait, 10)
         return response_class(CREATE)()
 
     leaving, _ = pair
     rest = Rest(leaving.url)
-    with upstream.answering(CREATE, when_told), ThreadPoolExecutor(2) as pool:
+    with upstream.behaving(CREATE, when_released), ThreadPoolExecutor(2) as pool:
         call = pool.submit(rest.call, CREATE, empty(CREATE), token)
         assert began.wait(5)
         draining = pool.submit(drain.drain, leaving.admin_socket, notice_seconds=0)
         wait_until(lambda: httpx.get(f"{leaving.url}/healthz").status_code == 503, "it says that it leaves")
         assert drain.calls(leaving.admin_socket) >= 1
         assert not draining.done()
-        answer_now.set()
+        release.set()
 
         assert call.result().ok
         assert draining.result()
@@ -109,19 +109,19 @@ def test_a_call_in_flight_ends_well_while_the_gateway_drains(
 def test_draining_gives_up_on_calls_that_do_not_end(
     pair: tuple[Running, Running], upstream: Upstream, token: str
 ) -> None:
-    answer_now = threading.Event()
+    release = threading.Event()
 
-    async def when_told(*_: object) -> Message:
-        await asyncio.to_thread(answer_now.wait, 10)
+    async def when_released(*_: object) -> Message:
+        await asyncio.to_thread(release.wait, 10)
         return response_class(CREATE)()
 
     leaving, _ = pair
     rest = Rest(leaving.url)
-    with upstream.answering(CREATE, when_told), ThreadPoolExecutor(1) as pool:
+    with upstream.behaving(CREATE, when_released), ThreadPoolExecutor(1) as pool:
         call = pool.submit(rest.call, CREATE, empty(CREATE), token)
         wait_until(lambda: drain.calls(leaving.admin_socket) == 1, "the call is in flight")
         assert not drain.drain(leaving.admin_socket, notice_seconds=0, longest_seconds=0.3)
-        answer_now.set()
+        release.set()
         call.result()
     rest.close()
 
@@ -133,7 +133,7 @@ def test_draining_a_gateway_that_is_not_there_is_an_error(folder: Path) -> None:
 
 
 def test_a_call_is_logged_as_one_line_of_json_without_its_query(gateway: Running, rest: Rest, token: str) -> None:
-    result = rest.get("/v1/tasks?pageToken=secret-place", token)
+    result = rest.get("/v1/tasks?pageToken=secret-token", token)
     request_id = result.headers["x-request-id"]
     wait_until(lambda: request_id in gateway.access_log(), "the call is logged")
 
@@ -141,7 +141,7 @@ def test_a_call_is_logged_as_one_line_of_json_without_its_query(gateway: Running
 
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/tasks", 200)
     assert line["route"] == "focusmesh.todo.v1.TaskService/ListTasks"
-    assert "secret-place" not in gateway.access_log()
+    assert "secret-token" not in gateway.access_log()
 
 
 def test_without_a_collector_the_trace_of_the_caller_passes_through(
@@ -153,7 +153,7 @@ def test_without_a_collector_the_trace_of_the_caller_passes_through(
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans in."""
+    """Receives spans."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

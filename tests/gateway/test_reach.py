@@ -61,7 +61,7 @@ def test_rpcs_outside_the_contract_are_unimplemented(rpc: Grpc, web: GrpcWeb, to
     ).headers["grpc-status"] == str(UNIMPLEMENTED)
 
 
-def test_the_health_of_services_is_not_for_strangers(rpc: Grpc, token: str) -> None:
+def test_the_health_of_services_is_not_reachable(rpc: Grpc, token: str) -> None:
     stub = health_pb2_grpc.HealthStub(rpc.channel)
     with pytest.raises(grpc.RpcError) as refused:
         stub.Check(health_pb2.HealthCheckRequest(), metadata=(("authorization", f"Bearer {token}"),))
@@ -136,7 +136,7 @@ def test_the_administration_is_not_behind_the_metrics_listener(gateway: Running)
     assert gateway.admin_socket.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_keys_listener_answers_nothing_but_keys(gateway: Running) -> None:
+def test_the_keys_listener_serves_nothing_but_keys(gateway: Running) -> None:
     url = f"http://127.0.0.1:{gateway.settings.keys[1]}"
 
     assert httpx.get(f"{url}/.well-known/jwks.json").json()["keys"]

@@ -1,4 +1,4 @@
-"""What bad requests are answered with, before any service sees them."""
+"""Bad requests are refused before any service sees them."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""How answers and refusals of services reach callers."""
+"""How responses and errors of services reach callers."""
 
 import grpc
 import pytest
@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.rpc import error_details_pb2
 
 from contract.descriptors import DESCRIPTOR_SET
-from tests.gateway.behaviours import refusing, replying
+from tests.gateway.behaviours import refusing, returning
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, Rest, empty
 from tests.support.rpcs import BY_NAME
@@ -40,14 +40,14 @@ HTTP_OF = {
 }
 
 
-def test_a_refusal_arrives_with_its_details(client: Client, upstream: Upstream, token: str) -> None:
+def test_an_error_arrives_with_its_details(client: Client, upstream: Upstream, token: str) -> None:
     about = error_details_pb2.ErrorInfo(
         reason="TASK_NOT_FOUND", domain="todo.focusmesh", metadata={"task_id": "some-id"}
     )
     fields = error_details_pb2.BadRequest(
         field_violations=[error_details_pb2.BadRequest.FieldViolation(field="task_id", description="Grüße, «id»")]
     )
-    with upstream.answering(GET, refusing("NOT_FOUND", "There is no task «some-id».", about, fields)):
+    with upstream.behaving(GET, refusing("NOT_FOUND", "There is no task «some-id».", about, fields)):
         result = client.call(GET, empty(GET), token)
 
     assert (result.code, result.message) == (grpc.StatusCode.NOT_FOUND.value[0], "There is no task «some-id».")
@@ -58,7 +58,7 @@ def test_a_refusal_arrives_with_its_details(client: Client, upstream: Upstream, 
 @pytest.mark.parametrize("code", HTTP_OF)
 def test_every_status_has_its_http_status(rest: Rest, upstream: Upstream, token: str, code: str) -> None:
     about = error_details_pb2.ErrorInfo(reason="SOME_REASON", domain="todo.focusmesh")
-    with upstream.answering(CREATE, refusing(code, "No.", about)):
+    with upstream.behaving(CREATE, refusing(code, "No.", about)):
         result = rest.call(CREATE, empty(CREATE), token)
 
     assert (result.http, result.code, result.message) == (HTTP_OF[code], grpc.StatusCode[code].value[0], "No.")
@@ -69,14 +69,14 @@ def test_every_status_has_its_http_status(rest: Rest, upstream: Upstream, token:
 def test_every_registered_kind_of_detail_is_decoded(rest: Rest, upstream: Upstream, token: str, name: str) -> None:
     kind = symbol_database.Default().pool.FindMessageTypeByName(f"google.rpc.{name}")
     detail = message_factory.GetMessageClass(kind)()
-    with upstream.answering(CREATE, refusing("FAILED_PRECONDITION", "No.", detail)):
+    with upstream.behaving(CREATE, refusing("FAILED_PRECONDITION", "No.", detail)):
         result = rest.call(CREATE, empty(CREATE), token)
 
     assert result.detail(type(detail)) == detail
 
 
-def test_a_refusal_without_details_still_has_the_documented_shape(rest: Rest, upstream: Upstream, token: str) -> None:
-    with upstream.answering(CREATE, refusing("FAILED_PRECONDITION", "No.")):
+def test_an_error_without_details_still_has_the_documented_shape(rest: Rest, upstream: Upstream, token: str) -> None:
+    with upstream.behaving(CREATE, refusing("FAILED_PRECONDITION", "No.")):
         result = rest.call(CREATE, empty(CREATE), token)
 
     assert (result.http, result.message) == (400, "No.")
@@ -84,21 +84,21 @@ def test_a_refusal_without_details_still_has_the_documented_shape(rest: Rest, up
 
 def test_details_of_a_few_kilobytes_reach_every_caller(client: Client, upstream: Upstream, token: str) -> None:
     about = error_details_pb2.ErrorInfo(reason="LONG", domain="todo.focusmesh", metadata={"list": "x" * 4000})
-    with upstream.answering(GET, refusing("FAILED_PRECONDITION", "No.", about)):
+    with upstream.behaving(GET, refusing("FAILED_PRECONDITION", "No.", about)):
         assert client.call(GET, empty(GET), token).detail(error_details_pb2.ErrorInfo) == about
 
 
-def test_answers_are_the_same_by_every_way(client: Client, upstream: Upstream, token: str) -> None:
+def test_responses_are_the_same_by_every_way(client: Client, upstream: Upstream, token: str) -> None:
     task = task_pb2.Task(id="1", title="Einkäufe 🛒", state=task_pb2.TASK_STATE_PENDING, etag='"7"')
     task.create_time.FromJsonString("2026-06-15T15:06:40.123456Z")
     response = pb.GetTaskResponse(task=task)
-    with upstream.answering(GET, replying(response)):
+    with upstream.behaving(GET, returning(response)):
         assert client.call(GET, empty(GET), token).response == response
 
 
 def test_json_has_camel_case_enum_names_and_default_values(rest: Rest, upstream: Upstream, token: str) -> None:
     task = task_pb2.Task(id="1", state=task_pb2.TASK_STATE_PENDING)
-    with upstream.answering(GET, replying(pb.GetTaskResponse(task=task))):
+    with upstream.behaving(GET, returning(pb.GetTaskResponse(task=task))):
         shown = rest.http.get("/v1/tasks/1", headers={"authorization": f"Bearer {token}"}).json()["task"]
 
     assert (shown["state"], shown["isRecurring"], shown["title"]) == ("TASK_STATE_PENDING", False, "")
@@ -106,19 +106,19 @@ def test_json_has_camel_case_enum_names_and_default_values(rest: Rest, upstream:
 
 def test_a_large_page_arrives_whole(client: Client, upstream: Upstream, token: str) -> None:
     page = pb.ListTasksResponse(tasks=[task_pb2.Task(id=str(n), description="ä" * 7000) for n in range(200)])
-    with upstream.answering(LIST, replying(page)):
+    with upstream.behaving(LIST, returning(page)):
         assert client.call(LIST, empty(LIST), token).response == page
 
 
-def test_an_answer_beyond_the_limit_is_an_error_without_a_leak(rest: Rest, upstream: Upstream, token: str) -> None:
+def test_a_response_beyond_the_limit_is_an_error_without_a_leak(rest: Rest, upstream: Upstream, token: str) -> None:
     page = pb.ListTasksResponse(next_page_token="x" * (9 << 20))
-    with upstream.answering(LIST, replying(page)):
+    with upstream.behaving(LIST, returning(page)):
         result = rest.call(LIST, empty(LIST), token)
 
     assert (result.http, result.reason, result.message) == (500, "INTERNAL", "Something went wrong.")
 
 
-def test_an_answer_says_which_request_it_belongs_to(rest: Rest, rpc: Grpc, token: str) -> None:
+def test_a_response_says_which_request_it_belongs_to(rest: Rest, rpc: Grpc, token: str) -> None:
     by_rest = rest.call(GET, empty(GET), token, {"x-request-id": "chosen-by-the-caller"})
     by_grpc = rpc.call(GET, empty(GET), token)
 

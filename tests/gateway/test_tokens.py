@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""Which tokens the gateway accepts."""
 
 import time
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_token_for_another_api_is_forbidden(client: Client, signer: Signer) ->
     assert (result.code, result.message) == (PERMISSION_DENIED, "The access token is meant for another API.")
 
 
-def test_rest_is_told_how_to_authenticate(rest: Rest, signer: Signer) -> None:
+def test_rest_gets_a_www_authenticate_header(rest: Rest, signer: Signer) -> None:
     missing = rest.get("/v1/tasks")
     expired = rest.get("/v1/tasks", BAD["expired"](signer))
     foreign = rest.get("/v1/tasks", signer.token(aud="other"))
@@ -120,7 +120,7 @@ def test_they_do_not_reach_public_rpcs_either(rest: Rest, upstream: Upstream) ->
     assert {name for name, value in SPOOFED.items() if metadata.get(name) == value} == set()
 
 
-def test_a_made_up_forwarded_address_is_not_believed(rest: Rest, upstream: Upstream, token: str) -> None:
+def test_a_made_up_forwarded_address_is_ignored(rest: Rest, upstream: Upstream, token: str) -> None:
     rest.get("/v1/tasks", token, headers={"x-forwarded-for": "203.0.113.9"})
 
     assert upstream.last(LIST).metadata["x-envoy-external-address"] == "127.0.0.1"
@@ -169,7 +169,7 @@ class TestKeys:
         auth.close()
         others.close()
 
-    def test_before_there_are_keys_callers_are_told_to_come_back_and_not_that_their_token_is_bad(
+    def test_before_there_are_keys_callers_get_unavailable_and_no_token_is_called_bad(
         self, folder: Path, signer: Signer
     ) -> None:
         upstream = Upstream(*free_ports(2), published(signer))
@@ -190,8 +190,8 @@ class TestKeys:
 
 def _gateway(folder: Path, auth: Upstream, others: Upstream) -> Running:
     folder.mkdir()
-    places = {**endpoints(others), "auth": endpoints(auth)["auth"]}
-    return Running(folder, places, allowances=UNLIMITED, key_cache_seconds=1)
+    addresses = {**endpoints(others), "auth": endpoints(auth)["auth"]}
+    return Running(folder, addresses, allowances=UNLIMITED, key_cache_seconds=1)
 
 
 def _failed_fetches(gateway: Running) -> float:

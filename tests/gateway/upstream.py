@@ -1,4 +1,4 @@
-"""Services behind the gateway under test: every RPC of the contract on a real gRPC server, answering as a test says.
+"""Services behind the gateway under test: every RPC of the contract on a real gRPC server, behaving as a test says.
 
 It stands for no service: what services do is tested with them. It is there to be slow, to refuse, to be large, to die.
 """
@@ -45,7 +45,7 @@ class Upstream:
         keys: key_service_pb2.GetJwksResponse,
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
-        """keys: what the gateway is told to verify tokens with. credentials: None for plain text."""
+        """keys: the key set that the gateway verifies tokens with. credentials: None for plain text."""
         self.port, self.websocket_port, self.keys = port, websocket_port, keys
         self._credentials = credentials
         self.received: list[Received] = []
@@ -80,12 +80,12 @@ class Upstream:
         self._loop.close()
 
     def serving(self, serves: bool) -> None:
-        """What the health check is told."""
+        """Sets the health status."""
         state = health_pb2.HealthCheckResponse.SERVING if serves else health_pb2.HealthCheckResponse.NOT_SERVING
         self._run(self._health.set("", state))
 
     @contextmanager
-    def answering(self, method: Method, behaviour: Behaviour) -> Iterator[None]:
+    def behaving(self, method: Method, behaviour: Behaviour) -> Iterator[None]:
         """While it lasts, calls of the method go to `behaviour`."""
         self._behaviours[method.grpc_path] = behaviour
         try:

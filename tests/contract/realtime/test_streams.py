@@ -134,8 +134,8 @@ async def test_a_client_that_comes_back_missed_nothing(
 ) -> None:
     async with client.open(target, token) as stream:
         await stream.frame()
-        heard = [await publish()]
-        assert await stream.events(1) == heard
+        received = [await publish()]
+        assert await stream.events(1) == received
         cursor = stream.cursor
     missed = [await publish() for _ in range(5)]
     async with client.open(target, token, cursor) as stream:

@@ -1,4 +1,4 @@
-"""Starting and stopping a whole stack as a person does."""
+"""Starting and stopping a whole stack by its commands."""
 
 import os
 import signal
@@ -44,11 +44,15 @@ def state() -> Iterator[State]:
 
 def verb(name: str, state: State, ports: Ports, *arguments: str) -> subprocess.Popen[str]:
     """A verb of the stack, in a process group of its own as a terminal would make it."""
-    told = {"PYTHONPATH": PYTHON_PATH, "FOCUSMESH_STATE": str(state.folder), "FOCUSMESH_PORT_BASE": str(ports.base)}
+    environment = {
+        "PYTHONPATH": PYTHON_PATH,
+        "FOCUSMESH_STATE": str(state.folder),
+        "FOCUSMESH_PORT_BASE": str(ports.base),
+    }
     return subprocess.Popen(
         [sys.executable, "-m", f"stack.commands.{name}", *arguments],
         cwd=ROOT,
-        env={**os.environ, **told},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -92,8 +96,8 @@ def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, port
             connection.execute("DROP SCHEMA todo CASCADE")
         (state.gateway / "gateway.json").write_text("another contract")
         before = stack.pid("gateway")
-        told, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
-        assert told.splitlines()[-1].startswith("gateway is healthy again")
+        output, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
+        assert output.splitlines()[-1].startswith("gateway is healthy again")
         assert stack.pid("gateway") != before
         assert Account(Rest(stack.gateway_url)).task().title
         again, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
@@ -122,7 +126,9 @@ def open_to_callers(stack: Stack) -> bool:
         return False
 
 
-def test_a_port_that_is_taken_is_told_with_who_holds_it(state: State, ports: Ports, cluster: Cluster) -> None:
+def test_a_port_that_is_taken_is_reported_with_the_process_that_holds_it(
+    state: State, ports: Ports, cluster: Cluster
+) -> None:
     taken = Ports(cluster.port - ports.postgres + ports.base)
     with pytest.raises(StackError, match=rf"port {taken.postgres} is held by postgres \(pid \d+\)"):
         Stack(state, taken, components=(postgres.NAME,)).start()
@@ -133,7 +139,7 @@ def test_two_stacks_do_not_share_a_state(state: State, ports: Ports) -> None:
         Stack(state, ports, components=("valkey",)).start()
 
 
-async def test_a_part_that_is_killed_comes_back(state: State, ports: Ports) -> None:
+async def test_a_program_that_is_killed_comes_back(state: State, ports: Ports) -> None:
     with Stack(state, ports, components=("valkey",)) as stack:
         killed = stack.pid("valkey")
         stack.kill("valkey")
@@ -151,8 +157,8 @@ async def test_what_lost_its_supervisor_is_stopped_all_the_same(state: State, po
     assert_nothing_left(state, ports)
 
 
-async def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(state: State, ports: Ports) -> None:
-    with pytest.raises(StackError, match="todo-0 ends as soon as it is started") as told:
+async def test_a_program_that_does_not_start_is_reported_with_the_end_of_its_log(state: State, ports: Ports) -> None:
+    with pytest.raises(StackError, match="todo-0 ends as soon as it is started") as error:
         Stack(
             state,
             ports,
@@ -160,5 +166,5 @@ async def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(state:
             only=("todo",),
             environment={"FOCUSMESH_DRAIN_SECONDS": "soon"},
         ).start()
-    assert "FOCUSMESH_DRAIN_SECONDS" in told.value.log
+    assert "FOCUSMESH_DRAIN_SECONDS" in error.value.log
     assert_nothing_left(state, ports)

@@ -1,4 +1,4 @@
-"""What the recording of one user's events leaves to another user."""
+"""A second user's calls while the events of a first one are recorded."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

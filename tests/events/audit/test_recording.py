@@ -47,24 +47,26 @@ def log(signer: Signer) -> Log:
     return read
 
 
-async def test_what_happens_to_a_task_is_recorded_as_it_was_told(
+async def test_what_happens_to_a_task_is_recorded_as_it_was_published(
     running: Running, log: Log, producer: Producer
 ) -> None:
     user, task = new_id(), new_id()
-    told = [
+    published = [
         a_task_event(user, task_id=task, title="Buy groceries", due_date=None),
         a_task_event(user, task_id=task, version=2, kind="task-completed", title="Buy groceries", due_date=None),
     ]
     async with running() as channel:
-        await publish(producer, TOPIC, told)
+        await publish(producer, TOPIC, published)
         await until(lambda: _has(log, channel, user, 2), "both events are recorded")
         records = await log(channel, user)
-    assert [(record.event_id, record.event_type) for record in records] == [(event.id, event.type) for event in told]
+    assert [(record.event_id, record.event_type) for record in records] == [
+        (event.id, event.type) for event in published
+    ]
     assert {record.source_service for record in records} == {"todo"}
     payload = MessageToDict(records[0].payload)
     assert payload.pop("timestamp").endswith("Z")
     assert payload == {
-        "event_id": told[0].id,
+        "event_id": published[0].id,
         "event_type": "task-created",
         "task_id": task,
         "schema_version": "1.0",
@@ -79,18 +81,18 @@ async def test_every_event_is_recorded_once_and_in_order_whatever_is_delivered_t
     users = [new_id() for _ in range(5)]
     events = {user: [a_task_event(user, text="x" * 100) for _ in range(120)] for user in users}
 
-    async def tell() -> None:
+    async def publish_all() -> None:
         for first in range(0, 120, 20):
             for user in users:
                 batch = events[user][first : first + 20]
                 again = rng.sample(events[user][:first], min(first, 5))
                 await publish(producer, TOPIC, [*batch, *again, *batch])
 
-    telling = asyncio.create_task(tell())
+    publishing = asyncio.create_task(publish_all())
     for _ in range(2):  # the service goes away twice while events come
         async with running() as channel:
             await until(lambda: _has(log, channel, users[0], 1), "something is recorded")
-    await telling
+    await publishing
     async with running() as channel:
         for user in users:
             await until(lambda user=user: _has(log, channel, user, 120), "everything is recorded")  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""While Redis is away the service says so, opens nothing, and recovers by itself."""
+"""While Redis is away the service is not serving, opens no stream, and recovers by itself."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
 
 
-async def test_the_service_says_so_opens_nothing_and_recovers(
+async def test_the_service_is_not_serving_opens_nothing_and_recovers(
     replica: Replica, producer: Producer, signer: Signer, own_redis: Stack
 ) -> None:
     target, user = await replica(), new_id()
@@ -28,16 +28,16 @@ async def test_the_service_says_so_opens_nothing_and_recovers(
             await until(lambda: _says(target, health_pb2.HealthCheckResponse.NOT_SERVING), "it says NOT_SERVING")
             async with GRPC.open(target, token) as refused:
                 assert (await refused.end()).code is grpc.StatusCode.UNAVAILABLE
-            await until(lambda: _refuses_handshakes(target, token), "handshakes are answered with 503")
+            await until(lambda: _refuses_handshakes(target, token), "handshakes are rejected with 503")
         finally:
             await asyncio.to_thread(own_redis.supervisor.start_program, "valkey")
         await until(lambda: _says(target, health_pb2.HealthCheckResponse.SERVING), "it says SERVING again")
-        told = a_task_event(user)
+        event = a_task_event(user)
         async with WEBSOCKET.open(target, token) as new_stream:
             await new_stream.frame()
-            await publish(producer, "task-updates", [told])
-            assert await new_stream.events(1) == [told.id]
-        assert await open_stream.events(1) == [told.id]
+            await publish(producer, "task-updates", [event])
+            assert await new_stream.events(1) == [event.id]
+        assert await open_stream.events(1) == [event.id]
 
 
 async def _refuses_handshakes(target: Target, token: str) -> bool:
@@ -45,12 +45,12 @@ async def _refuses_handshakes(target: Target, token: str) -> bool:
     try:
         async with WEBSOCKET.open(target, token) as refused:
             assert (await refused.end()).code == 1012
-    except InvalidStatus as answered:
-        return answered.response.status_code == 503
+    except InvalidStatus as rejected:
+        return rejected.response.status_code == 503
     return False
 
 
 async def _says(target: Target, state: int) -> bool:
     async with grpc.aio.insecure_channel(target.grpc) as channel:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-        return answer.status == state
+        response = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        return response.status == state

@@ -19,36 +19,36 @@ TOPIC = "task-updates"
 
 
 class Device:
-    """A device of a user: hears until it has heard `count` events, and loses its connection ever so often."""
+    """A device of a user: reads until it has `count` events, and loses its connection again and again."""
 
     def __init__(self, targets: Sequence[Target], token: str, client: RealtimeClient, seed: int) -> None:
         self._targets, self._token, self._client = targets, token, client
-        self._chance = random.Random(seed)  # noqa: S311 (not a secret)
-        self.heard: list[str] = []
+        self._rng = random.Random(seed)  # noqa: S311 (not a secret)
+        self.received: list[str] = []
         self.connections = 0
         self.resyncs = 0
         self.opened = asyncio.Event()
 
-    async def hear(self, count: int, *, steady: bool = False) -> None:
-        """steady: loses its connection only when it is taken away."""
+    async def read(self, count: int, *, steady: bool = False) -> None:
+        """steady: never closes its connection itself."""
         cursor = ""
-        while len(self.heard) < count:
-            patience = count if steady else self._chance.randrange(1, 30)
-            cursor = await self._connect(cursor, min(patience, count - len(self.heard)))
+        while len(self.received) < count:
+            limit = count if steady else self._rng.randrange(1, 30)
+            cursor = await self._connect(cursor, min(limit, count - len(self.received)))
 
     async def _connect(self, cursor: str, most: int) -> str:
-        """Hears at most so many events over one connection; returns where it was."""
+        """Reads at most so many events over one connection; returns its cursor."""
         self.connections += 1
-        heard = 0
+        received = 0
         try:
-            async with self._client.open(self._chance.choice(self._targets), self._token, cursor) as stream:
-                while heard < most:
+            async with self._client.open(self._rng.choice(self._targets), self._token, cursor) as stream:
+                while received < most:
                     frame = await stream.frame()
                     self.opened.set()
                     self.resyncs += frame.HasField("resync")
                     if frame.HasField("change"):
-                        self.heard.append(frame.change.event_id)
-                        heard += 1
+                        self.received.append(frame.change.event_id)
+                        received += 1
                     cursor = frame.cursor
         except (Ended, OSError):
             await asyncio.sleep(0.05)
@@ -66,40 +66,42 @@ async def test_an_event_reaches_every_open_stream(
 ) -> None:
     target = await replica()
     token = signer.token(sub=user)
-    told = a_task_event(user, version=3, title="Buy groceries", description=None)
+    event = a_task_event(user, version=3, title="Buy groceries", description=None)
     async with GRPC.open(target, token) as one, WEBSOCKET.open(target, token) as other:
         await one.frame()
         await other.frame()
-        await publish(producer, TOPIC, [told])
+        await publish(producer, TOPIC, [event])
         for stream in (one, other):
             change = (await stream.change()).change
-            assert (change.event_id, change.event_type, change.subject_id) == (told.id, told.type, told.subject)
+            assert (change.event_id, change.event_type, change.subject_id) == (event.id, event.type, event.subject)
             assert change.version == 3
             assert dict(change.payload) == {"title": "Buy groceries", "description": None}
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_random_disconnects_lose_nothing_and_double_nothing(
+async def test_random_disconnects_lose_and_repeat_nothing(
     replica: Replica, producer: Producer, signer: Signer, user: str, seed: int
 ) -> None:
     targets = [await replica(), await replica(queue_frames=3)]
     token = signer.token(sub=user)
-    devices = [Device(targets, token, client, seed * 10 + place) for place, client in enumerate((GRPC, WEBSOCKET) * 2)]
+    devices = [
+        Device(targets, token, client, seed * 10 + number) for number, client in enumerate((GRPC, WEBSOCKET) * 2)
+    ]
     events = [a_task_event(user, text="x" * 50) for _ in range(300)]
-    hearing = [asyncio.create_task(device.hear(300)) for device in devices]
+    reading = [asyncio.create_task(device.read(300)) for device in devices]
     for device in devices:
         async with asyncio.timeout(15):
             await device.opened.wait()
     rng = random.Random(seed)  # noqa: S311 (not a secret)
-    told = 0
-    while told < 300:
-        batch = events[told : told + rng.randrange(1, 25)]
-        await publish(producer, TOPIC, [*batch, *rng.sample(events[:told], min(told, 3))])
-        told += len(batch)
+    published = 0
+    while published < 300:
+        batch = events[published : published + rng.randrange(1, 25)]
+        await publish(producer, TOPIC, [*batch, *rng.sample(events[:published], min(published, 3))])
+        published += len(batch)
     async with asyncio.timeout(60):
-        await asyncio.gather(*hearing)
+        await asyncio.gather(*reading)
     for device in devices:
-        assert device.heard == [event.id for event in events]
+        assert device.received == [event.id for event in events]
         assert device.connections > 10
         assert device.resyncs == 0
 
@@ -109,19 +111,19 @@ async def test_streams_pause_while_redis_is_away_and_go_on_where_they_were(
 ) -> None:
     target = await replica()
     devices = [
-        Device([target], signer.token(sub=user), client, place) for place, client in enumerate((GRPC, WEBSOCKET))
+        Device([target], signer.token(sub=user), client, number) for number, client in enumerate((GRPC, WEBSOCKET))
     ]
     events = [a_task_event(user) for _ in range(200)]
-    hearing = [asyncio.create_task(device.hear(200, steady=True)) for device in devices]
+    reading = [asyncio.create_task(device.read(200, steady=True)) for device in devices]
     for device in devices:
         async with asyncio.timeout(15):
             await device.opened.wait()
     await publish(producer, TOPIC, events[:60])
-    await until(lambda: all(len(device.heard) >= 20 for device in devices), "the first are heard")
+    await until(lambda: all(len(device.received) >= 20 for device in devices), "the first are received")
     await asyncio.to_thread(own_redis.kill, "valkey")
     await publish(producer, TOPIC, events[60:])
     async with asyncio.timeout(60):
-        await asyncio.gather(*hearing)
+        await asyncio.gather(*reading)
     for device in devices:
-        assert device.heard == [event.id for event in events]
+        assert device.received == [event.id for event in events]
         assert device.resyncs == 0

@@ -51,7 +51,7 @@ def test_the_thing_may_have_another_name_than_the_service(house: Path) -> None:
 @pytest.mark.parametrize("name", ["Samples", "no", "my_samples", "class", "policy", "type", "../samples"])
 def test_a_name_that_cannot_be_is_refused(house: Path, name: str) -> None:
     before = sorted(house.rglob("*"))
-    with pytest.raises(new_service.ReceivedError):
+    with pytest.raises(new_service.Refused):
         new_service.begin(house, name, "sample")
     assert sorted(house.rglob("*")) == before
 
@@ -60,6 +60,6 @@ def test_a_service_that_is_there_is_never_overwritten(house: Path) -> None:
     new_service.begin(house, "samples", "sample")
     handlers = house / "services" / "samples" / "handlers.py"
     handlers.write_text("# mine")
-    with pytest.raises(new_service.ReceivedError):
+    with pytest.raises(new_service.Refused):
         new_service.begin(house, "samples", "sample")
     assert handlers.read_text() == "# mine"
