@@ -1,4 +1,4 @@
-"""The two ways in, REST and gRPC, and what users do through them."""
+"""REST and gRPC clients of the gateway, and the operations of users."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,13 +18,13 @@ from harness.http import Pool, Response
 from prove.checker import SUCCESS
 
 CALL_SECONDS = 10.0
-"""A client's own patience; every deadline of the contract is shorter."""
+"""The client's own time-out; every deadline of the contract is shorter."""
 CREATE, UPDATE, START, COMPLETE, LIST = "create", "update", "start", "complete", "list"
 _PAGE = 20
 
 
 class Operation(NamedTuple):
-    """What a user wants done."""
+    """What a user requests."""
 
     kind: str
     request_id: str = ""
@@ -34,7 +34,7 @@ class Operation(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came back."""
+    """The result of an operation."""
 
     code: str
     """Name of the gRPC status."""
@@ -43,12 +43,12 @@ class Outcome(NamedTuple):
 
 
 class Caller(Protocol):
-    """A way in."""
+    """A client of one protocol."""
 
     way: str
 
     async def call(self, token: str, operation: Operation) -> Outcome:
-        """Performs an operation; never raises because of an answer."""
+        """Performs an operation; never raises because of a response."""
 
     async def close(self) -> None:
         """Ends its connections."""
@@ -112,7 +112,7 @@ class GrpcCaller:
 
 
 class Callers:
-    """All ways in at once: `async with Callers(target) as callers`."""
+    """All clients at once: `async with Callers(target) as callers`."""
 
     def __init__(self, target: str) -> None:
         """target: host:port of the gateway."""
@@ -161,7 +161,7 @@ def _message(operation: Operation) -> Any:
 
 
 def _from_json(response: Response, *, lists: bool) -> Outcome:
-    """An answer of another shape than the documented one has a code of its own."""
+    """A response of another shape than the documented one has a code of its own."""
     try:
         body = orjson.loads(response.body)
         if response.status != HTTPStatus.OK:

@@ -1,4 +1,4 @@
-"""The checker: what must hold between what was answered, committed, published, recorded and shown. Pure.
+"""The checker: what must hold between what was acknowledged, committed, published, recorded and shown. Pure.
 
 Every function takes observations and returns the violations about them, one sentence each; none means that it holds.
 """
@@ -17,7 +17,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class Attempt(NamedTuple):
-    """One request and its answer."""
+    """One request and its response."""
 
     way: str
     """`rest` or `grpc`."""
@@ -27,8 +27,8 @@ class Attempt(NamedTuple):
     request_id: str
     """The same for every attempt at one write; empty for reads."""
     sent: float
-    """Seconds of one steady clock, like `answered`."""
-    answered: float
+    """Seconds of one steady clock, like `received`."""
+    received: float
     code: str
     """Name of the gRPC status, also for REST; `OK` for success."""
     task_id: str = ""
@@ -85,9 +85,9 @@ class Delivered(NamedTuple):
 
 
 def unexpected_responses(attempts: Iterable[Attempt]) -> list[str]:
-    """Answers that are neither success nor UNAVAILABLE."""
+    """Responses that are neither success nor UNAVAILABLE."""
     return [
-        f"{attempt.operation} by {attempt.way} was answered {attempt.code}"
+        f"{attempt.operation} by {attempt.way} ended with {attempt.code}"
         for attempt in attempts
         if attempt.code not in (SUCCESS, UNAVAILABLE)
     ]
@@ -168,7 +168,7 @@ def wrong_records(records: Iterable[Record], messages: Iterable[Message]) -> lis
     for user_id, chain in _group(records, lambda record: record.user_id).items():
         chain.sort(key=lambda record: record.position)
         if [record.position for record in chain] != list(range(1, len(chain) + 1)):
-            violations.append(f"the records of user {user_id} have gaps in their places")
+            violations.append(f"the records of user {user_id} have gaps in their positions")
         for task_id, history in _group(chain, lambda record: record.task_id).items():
             versions = [published[record.event_id] for record in history if record.event_id in published]
             violations += _not_rising(f"audit log: task {task_id}", versions)
@@ -200,7 +200,7 @@ def wrong_deliveries(
 
 
 def _acknowledged(attempts: Iterable[Attempt]) -> Iterable[Attempt]:
-    """Each acknowledged write once: a repeated one has the same answer."""
+    """Each acknowledged write once: a repeated one has the same response."""
     return {
         (attempt.request_id, attempt.task_id, attempt.version): attempt
         for attempt in attempts
@@ -212,8 +212,8 @@ def _not_rising(what: str, versions: list[int]) -> list[str]:
     expected = list(range(1, len(versions) + 1))
     if versions == expected:
         return []
-    place = next(place for place, pair in enumerate(zip(versions, expected, strict=True)) if pair[0] != pair[1])
-    return [f"{what} goes through versions … {versions[max(0, place - 1) : place + 3]} …"]
+    index = next(index for index, pair in enumerate(zip(versions, expected, strict=True)) if pair[0] != pair[1])
+    return [f"{what} goes through versions … {versions[max(0, index - 1) : index + 3]} …"]
 
 
 def _group(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:

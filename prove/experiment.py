@@ -1,4 +1,4 @@
-"""A run: users work and subscribers listen while something is done to the stack; and what is left afterwards."""
+"""A run: users work and subscribers listen while a nemesis acts on the stack; and the history afterwards."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class Run:
 
 
 async def run_load(stack: Stack, plan: Plan, http: httpx.Client, nemesis: Callable[[Load], Awaitable[None]]) -> Run:
-    """Runs the load and the subscribers during an nemesis, waits for the last effect, and collects the history."""
+    """Runs the load and the subscribers during a nemesis, waits for the last effect, and collects the history."""
     rng = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
     broker, tables = Broker(stack.kafka_bootstrap), Tables(stack)
     since = await asyncio.to_thread(broker.ends, stack.registry.all_topics())
@@ -72,7 +72,7 @@ def _collect(stack: Stack, broker: Broker, since: Mapping[Partition, int], ids: 
     tables, topics = Tables(stack), stack.registry.topics
     ends = broker.ends({topic for topic, _ in since})
     dead = {topic: ends[topic, number] - before for (topic, number), before in since.items() if topic not in topics}
-    messages = broker.read({place: before for place, before in since.items() if place[0] in topics}, ids)
+    messages = broker.read({partition: before for partition, before in since.items() if partition[0] in topics}, ids)
     return History(tables.tasks(ids), messages, tables.records(ids), dead)
 
 
@@ -84,13 +84,13 @@ def _subscriber(number: int, users: list[User], stack: Stack, rng: random.Random
 
 
 async def _all_open(subscribers: list[Subscriber]) -> None:
-    """Who begins to listen later than the load could miss something rightly."""
+    """A subscriber that opens its stream after the load starts could rightly miss something."""
     try:
         async with asyncio.timeout(_OPEN_SECONDS):
             await asyncio.gather(*(subscriber.opened.wait() for subscriber in subscribers))
     except TimeoutError:
         closed = [subscriber for subscriber in subscribers if not subscriber.opened.is_set()]
-        why = closed[0].refusals[-1:] or ["no answer"]
+        why = closed[0].errors[-1:] or ["no response"]
         raise StackError(f"{len(closed)} streams did not open: {why[0]}", advice="`make logs S=realtime-0`") from None
 
 

@@ -1,4 +1,4 @@
-"""Faults: parts and services that are killed, and how long the stack takes to bring them back."""
+"""Faults: programs and services that are killed, and how long the stack takes to bring them back."""
 
 import os
 import signal
@@ -29,14 +29,14 @@ class Outage(NamedTuple):
 
 
 def names(stack: Stack) -> tuple[str, ...]:
-    """What is struck, one after the other."""
+    """What is killed, one after the other."""
     return (*(service.name for service in stack.services), kafka.NAME, valkey.NAME, postgres.NAME)
 
 
 def inject(stack: Stack, name: str) -> Outage:
-    """Kills a part, or all replicas of a service at once, and returns when it does its work again. Raises StackError.
+    """Kills a program, or all replicas of a service at once, and returns when it works again. Raises StackError.
 
-    Postgres is told to shut down immediately: it ends without a checkpoint and comes back through recovery.
+    Postgres gets an immediate shutdown: it ends without a checkpoint and comes back through recovery.
     """
     programs = [replica.name for replica in stack.replicas if replica.service.name == name] or [name]
     number = signal.SIGQUIT if name == postgres.NAME else signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What is left after a run, read raw: topics from the broker, tables from the database."""
+"""The history of a run, read past the services: topics from the broker, tables from the database."""
 
 import json
 import time
@@ -23,7 +23,7 @@ Partition = tuple[str, int]
 
 
 class History(NamedTuple):
-    """Everything that the checker is given beside the answers."""
+    """Everything that the checker compares with the attempts."""
 
     tasks: list[Task]
     messages: list[Message]
@@ -58,13 +58,18 @@ class Broker:
     def ends(self, topics: Iterable[str]) -> dict[Partition, int]:
         """The offset that the next message of every partition gets. Raises KafkaException."""
         found = self._client.list_topics(timeout=_SECONDS).topics
-        places = [(topic, number) for topic in topics for number in found[topic].partitions]
-        return {place: self._client.get_watermark_offsets(TopicPartition(*place), _SECONDS)[1] for place in places}
+        partitions = [(topic, number) for topic in topics for number in found[topic].partitions]
+        return {
+            partition: self._client.get_watermark_offsets(TopicPartition(*partition), _SECONDS)[1]
+            for partition in partitions
+        }
 
     def read(self, since: Mapping[Partition, int], users: Collection[str] | None) -> list[Message]:
         """Messages of these users, or of all, from `since` to the present ends. Raises KafkaException, StackError."""
-        waiting = {place for place, end in self.ends({topic for topic, _ in since}).items() if end > since[place]}
-        self._client.assign([TopicPartition(*place, since[place] or OFFSET_BEGINNING) for place in since])
+        waiting = {
+            partition for partition, end in self.ends({topic for topic, _ in since}).items() if end > since[partition]
+        }
+        self._client.assign([TopicPartition(*partition, since[partition] or OFFSET_BEGINNING) for partition in since])
         messages: list[Message] = []
         deadline = time.monotonic() + _SECONDS
         while waiting:

@@ -52,7 +52,7 @@ class Load:
     ended: float = 0.0
 
     async def run(self) -> None:
-        """Sends until `stop`, then sees to it that what was begun gets its answer."""
+        """Sends until `stop`, then repeats what was begun until it gets a final response."""
         self.began = time.monotonic()
         sent = 0
         while not self._stopping:
@@ -65,12 +65,12 @@ class Load:
         await self._finish()
 
     def stop(self) -> None:
-        """Ends the sending of new orders."""
+        """Stops sending new operations."""
         self._stopping = True
 
     @property
     def requests_per_second(self) -> float:
-        """What was sent while new orders were."""
+        """The rate while new operations were sent."""
         sent = sum(1 for attempt in self.attempts if attempt.sent <= self.ended)
         return sent / max(0.001, self.ended - self.began)
 
@@ -100,8 +100,8 @@ class Load:
             return _Job(user, Operation(LIST), caller, "")
         state = _NEXT_STEPS.get(operation) or self.rng.choice(list(idle))
         if operation != CREATE and idle[state]:
-            place = self.rng.randrange(len(idle[state]))
-            idle[state][place], idle[state][-1] = idle[state][-1], idle[state][place]
+            index = self.rng.randrange(len(idle[state]))
+            idle[state][index], idle[state][-1] = idle[state][-1], idle[state][index]
             return _Job(user, Operation(operation, request_id, idle[state].pop(), request_id), caller, state)
         return _Job(user, Operation(CREATE, request_id, text=request_id), caller, "")
 
@@ -120,7 +120,7 @@ class Load:
                 user_id=job.user.id,
                 request_id=job.operation.request_id,
                 sent=sent,
-                answered=time.monotonic(),
+                received=time.monotonic(),
                 code=response.code,
                 task_id=response.task_id,
                 version=response.version,

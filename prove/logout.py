@@ -28,12 +28,12 @@ _SIGN_IN_AGAIN = 4401
 
 
 class Delay(NamedTuple):
-    """How long one place went on serving a session, from the moment its end was acknowledged."""
+    """How long one endpoint went on serving a session, from the instant at which its end was acknowledged."""
 
-    place: str
+    endpoint: str
     seconds: float
     wrong: str = ""
-    """What is wrong besides."""
+    """What else is wrong; empty when nothing is."""
 
 
 def reads(methods: Sequence[Method]) -> dict[str, str]:
@@ -59,12 +59,12 @@ async def prove(stack: Stack, accounts: Accounts, users: list[User]) -> Promise:
     slowest = max(found, key=lambda delay: delay.seconds)
     return Promise.unless(
         [
-            f"{delay.place}: {delay.wrong or f'{delay.seconds:.2f} s'}"
+            f"{delay.endpoint}: {delay.wrong or f'{delay.seconds:.2f} s'}"
             for delay in found
             if delay.wrong or delay.seconds > ALLOWED_SECONDS
         ],
         f"logout holds on every replica, and closes streams, in {ALLOWED_SECONDS:.0f} s",
-        f"{slowest.seconds * 1000:.0f} ms at the slowest of {len(found)} places ({slowest.place})",
+        f"{slowest.seconds * 1000:.0f} ms at the slowest of {len(found)} endpoints ({slowest.endpoint})",
     )
 
 
@@ -76,7 +76,7 @@ async def _sign_out(stack: Stack, accounts: Accounts, user: User) -> list[Delay]
         await asyncio.wait_for(asyncio.gather(*(begun.wait() for begun in opened)), _OPEN_SECONDS)
     await asyncio.to_thread(accounts.sign_out, user)
     began = time.monotonic()
-    reads = [asyncio.create_task(_read(*place, user.token, began)) for place in _places(stack)]
+    reads = [asyncio.create_task(_read(*endpoint, user.token, began)) for endpoint in _endpoints(stack)]
     delays = list(await asyncio.gather(*reads))
     for stream, begun, ending in zip(streams, opened, endings, strict=True):
         if not ending.done():
@@ -90,7 +90,7 @@ async def _sign_out(stack: Stack, accounts: Accounts, user: User) -> list[Delay]
     return delays
 
 
-def _places(stack: Stack) -> Iterator[tuple[str, str, str]]:
+def _endpoints(stack: Stack) -> Iterator[tuple[str, str, str]]:
     """Name, RPC to read by and address of the gateway and of every replica that serves single calls."""
     known = reads(descriptors.load().rpcs)
     for replica in stack.replicas:
@@ -104,8 +104,8 @@ def _places(stack: Stack) -> Iterator[tuple[str, str, str]]:
     yield "gateway", known["todo"], stack.gateway_target
 
 
-async def _read(place: str, rpc: str, target: str, token: str, began: float) -> Delay:
-    """Reads on, also after the first refusal: a session that ended must not come back."""
+async def _read(endpoint: str, rpc: str, target: str, token: str, began: float) -> Delay:
+    """Reads on, also after the first error: a session that ended must not come back."""
     served = 0.0
     wrong = "is never refused"
     async with grpc.aio.insecure_channel(target) as channel:
@@ -116,13 +116,13 @@ async def _read(place: str, rpc: str, target: str, token: str, began: float) -> 
                 served = time.monotonic() - began
             except grpc.aio.AioRpcError as error:
                 refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
-                wrong = "" if refused else f"is answered {error.code().name}"
+                wrong = "" if refused else f"fails with {error.code().name}"
             await asyncio.sleep(_PAUSE_SECONDS)
-    return Delay(place, served, wrong)
+    return Delay(endpoint, served, wrong)
 
 
 def _streams(stack: Stack, user: User) -> Iterator[Subscriber]:
-    """One stream by each door of every replica, and by each through the gateway."""
+    """One stream by each protocol to every replica, and by each through the gateway."""
     rng = random.Random()  # noqa: S311 (never used: these do not leave by themselves)
     yield WebSocketSubscriber("a WebSocket through the gateway", user, stack.gateway_target, rng)
     yield GrpcSubscriber("Subscribe through the gateway", user, stack.gateway_target, rng)

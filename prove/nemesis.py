@@ -64,7 +64,7 @@ class Nemesis:
         for at_once in (names[first : first + step] for first in range(0, len(names), step)):
             began, sent = time.monotonic(), len(load.attempts)
             await asyncio.gather(*(asyncio.to_thread(self.stack.restart_service, name) for name in at_once))
-            # Calls that were on their way count too.
+            # Calls in flight count too.
             await asyncio.sleep(1.0)
             self.rollings.append(Rolling(at_once, began, time.monotonic()))
             seconds = time.monotonic() - began

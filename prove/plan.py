@@ -25,7 +25,7 @@ class Plan:
 
     seed: int
     running: bool
-    """Against the stack of `make up`; otherwise against one of its own, which is gone afterwards."""
+    """Against the stack of `make up`; otherwise against one of its own, which is stopped afterwards."""
     rate: float
     """Requests a second."""
     users: int

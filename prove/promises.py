@@ -1,4 +1,4 @@
-"""Promises: what is proven, with its figure, on a line of its own and in a file for scripts."""
+"""Promises: what is proven, with its figure, one a line and in a file for scripts."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Promise:
 
 
 def show(promise: Promise) -> None:
-    """Prints a promise, and the first of what stands against it."""
+    """Prints a promise, and the first of its violations."""
     mark = colour("✓", GREEN) if promise.holds else colour("✗", RED)
     print(f"  {mark} {promise.name:<80} {promise.figure}", flush=True)
     for violation in promise.violations[:_SHOWN_VIOLATIONS]:
@@ -37,7 +37,7 @@ def show(promise: Promise) -> None:
 
 
 def note(text: str) -> None:
-    """Prints what goes on."""
+    """Prints progress."""
     print(colour(f"  {text}", GREY), flush=True)
 
 

@@ -22,12 +22,12 @@ from prove.checker import Delivered
 _RETRY_SECONDS = 0.2
 _OPEN_SECONDS = 5.0
 _STAYS_SECONDS = (2.0, 6.0)
-"""After a time between these a subscriber goes by itself, to come back with its cursor."""
+"""After a time between these a subscriber disconnects, to come back with its cursor."""
 Frame = dict[str, Any]
 
 
 class Subscriber(ABC):
-    """One client; keeps what it was shown."""
+    """One client; keeps the changes that it received."""
 
     def __init__(self, name: str, user: User, target: str, rng: random.Random) -> None:
         """target: host:port of the gateway."""
@@ -38,7 +38,7 @@ class Subscriber(ABC):
         """How often it connected."""
         self.resyncs = 0
         """How often the service reported a loss."""
-        self.refusals: list[str] = []
+        self.errors: list[str] = []
         self._cursor = ""
         self._rng = rng
 
@@ -48,9 +48,9 @@ class Subscriber(ABC):
             try:
                 async with asyncio.timeout(self._rng.uniform(*_STAYS_SECONDS)):
                     await self._connect()
-            except (OSError, WebSocketException, grpc.aio.AioRpcError) as error:  # OSError: also its own leaving
+            except (OSError, WebSocketException, grpc.aio.AioRpcError) as error:  # OSError: also its own time-out
                 if not isinstance(error, TimeoutError):
-                    self.refusals.append(f"{type(error).__name__}: {error}")
+                    self.errors.append(f"{type(error).__name__}: {error}")
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _connect(self) -> None:

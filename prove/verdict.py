@@ -1,4 +1,4 @@
-"""The verdict: promises out of what was done and what is left."""
+"""The verdict: promises from what was done and what is left."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ _LEAST_SHARE_OF_RATE = 0.9
 def promises(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
     """Every promise, in the order of the report."""
     yield _rate(run, nemesis.plan.rate)
-    yield from _answers(run, nemesis)
+    yield from _responses(run, nemesis)
     yield from _effects(run)
     yield _subscribers(run)
     yield from _restarts(run, nemesis)
@@ -38,7 +38,7 @@ def _rate(run: Run, rate: float) -> Promise:
     )
 
 
-def _answers(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
+def _responses(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
     """What callers noticed of the faults."""
     attempts = [
         one for one in run.load.attempts if not any(roll.began <= one.sent <= roll.ended for roll in nemesis.rollings)
@@ -53,7 +53,7 @@ def _answers(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
     counts = Counter(attempt.code for attempt in attempts)
     yield Promise.unless(
         checker.unexpected_responses(attempts),
-        "no other answer than success or UNAVAILABLE / 503, whatever is away",
+        "no other response than success or UNAVAILABLE / 503, whatever is away",
         ", ".join(f"{count} {code}" for code, count in counts.most_common()),
     )
     for outage in outages:
@@ -64,8 +64,8 @@ def _answers(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
 
 
 def _first_success(attempts: Iterable[Attempt], outage: Outage) -> Promise:
-    answered = [one.answered for one in attempts if one.code == SUCCESS and one.answered >= outage.ended]
-    delay = min(answered) - outage.ended if answered else float("inf")
+    received = [one.received for one in attempts if one.code == SUCCESS and one.received >= outage.ended]
+    delay = min(received) - outage.ended if received else float("inf")
     return Promise(
         f"the first success comes at most {FIRST_SUCCESS_SECONDS:.0f} s after Postgres is back",
         f"{delay:.2f} s; Postgres was away for {outage.seconds:.1f} s",
@@ -74,7 +74,7 @@ def _first_success(attempts: Iterable[Attempt], outage: Outage) -> Promise:
 
 
 def _writes_without_kafka(attempts: Iterable[Attempt], outage: Outage) -> Promise:
-    writes = [one for one in attempts if one.writes and outage.began <= one.sent and one.answered <= outage.ended]
+    writes = [one for one in attempts if one.writes and outage.began <= one.sent and one.received <= outage.ended]
     refused = [one for one in writes if one.code != SUCCESS]
     return Promise(
         "acknowledged writes go on while Kafka is down",
@@ -149,25 +149,25 @@ def _events(run: Run) -> Iterator[Promise]:
     repeated = len(history.messages) - len({(one.topic, one.event_id) for one in history.messages})
     yield Promise.unless(
         checker.disorder(history.messages),
-        "versions of a thing rise by one in each topic",
+        "versions of an aggregate rise by one in each topic",
         f"{len(history.messages)} messages, {repeated} of them delivered again",
     )
     yield Promise.unless(
-        [f"{count} messages lie in {topic}" for topic, count in history.dead_letters.items() if count],
+        [f"{count} messages are in {topic}" for topic, count in history.dead_letters.items() if count],
         "no event is given up",
         f"{sum(history.dead_letters.values())} messages in {len(history.dead_letters)} dead-letter topics",
     )
 
 
 def _subscribers(run: Run) -> Promise:
-    """A resync is an honest word about a loss, and still a loss: the run is shorter than the retention."""
+    """A resync reports a loss honestly, and is still a loss: the run is shorter than the retention."""
     shown = [one for subscriber in run.subscribers for one in subscriber.shown]
     names = {subscriber.name: subscriber.user.id for subscriber in run.subscribers}
     visits = sum(one.connections for one in run.subscribers)
     resyncs = sum(subscriber.resyncs for subscriber in run.subscribers)
     violations = checker.wrong_deliveries(names, shown, run.history.messages, TASK_UPDATES)
     if resyncs:
-        violations.append(f"subscribers were told {resyncs} times to read everything again")
+        violations.append(f"subscribers got {resyncs} resyncs")
     return Promise.unless(
         violations,
         "subscribers that come back with their cursor miss nothing, see nothing twice",

@@ -24,11 +24,11 @@ def create(request: str, task: str = "", *, code: str = "OK") -> Attempt:
     return write(task, 1 if task else 0, request=request, code=code, operation="create")
 
 
-def test_success_and_unavailable_are_the_only_answers() -> None:
+def test_success_and_unavailable_are_the_only_responses() -> None:
     fine = [write("a", 1), write("", 0, code="UNAVAILABLE")]
     assert checker.unexpected_responses(fine) == []
     assert checker.unexpected_responses([*fine, write("", 0, code="INTERNAL")]) == [
-        "update by rest was answered INTERNAL"
+        "update by rest ended with INTERNAL"
     ]
 
 
@@ -37,10 +37,10 @@ def test_a_create_that_is_tried_again_makes_one_task() -> None:
     assert checker.created_twice(tries, [Task("a", ANN, "r", 1)]) == []
 
 
-def test_a_create_that_makes_two_tasks_is_found_by_its_answers_and_in_the_database() -> None:
+def test_a_create_that_makes_two_tasks_is_found_by_its_responses_and_in_the_database() -> None:
     assert checker.created_twice([create("r", "a"), create("r", "b")], [])
-    unanswered = [create("r", code="UNAVAILABLE"), create("r", code="UNAVAILABLE")]
-    assert checker.created_twice(unanswered, [Task("a", ANN, "r", 1), Task("b", ANN, "r", 1)])
+    unacknowledged = [create("r", code="UNAVAILABLE"), create("r", code="UNAVAILABLE")]
+    assert checker.created_twice(unacknowledged, [Task("a", ANN, "r", 1), Task("b", ANN, "r", 1)])
 
 
 def test_an_acknowledged_write_is_recorded_once() -> None:
@@ -52,7 +52,7 @@ def test_an_acknowledged_write_is_recorded_once() -> None:
     assert len(checker.lost_writes(writes, published, [*recorded, record(3, "a", 2)])) == 1
 
 
-def test_a_write_without_an_answer_may_be_lost() -> None:
+def test_a_write_without_a_response_may_be_lost() -> None:
     assert checker.lost_writes([write("a", 2, code="UNAVAILABLE")], [], []) == []
 
 
@@ -95,7 +95,7 @@ def test_the_log_holds_each_published_event_once() -> None:
     assert checker.wrong_records(whole, published[:1])[0] == "event a.2 is recorded and not published"
 
 
-def test_the_log_goes_through_versions_and_places_in_order() -> None:
+def test_the_log_goes_through_versions_and_positions_in_order() -> None:
     published = [message("a", 1, 0), message("a", 2, 1)]
     assert checker.wrong_records([record(1, "a", 2), record(2, "a", 1)], published)
     assert checker.wrong_records([record(1, "a", 1), record(3, "a", 2)], published)
