@@ -1,7 +1,7 @@
 """The ceiling: CreateTask and ListTasks as a bare grpc.aio handler, and nothing around it.
 
-No token, policy, validation, idempotency, outbox, metrics, traces or limits; who calls is believed from a header. The
-statements are the todo service's own, on the same tables: one autocommitted, prepared INSERT, and one SELECT of a page.
+No token, policy, validation, idempotency, outbox, metrics, traces or limits; a header names the caller. The statements
+are the todo service's own, on the same tables: one autocommitted, prepared INSERT, and one SELECT of a page.
 Rows become messages the usual way, through UUID and datetime objects; timestamps are set by arithmetic, because the
 convenient `FromDatetime` would cost a quarter more and make the ceiling too easy to reach.
 """
@@ -53,7 +53,7 @@ _SCHEDULE_NAMES = {number: name for name, number in _SCHEDULES.items()}
 
 
 def set_time(message: Timestamp, instant: datetime) -> None:
-    """Sets a Timestamp in place."""
+    """Sets a Timestamp."""
     since = instant - _EPOCH
     message.seconds = since.days * 86_400 + since.seconds
     message.nanos = since.microseconds * 1000

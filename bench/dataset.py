@@ -1,4 +1,4 @@
-"""Rows that the benchmark begins with, and what it counts afterwards. As administrator: no service is asked."""
+"""Rows that the benchmark begins with, and what it counts afterwards. Connects as administrator, past the services."""
 
 import uuid
 import zlib
@@ -69,7 +69,7 @@ class Dataset:
         self._connection.execute("VACUUM todo.outbox, todo.idempotency")
 
     def settle(self) -> None:
-        """Does at once what autovacuum would do to the audit log, which has grown, in the midst of a measurement."""
+        """Vacuums the audit log, which has grown: autovacuum would do it during a measurement."""
         for table in ("audit_records", "inbox", "head"):
             self._connection.execute(f"VACUUM ANALYZE audit.{table}")
 

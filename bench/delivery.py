@@ -1,6 +1,6 @@
 """Commit to effect: how long after its creation a task is in the audit log, and on its owner's open WebSocket.
 
-Creates come at a fixed pace, whatever the answers take (an open loop), through the gateway. The clock starts with the
+Creates come at a fixed pace (an open loop) through the gateway. The clock starts with the
 task's `create_time`, which the service reads before it writes, and stops when the row is seen in the audit schema, or
 the frame has arrived here: the same clock, on one machine. So the figures contain the commit itself.
 """
@@ -23,7 +23,7 @@ from bench.load import percentile
 from harness.waiting import until
 
 _POLL_SECONDS = 0.004
-"""Looking more often would take a tenth of the machine; what is seen late counts as late."""
+"""Polling more often would take a tenth of the CPU; what is seen late counts as late."""
 _LAST_SECONDS = 20.0
 _WARM_SECONDS = 1.0
 _SEEN = """
@@ -91,7 +91,7 @@ async def _measure(
     accounts: Sequence[Account], gateway: str, administrator_url: str, paces: Sequence[int], seconds: float
 ) -> list[Delivery]:
     watch = _Watch(accounts)
-    # Planned once: planning would cost the machine more than looking.
+    # Planned once: planning would cost more CPU than the query.
     observer = await psycopg.AsyncConnection.connect(
         administrator_url, autocommit=True, options="-c plan_cache_mode=force_generic_plan"
     )
@@ -139,7 +139,7 @@ async def _at_pace(watch: _Watch, stub: rpc.TaskServiceStub, pace: int, seconds:
 
 
 async def _create(watch: _Watch, stub: rpc.TaskServiceStub, pace: int, seconds: float) -> float:
-    """Sends creates at the pace, one user after the other; returns how long it took until the last was answered."""
+    """Sends creates at the pace, one user after the other; returns how long it took until the last response."""
     metadata = [(_bearer(account),) for account in watch.accounts]
 
     async def create(number: int) -> None:

@@ -31,20 +31,18 @@ class Drain(NamedTuple):
         return self.events / self.seconds
 
 
-def measure(machine: Stack, dataset: Dataset, events: int) -> Drain:
+def measure(stack: Stack, dataset: Dataset, events: int) -> Drain:
     """Fills the outbox while todo is stopped, starts it, and times from the first message to the empty outbox.
 
     The consumers are stopped meanwhile: they would share the relay's cores, and the rate is the relay's.
     """
     for name in (*CONSUMERS, "todo-0"):
-        machine.supervisor.stop([name])
+        stack.supervisor.stop([name])
     dataset.fill_outbox(events)
-    client = confluent_kafka.Consumer(
-        {"bootstrap.servers": machine.kafka_bootstrap, "group.id": "bench", "log_level": 2}
-    )
+    client = confluent_kafka.Consumer({"bootstrap.servers": stack.kafka_bootstrap, "group.id": "bench", "log_level": 2})
     try:
         before = _messages(client)
-        machine.supervisor.start_program("todo-0")
+        stack.supervisor.start_program("todo-0")
         began = _first_movement(client, before)
         wait_until(
             dataset.outbox_empty, "the relay empties the outbox", _DEADLINE_SECONDS, poll=_POLL_SECONDS, advice=_ADVICE
@@ -56,7 +54,7 @@ def measure(machine: Stack, dataset: Dataset, events: int) -> Drain:
 
 
 def _first_movement(client: confluent_kafka.Consumer, before: int) -> float:
-    """The latest moment at which there was nothing new."""
+    """The latest instant at which there was nothing new."""
     started = last = time.monotonic()
     while True:
         asked = time.monotonic()

@@ -1,7 +1,7 @@
-"""What a good Python team would pick instead: FastAPI, uvicorn on uvloop and httptools, pydantic, psycopg.
+"""The usual Python stack, for comparison: FastAPI, uvicorn on uvloop and httptools, pydantic, psycopg.
 
 The same work on the same tables as the todo service's CreateTask and ListTasks: the token is verified with the
-published keys (once, then remembered until it expires, as todo does) and its scope checked, the body is validated by
+published keys (once, then cached until it expires, as todo does) and its scope checked, the body is validated by
 pydantic, the task and its outbox row commit in one transaction, and each request has a span (a tenth recorded) and a
 duration by OpenTelemetry's instrumentation of FastAPI, sent by OTLP. Left out, in its favour: idempotency, revocation,
 deadlines, and the relay of its outbox, whose rows go to a table of the same shape that nobody publishes.
@@ -76,7 +76,7 @@ class NewTask(BaseModel):
 
 
 class Task(BaseModel):
-    """A task, as it is answered."""
+    """A task, as responses show it."""
 
     id: uuid.UUID
     user_id: uuid.UUID
@@ -101,7 +101,7 @@ class Page(BaseModel):
 
 
 class Caller(NamedTuple):
-    """What a verified token says."""
+    """The claims of a verified token."""
 
     user_id: uuid.UUID
     scopes: frozenset[str]
@@ -109,7 +109,7 @@ class Caller(NamedTuple):
 
 
 class Tokens:
-    """Verifies access tokens against the published keys; a verified one is remembered until it expires."""
+    """Verifies access tokens against the published keys; a verified one is cached until it expires."""
 
     def __init__(self, jwks_url: str) -> None:
         self._keys = jwt.PyJWKClient(jwks_url)
@@ -165,7 +165,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def instrument(app: FastAPI) -> None:
-    """Spans and durations by OpenTelemetry's instrumentation, without its spans for each part of a request."""
+    """Spans and durations by OpenTelemetry's instrumentation, without its spans for each phase of a request."""
     resource = Resource.create({"service.name": "fastapi"})
     traces = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(TRACE_RATIO)))
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -180,7 +180,7 @@ instrument(app)
 
 
 def created_event(task: Task) -> tuple[uuid.UUID, bytes]:
-    """Id and envelope of the event that tells of a new task."""
+    """Id and envelope of the event of a new task."""
     event_id = uuid.uuid4()
     envelope = {
         "specversion": "1.0",

@@ -1,8 +1,8 @@
-"""The load generator, a process of its own: reads one job a line as JSON, and answers each with one line.
+"""The load generator, a process of its own: reads one job a line as JSON, and writes one line of results for each.
 
     python -m bench.load
 
-Closed loop: as many callers as are to be in flight, each sending its next request when its last was answered. gRPC goes
+Closed loop: as many callers as are to be in flight, each sending its next request after the last response. gRPC goes
 through grpc.aio with bytes in and bytes out, the same for every gRPC row; REST through a bare HTTP/1.1 client on
 keep-alive connections, one a caller. Every create carries a `request_id` of its own.
 """
@@ -33,7 +33,7 @@ Call: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class FailedError(Exception):
-    """An answer that is not a success."""
+    """A response that is not a success."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a job found out."""
+    """The results of a job."""
 
     seconds: float = 0.0
     succeeded: int = 0
@@ -101,11 +101,11 @@ async def grpc_calls(job: Job) -> AsyncIterator[list[Call]]:
         def caller(method: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]") -> Call:
             async def call() -> None:
                 if not await method(body(), metadata=metadata, timeout=_CALL_SECONDS):
-                    raise FailedError("empty answer")
+                    raise FailedError("empty response")
 
             return call
 
-        yield [caller(methods[place % len(methods)]) for place in range(job.in_flight)]
+        yield [caller(methods[index % len(methods)]) for index in range(job.in_flight)]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ _PACKAGES = ("grpcio", "protobuf", "psycopg", "uvloop", "protovalidate", "conflu
 
 
 def processor() -> str:
-    """Name of the processor, as the kernel tells it."""
+    """Name of the processor, as the kernel reports it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

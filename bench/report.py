@@ -1,4 +1,4 @@
-"""What the run found out: `report.md` for people, `latest.json` for scripts."""
+"""The results of a run: `report.md` for people, `latest.json` for scripts."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ How it was measured:
 - ceiling: grpc.aio, uvloop, psycopg, a pool of eight autocommit connections with prepared statements; no token, no
   interceptor, no outbox. Rows become messages through UUID and datetime objects, timestamps set by arithmetic rather
   than by the slower FromDatetime.
-- fastapi: uvicorn on uvloop and httptools, pydantic, psycopg; the token is verified (once, then remembered), the body
+- fastapi: uvicorn on uvloop and httptools, pydantic, psycopg; the token is verified (once, then cached), the body
   validated, the task and its outbox row commit in one transaction, each request has a span (a tenth recorded) and a
   duration by OpenTelemetry's instrumentation of FastAPI, without its spans for each part of a request. In its favour it
   has no idempotency, revocation, deadline or relay.
@@ -143,7 +143,7 @@ def as_json(found: Findings) -> dict[str, Any]:
 def markdown(found: Findings) -> str:
     """The report."""
     kind = "quick run: few and short rounds, more noise" if found.quick else "full run"
-    parts = [
+    sections = [
         f"# Benchmark ({kind})",
         _table(("machine", ""), found.machine.items()),
         "## Targets",
@@ -181,8 +181,8 @@ def markdown(found: Findings) -> str:
         ),
     ]
     if found.failures:
-        parts += ["## Failures", "\n".join(f"- {failure}" for failure in found.failures)]
-    return "\n\n".join(parts) + "\n"
+        sections += ["## Failures", "\n".join(f"- {failure}" for failure in found.failures)]
+    return "\n\n".join(sections) + "\n"
 
 
 def _operation(found: Findings, operation: str) -> str:

@@ -130,7 +130,7 @@ class Session:
                 return {**own, **{name: self._machine.pid(name) for name in ("gateway", "postgres")}}
 
             bench = Bench(generator, dataset, self._addresses(), pids, creator, lister)
-            # What consumes the events is no part of what is compared, and would take the cores from todo alone.
+            # The consumers are not compared, and would take CPU from todo alone.
             self._machine.supervisor.stop(drain.CONSUMERS)
             bench.run(self._plan.rounds, say)
             bench.check()
@@ -182,13 +182,13 @@ class Session:
 
     def _fastapi(self) -> Module:
         port = self._ports.base + _FASTAPI
-        told = {
+        environment = {
             "DATABASE_URL": self._machine.cluster.runtime_url("todo"),
             "JWKS_URL": f"{self._machine.gateway_url}/.well-known/jwks.json",
             "PORT": str(port),
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._own(_SINK)}",
         }
-        return Module("bench.fastapi_app", (), port, self._state.folder / "fastapi.log", told)
+        return Module("bench.fastapi_app", (), port, self._state.folder / "fastapi.log", environment)
 
 
 def say(what: str) -> None:

@@ -2,7 +2,7 @@
 
     python -m bench.sink LISTEN FILE
 
-Writes the number of spans by service to FILE when it is told to stop.
+Writes the number of spans by service to FILE when it stops.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Traces(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
-    """Takes metrics."""
+    """Discards metrics."""
 
     async def Export(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         return metrics_service_pb2.ExportMetricsServiceResponse()

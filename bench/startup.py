@@ -17,7 +17,7 @@ class Memory(NamedTuple):
     name: str
     resident_mib: float
     proportional_mib: float
-    """What several processes share counted in parts."""
+    """Proportional: a page that n processes share counts 1/n."""
 
 
 class StartUp(NamedTuple):
@@ -31,33 +31,33 @@ class StartUp(NamedTuple):
 
     @property
     def memory_mib(self) -> float:
-        """Everything together."""
+        """Sum over all processes."""
         return sum(memory.proportional_mib for memory in self.memory)
 
 
-def timed_start(machine: Stack) -> float:
+def timed_start(stack: Stack) -> float:
     """Seconds until everything serves."""
     began = time.monotonic()
-    machine.start()
+    stack.start()
     return time.monotonic() - began
 
 
-def timed_stop(machine: Stack) -> float:
+def timed_stop(stack: Stack) -> float:
     """Seconds until nothing is left."""
     began = time.monotonic()
-    machine.stop()
+    stack.stop()
     return time.monotonic() - began
 
 
-def memory_of(machine: Stack) -> list[Memory]:
+def memory_of(stack: Stack) -> list[Memory]:
     """Every process of a running stack, its supervisor included."""
-    pids = {"supervisor": machine.supervisor.pid or 0, **{name: machine.pid(name) for name in machine.programs}}
+    pids = {"supervisor": stack.supervisor.pid or 0, **{name: stack.pid(name) for name in stack.programs}}
     return [_memory(name, pid) for name, pid in pids.items()]
 
 
 def _memory(name: str, pid: int) -> Memory:
     root = psutil.Process(pid)
-    # The supervisor's children are the programs themselves, which have lines of their own.
+    # The supervisor's children are the programs themselves, which are measured as such.
     family = [root] if name == "supervisor" else [root, *root.children(recursive=True)]
     resident = proportional = 0
     for process in family:

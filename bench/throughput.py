@@ -62,7 +62,7 @@ class Round:
 
 
 class Bench:
-    """The measured system, and who is asked what."""
+    """The measured system, and the accounts of its requests."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class Bench:
         self.failures: list[str] = []
         self._created = 0
 
-    def run(self, rounds: Sequence[Round], tell: Callable[[str], None]) -> None:
+    def run(self, rounds: Sequence[Round], report: Callable[[str], None]) -> None:
         """Measures every case in every round, in an order that turns."""
         cases = all_cases()
         for number, plan in enumerate(rounds):
-            tell(f"round {number + 1} of {len(rounds)}")
+            report(f"round {number + 1} of {len(rounds)}")
             turned = cases[number % len(cases) :] + cases[: number % len(cases)]
             for in_flight in plan.in_flight:
                 for case in turned:
@@ -102,7 +102,7 @@ class Bench:
         ]
 
     def check(self) -> None:
-        """Adds to `failures` when the database does not hold exactly the creates that were answered with success."""
+        """Adds to `failures` when the database does not hold exactly the creates that succeeded."""
         found = self._dataset.tasks_of(self._creator.user_id)
         if found != self._created:
             self.failures.append(f"{self._created} creates succeeded, and {found} tasks are there")

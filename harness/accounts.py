@@ -10,7 +10,7 @@ from mesh.runtime.ids import new_id
 from stack.errors import StackError
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 (of accounts that live as long as a run)
-PATIENCE_SECONDS = 90.0
+RETRY_SECONDS = 90.0
 """A gateway with everyday rate limits admits thirty registrations a minute."""
 _TRY_AGAIN = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
 
@@ -28,9 +28,9 @@ class User:
 class Accounts:
     """Calls the auth service; may be used by several threads. Methods raise StackError when a call fails."""
 
-    def __init__(self, http: httpx.Client, *, patience: float = PATIENCE_SECONDS) -> None:
-        """http: with the gateway as its base URL. patience: seconds during which calls refused for now are repeated."""
-        self._http, self._patience = http, patience
+    def __init__(self, http: httpx.Client, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        """http: with the gateway as its base URL. retry_seconds: for how long calls are repeated on 429 and 503."""
+        self._http, self._retry_seconds = http, retry_seconds
 
     def sign_up(self) -> User:
         """A new account, signed in."""
@@ -51,7 +51,7 @@ class Accounts:
         self._post("/v1/sessions:logout", {"refreshToken": user.refresh_token})
 
     def _post(self, path: str, body: dict[str, str]) -> dict[str, Any]:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._retry_seconds
         while (response := self._http.post(path, json=body)).status_code in _TRY_AGAIN and time.monotonic() < deadline:
             time.sleep(float(response.headers.get("retry-after", 1)))
         if not response.is_success:

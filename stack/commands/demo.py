@@ -84,7 +84,7 @@ class Journey:
     def __init__(self, http: httpx.Client, target: str) -> None:
         """http: at the gateway; it shows what it carries. target: of the gateway, host:port."""
         self._http, self._target = http, target
-        self._accounts = Accounts(http, patience=0)
+        self._accounts = Accounts(http, retry_seconds=0)
         self._user: User
 
     async def walk(self) -> None:

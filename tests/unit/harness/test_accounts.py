@@ -10,12 +10,13 @@ from harness.accounts import PASSWORD, Accounts
 from stack.errors import StackError
 
 TOKENS = {"tokens": {"accessToken": "access", "refreshToken": "refresh"}}
-Answer = Callable[[httpx.Request], httpx.Response]
+Respond = Callable[[httpx.Request], httpx.Response]
 
 
-def accounts(respond: Answer, *, patience: float = 5) -> Accounts:
+def accounts(respond: Respond, *, retry_seconds: float = 5) -> Accounts:
     """A client of this gateway."""
-    return Accounts(httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(respond)), patience=patience)
+    http = httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(respond))
+    return Accounts(http, retry_seconds=retry_seconds)
 
 
 def test_who_signs_up_is_registered_and_signed_in_with_the_same_address() -> None:
@@ -43,5 +44,5 @@ def test_a_call_that_is_refused_for_now_is_repeated() -> None:
 @pytest.mark.parametrize(("status", "advice"), [(429, "wait a minute"), (409, "make status")])
 def test_a_call_that_fails_says_what_to_try(status: int, advice: str) -> None:
     with pytest.raises(StackError, match=f"POST /v1/users: {status} no") as error:
-        accounts(lambda _: httpx.Response(status, text="no"), patience=0).register()
+        accounts(lambda _: httpx.Response(status, text="no"), retry_seconds=0).register()
     assert advice in error.value.advice
