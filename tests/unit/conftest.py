@@ -1,4 +1,4 @@
-"""Unit tests talk to nobody: a socket to anywhere fails the test."""
+"""Unit tests open no connections: a socket fails the test."""
 
 from collections.abc import Iterator
 

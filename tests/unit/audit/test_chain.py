@@ -1,4 +1,4 @@
-"""The chain of audit records, as a stranger would check it."""
+"""The chain of audit records, as an outsider would verify it."""
 
 import json
 import re

@@ -12,7 +12,7 @@ from services.auth.rules import passwords
 
 
 class Work:
-    """Stands for the hashing: it runs until it is let go, and knows what it was asked."""
+    """Stands for the hashing: it runs until it may end, and records its arguments."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -40,7 +40,7 @@ async def worker() -> AsyncIterator[PasswordWorker]:
     await worker.close()
 
 
-async def test_more_than_the_queue_holds_is_refused_at_once_and_told_to_come_back(
+async def test_more_than_the_queue_holds_is_refused_at_once_with_a_retry_delay(
     work: Work, worker: PasswordWorker
 ) -> None:
     waiting = [asyncio.ensure_future(worker.verify("hash", "password")) for _ in range(3)]
@@ -53,7 +53,9 @@ async def test_more_than_the_queue_holds_is_refused_at_once_and_told_to_come_bac
     assert await worker.verify("hash", "password")
 
 
-async def test_callers_who_give_up_leave_no_room_before_their_work_is_done(work: Work, worker: PasswordWorker) -> None:
+async def test_callers_who_give_up_release_no_slot_before_their_work_is_done(
+    work: Work, worker: PasswordWorker
+) -> None:
     given_up = [asyncio.ensure_future(worker.verify("hash", "password")) for _ in range(3)]
     await asyncio.sleep(0)
     given_up[0].cancel()
@@ -62,7 +64,7 @@ async def test_callers_who_give_up_leave_no_room_before_their_work_is_done(work:
         await worker.verify("hash", "password")
 
 
-async def test_without_a_hash_the_same_work_is_done_for_a_no(work: Work, worker: PasswordWorker) -> None:
+async def test_without_a_hash_the_same_work_is_done_and_fails(work: Work, worker: PasswordWorker) -> None:
     work.let_go.set()
     assert not await worker.verify(None, "password")
     assert await worker.verify("hash", "password")

@@ -14,7 +14,7 @@ SESSION = Session("session", "user", 5, ROTATED, ROTATED + SESSION_LIFE, None)
 
 
 @given(st.integers(0, REFRESH_GRACE))
-def test_the_token_before_the_newest_is_answered_for_30_seconds(later: int) -> None:
+def test_the_token_before_the_newest_is_accepted_for_30_seconds(later: int) -> None:
     assert sessions.require_previous(SESSION, 4, now=ROTATED + later) is SESSION
 
 
@@ -38,7 +38,7 @@ def test_an_older_token_is_a_reuse_at_once(generation: int, later: int) -> None:
     ],
 )
 @pytest.mark.parametrize("generation", [1, 4, 5, 6])
-def test_no_token_of_an_ended_session_is_answered(session: Session, generation: int) -> None:
+def test_no_token_of_an_ended_session_is_accepted(session: Session, generation: int) -> None:
     with pytest.raises(RefreshTokenInvalid):
         sessions.require_previous(session, generation, now=ROTATED)
 

@@ -73,7 +73,7 @@ def test_the_signing_key_is_published_first_and_once(key: Ed25519PrivateKey) -> 
 
 
 @given(sessions, generations)
-def test_a_refresh_token_is_always_the_same_and_says_its_place(session_id: str, generation: int) -> None:
+def test_a_refresh_token_is_always_the_same_and_names_its_generation(session_id: str, generation: int) -> None:
     token = TOKENS.derive(session_id, generation)
     assert token == RefreshTokens("a secret of this test").derive(session_id, generation)
     assert TOKENS.read(token) == (session_id, generation)
@@ -82,11 +82,11 @@ def test_a_refresh_token_is_always_the_same_and_says_its_place(session_id: str, 
 
 @given(sessions, generations, st.integers(0, 73), st.integers(1, 127))
 def test_a_refresh_token_with_any_character_changed_is_nobody_s(
-    session_id: str, generation: int, place: int, shift: int
+    session_id: str, generation: int, position: int, shift: int
 ) -> None:
     token = TOKENS.derive(session_id, generation)
-    place %= len(token)
-    forged = token[:place] + chr((ord(token[place]) + shift) % 128) + token[place + 1 :]
+    position %= len(token)
+    forged = token[:position] + chr((ord(token[position]) + shift) % 128) + token[position + 1 :]
     assert TOKENS.read(forged) is None
 
 

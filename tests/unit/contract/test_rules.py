@@ -199,5 +199,5 @@ def test_a_field_that_json_would_change_is_found(field: Field) -> None:
         ("Reads it.", None),
     ],
 )
-def test_refusals_are_read_from_the_comment(comment: str, reasons: tuple[str, ...] | None) -> None:
+def test_errors_are_read_from_the_comment(comment: str, reasons: tuple[str, ...] | None) -> None:
     assert error_reasons(comment) == reasons

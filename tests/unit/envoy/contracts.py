@@ -20,7 +20,7 @@ def rpc(
     """One RPC with its options."""
     method = descriptor_pb2.MethodDescriptorProto(name=name, server_streaming=streaming)
     method.options.idempotency_level = idempotency
-    scope = "things:buy" if access == policy_pb2.ACCESS_USER else ""
+    scope = "items:buy" if access == policy_pb2.ACCESS_USER else ""
     rule = policy_pb2.Rule(access=access, scope=scope, rate=rate, deadline_seconds=deadline_seconds)
     method.options.Extensions[policy_pb2.rule].CopyFrom(rule)
     if http:

@@ -17,16 +17,16 @@ from envoy.routes import UNKNOWN_CLUSTER
 from envoy.settings import Allowances, Bucket, GatewaySettings, SettingsError, UpstreamTls
 from stack.layout import Ports, State
 
-PLACES = {
+TARGETS = {
     "machine": generate.machine(Ports(20000), State(Path("/tmp/state"))),  # noqa: S108
     "cluster": generate.cluster(),
 }
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=TARGETS)
 def configuration(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The configuration for each place."""
-    return generate.bootstrap(*PLACES[request.param])
+    """The configuration for each target."""
+    return generate.bootstrap(*TARGETS[request.param])
 
 
 def values_of(node: Any, key: str) -> Iterator[Any]:
@@ -40,9 +40,9 @@ def values_of(node: Any, key: str) -> Iterator[Any]:
             yield from values_of(item, key)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_envoy_takes_the_configuration(place: str) -> None:
-    validate.validate(*PLACES[place])
+@pytest.mark.parametrize("target", TARGETS)
+def test_envoy_takes_the_configuration(target: str) -> None:
+    validate.validate(*TARGETS[target])
 
 
 def test_envoy_takes_every_option(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_envoy_takes_every_option(tmp_path: Path) -> None:
     validate.validate(endpoints, settings)
 
 
-def test_a_configuration_that_envoy_refuses_is_told_in_a_few_words(tmp_path: Path) -> None:
+def test_a_configuration_that_envoy_refuses_is_reported_in_a_few_words(tmp_path: Path) -> None:
     endpoints, settings = generate.machine(Ports(20000), State(tmp_path), key_cache_seconds=-1)
 
     with pytest.raises(validate.ConfigurationError) as refused:
@@ -114,13 +114,13 @@ def test_without_a_collector_nothing_is_traced(configuration: dict[str, Any]) ->
 
 
 def test_on_one_machine_everything_listens_on_loopback() -> None:
-    listeners = generate.bootstrap(*PLACES["machine"])["static_resources"]["listeners"]
+    listeners = generate.bootstrap(*TARGETS["machine"])["static_resources"]["listeners"]
 
     assert {each["address"]["socket_address"]["address"] for each in listeners} == {"127.0.0.1"}
 
 
 def test_in_the_cluster_services_are_found_by_name() -> None:
-    endpoints, settings = PLACES["cluster"]
+    endpoints, settings = TARGETS["cluster"]
     todo = next(each for each in clusters(endpoints, settings) if each["name"] == "todo")
 
     [endpoint] = todo["load_assignment"]["endpoints"][0]["lb_endpoints"]
@@ -129,7 +129,7 @@ def test_in_the_cluster_services_are_found_by_name() -> None:
 
 
 def test_every_replica_is_called_and_watched() -> None:
-    _, settings = PLACES["machine"]
+    _, settings = TARGETS["machine"]
     endpoints = {
         "realtime": [("127.0.0.1", 1), ("127.0.0.1", 2)],
         "realtime_ws": [("127.0.0.1", 11), ("127.0.0.1", 12)],
@@ -144,7 +144,7 @@ def test_every_replica_is_called_and_watched() -> None:
 
 def test_pods_speak_mtls_where_certificates_are_given() -> None:
     tls = UpstreamTls(Path("/tls/tls.crt"), Path("/tls/tls.key"), Path("/tls/ca.crt"))
-    endpoints, _ = PLACES["cluster"]
+    endpoints, _ = TARGETS["cluster"]
 
     secured = [each for each in clusters(endpoints, GatewaySettings(upstream_tls=tls)) if "transport_socket" in each]
 
@@ -152,7 +152,7 @@ def test_pods_speak_mtls_where_certificates_are_given() -> None:
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    endpoints, settings = PLACES["machine"]
+    endpoints, settings = TARGETS["machine"]
     path = tmp_path / "new" / "gateway.json"
 
     generate.write(path, endpoints, settings)
@@ -175,9 +175,12 @@ def test_every_error_of_the_gateway_has_a_reason_and_a_number() -> None:
 
 class TestSettings:
     def test_allowances_are_read_from_the_environment(self) -> None:
-        told = {"FOCUSMESH_GATEWAY_RATE_READ": "60 then 30/s", "FOCUSMESH_GATEWAY_RATE_CREDENTIAL": "10 then 20/min"}
+        environment = {
+            "FOCUSMESH_GATEWAY_RATE_READ": "60 then 30/s",
+            "FOCUSMESH_GATEWAY_RATE_CREDENTIAL": "10 then 20/min",
+        }
 
-        allowances = GatewaySettings.from_environment(told).allowances
+        allowances = GatewaySettings.from_environment(environment).allowances
 
         assert allowances == Allowances(read=Bucket(60, 30, 1), credential=Bucket(10, 20, 60))
 

@@ -27,11 +27,11 @@ def route_of(found: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def first_match(found: list[dict[str, Any]], verb: str, path: str, **headers: str) -> str:
     """The name of the route that the gateway takes, matched as it matches."""
-    told = {":method": verb, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return next(route["name"] for route in found if _fits(route["match"], path, told))
+    received = {":method": verb, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return next(route["name"] for route in found if _fits(route["match"], path, received))
 
 
-def _fits(match: dict[str, Any], path: str, told: dict[str, str]) -> bool:
+def _fits(match: dict[str, Any], path: str, received: dict[str, str]) -> bool:
     fits = (
         path == match["path"]
         if "path" in match
@@ -39,11 +39,11 @@ def _fits(match: dict[str, Any], path: str, told: dict[str, str]) -> bool:
         if "safe_regex" in match
         else path.startswith(match["prefix"])
     )
-    return fits and all(_header_fits(matcher, told) for matcher in match.get("headers", ()))
+    return fits and all(_header_fits(matcher, received) for matcher in match.get("headers", ()))
 
 
-def _header_fits(matcher: dict[str, Any], told: dict[str, str]) -> bool:
-    value = told.get(matcher["name"], "" if matcher.get("treat_missing_header_as_empty") else None)
+def _header_fits(matcher: dict[str, Any], received: dict[str, str]) -> bool:
+    value = received.get(matcher["name"], "" if matcher.get("treat_missing_header_as_empty") else None)
     if "present_match" in matcher:
         return (value is not None) == matcher["present_match"]
     if value is None:
@@ -121,29 +121,29 @@ def test_every_binding_of_the_contract_is_found_by_its_path_whatever_other_paths
 
 
 def test_another_verb_is_405_before_another_content_type_is_415() -> None:
-    found = routes_of(rpc("Buy", HttpRule(post="/v1/things/{thing_id}:buy", body="*")))
-    path = "/v1/things/x:buy"
+    found = routes_of(rpc("Buy", HttpRule(post="/v1/items/{item_id}:buy", body="*")))
+    path = "/v1/items/x:buy"
 
-    assert first_match(found, "PUT", path, content_type="text/plain") == "other verb /v1/things/{thing_id}:buy"
+    assert first_match(found, "PUT", path, content_type="text/plain") == "other verb /v1/items/{item_id}:buy"
     assert first_match(found, "POST", path, content_type="text/plain").startswith("other content type")
-    assert first_match(found, "POST", "/v1/things/x:sell", content_type="application/json") == "unknown-path"
+    assert first_match(found, "POST", "/v1/items/x:sell", content_type="application/json") == "unknown-path"
 
 
 def test_a_path_that_several_rpcs_share_allows_all_their_verbs() -> None:
     found = routes_of(
-        rpc("Get", HttpRule(get="/v1/things/{thing_id}")),
-        rpc("Delete", HttpRule(delete="/v1/things/{thing_id}")),
+        rpc("Get", HttpRule(get="/v1/items/{item_id}")),
+        rpc("Delete", HttpRule(delete="/v1/items/{item_id}")),
     )
 
-    refused = [route for route in found if route["name"].startswith("other verb /v1/things")]
+    refused = [route for route in found if route["name"].startswith("other verb /v1/items")]
     assert [route["response_headers_to_add"][0]["header"]["value"] for route in refused] == ["DELETE, GET"]
 
 
 def test_a_preflight_is_left_to_the_cors_filter() -> None:
-    found = routes_of(rpc("Get", HttpRule(get="/v1/things")))
+    found = routes_of(rpc("Get", HttpRule(get="/v1/items")))
 
-    assert first_match(found, "OPTIONS", "/v1/things", access_control_request_method="GET") == "preflight"
-    assert first_match(found, "OPTIONS", "/v1/things") == "other verb /v1/things"
+    assert first_match(found, "OPTIONS", "/v1/items", access_control_request_method="GET") == "preflight"
+    assert first_match(found, "OPTIONS", "/v1/items") == "other verb /v1/items"
 
 
 def test_a_websocket_needs_its_upgrade() -> None:
@@ -154,29 +154,29 @@ def test_a_websocket_needs_its_upgrade() -> None:
 
 
 def test_routes_of_the_same_rpc_count_in_the_same_allowance() -> None:
-    http = HttpRule(post="/v1/things", body="*")
+    http = HttpRule(post="/v1/items", body="*")
     found = routes_of(rpc("Buy", http, rate=policy_pb2.RATE_CLASS_WRITE))
 
     rates = [
         route["metadata"]["filter_metadata"]["focusmesh"]["rate"]
         for route in found
-        if route["name"] in {"focusmesh.shop.v1.ShopService/Buy", "POST /v1/things"}
+        if route["name"] in {"focusmesh.shop.v1.ShopService/Buy", "POST /v1/items"}
     ]
     assert rates == ["write", "write"]
 
 
 def test_only_public_rpcs_go_without_a_token_by_both_their_names() -> None:
-    public = rpc("Browse", HttpRule(get="/v1/things/{thing_id}"), access=policy_pb2.ACCESS_PUBLIC)
-    private = rpc("Buy", HttpRule(post="/v1/things/{thing_id}:buy", body="*"))
+    public = rpc("Browse", HttpRule(get="/v1/items/{item_id}"), access=policy_pb2.ACCESS_PUBLIC)
+    private = rpc("Buy", HttpRule(post="/v1/items/{item_id}:buy", body="*"))
     rules = routes.token_rules(a_contract(public, private).rpcs)
 
     def needs_token(verb: str, path: str) -> bool:
         return "requires" in next(rule for rule in rules if _fits(rule["match"], path, {":method": verb}))
 
-    assert not needs_token("GET", "/v1/things/x")
+    assert not needs_token("GET", "/v1/items/x")
     assert not needs_token("POST", "/focusmesh.shop.v1.ShopService/Browse")
-    assert needs_token("DELETE", "/v1/things/x")
-    assert needs_token("POST", "/v1/things/x:buy")
+    assert needs_token("DELETE", "/v1/items/x")
+    assert needs_token("POST", "/v1/items/x:buy")
     assert needs_token("POST", "/focusmesh.shop.v1.ShopService/Buy")
     assert needs_token("GET", "/anything/else")
 
@@ -184,9 +184,9 @@ def test_only_public_rpcs_go_without_a_token_by_both_their_names() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (HttpRule(get="/v1/things/{id}"), HttpRule(get="/v1/things/{name}")),
-        (HttpRule(get="/v1/things/{id}"), HttpRule(get="/v1/things/newest")),
-        (HttpRule(post="/v1/{kind}/x:buy"), HttpRule(post="/v1/things/{id}:buy")),
+        (HttpRule(get="/v1/items/{id}"), HttpRule(get="/v1/items/{name}")),
+        (HttpRule(get="/v1/items/{id}"), HttpRule(get="/v1/items/newest")),
+        (HttpRule(post="/v1/{kind}/x:buy"), HttpRule(post="/v1/items/{id}:buy")),
     ],
 )
 def test_two_rpcs_that_one_request_could_mean_are_refused(one: HttpRule, other: HttpRule) -> None:
@@ -197,11 +197,11 @@ def test_two_rpcs_that_one_request_could_mean_are_refused(one: HttpRule, other: 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (HttpRule(get="/v1/things/{id}"), HttpRule(delete="/v1/things/{id}")),
-        (HttpRule(post="/v1/things/{id}:buy"), HttpRule(post="/v1/things/{id}:sell")),
-        (HttpRule(post="/v1/things/{id}"), HttpRule(post="/v1/things/{id}:sell")),
-        (HttpRule(get="/v1/things"), HttpRule(get="/v1/things:count")),
-        (HttpRule(get="/v1/things/{id}"), HttpRule(get="/v1/things/{id}/parts")),
+        (HttpRule(get="/v1/items/{id}"), HttpRule(delete="/v1/items/{id}")),
+        (HttpRule(post="/v1/items/{id}:buy"), HttpRule(post="/v1/items/{id}:sell")),
+        (HttpRule(post="/v1/items/{id}"), HttpRule(post="/v1/items/{id}:sell")),
+        (HttpRule(get="/v1/items"), HttpRule(get="/v1/items:count")),
+        (HttpRule(get="/v1/items/{id}"), HttpRule(get="/v1/items/{id}/parts")),
     ],
 )
 def test_requests_that_differ_do_not_collide(one: HttpRule, other: HttpRule) -> None:

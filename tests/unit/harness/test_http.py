@@ -1,4 +1,4 @@
-"""The load's HTTP client, fed by hand."""
+"""The load's HTTP client, given its bytes by the test."""
 
 import asyncio
 from typing import cast

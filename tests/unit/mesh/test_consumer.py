@@ -12,7 +12,7 @@ from mesh.events.partition import first_batch
 
 
 class Nothing:
-    """An effect that is never asked for."""
+    """A handler that is never called."""
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
         raise AssertionError(events)

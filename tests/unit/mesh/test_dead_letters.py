@@ -1,4 +1,4 @@
-"""Dead letters: which ones still wait, told from the records of their topic alone."""
+"""Dead letters: which ones still wait, derived from the records of their topic alone."""
 
 from mesh.events import dead_letters
 from mesh.events.dead_letters import Command
@@ -69,7 +69,7 @@ def test_a_release_covers_its_key_up_to_where_it_read_and_no_further() -> None:
     assert partition.waiting() == [(b"bob", 4), (b"ann", 9)]
 
 
-def test_a_refusal_releases_nothing() -> None:
+def test_a_refused_replay_releases_nothing() -> None:
     partition = Partition()
     order = partition.letter(b"ann", 3)
     partition.add(dead_letters.refused(order, Command("c1", frozenset()), "ValueError: still"))

@@ -18,8 +18,8 @@ from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 
 
-class Effects:
-    """A service that writes down what it applied and fails as it is told."""
+class Handler:
+    """Records what it applied; fails on what is in `poison`, and with what is in `outage`."""
 
     def __init__(self) -> None:
         self.applied: list[str] = []
@@ -52,8 +52,8 @@ class Outbound:
 
 
 @pytest.fixture
-def effects() -> Effects:
-    return Effects()
+def handler() -> Handler:
+    return Handler()
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def outbound() -> Outbound:
 
 
 @pytest.fixture
-def partition(effects: Effects, outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> Delivery:
+def partition(handler: Handler, outbound: Outbound, monkeypatch: pytest.MonkeyPatch) -> Delivery:
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0)
-    return Delivery("task-events", group="audit", handler=effects, parking=None, publisher=outbound)
+    return Delivery("task-events", group="audit", handler=handler, parking=None, publisher=outbound)
 
 
 def messages(*subjects: str) -> list[Message]:
@@ -76,9 +76,9 @@ def _message(offset: int, subject: str) -> Message:
     return Message("task-events", 0, offset, b"ann", envelope(event, ""), (), 0)
 
 
-async def test_a_batch_is_applied_at_once(partition: Delivery, effects: Effects) -> None:
+async def test_a_batch_is_applied_at_once(partition: Delivery, handler: Handler) -> None:
     await partition.deliver(messages("a", "b", "c"))
-    assert (effects.applied, effects.calls) == (["a", "b", "c"], 1)
+    assert (handler.applied, handler.calls) == (["a", "b", "c"], 1)
 
 
 @pytest.mark.parametrize(
@@ -97,36 +97,36 @@ async def test_a_batch_is_applied_at_once(partition: Delivery, effects: Effects)
     ids=lambda error: type(error).__name__,
 )
 async def test_what_may_pass_is_tried_for_as_long_as_it_takes(
-    partition: Delivery, effects: Effects, outbound: Outbound, outage: Exception
+    partition: Delivery, handler: Handler, outbound: Outbound, outage: Exception
 ) -> None:
-    effects.outage = [outage] * (TRIES * 3)
+    handler.outage = [outage] * (TRIES * 3)
     await partition.deliver(messages("a", "b"))
-    assert (effects.applied, outbound.letters) == (["a", "b"], [])
+    assert (handler.applied, outbound.letters) == (["a", "b"], [])
 
 
 async def test_one_poisoned_message_costs_no_other_its_effect(
-    partition: Delivery, effects: Effects, outbound: Outbound
+    partition: Delivery, handler: Handler, outbound: Outbound
 ) -> None:
-    effects.poison = {"s37"}
+    handler.poison = {"s37"}
     subjects = [f"s{number}" for number in range(100)]
     await partition.deliver(messages(*subjects))
-    assert effects.applied == [subject for subject in subjects if subject != "s37"]
+    assert handler.applied == [subject for subject in subjects if subject != "s37"]
     assert outbound.reasons() == ["ValueError: s37 is poison"]
-    assert effects.calls < 30, "a poisoned batch is halved, not taken apart"
+    assert handler.calls < 30, "a poisoned batch is halved, not taken apart"
 
 
 async def test_a_message_is_given_up_after_five_tries(
-    partition: Delivery, effects: Effects, outbound: Outbound
+    partition: Delivery, handler: Handler, outbound: Outbound
 ) -> None:
-    effects.poison = {"a"}
+    handler.poison = {"a"}
     await partition.deliver(messages("a"))
-    assert (effects.calls, len(outbound.letters)) == (TRIES, 1)
+    assert (handler.calls, len(outbound.letters)) == (TRIES, 1)
 
 
 async def test_a_dead_letter_keeps_its_key_and_its_bytes(
-    partition: Delivery, effects: Effects, outbound: Outbound
+    partition: Delivery, handler: Handler, outbound: Outbound
 ) -> None:
-    effects.poison = {"a"}
+    handler.poison = {"a"}
     [message] = messages("a")
     await partition.deliver([message])
     [letter] = outbound.letters
@@ -134,26 +134,26 @@ async def test_a_dead_letter_keeps_its_key_and_its_bytes(
 
 
 async def test_an_outage_among_the_tries_does_not_count(
-    partition: Delivery, effects: Effects, outbound: Outbound
+    partition: Delivery, handler: Handler, outbound: Outbound
 ) -> None:
-    effects.poison = {"a"}
-    effects.outage = [psycopg.OperationalError("gone")] * 20
+    handler.poison = {"a"}
+    handler.outage = [psycopg.OperationalError("gone")] * 20
     await partition.deliver(messages("a"))
-    assert (effects.calls, len(outbound.letters)) == (20 + TRIES, 1)
+    assert (handler.calls, len(outbound.letters)) == (20 + TRIES, 1)
 
 
 @pytest.mark.parametrize("value", [b"not json", json.dumps({"specversion": "1.0"}).encode(), None])
 async def test_an_unreadable_message_is_a_dead_letter_and_the_others_go_on(
-    partition: Delivery, effects: Effects, outbound: Outbound, value: bytes | None
+    partition: Delivery, handler: Handler, outbound: Outbound, value: bytes | None
 ) -> None:
     first, broken, last = messages("a", "b", "c")
     await partition.deliver([first, broken._replace(value=value), last])
-    assert effects.applied == ["a", "c"]
+    assert handler.applied == ["a", "c"]
     assert outbound.reasons()[0].startswith("MalformedEvent")
 
 
 async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
-    effects: Effects, monkeypatch: pytest.MonkeyPatch
+    handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "backoff", lambda *_, **__: 0)
 
@@ -163,8 +163,8 @@ async def test_a_dead_letter_is_never_dropped_when_its_topic_refuses_it(
             return [KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if len(self.letters) < 3 else None]
 
     outbound = Refusing()
-    partition = Delivery("task-events", group="audit", handler=effects, parking=None, publisher=outbound)
-    effects.poison = {"a"}
+    partition = Delivery("task-events", group="audit", handler=handler, parking=None, publisher=outbound)
+    handler.poison = {"a"}
     await partition.deliver(messages("a"))
     assert len(outbound.letters) == 3
 

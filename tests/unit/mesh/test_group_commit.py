@@ -1,4 +1,4 @@
-"""Group commit: batches that come together have their effect together, and each hears of its own."""
+"""Group commit: batches that come together are applied together, and each gets its own result."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ def event(name: str) -> ConsumedEvent:
     return read(Message("task-events", 0, 0, b"ann", envelope(made, ""), (), 0))
 
 
-class Effects:
-    """An effect that waits until it is let go."""
+class Handler:
+    """A handler that waits until it may go on."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -36,65 +36,65 @@ class Effects:
 
 
 @pytest.fixture
-def effects() -> Effects:
-    return Effects()
+def handler() -> Handler:
+    return Handler()
 
 
-async def begun(effects: Effects, *batches: Sequence[str]) -> list[asyncio.Task[None]]:
-    """The batches on their way: the first is at work, the others wait."""
-    group = GroupCommit(effects)
+async def begun(handler: Handler, *batches: Sequence[str]) -> list[asyncio.Task[None]]:
+    """Starts the batches: the first is being applied, the others wait."""
+    group = GroupCommit(handler)
     tasks = []
     for batch in batches:
         tasks.append(asyncio.create_task(group.apply([event(one) for one in batch])))
-        await until(lambda: bool(effects.calls), "the first is at work")
+        await until(lambda: bool(handler.calls), "the first is at work")
     return tasks
 
 
-async def test_who_comes_meanwhile_goes_together_with_the_next(effects: Effects) -> None:
-    tasks = await begun(effects, ["a"], ["b", "c"], ["d"])
-    effects.may_go.set()
+async def test_batches_that_come_meanwhile_go_together_next(handler: Handler) -> None:
+    tasks = await begun(handler, ["a"], ["b", "c"], ["d"])
+    handler.may_go.set()
     await asyncio.gather(*tasks)
-    assert effects.calls == [["a"], ["b", "c", "d"]]
+    assert handler.calls == [["a"], ["b", "c", "d"]]
 
 
-async def test_a_poisoned_batch_is_told_alone_and_the_others_have_their_effect(effects: Effects) -> None:
-    effects.poison["b"] = ValueError("poison")
-    tasks = await begun(effects, ["a"], ["b"], ["c"])
-    effects.may_go.set()
+async def test_only_a_poisoned_batch_fails_and_the_others_are_applied(handler: Handler) -> None:
+    handler.poison["b"] = ValueError("poison")
+    tasks = await begun(handler, ["a"], ["b"], ["c"])
+    handler.may_go.set()
     assert [str(one) for one in await asyncio.gather(*tasks, return_exceptions=True)] == ["None", "poison", "None"]
-    assert effects.calls == [["a"], ["b", "c"], ["b"], ["c"]]
+    assert handler.calls == [["a"], ["b", "c"], ["b"], ["c"]]
 
 
-async def test_what_may_pass_is_told_to_all_who_were_there(effects: Effects) -> None:
-    effects.poison["b"] = psycopg.OperationalError("away")
-    tasks = await begun(effects, ["a"], ["b"], ["c"])
-    effects.may_go.set()
+async def test_a_passing_failure_is_raised_to_every_batch(handler: Handler) -> None:
+    handler.poison["b"] = psycopg.OperationalError("away")
+    tasks = await begun(handler, ["a"], ["b"], ["c"])
+    handler.may_go.set()
     assert [str(one) for one in await asyncio.gather(*tasks, return_exceptions=True)] == ["None", "away", "away"]
-    assert effects.calls == [["a"], ["b", "c"]]
+    assert handler.calls == [["a"], ["b", "c"]]
 
 
-async def test_who_was_cancelled_while_waiting_is_left_out(effects: Effects) -> None:
-    tasks = await begun(effects, ["a"], ["b"], ["c"])
+async def test_a_batch_cancelled_while_waiting_is_left_out(handler: Handler) -> None:
+    tasks = await begun(handler, ["a"], ["b"], ["c"])
     tasks[1].cancel()
     await asyncio.wait([tasks[1]])
-    effects.may_go.set()
+    handler.may_go.set()
     await asyncio.gather(tasks[0], tasks[2])
-    assert effects.calls == [["a"], ["c"]]
+    assert handler.calls == [["a"], ["c"]]
 
 
-async def test_who_is_cancelled_at_work_does_not_disturb_the_next(effects: Effects) -> None:
-    tasks = await begun(effects, ["a"], ["b"])
+async def test_a_batch_cancelled_at_work_does_not_disturb_the_next(handler: Handler) -> None:
+    tasks = await begun(handler, ["a"], ["b"])
     tasks[0].cancel()
     await asyncio.wait([tasks[0]])
-    effects.may_go.set()
+    handler.may_go.set()
     await tasks[1]
-    assert effects.calls == [["a"], ["b"]]
+    assert handler.calls == [["a"], ["b"]]
     assert tasks[0].cancelled()
 
 
-async def test_when_the_effect_is_cancelled_its_batches_come_again(effects: Effects) -> None:
-    effects.poison["b"] = asyncio.CancelledError()  # type: ignore[assignment]
-    tasks = await begun(effects, ["a"], ["b"], ["c"])
-    effects.may_go.set()
-    told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [isinstance(one, Exception) and is_transient(one) for one in told] == [False, True, True]
+async def test_when_the_handler_is_cancelled_its_batches_come_again(handler: Handler) -> None:
+    handler.poison["b"] = asyncio.CancelledError()  # type: ignore[assignment]
+    tasks = await begun(handler, ["a"], ["b"], ["c"])
+    handler.may_go.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(one, Exception) and is_transient(one) for one in results] == [False, True, True]

@@ -1,4 +1,4 @@
-"""LatencyHistogram of calls are counted in buckets, and go out with what the SDK measured."""
+"""Durations of calls are counted in buckets, and exported with what the SDK measured."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from mesh.runtime.telemetry import BOUNDS, LatencyHistogram
 
 
 class Kept(MetricExporter):
-    """Keeps what it is to send."""
+    """Keeps the metrics that it exports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Kept(MetricExporter):
 
 
 def exported(durations: LatencyHistogram) -> list[Metric]:
-    """The metrics that leave while the SDK has one of its own."""
+    """The exported metrics while the SDK has one of its own."""
     kept = Kept()
     reader = PeriodicExportingMetricReader(LatencyExporter("calls", [durations], Resource.create({}), kept))
     provider = MeterProvider([reader])

@@ -216,7 +216,7 @@ async def test_closing_does_not_wait_for_a_backoff() -> None:
         await task.close()
 
 
-async def test_a_swallowed_cancellation_is_repeated_until_it_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_swallowed_cancellation_is_repeated_until_it_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_CANCEL_AGAIN_SECONDS", 0.01)
     swallowed = 0
 

@@ -1,4 +1,4 @@
-"""The relay between two passes; what it does in one is shown on real parts in tests/events."""
+"""The relay between two passes; what it does in one is shown on a real broker in tests/events."""
 
 import time
 

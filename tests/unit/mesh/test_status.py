@@ -1,4 +1,4 @@
-"""What a caller is told when the answer is no."""
+"""Errors become gRPC statuses with their details."""
 
 import grpc
 import psycopg
@@ -21,7 +21,7 @@ def detail(status: status_pb2.Status, kind: type[Message]) -> Message:
     return message
 
 
-def test_a_refusal_carries_reason_domain_and_every_variable_of_its_message() -> None:
+def test_an_error_carries_reason_domain_and_every_variable_of_its_message() -> None:
     status = status_of(TaskNotFound(task_id="t1"), "todo.focusmesh")
     assert status.code == grpc.StatusCode.NOT_FOUND.value[0]
     assert status.message == "There is no task t1."
@@ -44,8 +44,8 @@ def test_a_to_service_error_the_platform_keeps_the_platforms_domain() -> None:
 
 def test_every_broken_field_is_named() -> None:
     broken = FieldViolation("tasks[1].title", "too long", "string.max_len")
-    refusal = errors.InvalidRequest(fields=[broken], summary="s")
-    (violation,) = detail(status_of(refusal, ""), details.BadRequest).field_violations
+    error = errors.InvalidRequest(fields=[broken], summary="s")
+    (violation,) = detail(status_of(error, ""), details.BadRequest).field_violations
     assert (violation.field, violation.description, violation.reason) == tuple(broken)
 
 
@@ -60,10 +60,10 @@ def test_every_broken_field_is_named() -> None:
         (KeyError("x"), grpc.StatusCode.INTERNAL),
     ],
 )
-def test_what_is_not_a_refusal_tells_nothing_of_itself(raised: Exception, code: grpc.StatusCode) -> None:
-    refusal = to_service_error(raised)
-    assert code_of(refusal) is code
-    assert str(raised) not in str(status_of(refusal, "todo.focusmesh")) or not str(raised)
+def test_an_unexpected_error_shows_nothing_of_itself(raised: Exception, code: grpc.StatusCode) -> None:
+    error = to_service_error(raised)
+    assert code_of(error) is code
+    assert str(raised) not in str(status_of(error, "todo.focusmesh")) or not str(raised)
 
 
 def test_every_kind_has_a_status() -> None:

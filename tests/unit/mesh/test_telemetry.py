@@ -22,7 +22,7 @@ def a_call(traceparent: str) -> Iterator[str]:
 
 
 def line(message: str = "x") -> dict[str, object]:
-    """What the log says now."""
+    """The record that the log writes now."""
     record = logging.LogRecord("mesh", logging.INFO, __file__, 1, message, None, None)
     text = JsonLines("todo", 2).format(record)
     assert "\n" not in text
@@ -53,7 +53,7 @@ def test_a_malformed_trace_is_not_passed_on_and_a_new_one_begins(malformed: str)
         assert goes_on == begun != malformed
 
 
-def test_new_traces_are_told_apart() -> None:
+def test_new_traces_have_different_ids() -> None:
     assert len({new_traceparent() for _ in range(1000)}) == 1000
 
 
@@ -65,5 +65,10 @@ def test_a_log_line_names_the_trace_of_the_call_that_it_belongs_to() -> None:
 
 
 def test_a_log_line_says_who_speaks_and_is_one_line() -> None:
-    told = line("two\nlines")
-    assert (told["service"], told["replica"], told["level"], told["message"]) == ("todo", 2, "INFO", "two\nlines")
+    record = line("two\nlines")
+    assert (record["service"], record["replica"], record["level"], record["message"]) == (
+        "todo",
+        2,
+        "INFO",
+        "two\nlines",
+    )

@@ -1,4 +1,4 @@
-"""What the proof of logout watches a service by."""
+"""The RPC by which the proof of logout watches a service."""
 
 from prove.logout import reads
 from stack import registry

@@ -1,4 +1,4 @@
-"""What a proof tells people and scripts."""
+"""What a proof reports to people and scripts."""
 
 import json
 from pathlib import Path

@@ -14,12 +14,12 @@ POSITIONS = st.builds(Position, st.integers(0, 10**15 - 1), st.integers(0, 2**64
 
 
 @given(POSITIONS)
-def test_the_cursor_of_a_place_names_that_place(position: Position) -> None:
+def test_the_cursor_of_a_position_names_that_position(position: Position) -> None:
     assert position_of(str(position)) == position
 
 
 @given(POSITIONS, POSITIONS)
-def test_places_are_ordered_by_time_and_then_by_number(one: Position, other: Position) -> None:
+def test_positions_are_ordered_by_time_and_then_by_number(one: Position, other: Position) -> None:
     assert (one < other) == ((one.milliseconds, one.sequence) < (other.milliseconds, other.sequence))
 
 

@@ -1,4 +1,4 @@
-"""What waits for one connection."""
+"""The queue of one connection."""
 
 import asyncio
 
@@ -65,7 +65,7 @@ async def test_a_connection_that_is_behind_and_takes_its_frames_is_not_cut() -> 
     assert not listener.end.done()
 
 
-async def test_the_end_comes_before_what_still_waits_and_is_told_once() -> None:
+async def test_the_end_comes_before_what_still_waits_and_comes_once() -> None:
     listener = Listener(4, patience=9)
     listener.offer(an_entry(1))
     listener.finish(TokenInvalid())

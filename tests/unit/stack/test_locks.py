@@ -21,15 +21,15 @@ def test_every_jar_is_locked_by_coordinates_and_digest() -> None:
 
 
 def test_a_jar_that_is_there_and_as_locked_is_taken(tmp_path: Path) -> None:
-    jar = Jar("org.example", "thing", "1", hashlib.sha256(b"content").hexdigest())
+    jar = Jar("org.example", "library", "1", hashlib.sha256(b"content").hexdigest())
     (tmp_path / jar.file).write_bytes(b"content")
     assert jars.fetch(jar, tmp_path) == tmp_path / jar.file
 
 
 def test_a_jar_with_another_content_is_refused_and_removed(tmp_path: Path) -> None:
-    jar = Jar("org.example", "thing", "1", hashlib.sha256(b"content").hexdigest())
+    jar = Jar("org.example", "library", "1", hashlib.sha256(b"content").hexdigest())
     (tmp_path / jar.file).write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"org\.example\.thing-1\.jar is not the jar that jars\.lock pins"):
+    with pytest.raises(ValueError, match=r"org\.example\.library-1\.jar is not the jar that jars\.lock pins"):
         jars.fetch(jar, tmp_path)
     assert not (tmp_path / jar.file).exists()
 

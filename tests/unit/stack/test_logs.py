@@ -37,7 +37,7 @@ def test_a_service_is_shown_with_all_its_replicas(state: State, part: str, found
     assert [path.stem for path in logs.chosen(state, part)] == found
 
 
-def test_an_unknown_part_is_answered_with_the_known_ones(state: State) -> None:
+def test_an_unknown_program_is_an_error_that_names_the_known_ones(state: State) -> None:
     with pytest.raises(StackError, match="there are postgres, todo-0, todo-1"):
         logs.chosen(state, "nope")
 

@@ -11,13 +11,13 @@ TWO = """
 [one]
 port = 100
 schema = "one"
-publishes = ["things"]
+publishes = ["items"]
 {one}
 [two]
 port = {port}
-consumes = ["things"]
+consumes = ["items"]
 [topics]
-names = ["things"]
+names = ["items"]
 partitions = {{ machine = 3, cluster = 12 }}
 """
 
@@ -33,13 +33,13 @@ def test_the_repositorys_registry_holds_together() -> None:
 
 
 def test_a_consumer_has_a_dead_letter_topic_of_its_own() -> None:
-    assert parse().all_topics() == {"things": 3, "things.two.dlq": registry.DEAD_LETTER_PARTITIONS}
+    assert parse().all_topics() == {"items": 3, "items.two.dlq": registry.DEAD_LETTER_PARTITIONS}
 
 
 def test_each_target_has_its_number_of_partitions() -> None:
     text = TWO.format(port=110, one="")
-    assert registry.parse(text).topics == {"things": 3}
-    assert registry.parse(text, "cluster").topics == {"things": 12}
+    assert registry.parse(text).topics == {"items": 3}
+    assert registry.parse(text, "cluster").topics == {"items": 12}
     with pytest.raises(ValueError, match="no number for 'moon'; it has: machine, cluster"):
         registry.parse(text, "moon")
 
@@ -75,13 +75,13 @@ def test_what_contradicts_itself_is_named(line: str, complaint: str) -> None:
         parse(one=line)
 
 
-def test_a_file_that_does_not_read_is_answered_with_what_to_mend(tmp_path: Path) -> None:
+def test_a_file_that_does_not_parse_is_an_error_that_says_what_to_correct(tmp_path: Path) -> None:
     file = tmp_path / "services.toml"
     file.write_text("[one")
     with pytest.raises(StackError, match=r"services\.toml: "):
         registry.load(file)
 
 
-def test_an_unknown_service_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_service_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="there is no service 'three'; there are: one, two"):
         parse().service("three")

@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def running(folder: Path, *services: str) -> Stack:
-    """A stack with two replicas of todo, as its folder tells of it."""
+    """A stack with two replicas of todo, as its state folder describes it."""
     Stack(State(folder), Ports(20000), only=services, replicas={"todo": 2})._write_plan()
     machine = Stack.running(State(folder))
     assert machine is not None
@@ -35,13 +35,13 @@ def test_replicas_are_read_by_service(text: str, expected: dict[str, int]) -> No
 
 
 @pytest.mark.parametrize("text", ["todo", "todo=", "todo=0", "todo=5", "todo=-1", "todo=x", "nope=2"])
-def test_replicas_that_do_not_read_are_answered_with_how_to_write_them(text: str) -> None:
+def test_replicas_that_do_not_parse_are_an_error_that_shows_how_to_write_them(text: str) -> None:
     with pytest.raises(StackError, match="make up REPLICAS=todo=2"):
         requested_replicas(text)
 
 
 @pytest.mark.parametrize("expected", [{}, {"todo": 2}, {"audit": 1}])
-def test_a_stack_that_runs_as_it_is_wanted_is_left_alone(folder: Path, expected: dict[str, int]) -> None:
+def test_a_stack_that_runs_as_requested_is_left_alone(folder: Path, expected: dict[str, int]) -> None:
     require_shape(running(folder, *load().services), expected)
 
 

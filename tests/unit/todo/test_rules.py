@@ -59,7 +59,7 @@ def test_a_task_moves_as_the_specification_allows(before: Task, verb: str, after
 
 
 @pytest.mark.parametrize(
-    ("before", "verb", "refusal"),
+    ("before", "verb", "error"),
     [
         (IN_PROGRESS, "start", errors.TaskAlreadyStarted),
         (COMPLETE, "start", errors.TaskAlreadyComplete),
@@ -73,8 +73,8 @@ def test_a_task_moves_as_the_specification_allows(before: Task, verb: str, after
         (DELETED, "delete", errors.TaskDeleted),
     ],
 )
-def test_every_other_move_is_refused(before: Task, verb: str, refusal: type[ServiceError]) -> None:
-    with pytest.raises(refusal):
+def test_every_other_move_is_refused(before: Task, verb: str, error: type[ServiceError]) -> None:
+    with pytest.raises(error):
         VERBS[verb](before, now=NOW, etag=None)
 
 

@@ -9,10 +9,10 @@ from tools import breaking, doc_paths, drift, generate, size_budget
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
+def repository(tmp_path: Path) -> Path:
     """A repository with one document and one source file."""
     (tmp_path / "mesh").mkdir()
-    (tmp_path / "mesh" / "guard.py").write_text("def admit() -> None:\n    pass\n")
+    (tmp_path / "mesh" / "clock.py").write_text("def now() -> None:\n    pass\n")
     (tmp_path / "Makefile").write_text("up: setup ## Start\n\nsetup:\n")
     return tmp_path
 
@@ -20,59 +20,59 @@ def house(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "text",
     [
-        "See `mesh/guard.py` and [it](mesh/guard.py#L2); then `make up`.",
-        "A method: `mesh/guard.py:admit`. No paths: `application/json`, `tasks/{id}`, `and/or`.",
+        "See `mesh/clock.py` and [it](mesh/clock.py#L2); then `make up`.",
+        "A method: `mesh/clock.py:now`. No paths: `application/json`, `tasks/{id}`, `and/or`.",
         "[elsewhere](https://example.org/mesh/none.py), [below](#here), `.run/logs/x`, make nothing of it.",
         "```\nmake up\n```",
     ],
 )
-def test_a_document_that_names_what_is_there_is_fine(house: Path, text: str) -> None:
-    (house / "README.md").write_text(text)
-    assert doc_paths.complaints(house) == []
+def test_a_document_that_names_what_is_there_is_fine(repository: Path, text: str) -> None:
+    (repository / "README.md").write_text(text)
+    assert doc_paths.complaints(repository) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "See `mesh/gate.py`.",
-        "See `mesh/gate/`.",
-        "See `gone/guard.py`.",
-        "See [it](mesh/gate.py).",
-        "See [it](mesh/guard.py#L3).",
+        "See `mesh/missing.py`.",
+        "See `mesh/missing/`.",
+        "See `gone/clock.py`.",
+        "See [it](mesh/missing.py).",
+        "See [it](mesh/clock.py#L3).",
         "Then `make upp`.",
         "```\nmake upp\n```",
     ],
 )
-def test_a_document_that_names_what_is_not_there_is_found(house: Path, text: str) -> None:
-    (house / "README.md").write_text(text)
-    assert len(doc_paths.complaints(house)) == 1
+def test_a_document_that_names_what_is_not_there_is_found(repository: Path, text: str) -> None:
+    (repository / "README.md").write_text(text)
+    assert len(doc_paths.complaints(repository)) == 1
 
 
 @pytest.mark.parametrize("folder", ["services/todo", "envoy"])
-def test_documents_of_services_and_parts_are_read_too(house: Path, folder: str) -> None:
-    (house / folder).mkdir(parents=True)
-    (house / folder / "README.md").write_text("See `mesh/gate.py`.")
-    assert len(doc_paths.complaints(house)) == 1
+def test_documents_of_services_and_packages_are_read_too(repository: Path, folder: str) -> None:
+    (repository / folder).mkdir(parents=True)
+    (repository / folder / "README.md").write_text("See `mesh/missing.py`.")
+    assert len(doc_paths.complaints(repository)) == 1
 
 
-def test_a_function_may_have_fifty_lines_and_no_more(house: Path) -> None:
+def test_a_function_may_have_fifty_lines_and_no_more(repository: Path) -> None:
     fits = "def fits() -> None:\n" + "    pass\n" * 49
-    (house / "mesh" / "guard.py").write_text(fits)
-    assert size_budget.complaints(house) == []
-    (house / "mesh" / "guard.py").write_text(fits + "    pass\n")
-    assert size_budget.complaints(house) == ["mesh/guard.py:fits: 51 lines, budget 50"]
+    (repository / "mesh" / "clock.py").write_text(fits)
+    assert size_budget.complaints(repository) == []
+    (repository / "mesh" / "clock.py").write_text(fits + "    pass\n")
+    assert size_budget.complaints(repository) == ["mesh/clock.py:fits: 51 lines, budget 50"]
 
 
-def test_a_file_may_have_four_hundred_lines_and_no_more(house: Path) -> None:
-    (house / "mesh" / "guard.py").write_text("x = 1\n" * 400)
-    assert size_budget.complaints(house) == []
-    (house / "mesh" / "guard.py").write_text("x = 1\n" * 401)
-    assert size_budget.complaints(house) == ["mesh/guard.py: 401 lines, budget 400"]
+def test_a_file_may_have_four_hundred_lines_and_no_more(repository: Path) -> None:
+    (repository / "mesh" / "clock.py").write_text("x = 1\n" * 400)
+    assert size_budget.complaints(repository) == []
+    (repository / "mesh" / "clock.py").write_text("x = 1\n" * 401)
+    assert size_budget.complaints(repository) == ["mesh/clock.py: 401 lines, budget 400"]
 
 
-def test_an_allowance_that_nothing_needs_is_found(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(size_budget, "ALLOWED", {"mesh/guard.py": "a table"})
-    assert size_budget.complaints(house) == ["mesh/guard.py: allowed without need"]
+def test_an_allowance_that_nothing_needs_is_found(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size_budget, "ALLOWED", {"mesh/clock.py": "a table"})
+    assert size_budget.complaints(repository) == ["mesh/clock.py: allowed without need"]
 
 
 def test_generated_files_that_differ_are_named(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class History:
         (self.root / "protos" / "a.proto").write_text(text)
 
     def commit(self, message: str = "change") -> str:
-        """Commits everything; tells the commit."""
+        """Commits everything; returns the commit."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")

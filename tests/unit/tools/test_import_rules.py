@@ -11,7 +11,7 @@ FILES = ("main", "handlers", "wire", "store", "rules", "model", "errors", "setti
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
+def repository(tmp_path: Path) -> Path:
     """A repository with two services of sound shape."""
     for layer in ("rpc", "events", "database", "runtime"):
         (tmp_path / "mesh" / layer).mkdir(parents=True)
@@ -30,16 +30,18 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def broken(house: Path) -> bool:
+def broken(repository: Path) -> bool:
     """Whether the rules find anything in the repository."""
     rules = ROOT / "pyproject.toml"
     command = [VENV_BIN / "lint-imports", "--no-cache", "--config", rules]
-    done = subprocess.run(command, cwd=house, env={"PYTHONPATH": str(house)}, capture_output=True, check=False)
+    done = subprocess.run(
+        command, cwd=repository, env={"PYTHONPATH": str(repository)}, capture_output=True, check=False
+    )
     return done.returncode != 0
 
 
-def test_services_of_sound_shape_pass(house: Path) -> None:
-    assert not broken(house)
+def test_services_of_sound_shape_pass(repository: Path) -> None:
+    assert not broken(repository)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,6 @@ def test_services_of_sound_shape_pass(house: Path) -> None:
         ("services/one/main.py", "import stack.layout"),
     ],
 )
-def test_a_broken_rule_is_found(house: Path, file: str, text: str) -> None:
-    (house / file).write_text(f"{text}\n")
-    assert broken(house)
+def test_a_broken_rule_is_found(repository: Path, file: str, text: str) -> None:
+    (repository / file).write_text(f"{text}\n")
+    assert broken(repository)

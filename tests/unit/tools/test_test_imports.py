@@ -1,4 +1,4 @@
-"""What tests share lies in modules of its own: nothing imports a conftest or a test module."""
+"""What tests share is in modules of its own: nothing imports a conftest or a test module."""
 
 import ast
 from collections.abc import Iterator
