@@ -1,4 +1,4 @@
-"""Dead letters: what a service cannot apply is kept, seen, and applied in order once the cause is mended."""
+"""Dead letters: what a service cannot apply is kept, seen, and applied in order once the cause is repaired."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

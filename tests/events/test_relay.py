@@ -328,7 +328,7 @@ async def test_what_fails_only_with_a_refused_event_is_sent_again_at_once(
 
 
 def a_user_of(shard: int) -> str:
-    """A user whose events lie in the shard."""
+    """A user whose events are in the shard."""
     return next(user for user in iter(new_id, "") if outbox.shard(user) == shard)
 
 
@@ -337,7 +337,7 @@ async def waits_for(source: Source, count: int) -> bool:
 
 
 def same_shard(count: int) -> list[str]:
-    """Users whose events lie in one shard, so that one could block the others."""
+    """Users whose events are in one shard, so that one could block the others."""
     users = [new_id() for _ in range(count * outbox.SHARDS * 4)]
     return [user for user in users if outbox.shard(user) == 3][:count]
 

@@ -199,7 +199,7 @@ class TestAway:
 
             second.serving(False)
             wait_until(lambda: gateway.healthy("todo") == 0, "both replicas are taken out")
-            wait_until(lambda: rest.call(GET, empty(GET), signer.token()).http == 503, "nobody is called")
+            wait_until(lambda: rest.call(GET, empty(GET), signer.token()).http == 503, "no replica is called")
 
             first.serving(True)
             wait_until(lambda: rest.call(GET, empty(GET), signer.token()).ok, "calls succeed again", 2)

@@ -35,7 +35,7 @@ async def known(to_redis: FaultProxy) -> AsyncIterator[Revocations]:
     async with Redis.from_url(to_redis.url, decode_responses=True) as redis:
         replica = Revocations(redis)
         replica.start()
-        await until(lambda: replica.ready, "Redis is heard")
+        await until(lambda: replica.ready, "the revocations are known")
         yield replica
         await replica.close()
 
@@ -84,7 +84,7 @@ async def test_an_unexpected_error_of_the_client_is_survived(valkey: str) -> Non
     async with Stumbling.from_url(valkey, decode_responses=True) as redis:
         replica = Revocations(redis)
         replica.start()
-        await until(lambda: replica.ready, "Redis is heard", seconds=5)
+        await until(lambda: replica.ready, "the revocations are known", seconds=5)
         await replica.close()
 
 
