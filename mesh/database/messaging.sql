@@ -1,8 +1,8 @@
--- What every service that publishes, consumes or replays responses keeps in its own schema.
+-- Tables of every service that publishes, consumes or replays responses, in its own schema.
 -- Run once, by the owner role, with the schema first on the search path.
 
--- Events that committed with their effect and are not yet on Kafka. Rows live for milliseconds: a table that is always
--- nearly empty and has seen millions of rows must be vacuumed by count, not by share.
+-- Events that committed with their write and are not yet in Kafka. Rows live for milliseconds: a table that is nearly
+-- empty after millions of rows must be vacuumed by count, not by share.
 CREATE TABLE outbox (
     seq         bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
     event_id    uuid NOT NULL CONSTRAINT outbox_event UNIQUE,
@@ -27,14 +27,14 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_shard ON outbox (shard, seq);
 
 -- The epoch of this database, in every event that it publishes. Raised by one after the database was restored from a
--- backup: versions of its aggregates fall back then, and consumers would drop new events as stale.
+-- backup: the versions of its aggregates are lower then, and consumers would drop new events as stale.
 CREATE TABLE database_epoch (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     epoch    integer NOT NULL DEFAULT 1 CHECK (epoch > 0)
 );
 INSERT INTO database_epoch DEFAULT VALUES;
 
--- Events that were applied here: the second arrival of one is dropped. Kept for longer than Kafka keeps messages.
+-- Events that were applied here: duplicates are dropped. Kept for longer than Kafka keeps messages.
 CREATE TABLE inbox (
     source      text NOT NULL,
     event_id    uuid NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE aggregate_versions (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Keys with a dead letter: their later messages follow it, in order, until an operator replays them.
--- (partition, message_offset) is the message that began it.
+-- (partition, message_offset) is the first dead letter.
 CREATE TABLE parked (
     topic          text NOT NULL,
     key            text NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE parked (
     PRIMARY KEY (topic, key)
 );
 
--- Responses of calls that carried a request_id, replayed when the call comes again.
+-- Responses of calls that carried a request_id, replayed when the call is retried.
 CREATE TABLE idempotency (
     user_id     uuid NOT NULL,
     method      text NOT NULL,

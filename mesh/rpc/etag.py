@@ -1,4 +1,4 @@
-"""Etags: the version of a row, in a form that clients do not calculate with."""
+"""Etags: the version of a row, opaque to clients."""
 
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ def etag(version: int) -> str:
 
 
 def etag_of(request: Message) -> str | None:
-    """The etag that a request is based on; None when it has none, and every version will do."""
+    """The etag of a request; None when it has none and accepts every version."""
     return request.etag if request.HasField("etag") else None  # type: ignore[attr-defined]  # of every changing request
 
 

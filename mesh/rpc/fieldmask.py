@@ -1,4 +1,4 @@
-"""Update masks: a field that is named and set changes, named and unset is cleared, set and not named is an error."""
+"""Update masks: a field named and set is changed, named and unset is cleared, set and not named is an error."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from mesh.runtime.errors import FieldNotInMask, FieldViolation, InvalidRequest
 def update_paths(request: Message) -> frozenset[str]:
     """The fields that the request's `update_mask` names, of those that its rule `field_mask.in` allows.
 
-    Raises FieldNotInMask when an allowed field is set and not named: ignoring it would lose what the caller meant.
+    Raises FieldNotInMask when an allowed field is set and not named: ignoring it would discard the caller's intent.
     Raises InvalidRequest for a path below an allowed field: protovalidate lets `title.x` pass.
     """
     paths = frozenset(request.update_mask.paths)  # type: ignore[attr-defined]  # every update request has one

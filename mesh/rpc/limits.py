@@ -1,7 +1,7 @@
 """Limits of a request's bytes, derived from the rules of its contract and checked before the bytes are parsed.
 
-The event loop serves everybody, and each element that a caller sends costs time and memory in parsing and validation:
-1 MiB holds 500,000 empty ones. What a valid request can contain at most is known when the service starts.
+All callers share the event loop, and each element of a request costs time and memory in parsing and validation: 1 MiB
+holds 500,000 empty ones. The most that a valid request can contain is known when the service starts.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 LARGEST_REQUEST = 1024 * 1024
-"""Bytes; gRPC itself refuses larger ones, and a type whose texts have no bound is limited by this alone."""
+"""Bytes; gRPC itself refuses larger ones. The only limit of a type whose texts have none."""
 _UNKNOWN_BYTES, _UNKNOWN_FIELDS = 4096, 64
-"""Allowed in a message beside the fields of its contract, for clients of a newer one."""
+"""Allowed in a message beside the fields of its contract, for clients of a newer contract."""
 _UTF8, _VARINT, _KEY_AND_LENGTH, _UUID = 4, 10, 10, 36
 """Bytes, at most: of a character, of a number or an enum value, before a value, of a UUID."""
 _FIELD_MASK = "google.protobuf.FieldMask"
@@ -53,7 +53,7 @@ class RequestLimits:
         self._most_fields = len(descriptor.fields) + lists + _UNKNOWN_FIELDS
 
     def check_size(self, content: bytes) -> None:
-        """Raises InvalidRequest when a message of so many bytes cannot be valid."""
+        """Raises InvalidRequest when the content is larger than any valid message."""
         if len(content) > self.most_bytes:
             raise _invalid("request", f"must have no more than {self.most_bytes} bytes, has {len(content)}", "bytes")
 

@@ -20,7 +20,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Server:
-    """A grpc.aio server that begins NOT_SERVING."""
+    """A grpc.aio server that starts as NOT_SERVING."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         """settings: address, certificates, reflection; the port is opened by `start`."""
@@ -60,5 +60,5 @@ class Server:
             await self._health.set(service, state)
 
     async def stop(self, grace: float) -> None:
-        """Accepts no more calls; running ones have `grace` seconds."""
+        """Stops accepting calls; running ones have `grace` seconds."""
         await self.grpc.stop(grace)

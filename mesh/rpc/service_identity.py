@@ -1,4 +1,4 @@
-"""Service identities: every service signs its calls with a key of its own, and has its callers' public keys.
+"""Service identities: every service signs its calls with its own key, and knows its callers' public keys.
 
 A service token names one callee and lives for a minute. Its type keeps it apart from users' access tokens: neither is
 accepted where the other is required. No call depends on auth (docs/adr/0010-service-keys.md).
@@ -25,7 +25,7 @@ _USER_TOKEN_TYPE = "at+jwt"  # noqa: S105
 _RENEW_SECONDS = 30
 """Remaining life below which a token is replaced: the callee's clock may be ahead by as much."""
 _CLOCK_SECONDS = 30
-"""By how much the callee's clock may be behind."""
+"""How far the callee's clock may be behind."""
 _CACHED = 1000
 _REQUIRED = ["exp", "iat", "sub", "aud", "iss"]
 
@@ -36,7 +36,7 @@ class _Token(NamedTuple):
 
 
 class ServiceSigner:
-    """Signs the tokens that one service calls others with."""
+    """Signs the tokens of one service's calls to others."""
 
     def __init__(self, service: str, key: Ed25519PrivateKey) -> None:
         self._service, self._key = service, key

@@ -21,7 +21,7 @@ class Recorder:
         self._clock = clock
 
     def subscriptions(self) -> list[TopicSubscription]:
-        """Every event counts, also one that is older than another: nothing is dropped as stale."""
+        """Every event is recorded: an older one is not dropped as stale."""
         return [TopicSubscription("task-events", batch=self.on_task_events, drop_stale=False)]
 
     async def on_task_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
@@ -31,7 +31,7 @@ class Recorder:
             for one in await in_slices(map(_pending, events)):
                 pending[one.user_id].append(one)
             heads = await store.lock_heads(tx, pending)
-            # After the lock, so that the records of a chain are in the order of their times, whoever appends them.
+            # After the lock, so that the records of a chain are in the order of their times across replicas.
             now = self._clock()
             records = await in_slices(
                 record for user_id in pending for record in rules.append(heads[user_id], pending[user_id], now=now)
@@ -41,7 +41,7 @@ class Recorder:
 
 
 def _pending(event: ConsumedEvent) -> PendingRecord:
-    # Ids in Postgres's spelling: the hash is verified with what is read back.
+    # IDs in the spelling of Postgres, because the hash is verified with the stored values.
     return PendingRecord(
         id=new_id(),
         user_id=str(UUID(event.user_id)),

@@ -1,4 +1,4 @@
-"""The RPCs of the audit log. All of them read."""
+"""The RPCs of the audit log, all read-only."""
 
 import asyncio
 import time
@@ -15,9 +15,9 @@ from services.audit.rules import ChainVerifier
 
 MOST_RECORDS = 10_000
 LONGEST_SECONDS = 5.0
-"""After which a call verifies no further: a third of its deadline."""
+"""Time after which a call stops verifying and returns `next_position`: a third of its deadline."""
 _STEP = 50
-"""Records that one statement reads: 3 MB of the largest tasks."""
+"""Records per statement: 3 MB of the largest tasks."""
 
 
 class AuditHandlers(rpc.AuditServiceServicer):
@@ -59,7 +59,7 @@ class AuditHandlers(rpc.AuditServiceServicer):
         verifier, ended = ChainVerifier(start), False
         stop = time.monotonic() + LONGEST_SECONDS
         while verifier.broken is None and not ended and verifier.checked < MOST_RECORDS and time.monotonic() < stop:
-            async with self._step:  # one at a time bounds memory, and what the calls do between two turns of the loop
+            async with self._step:  # one at a time, to bound memory and the work per iteration of the loop
                 ended = await self._verify_step(user_id, verifier)
         return pb.VerifyAuditRecordsResponse(
             intact=verifier.broken is None,
@@ -88,5 +88,5 @@ class AuditHandlers(rpc.AuditServiceServicer):
 
 
 def _nothing_there(position: int, *, end: int) -> pb.VerifyAuditRecordsResponse:
-    """The response when there is no record before the first to verify: beyond the end nothing is wrong."""
+    """The response when the first position is beyond the end of the chain: nothing is wrong there."""
     return pb.VerifyAuditRecordsResponse(intact=position > end, broken_position=None if position > end else position)

@@ -13,7 +13,7 @@ import rfc8785
 from services.audit.model import ChainHead, PendingRecord, Record
 
 _EXACT = 2**53
-"""Below it a double holds every integer."""
+"""Below it a double represents every integer exactly."""
 
 
 def append(head: ChainHead, pending: Iterable[PendingRecord], *, now: int) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""Audit records to their messages; nothing else converts."""
+"""Converts audit records to messages of the contract; no other file does."""
 
 from focusmesh.audit.v1 import audit_record_pb2, audit_service_pb2
 

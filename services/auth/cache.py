@@ -17,9 +17,9 @@ class RateLimit(NamedTuple):
 
     free: int
     longest_delay: int
-    """Seconds; nobody is locked out."""
+    """Seconds; no account is locked permanently."""
     forget_seconds: int
-    """One failure is dropped after every so many seconds."""
+    """Seconds after which one failure is dropped."""
 
 
 ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
@@ -67,7 +67,7 @@ class LoginThrottle:
     """Limits login attempts per account and per network."""
 
     def __init__(self, redis: "Redis") -> None:
-        """redis: the one of all replicas."""
+        """redis: shared by all replicas."""
         self._redis = redis
         self._acquire = redis.register_script(_ACQUIRE)
         self._refund = redis.register_script(_REFUND)
@@ -81,11 +81,11 @@ class LoginThrottle:
         return float(wait)
 
     async def refund(self, account: str, network: str) -> None:
-        """Takes an attempt back whose password was not checked; a delay that it caused stays."""
+        """Uncounts an attempt whose password was not checked; a delay that it caused remains."""
         await self._refund(keys=await self._keys(account, network))
 
     async def reset(self, account: str, network: str) -> None:
-        """After a right password: clears the account's failures, and one failure of the network.
+        """After a correct password: clears the account's failures, and one failure of the network.
 
         The network's delay stays, or an attacker with one account could guess at others without delay.
         """

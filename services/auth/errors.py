@@ -14,14 +14,14 @@ from mesh.runtime.errors import (
 
 
 class EmailTaken(AlreadyExists):
-    """Another account has the e-mail address, in whatever case."""
+    """Another account has the e-mail address; compared without case."""
 
     reason = "EMAIL_TAKEN"
     message = "There is an account with this e-mail address already. Sign in, or choose another address."
 
 
 class PasswordTooCommon(InvalidArgument):
-    """A password that attackers try first."""
+    """An easily guessed password."""
 
     reason = "PASSWORD_TOO_COMMON"
     message = "This password is one of the most common ones. Choose another."
@@ -63,7 +63,7 @@ class TimeZoneUnknown(InvalidArgument):
 
 
 class UserInactive(PermissionDenied):
-    """The caller's account was deactivated or deleted after the token was made."""
+    """The caller's account was deactivated or deleted after the token was issued."""
 
     reason = "USER_INACTIVE"
     message = "This account is deactivated or deleted."

@@ -22,7 +22,7 @@ _BATCH = 500
 
 
 class RevocationReseeder(PeriodicTask):
-    """Writes ended sessions to Redis again that Redis has lost, while their access tokens may be valid.
+    """Restores revoked sessions that Redis has lost, while their access tokens may be valid.
 
     Every second the task reads the process id of Redis: a new process may have lost what the last one knew. Accounts
     that an operator closed in the database reach Redis the same way, within a minute.
@@ -31,7 +31,7 @@ class RevocationReseeder(PeriodicTask):
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
     longest_backoff: ClassVar[float] = 1.0
     longest_interval: ClassVar[int] = 60 * SECOND
-    """Between two comparisons with a Redis that did not restart."""
+    """Seconds between two comparisons while Redis does not restart."""
 
     def __init__(self, db: Database, redis: "Redis", clock: Clock) -> None:
         super().__init__("reseed revocations")
@@ -40,7 +40,7 @@ class RevocationReseeder(PeriodicTask):
         self._compared_at = 0
 
     async def run_once(self) -> int:
-        """Compares when Redis is new or a minute has passed; returns how many revocations were missing."""
+        """Compares after a restart of Redis, or after a minute; returns how many revocations were missing."""
         process = str((await self.redis.info("server"))["run_id"])
         now = self.clock()
         if process == self._compared_with and now - self._compared_at < self.longest_interval:
@@ -53,7 +53,7 @@ class RevocationReseeder(PeriodicTask):
         return len(missing)
 
     async def _ended(self, now: int) -> dict[str, float]:
-        """The members that Redis must have, and until when."""
+        """The members that Redis must contain, and until when."""
         since = now - sessions.REFUSED_FOR
         async with self.db.connection() as connection:
             ended = await store.sessions_ended_since(connection, since)
@@ -79,7 +79,7 @@ class DeletionPublisher(PeriodicTask):
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
     longest_wait: ClassVar[float] = 5.0
     settle: ClassVar[int] = 15 * SECOND
-    """Replicas hear of an ended session within 2 s, and the longest call takes 10 s."""
+    """Replicas learn of a revoked session within 2 s, and the longest call takes 10 s."""
 
     def __init__(self, db: Database, redis: "Redis", clock: Clock) -> None:
         super().__init__("publish deletions")
@@ -104,7 +104,7 @@ class DeletionPublisher(PeriodicTask):
 
     async def _publish(self, user: User) -> None:
         side_effects = SideEffects([events.user_deleted(user)], None, "")
-        with suppress(WriteConflict):  # another replica was first
+        with suppress(WriteConflict):  # another replica published it first
             async with self.db.transaction() as tx:
                 await store.publish_deletion(tx, user, side_effects)
                 await store.end_sessions(tx, user.id, user.updated_at)

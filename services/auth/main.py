@@ -27,7 +27,7 @@ from services.auth.settings import Settings
 
 
 def build(settings: Settings, keys: KeySource | None = None) -> App:
-    """The service, wired; raises OSError or ValueError when a key cannot be read. keys: instead of its own."""
+    """Wires the service; raises OSError or ValueError when a key cannot be read. keys: replaces its own."""
     signer = _signer(settings)
     platform = Platform("auth", settings, keys or OwnKeys(signer))
     db, redis = platform.database(), platform.redis

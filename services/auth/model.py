@@ -8,7 +8,7 @@ from mesh.runtime.clock import DAY, SECOND
 SESSION_LIFE = 30 * DAY
 """A session ends when its refresh token is not used for this long."""
 REFRESH_GRACE = 30 * SECOND
-"""How long after an exchange the previous token still gets the newest: its client may have lost the response."""
+"""How long after an exchange the previous token still returns the newest: its client may have lost the response."""
 DEFAULT_TIME_ZONE = "UTC"
 DEFAULT_DAY_START = 0
 
@@ -27,7 +27,7 @@ class User(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What a login is checked against."""
+    """The account and password hash that a login is checked against."""
 
     user_id: str
     password_hash: str
@@ -69,7 +69,7 @@ class UserSettings(NamedTuple):
 
 
 class UserPreferences(NamedTuple):
-    """What other services must know of a user."""
+    """The preferences of a user that other services need."""
 
     time_zone: str
     day_start_minutes: int

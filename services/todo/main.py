@@ -12,7 +12,7 @@ from services.todo.settings import Settings
 
 
 def build(settings: Settings, keys: KeySource | None = None) -> App:
-    """The service, wired. keys: instead of those that auth publishes."""
+    """Wires the service. keys: replaces the signing keys that auth publishes."""
     platform = Platform("todo", settings, keys)
     db = platform.database()
     return platform.app(

@@ -13,7 +13,7 @@ class State(StrEnum):
 
 
 class Schedule(StrEnum):
-    """How often a recurring task comes back."""
+    """How often a task recurs."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -50,7 +50,7 @@ class Order(StrEnum):
 
 
 class Filter(NamedTuple):
-    """Which tasks a list shows; None and empty filter nothing."""
+    """Filters a list of tasks; None and empty match every task."""
 
     states: tuple[str, ...] = ()
     due_from: int | None = None

@@ -4,4 +4,4 @@ from mesh.runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Nothing of its own."""
+    """No settings beyond those of every service."""

@@ -75,7 +75,7 @@ async def get_task(connection: Connection, user_id: str, task_id: str) -> Task:
 
 
 async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Task]:
-    """Reads one task more than the page holds, so that the caller knows whether it is the last."""
+    """Reads one task more than the page holds, so that the caller knows whether there is a next page."""
     values: dict[str, Any] = {"user_id": user_id, "limit": page.limit()}
     if chosen.states:
         values["states"] = list(chosen.states)

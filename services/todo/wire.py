@@ -16,10 +16,10 @@ from services.todo.model import Filter, Order, Schedule, State, Task
 _MOST_CHARACTERS = 1_005_000
 """Of titles and descriptions in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of a task is small."""
 _ALWAYS_FIT = 100
-"""Tasks of any length."""
+"""Tasks in one response, however long."""
 
 _MODEL_NAMES = {"due_time": "due_date"}
-"""Fields of the contract that the model calls otherwise."""
+"""Fields of the contract with another name in the model."""
 _STATE_TO_PB = {
     State.PENDING.value: task_pb2.TASK_STATE_PENDING,
     State.IN_PROGRESS.value: task_pb2.TASK_STATE_IN_PROGRESS,

@@ -21,13 +21,13 @@ class KeyHandlers(rpc.KeyServiceServicer):
 
 
 class OwnKeys(KeySource):
-    """The keys that auth verifies tokens with: its own, so no call is needed."""
+    """The key source of auth: its own keys, so no call is needed."""
 
     def __init__(self, signer: Signer) -> None:
         self._keys = signer.verifying
 
     def knows(self, kid: str) -> bool:
-        """Whether it is one of them."""
+        """Whether auth has the key."""
         return kid in self._keys
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:

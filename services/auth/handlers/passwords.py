@@ -1,4 +1,4 @@
-"""Checks and hashes passwords in threads: one costs 20 ms, which the event loop cannot spare."""
+"""Checks and hashes passwords in threads: one costs 20 ms, too long for the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class PasswordWorker(Component):
         self._decoy = passwords.decoy()
 
     async def close(self) -> None:
-        """Ends the threads; what waits is given up."""
+        """Stops the threads; cancels waiting calls."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:

@@ -98,7 +98,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         return found
 
     async def _renew_hash(self, credentials: Credentials, password: str) -> None:
-        """Hashes the password with today's parameters when others were used; when busy, leaves it to the next login."""
+        """Hashes the password with today's parameters unless it was; when busy, leaves that to the next login."""
         if not passwords.outdated(credentials.password_hash):
             return
         with suppress(Overloaded):
