@@ -1,1 +1,1 @@
-"""The gateway: the only way in. Reviewed by hand: template.yaml. Derived from the contract: routes.py."""
+"""The gateway, the only entry point. Reviewed by hand: template.yaml. Derived from the contract: routes.py."""

@@ -73,14 +73,14 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
                 "timeout": "0.5s",
                 "interval": "1s",
                 "no_traffic_interval": "1s",
-                # Soon back after a fault.
+                # Reconnects soon after a fault.
                 "unhealthy_interval": "0.25s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
             }
         ],
         "outlier_detection": _EJECTION,
-        # Never to a replica that is known to be away.
+        # Never routes to a replica that is known to be unhealthy.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "upstream_connection_options": {
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 5, "keepalive_probes": 3}
@@ -121,7 +121,7 @@ def _endpoint(host: str, port: int, health_port: int) -> Json:
 
 
 def _tls(tls: UpstreamTls, found: Sequence[Address], protocol: str) -> Json:
-    """Shows the gateway's certificate, and asks for one of the authority that names the host which is called."""
+    """Presents the gateway's certificate, and requires one of the authority that names the called host."""
     context = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     certificate = {
         "certificate_chain": {"filename": str(tls.certificate)},

@@ -30,15 +30,15 @@ TEMPLATE = Path(__file__).with_name("template.yaml")
 _HOLE = re.compile(r"\$\{(\w+)\}")
 _NAMESPACE = "focusmesh.svc.cluster.local"
 _CLUSTER_PORTS = (9000, 9001)
-"""gRPC and WebSocket, of every pod."""
+"""Ports of every pod: gRPC and WebSocket."""
 
 
 class TemplateError(Exception):
-    """The template names a value that is not there, or leaves one out."""
+    """The template names an unknown value, or does not use one."""
 
 
 def write(path: Path, endpoints: Endpoints, settings: GatewaySettings) -> bool:
-    """Writes the configuration as JSON, whole or not at all; returns whether it differs from what was there.
+    """Writes the configuration as JSON, atomically; returns whether it changed.
 
     endpoints: host and port of every replica by service (`auth`, `todo`, …), and `realtime_ws` in the order of
     `realtime`. Raises ContractError for a contract that cannot be routed.
@@ -54,7 +54,7 @@ def write(path: Path, endpoints: Endpoints, settings: GatewaySettings) -> bool:
 
 
 def bootstrap(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
-    """The whole configuration."""
+    """The complete configuration."""
     template = yaml.safe_load(TEMPLATE.read_text())
     values = _values(endpoints, settings)
     if unused := values.keys() - set(_HOLE.findall(TEMPLATE.read_text())):
@@ -64,7 +64,7 @@ def bootstrap(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]
 
 
 def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
-    """What the template names."""
+    """The values that the template names."""
     described = descriptors.load()
     methods = described.rpcs
     allowances = settings.allowances
@@ -101,7 +101,7 @@ def _address(name: str, address: Address) -> dict[str, Any]:
 
 
 def _bucket(bucket: Bucket) -> dict[str, Any]:
-    """Refilled one by one, or each second where that is slower: a minute's allowance does not come at once."""
+    """A token bucket, refilled one by one or each second: a minute's allowance is not available at once."""
     refill = max(1, round(bucket.refill / bucket.per_seconds))
     return {
         "max_tokens": bucket.burst,
@@ -126,19 +126,19 @@ def _tracing(settings: GatewaySettings) -> dict[str, Any] | None:
         "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
         "grpc_service": {"envoy_grpc": {"cluster_name": "otlp"}, "timeout": "1s"},
         "service_name": "gateway",
-        # What the caller decided holds for the whole trace.
+        # The caller's sampling decision applies to the whole trace.
         "sampler": {
             "name": "envoy.tracers.opentelemetry.samplers.parent_based",
             "typed_config": {"@type": f"{samplers}.ParentBasedSamplerConfig", "wrapped_sampler": own},
         },
     }
-    # One span here for each call. A second one, for the way to the service, would cost a tenth of Envoy's CPU and say
-    # what the service's own span and `upstream_ms` in the access log say.
+    # One span per call. A second one, for the upstream request, would cost a tenth of Envoy's CPU and repeat the
+    # service's own span and `upstream_ms` of the access log.
     return {"provider": {"name": "envoy.tracers.opentelemetry", "typed_config": config}}
 
 
 def _fill(node: Any, values: dict[str, Any]) -> Any:
-    """The template with its holes filled; a text that is one hole takes the value's type."""
+    """The template with its placeholders replaced; a text that is one placeholder takes the value's type."""
     if isinstance(node, dict):
         return {key: _fill(value, values) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,10 +1,10 @@
-"""How the gateway's process is started."""
+"""The command line of the gateway's process."""
 
 from importlib import metadata
 from pathlib import Path
 
 DRAIN_SECONDS = 5
-"""How long connections are asked to go elsewhere before a drained gateway stops."""
+"""How long clients are asked to reconnect elsewhere before a drained gateway stops, seconds."""
 
 
 def binary() -> Path:

@@ -1,4 +1,4 @@
-"""Errors that the gateway makes itself, in the shape of those of services: `google.rpc.Status` with an ErrorInfo.
+"""Errors that the gateway itself returns, in the form of the services' errors: `google.rpc.Status` with an ErrorInfo.
 
 REST callers get JSON, gRPC callers plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
 those of 502, 503 and 504 reveal internal addresses.
@@ -15,12 +15,12 @@ Json = dict[str, Any]
 
 _ENVOYS_TEXT = "%LOCAL_REPLY_BODY%"
 _UNAVAILABLE_TEXT = "The service is not available right now. Try again in a moment."
-# By gRPC there is neither JSON to complain about nor a path.
+# gRPC callers send neither JSON nor a path.
 _GRPC_TEXTS = {400: "The request is malformed.", 404: "There is no such RPC."}
 
 
 class When(Enum):
-    """A further condition, beside the HTTP status that Envoy made."""
+    """A condition beside the HTTP status that Envoy chose."""
 
     ALWAYS = "always"
     ANONYMOUS = "nobody says who calls"
@@ -29,7 +29,7 @@ class When(Enum):
 
 
 class Response(NamedTuple):
-    """What the gateway responds instead of an HTTP status that Envoy made."""
+    """The response that replaces an HTTP status that Envoy chose."""
 
     status: int
     code: str
@@ -49,7 +49,7 @@ class Response(NamedTuple):
 RESPONSES = (
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
-    # Without keys no token can be verified, so a good one must not be refused as invalid.
+    # Without keys no token can be verified, so a valid one must not be refused as invalid.
     Response(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
     Response(
         401,
@@ -79,11 +79,11 @@ RESPONSES = (
     Response(503, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT),
     Response(504, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The call took longer than its deadline."),
 )
-"""In the order in which they are tried."""
+"""In order of evaluation."""
 
 
 def mappers() -> list[Json]:
-    """Envoy's local reply mappers; the first whose filter fits is used."""
+    """Envoy's local reply mappers; the first whose filter matches applies."""
     return [mapper for response in RESPONSES for mapper in (_for_grpc(response), _for_rest(response))]
 
 
@@ -160,6 +160,6 @@ _CONDITIONS: dict[When, list[Json]] = {
     When.ALWAYS: [],
     When.ANONYMOUS: [_without("authorization"), _without("sec-websocket-protocol")],
     When.NO_KEYS: [_token_failure_is("Jwks remote fetch is failed")],
-    # A request gets its id once its headers are accepted.
+    # A request has no ID until its headers are accepted.
     When.EARLY: [_without("x-request-id")],
 }

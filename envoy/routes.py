@@ -22,7 +22,7 @@ WEBSOCKET_CLUSTER = "realtime_ws"
 NO_CLUSTER = "none"
 """Has no endpoints: a REST call is routed to it only until the transcoder has determined its RPC."""
 UNKNOWN_CLUSTER = "unknown-path"
-"""Exists nowhere: a route to it responds 404 and, unlike a direct response, carries CORS headers."""
+"""Does not exist: a route to it responds 404 and, unlike a direct response, carries CORS headers."""
 KEY_METHOD = "/focusmesh.auth.v1.KeyService/GetJwks"
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ REPEATABLE_RETRIES: Json = {**SAFE_RETRIES, "retry_on": "connect-failure,refused
 
 
 def routes(described: Contract, stream_idle_seconds: int) -> list[Json]:
-    """Every route of the entry; raises ContractError for a contract that cannot be routed safely."""
+    """Every route of the public listener; raises ContractError for a contract that cannot be routed safely."""
     require_routable(described)
     exposed = [method for method in described.rpcs if method.exposed]
     bound = [(method, method.binding) for method in exposed if method.binding]
@@ -71,7 +71,7 @@ def routes(described: Contract, stream_idle_seconds: int) -> list[Json]:
 
 
 def key_routes(methods: list[Method]) -> list[Json]:
-    """The one RPC that the gateway calls for itself: the keys of tokens, by REST and after transcoding."""
+    """The routes of the one RPC that the gateway itself calls, for the keys of tokens: by REST and transcoded."""
     method = next((method for method in methods if method.grpc_path == KEY_METHOD), None)
     if method is None or method.binding is None:
         raise ContractError(f"{KEY_METHOD} must exist and have an HTTP binding")
@@ -103,7 +103,7 @@ def token_rules(methods: list[Method]) -> list[Json]:
 
 
 def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
-    """The route of one RPC by its gRPC name; deadline, retries and cluster are said here and nowhere else."""
+    """The route of one RPC by its gRPC name; deadline, retries and cluster are defined only here."""
     limit = f"{method.deadline_seconds}s"
     action: Json = {
         "cluster": method.owner,
@@ -117,7 +117,7 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         action["idle_timeout"] = f"{stream_idle_seconds}s"
     return {
         "name": method.full_name,
-        # gRPC resets a call that is no POST, or that does not say that it can read trailers.
+        # gRPC resets a call that is not a POST, or whose headers do not accept trailers.
         "match": {"path": method.grpc_path, "headers": [_GRPC, _verb("POST")]},
         "request_headers_to_add": [_TE],
         "metadata": _rate(method.rate.lower()),

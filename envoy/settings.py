@@ -1,4 +1,4 @@
-"""What can be set about the gateway. The defaults are for production; a benchmark raises the allowances."""
+"""Settings of the gateway. The defaults are for production; a benchmark raises the allowances."""
 
 import ipaddress
 import os
@@ -16,11 +16,11 @@ Address = tuple[str, int]
 
 
 class SettingsError(Exception):
-    """A setting that cannot be understood."""
+    """A setting is malformed."""
 
 
 class Bucket(NamedTuple):
-    """An allowance: so many at once, and then so many each period."""
+    """An allowance: a burst, then a number of calls per period."""
 
     burst: int
     refill: int
@@ -36,10 +36,10 @@ class Bucket(NamedTuple):
 
 
 class Allowances(NamedTuple):
-    """Calls that are let through. Each gateway counts for itself."""
+    """Numbers of calls that are allowed. Each gateway counts for itself."""
 
     address: Bucket = Bucket(400, 200, 1)
-    """Everything from one address (IPv6: one /64), before tokens are looked at."""
+    """Everything from one address (IPv6: one /64), before tokens are verified."""
     credential: Bucket = Bucket(20, 30, 60)
     """Register, Login and the like from one address."""
     read: Bucket = Bucket(100, 50, 1)
@@ -68,24 +68,24 @@ class GatewaySettings:
     metrics: Address = ("127.0.0.1", 18081)
     """`/stats/prometheus` and `/ready`; for operators only."""
     keys: Address = ("127.0.0.1", 18082)
-    """Where the gateway asks itself for the keys of tokens; loopback always."""
+    """Listener through which the gateway itself fetches the keys of tokens; always loopback."""
     admin_socket: Path = Path(".run/gateway.sock")
     """Unix socket of the administration, mode 0600; its path may have at most 100 characters."""
     issuer: str = "https://auth.focusmesh"
     audience: str = "focusmesh"
     key_cache_seconds: int = 300
-    """How long keys are kept before they are asked for again: publish a new key this long before it signs."""
+    """How long keys are cached: publish a new key this long before it signs."""
     allowances: Allowances = field(default_factory=Allowances)
     allowed_origins: tuple[str, ...] = ("http://localhost:3000",)
-    """Origins whose pages may call; exact."""
+    """Origins whose pages may call; compared exactly."""
     largest_request_bytes: int = 1 << 20
-    """Equal to what services accept."""
+    """Equal to the limit of services."""
     largest_response_bytes: int = 8 << 20
     """Of a REST response."""
     stream_idle_seconds: int = 120
-    """A stream without a frame for so long is cut; longer than two heartbeats."""
+    """A stream is closed after this time without a frame; longer than two heartbeats."""
     heap_bytes: int = 512 << 20
-    """Above 95 % of it new requests are refused."""
+    """New requests are refused above 95 % of it."""
     most_connections: int = 5000
     access_log: str = "/dev/stdout"
     otlp: Address | None = None
@@ -170,7 +170,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "FOCUSMESH_TRACE_RATIO": ("trace_percent", _ratio),
     "FOCUSMESH_GATEWAY_TRACE_PERCENT": ("trace_percent", _percent),
 }
-"""Variable to field; of two variables for one field the later counts."""
+"""Variable to field; of two variables for one field the later wins."""
 
 
 def is_ip(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Asks Envoy whether it would take the configurations of one machine and of the cluster: `python -m envoy.validate`."""
+"""Asks Envoy whether it accepts the configurations of one machine and of the cluster: `python -m envoy.validate`."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ _SECONDS = 60
 
 
 class ConfigurationError(Exception):
-    """Envoy would not start with the configuration."""
+    """Envoy does not accept the configuration."""
 
 
 def validate(endpoints: Endpoints, settings: GatewaySettings) -> None:
@@ -30,7 +30,7 @@ def validate(endpoints: Endpoints, settings: GatewaySettings) -> None:
 
 
 def _first_words(complaint: str) -> str:
-    """What is wrong, without the configuration that Envoy prints behind it or in the middle."""
+    """Envoy's message, without the configuration that it prints after or within it."""
     lines = complaint.strip().partition("): {\n")[0].splitlines()
     return "\n".join(line[:500] for line in (lines if len(lines) < 4 else [lines[0], lines[-1]]))
 

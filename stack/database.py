@@ -28,15 +28,15 @@ class Cluster:
     keys: Keys
 
     def administrator_url(self, database: str = postgres.ADMINISTRATOR) -> str:
-        """For provisioning and tests only."""
+        """URL of the superuser, for provisioning and tests only."""
         return self._url(postgres.ADMINISTRATOR, database)
 
     def owner_url(self, schema: str, database: str = MAIN) -> str:
-        """Of the role that migrates a schema."""
+        """URL of the role that migrates a schema."""
         return self._url(f"{schema}_owner", database)
 
     def runtime_url(self, schema: str, database: str = MAIN) -> str:
-        """Of the role that a service runs as."""
+        """URL of the role that a service runs as."""
         return self._url(schema, database)
 
     def _url(self, role: str, database: str) -> str:
@@ -60,14 +60,14 @@ def provision(cluster: Cluster, services: Iterable[Service], database: str = MAI
 
 
 def clone(cluster: Cluster, template: str, database: str) -> None:
-    """Makes `database` a copy of `template`, which nobody may be connected to."""
+    """Creates `database` as a copy of `template`, to which nobody may be connected."""
     with psycopg.connect(cluster.administrator_url(), autocommit=True) as connection:
         _execute(connection, "CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG", database, template)
         _close_to_strangers(connection, database)
 
 
 def drop(cluster: Cluster, database: str) -> None:
-    """Removes a database, whoever is still connected."""
+    """Drops a database, and the connections to it."""
     with psycopg.connect(cluster.administrator_url(), autocommit=True) as connection:
         _execute(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", database)
 
@@ -101,7 +101,7 @@ def _make_database(connection: psycopg.Connection[Any], database: str) -> None:
 
 
 def _close_to_strangers(connection: psycopg.Connection[Any], database: str) -> None:
-    """Roles of services get CONNECT one by one; a copy of a database does not bring its grants along."""
+    """Roles of services get CONNECT one by one; a copy of a database lacks its grants."""
     _execute(connection, "REVOKE ALL ON DATABASE {} FROM PUBLIC", database)
     roles = connection.execute(
         "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND rolname !~ '^pg_'"

@@ -28,37 +28,37 @@ class Ports:
 
     @property
     def postgres(self) -> int:
-        """SQL."""
+        """Port of Postgres."""
         return self.base + 10
 
     @property
     def valkey(self) -> int:
-        """The Redis protocol."""
+        """Port of Valkey."""
         return self.base + 11
 
     @property
     def kafka(self) -> int:
-        """Clients of the broker."""
+        """Port of the broker for clients."""
         return self.base + 12
 
     @property
     def kafka_controller(self) -> int:
-        """The broker's own quorum."""
+        """Port of the broker's own quorum."""
         return self.base + 13
 
     @property
     def gateway(self) -> int:
-        """What callers see: REST, gRPC, gRPC-Web and WebSocket."""
+        """Port of the gateway for callers: REST, gRPC, gRPC-Web and WebSocket."""
         return self.base + 80
 
     @property
     def gateway_metrics(self) -> int:
-        """Readiness and metrics of the gateway."""
+        """Port of the gateway's readiness and metrics."""
         return self.base + 81
 
     @property
     def gateway_internal(self) -> int:
-        """What the gateway itself fetches, such as keys."""
+        """Port from which the gateway itself fetches, such as keys."""
         return self.base + 82
 
     def service(self, offset: int, replica: int = 0) -> int:
@@ -68,37 +68,37 @@ class Ports:
 
 @dataclass(frozen=True)
 class State:
-    """The one folder that a stack writes."""
+    """The folder of a stack's state, the only one it writes to."""
 
     folder: Path
 
     @property
     def logs(self) -> Path:
-        """One file per program."""
+        """Folder of the logs, one file per program."""
         return self.folder / "logs"
 
     @property
     def postgres(self) -> Path:
-        """The database cluster."""
+        """Data folder of Postgres."""
         return self.folder / "postgres"
 
     @property
     def valkey(self) -> Path:
-        """Append-only file."""
+        """Folder of Valkey's append-only file."""
         return self.folder / "valkey"
 
     @property
     def kafka(self) -> Path:
-        """Partitions and metadata."""
+        """Folder of the broker's partitions and metadata."""
         return self.folder / "kafka"
 
     @property
     def gateway(self) -> Path:
-        """Generated configuration of the gateway."""
+        """The gateway's generated configuration."""
         return self.folder / "gateway"
 
     def log(self, program: str) -> Path:
-        """What a program printed."""
+        """The log of a program."""
         return self.logs / f"{program}.log"
 
     def socket(self, name: str) -> Path:

@@ -62,7 +62,7 @@ def free_ports(expected: Iterable[int]) -> None:
 
 
 def owner(port: int) -> str:
-    """Name and pid of the process that listens on a port, as far as we may know."""
+    """Name and pid of the process that listens on a port, as far as this user may see."""
     with contextlib.suppress(psutil.AccessDenied):
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid and not connection.raddr:

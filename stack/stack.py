@@ -62,7 +62,7 @@ class Stack:
         self.cluster = database.Cluster(ports.postgres, self.keys)
         self._components = frozenset(components)
         self._only = tuple(only) if only is not None else None
-        self._wanted = dict(replicas or {})
+        self._requested = dict(replicas or {})
         self._environment = {**(environment or {}), preflight.STATE_VARIABLE: str(state.folder)}
         self._durable = durable
         self._report = report
@@ -94,7 +94,7 @@ class Stack:
     ) -> None:
         self.stop()
 
-    # What it is made of
+    # Members
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -105,7 +105,7 @@ class Stack:
     @property
     def replicas(self) -> tuple[Replica, ...]:
         """Every service process of this stack."""
-        return tuple(services.replicas(self.services, self._wanted)) if SERVICES in self._components else ()
+        return tuple(services.replicas(self.services, self._requested)) if SERVICES in self._components else ()
 
     def replicas_of(self, name: str) -> tuple[Replica, ...]:
         """The processes of one service."""
@@ -128,22 +128,22 @@ class Stack:
 
     @property
     def gateway_url(self) -> str:
-        """Where REST callers begin."""
+        """Base URL of the REST API."""
         return f"http://{LOOPBACK}:{self.ports.gateway}"
 
     @property
     def gateway_target(self) -> str:
-        """Where gRPC callers begin."""
+        """Address of the gRPC API."""
         return f"{LOOPBACK}:{self.ports.gateway}"
 
     @property
     def kafka_bootstrap(self) -> str:
-        """Where the broker's clients begin."""
+        """Bootstrap address of the broker."""
         return kafka.bootstrap(self.ports)
 
     @property
     def valkey_url(self) -> str:
-        """Where clients of the Redis protocol begin."""
+        """URL of Valkey."""
         return valkey.url(self.ports.valkey, self.keys.password("valkey"))
 
     # Start and stop
@@ -196,7 +196,7 @@ class Stack:
         with deferred_signals():
             if self.supervisor.pid is not None:
                 replicas = [replica.name for replica in self.replicas]
-                self.supervisor.ask_to_stop(replicas)  # they serve on for longer than the gateway takes to leave
+                self.supervisor.ask_to_stop(replicas)  # they drain for longer than the gateway does
                 if gateway.NAME in self._components:
                     gateway.leave(self.state)
                     self.supervisor.stop([gateway.NAME])
@@ -208,7 +208,7 @@ class Stack:
                 self.state.socket(name).unlink(missing_ok=True)
 
     def _make_keys(self) -> None:
-        """Before threads share them."""
+        """Makes all secrets before threads share them."""
         self.keys.signing_key()
         self.keys.kafka_cluster_id()
         for name in (valkey.NAME, "page-tokens", "refresh-tokens", f"postgres-{postgres.ADMINISTRATOR}"):
@@ -287,14 +287,14 @@ class Stack:
         return self.supervisor.statuses()
 
     def pid(self, name: str) -> int:
-        """Of a running program."""
+        """Process ID of a running program."""
         status = self.status()[name]
         if not status.pid:
             raise self.supervisor.failure(name, f"{name} does not run ({status.state})")
         return status.pid
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a crash would be; the supervisor brings the program back."""
+        """Kills a program with SIGKILL, like a crash; the supervisor starts it again."""
         os.kill(self.pid(name), signal.SIGKILL)
 
     def restart(self, name: str) -> None:
@@ -383,7 +383,9 @@ class Stack:
         plan = {
             "port_base": self.ports.base,
             "components": sorted(self._components),
-            "replicas": {service.name: self._wanted.get(service.name, service.replicas) for service in self.services},
+            "replicas": {
+                service.name: self._requested.get(service.name, service.replicas) for service in self.services
+            },
             "environment": self._environment,
             "durable": self._durable,
         }

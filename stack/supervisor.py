@@ -37,10 +37,10 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "TERM"
     stop_seconds: int = 10
-    """After which it is killed."""
+    """Seconds after its stop signal at which it is killed."""
 
     def with_environment(self, environment: Mapping[str, str]) -> Self:
-        """The same with more in its environment."""
+        """The same program with more variables in its environment."""
         return replace(self, environment={**self.environment, **environment})
 
 
@@ -75,7 +75,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Of supervisord itself; None when it does not run."""
+        """Process ID of supervisord; None when it does not run."""
         with contextlib.suppress(OSError, ValueError, psutil.Error):
             pid = int(self._pid_file.read_text())
             if "supervisord" in " ".join(psutil.Process(pid).cmdline()):
@@ -85,7 +85,7 @@ class Supervisor:
     def start(self, programs: Iterable[Program]) -> None:
         """Starts supervisord in the background with `programs`, none of them started yet. Raises StackError."""
         for log in self._state.logs.glob("*.log"):
-            log.replace(log.with_suffix(".log.1"))  # a start begins a log of its own
+            log.replace(log.with_suffix(".log.1"))  # every start has its own log
         self._write(programs)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", self._configuration],
@@ -149,7 +149,7 @@ class Supervisor:
         with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Fault):
             self._rpc("shutdown")
             while self.pid == pid:
-                self._rpc("getState")  # wakes it: by itself it looks once a second whether it is done
+                self._rpc("getState")  # wakes it: otherwise it checks once a second whether it is done
         if pid is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).wait(_START_SECONDS)

@@ -33,7 +33,7 @@ class _Data(ctypes.Structure):
 
 
 def system_user() -> str:
-    """The user that stands in for root; made when the system lets us, otherwise the one every system has."""
+    """The user to run as in place of root: created when allowed, otherwise `nobody`."""
     try:
         return pwd.getpwnam(SYSTEM_USER).pw_name
     except KeyError:

@@ -79,7 +79,7 @@ def _shortened(value: Any) -> Any:
 
 
 class Journey:
-    """One user on the way through the gateway. Methods raise StackError when a response is not what it should be."""
+    """The journey of one user through the gateway. Methods raise StackError when a response is not the expected one."""
 
     def __init__(self, http: httpx.Client, target: str) -> None:
         """http: at the gateway; it shows what it carries. target: of the gateway, host:port."""
@@ -88,7 +88,7 @@ class Journey:
         self._user: User
 
     async def walk(self) -> None:
-        """The whole way."""
+        """Makes every call of the journey."""
         step(1, "Register")
         email = f"ada.{uuid.uuid4().hex[:12]}@example.org"
         user = await asyncio.to_thread(self._accounts.register, email=email, timeZone="Europe/Berlin")

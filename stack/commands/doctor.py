@@ -1,4 +1,4 @@
-"""`make doctor`: what a start needs, checked one by one, with what to do about what is missing."""
+"""`make doctor`: checks every prerequisite of a start, with advice on what is missing."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def memory() -> str:
 
 
 def broker() -> str:
-    """The jars."""
+    """Kafka's jars."""
     if not jars.current():
         raise StackError("Kafka's jars are not those of the lock", advice="`make setup`")
     return f"{len(jars.locked())} jars as locked"
@@ -75,7 +75,7 @@ def findings() -> Iterator[tuple[str, str, bool]]:
 
 
 def main() -> None:
-    """Prints the findings; exits with 1 when one is in the way."""
+    """Prints the findings; exits with 1 when one prevents a start."""
     found = list(findings())
     for name, what, well in found:
         mark = colour("✓", GREEN) if well else colour("✗", RED)

@@ -11,7 +11,7 @@ from stack.stack import Stack
 
 
 def stop(state: State) -> bool:
-    """Stops what runs with this state, also what lost its supervisor; returns whether there was a stack."""
+    """Stops what runs with this state, supervised or not; returns whether there was a stack."""
     stack = Stack.running(state)
     if stack is not None:
         stack.stop()

@@ -10,7 +10,7 @@ from stack.infrastructure import postgres
 
 
 def main() -> None:
-    """Becomes psql."""
+    """Replaces this process with psql."""
     stack = running_stack()
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     schemas = {service.name: service.schema for service in stack.registry.with_schema()}

@@ -1,4 +1,4 @@
-"""Envoy: its configuration for the replicas that run, and what it thinks of them."""
+"""Envoy: its configuration for the running replicas, and their health as it sees it."""
 
 import http.client
 import json
@@ -54,7 +54,7 @@ def program(state: State) -> Program:
 
 
 def responses(ports: Ports) -> bool:
-    """Whether a call comes through it to a service and back."""
+    """Whether a call through it reaches a service."""
     try:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{ports.gateway}{FIRST_CALL}", timeout=2) as response:
             return bool(json.load(response)["keys"])
@@ -63,7 +63,7 @@ def responses(ports: Ports) -> bool:
 
 
 def sends_to(state: State, ports: Iterable[int]) -> bool:
-    """Whether it holds every one of these endpoints for healthy, in each cluster that has it."""
+    """Whether it considers these endpoints healthy, in every cluster that has them."""
     try:
         status = json.loads(get(admin_socket(state), "/clusters?format=json"))
     except (OSError, http.client.HTTPException, ValueError):
@@ -78,7 +78,7 @@ def sends_to(state: State, ports: Iterable[int]) -> bool:
 
 
 def leave(state: State) -> None:
-    """Ends its calls before it is stopped, as far as they end in time; a gateway that is away needs nothing."""
+    """Ends its calls before it is stopped, as far as they end in time; does nothing when it does not run."""
     try:
         drain(admin_socket(state), notice_seconds=_NOTICE_SECONDS, longest_seconds=_LONGEST_DRAIN_SECONDS)
     except DrainError:

@@ -1,4 +1,4 @@
-"""Apache Kafka, one node that is broker and controller, run by the Java out of a wheel."""
+"""Apache Kafka, one node as broker and controller, run by the Java of a wheel."""
 
 import subprocess
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ NAME = "kafka"
 PROBE_GROUP = "stack-probe"
 _SECONDS = 20
 _KEPT = {"retention.ms": "-1"}
-"""A dead letter stays until an operator replays it: its key is parked for as long."""
+"""A dead letter is kept until an operator replays it, since its key is parked until then."""
 _JVM = (
     *("-Xms96m", "-Xmx256m", "-Xss512k", "-XX:MaxMetaspaceSize=128m", "-XX:+UseSerialGC"),
     # Only the quick compiler: starts with a third of the CPU, and a broker's work is system calls.
@@ -64,7 +64,7 @@ rootLogger.appenderRef.out.ref=out
 
 
 def bootstrap(ports: Ports) -> str:
-    """Where clients begin."""
+    """The bootstrap address of clients."""
     return f"{LOOPBACK}:{ports.kafka}"
 
 
@@ -104,7 +104,7 @@ def program(state: State) -> Program:
 
 
 def admin(bootstrap_servers: str) -> AdminClient:
-    """An administration client that keeps quiet while the broker is away."""
+    """An administration client that logs nothing while the broker is unreachable."""
     return AdminClient(
         {"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.connection.setup.timeout.ms": 2000}
     )

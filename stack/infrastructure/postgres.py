@@ -1,4 +1,4 @@
-"""PostgreSQL 18 out of a wheel: its own cluster in the state folder, on a loopback port."""
+"""PostgreSQL 18 of a wheel: its own cluster in the state folder, on a loopback port."""
 
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ def url(port: int, user: str, password: str, database: str) -> str:
 
 
 def prepare(state: State, password: str) -> None:
-    """Makes the cluster unless there is a whole one. password: the administrator's. Raises StackError."""
+    """Creates the cluster unless there is a complete one. password: the administrator's. Raises StackError."""
     data = state.postgres
     if (data / "PG_VERSION").exists() and (data / "global" / "pg_control").exists():
         return
@@ -78,7 +78,7 @@ def program(state: State, port: int, *, durable: bool = True) -> Program:
 
 
 def responses(administrator_url: str) -> bool:
-    """Whether it takes statements."""
+    """Whether it accepts statements."""
     try:
         with psycopg.connect(administrator_url, connect_timeout=2) as connection:
             return connection.execute("SELECT 1").fetchone() == (1,)

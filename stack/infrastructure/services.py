@@ -1,4 +1,4 @@
-"""The services: one program per replica, its environment, and its own word on how it is."""
+"""The services: one program per replica, its environment and its health check."""
 
 import socket
 import sys
@@ -18,7 +18,7 @@ from stack.registry import Registry, Service
 from stack.supervisor import Program
 
 _STOP_SECONDS = 20
-"""Drain, grace and the relay's last passes together; then it is killed."""
+"""Seconds until it is killed: drain, grace and the relay's last passes together."""
 _OWN_ORIGIN = "http://localhost:3000"
 
 
@@ -30,15 +30,15 @@ class Replica(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its program, such as `todo-0`."""
+        """Name of its program, such as `todo-0`."""
         return f"{self.service.name}-{self.number}"
 
     def port(self, ports: Ports) -> int:
-        """Its gRPC listener."""
+        """Port of its gRPC listener."""
         return ports.service(self.service.port, self.number)
 
     def websocket_port(self, ports: Ports) -> int | None:
-        """Its WebSocket listener, where it has one."""
+        """Port of its WebSocket listener, if it has one."""
         offset = self.service.websocket_port
         return None if offset is None else ports.service(offset, self.number)
 
@@ -122,7 +122,7 @@ def _health(channel: grpc.Channel) -> Callable[..., health_pb2.HealthCheckRespon
 
 
 def serving(port: int) -> bool:
-    """Whether the service behind a port says SERVING."""
+    """Whether the service on a port reports SERVING."""
     if not _listened_on(port):  # a hundred times cheaper to ask than a gRPC channel, and asked often while it starts
         return False
     with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:

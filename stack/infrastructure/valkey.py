@@ -1,4 +1,4 @@
-"""Valkey out of a wheel: the Redis protocol on a loopback port, durable to the second."""
+"""Valkey of a wheel: the Redis protocol on a loopback port, durable to the second."""
 
 from importlib.metadata import distribution
 from pathlib import Path
