@@ -1,8 +1,10 @@
 """What is taken from elsewhere is what the locks say."""
 
 import hashlib
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,14 @@ from stack import jars
 from stack.commands import setup
 from stack.jars import Jar
 from stack.layout import ROOT
+
+
+def test_the_lock_has_every_version_that_the_project_pins() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"].values()
+    pins = [*project["project"]["dependencies"], *(pin for group in groups for pin in group if isinstance(pin, str))]
+    locked = set(re.findall(r"^[\w.-]+==[\w.]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert {re.sub(r"\[.*\]", "", pin).lower() for pin in pins} - locked == set()
 
 
 def test_every_jar_is_locked_by_coordinates_and_digest() -> None:
