@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from bench.cases import CEILING, DIRECT, FASTAPI, REST
 from bench.delivery import Delivery
 from bench.drain import Drain
+from bench.nine_services import NineServices
 from bench.startup import StartUp
 from bench.throughput import Row
 
@@ -64,6 +65,8 @@ class Findings:
     deliveries: Sequence[Delivery]
     drain: Drain
     start_up: StartUp
+    nine_services: NineServices | None
+    """None in a quick run."""
     failures: Sequence[str]
     spans: int
     others: tuple[float, float]
@@ -101,6 +104,12 @@ def targets(found: Findings) -> list[Target]:
         _most("all processes together in MiB", found.start_up.memory_mib, 1536),
         _most("stop in s", found.start_up.down_seconds, 8),
     ]
+    if found.nine_services is not None:
+        made += [
+            _most("nine services: warm start in s", found.nine_services.warm_seconds, 15),
+            _most("nine services: CPU of one until all serve, median in s", found.nine_services.cpu_median, 0.6),
+            _most("nine services: all processes together in MiB", found.nine_services.memory_mib, 1536),
+        ]
     return made
 
 
@@ -134,6 +143,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         "delivery": [delivery._asdict() for delivery in found.deliveries],
         "drain": {**found.drain._asdict(), "per_second": found.drain.per_second},
         "start_up": found.start_up._asdict(),
+        "nine_services": found.nine_services and found.nine_services._asdict(),
         "spans": found.spans,
         "others": found.others,
         "failures": list(found.failures),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from bench import delivery, drain, report
+from bench import delivery, drain, nine_services, report
 from bench.accounts import Account
 from bench.cases import Addresses
 from bench.dataset import Dataset
@@ -104,6 +104,10 @@ class Session:
             self._start_consumers()
             down = timed_stop(self._machine)
         start_up = StartUp(cold, warm, down, memory)
+        nine = None
+        if not self._plan.quick:
+            say("start of nine services")
+            nine = nine_services.measure()
         spans = sum(json.loads(self._sink_file.read_text()).values())
         shutil.rmtree(self._state.folder)
         return report.Findings(
@@ -113,6 +117,7 @@ class Session:
             deliveries,
             drained,
             start_up,
+            nine,
             bench.failures,
             spans,
             bench.others(),

@@ -178,10 +178,12 @@ class Stack:
                 with deferred_signals():
                     self.supervisor.start(self._all_programs())
                 self._write_plan()
-                for provisioned in [pool.submit(bring_up, began) for bring_up in self._infrastructure()]:
-                    provisioned.result()
+                provisioning = [pool.submit(bring_up, began) for bring_up in self._infrastructure()]
+                # Beside the infrastructure, which they wait for: most of their start is importing.
                 for replica in self.replicas:
                     self.supervisor.start_program(replica.name)
+                for provisioned in provisioning:
+                    provisioned.result()
                 if gateway.NAME in self._components:
                     self.supervisor.start_program(gateway.NAME)
                 for healthy in [pool.submit(self._bring_up_service, replica, began) for replica in self.replicas]:

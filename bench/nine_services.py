@@ -1,0 +1,120 @@
+"""How long nine services take to start, what that costs, and what all processes of their stack hold.
+
+Services made from the template make up the number, in a copy of the repository. Alone: python -m bench.nine_services
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import psutil
+
+from bench.startup import memory_of, timed_start
+from stack import registry
+from stack.errors import LOG_LINES, StackError, run_command
+from stack.layout import RUN, Ports, State
+from stack.preflight import claim_ports
+from stack.stack import Stack
+from tools.new_service import __main__ as new_service
+from tools.paths import BUILD, IMAGE, ROOT
+
+SERVICES = 9
+_NOT_COPIED = (".*", "__pycache__")
+
+
+class NineServices(NamedTuple):
+    """One start with bytecode, tables and topics in place."""
+
+    warm_seconds: float
+    """Until every service and the gateway serve."""
+    cpu_seconds: list[float]
+    """Of each service from its start until all serve."""
+    memory_mib: float
+    """Proportional set size of all processes, infrastructure and gateway included."""
+
+    @property
+    def cpu_median(self) -> float:
+        """CPU seconds of the service in the middle."""
+        return median(self.cpu_seconds)
+
+
+def measure() -> NineServices:
+    """Starts nine services in a copy of the repository; nothing of it is left. Raises StackError."""
+    folder = RUN / "bench-nine"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        copy = _copy(folder / "copy")
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.nine_services", "start"],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(copy), str(copy / "gen" / "python")))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            log = "\n".join((done.stdout + done.stderr).splitlines()[-LOG_LINES:])
+            raise StackError("nine services did not start", log=log, advice="`make up` and `make logs`")
+        return NineServices(**json.loads(done.stdout.splitlines()[-1]))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(target: Path) -> Path:
+    """A copy of the repository with services of the template added, and all that `make proto` makes."""
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    (target / ".build").mkdir()
+    for entry in BUILD.iterdir():
+        if entry != IMAGE:
+            (target / ".build" / entry.name).symlink_to(entry)
+    for number in range(SERVICES - len(registry.load().services)):
+        name = f"sample{chr(ord('a') + number)}"
+        new_service.begin(target, name, name)
+    subprocess.run(
+        [sys.executable, "-m", "tools.generate"],
+        cwd=target,
+        env={**os.environ, "PYTHONPATH": str(target)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return target
+
+
+def _start() -> NineServices:
+    """Starts this repository's stack twice and measures the second start."""
+    ports, claim = claim_ports()
+    state = State(RUN / "nine")
+    with claim:
+        stack = _stack(state, ports)
+        try:
+            timed_start(stack)
+            stack.stop()
+            warm = timed_start(stack)
+            cpu = [_cpu_seconds(stack.pid(replica.name)) for replica in stack.replicas]
+            return NineServices(warm, cpu, sum(memory.proportional_mib for memory in memory_of(stack)))
+        finally:
+            stack.stop()
+
+
+def _stack(state: State, ports: Ports) -> Stack:
+    state.folder.mkdir(parents=True, exist_ok=True)
+    return Stack(state, ports)
+
+
+def _cpu_seconds(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return round(times.user + times.system, 2)
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the measurement as JSON; `start` measures this repository as it is."""
+    print(json.dumps((_start() if arguments else measure())._asdict()))
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(sys.argv[1:]))
