@@ -49,18 +49,8 @@ def measure() -> NineServices:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         copy = _copy(folder / "copy")
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.nine_services", "start"],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(copy), str(copy / "gen" / "python")))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            log = "\n".join((done.stdout + done.stderr).splitlines()[-LOG_LINES:])
-            raise StackError("nine services did not start", log=log, advice="`make up` and `make logs`")
-        return NineServices(**json.loads(done.stdout.splitlines()[-1]))
+        printed = _run(copy, "bench.nine_services", "start")
+        return NineServices(**json.loads(printed.splitlines()[-1]))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -75,14 +65,24 @@ def _copy(target: Path) -> Path:
     for number in range(SERVICES - len(registry.load().services)):
         name = f"sample{chr(ord('a') + number)}"
         new_service.begin(target, name, name)
-    subprocess.run(
-        [sys.executable, "-m", "tools.generate"],
-        cwd=target,
-        env={**os.environ, "PYTHONPATH": str(target)},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    _run(target, "tools.generate")
     return target
+
+
+def _run(root: Path, module: str, *arguments: str) -> str:
+    """What a module of the copy prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(root), str(root / "gen" / "python")))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        log = "\n".join((done.stdout + done.stderr).splitlines()[-LOG_LINES:])
+        raise StackError(f"{module} failed in a copy with nine services", log=log, advice="`make lint`, `make up`")
+    return done.stdout
 
 
 def _start() -> NineServices:
