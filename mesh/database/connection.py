@@ -1,8 +1,10 @@
 """How services connect to Postgres, and how to abort a statement to which the server does not respond."""
 
+import asyncio
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -32,3 +34,16 @@ def abort(connection: Connection) -> None:
         return
     with socket.socket(fileno=os.dup(connection.fileno())) as end, suppress(OSError):  # reset already
         end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def statement_deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """Aborts the statement that still runs after so many seconds.
+
+    A cancelled statement would not do: psycopg asks the server to cancel it, and waits for a response all the same.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, abort, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -14,7 +14,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from mesh.database import migrate
-from mesh.database.connection import CONNECT_OPTIONS, Connection, abort
+from mesh.database.connection import CONNECT_OPTIONS, Connection, abort, statement_deadline
 from mesh.runtime.errors import DependencyUnavailable, Overloaded
 from mesh.runtime.lifecycle import SupervisedTask, occurs
 
@@ -168,11 +168,8 @@ class Database(SupervisedTask):
         """Runs a statement, so that an idle service detects an outage too."""
         try:
             async with self.connection() as connection:
-                timeout = asyncio.get_running_loop().call_later(_RESPONSE_SECONDS, abort, connection)
-                try:
+                with statement_deadline(connection, _RESPONSE_SECONDS):
                     await connection.execute("SELECT 1")
-                finally:
-                    timeout.cancel()
         except Exception as error:  # noqa: BLE001 (`on_error` has seen it, or all connections are busy)
             log.debug("database probe: %s", error)
 

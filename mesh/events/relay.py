@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 import psycopg
 from confluent_kafka import KafkaError
 
-from mesh.database.connection import CONNECT_OPTIONS, Connection
+from mesh.database.connection import CONNECT_OPTIONS, Connection, statement_deadline
 from mesh.events.envelope import stamped
 from mesh.events.outbox import SHARDS
 from mesh.events.producer import DeliveryTimeout, Producer, ProducerRecord, is_message_error
@@ -120,15 +120,16 @@ class Relay(PeriodicTask):
         connection = await self._connected()
         try:
             if time.monotonic() >= self._next_measure:
-                async with asyncio.timeout(_PASS_SECONDS):
+                with statement_deadline(connection, _PASS_SECONDS):
                     await self._measure(connection)
-            async with asyncio.timeout(_PASS_SECONDS):
-                if not self._leads:
-                    [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
-                if not self._leads:
-                    self._blocked.clear()  # only the leader tracks blocked keys
-                    return 0
-                rows, errors = await self._publish(connection)
+            with statement_deadline(connection, _PASS_SECONDS):
+                async with asyncio.timeout(_PASS_SECONDS + 1):
+                    if not self._leads:
+                        [[self._leads]] = await (await connection.execute(_LOCK, (self._name,))).fetchall()
+                    if not self._leads:
+                        self._blocked.clear()  # only the leader tracks blocked keys
+                        return 0
+                    rows, errors = await self._publish(connection)
         except Exception:
             # Releases the lock. A standby asks for it sooner than this relay does, and may reach Kafka.
             await connection.close()

@@ -17,6 +17,7 @@ from harness.waiting import until
 from mesh.database.connection import Connection
 from mesh.events import consumer as consumer_module
 from mesh.events import delivery
+from mesh.events import partition as partition_module
 from mesh.events.consumer import Consumer
 from mesh.events.delivery import EventHandler
 from mesh.events.envelope import ConsumedEvent, envelope
@@ -342,9 +343,10 @@ async def test_a_slow_handler_holds_its_partition_back_and_loses_nothing(
     new_consumer: NewConsumer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumer_module, "_PAUSE_ABOVE", 40)
-    monkeypatch.setattr(consumer_module, "_RESUME_BELOW", 10)
-    monkeypatch.setattr(consumer_module, "_BATCH", 20)
+    monkeypatch.setattr(partition_module, "_PAUSE_ABOVE", 40)
+    monkeypatch.setattr(partition_module, "_RESUME_BELOW", 10)
+    monkeypatch.setattr(partition_module, "BATCH", 20)
+    monkeypatch.setattr(consumer_module, "BATCH", 20)
     user, item = new_id(), new_id()
     messages = [
         ProducerRecord(topic, user, envelope(source.event(user, item, version), ""), []) for version in range(1, 1001)

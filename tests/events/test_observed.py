@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from harness.waiting import until
 from mesh.events import consumer as consumer_module
 from mesh.events import delivery
+from mesh.events import partition as partition_module
 from mesh.events import relay as relay_module
 from mesh.events.consumer import Consumer
 from mesh.events.envelope import ConsumedEvent, envelope
@@ -147,7 +148,8 @@ async def test_the_lag_of_what_is_not_read_is_seen(
 ) -> None:
     """Also by a consumer that starts while its handler fails, and has read next to nothing."""
     monkeypatch.setattr(consumer_module, "_MEASURE_SECONDS", 0.05)
-    monkeypatch.setattr(consumer_module, "_BATCH", 20)
+    monkeypatch.setattr(partition_module, "BATCH", 20)
+    monkeypatch.setattr(consumer_module, "BATCH", 20)
     user = new_id()
     had: list[str] = []
 
