@@ -28,8 +28,8 @@ def module(service: str, name: str) -> ModuleType:
 
 
 @pytest.fixture
-def app(service: str, tmp_path: Path) -> App:
-    """The service as the stack starts it, wired and not started."""
+async def app(service: str, tmp_path: Path) -> App:
+    """The service as the stack starts it, wired and not started. Async: clients of other services need a loop."""
     keys = Keys(State(tmp_path))
     replica = Replica(REGISTRY.service(service), 0)
     given = environment(replica, [replica], REGISTRY, Ports(20000), keys)
