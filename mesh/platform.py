@@ -67,10 +67,15 @@ class Platform:
         )
 
     def client(self, callee: str) -> ServiceClient:
-        """A client of another service; raises ValueError when the settings do not name it, OSError without a key."""
+        """Calls to another service; raises ValueError without its address or a key, OSError for an unreadable one."""
         target = dict(pairs(self.settings.call_targets)).get(callee)
         if target is None:
-            raise ValueError(f"FOCUSMESH_CALL_TARGETS has no address of {callee}: does services.toml declare the call?")
+            raise ValueError(
+                f"FOCUSMESH_CALL_TARGETS has no address of {callee}: declare the call in services.toml, "
+                "or give the address in the settings of a test (docs/calling-a-service.md)"
+            )
+        if not self.settings.service_key_file:
+            raise ValueError(f"FOCUSMESH_SERVICE_KEY_FILE names no key to sign calls to {callee} with")
         key = private_key(Path(self.settings.service_key_file).read_bytes())
         signer = ServiceSigner(self.service, key)
         self._clients.append(ServiceClient(callee, target, signer, tls.channel_credentials(self.settings)))

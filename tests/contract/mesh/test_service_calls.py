@@ -16,6 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor_pb2 import MethodOptions
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from mesh.platform import Platform
 from mesh.rpc.client import ServiceClient, UnexpectedResponse
 from mesh.rpc.server import NOT_SERVING, SERVING
 from mesh.rpc.service_identity import Callers, ServiceSigner
@@ -24,6 +25,8 @@ from mesh.runtime import errors
 from mesh.runtime.errors import DependencyUnavailable, ServiceError
 from mesh.runtime.telemetry import ServerSpan, SpanKind, new_traceparent
 from tests.support.gateway_process import free_ports
+from tests.support.serving import SignerKeys, settings_for
+from tests.support.tokens import Signer
 
 SERVICE = "focusmesh.ledger.v1.LedgerService"
 METHODS = {
@@ -316,3 +319,13 @@ async def test_an_error_that_the_callee_declares_keeps_its_details(client: Servi
     error = raised.value
     assert (error.code, error.reason, error.domain) == (grpc.StatusCode.NOT_FOUND, "NOTHING_THERE", "ledger.focusmesh")
     assert error.metadata == {"entry_id": "e1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({}, "FOCUSMESH_CALL_TARGETS"), ({"call_targets": "auth=127.0.0.1:1"}, "FOCUSMESH_SERVICE_KEY_FILE")],
+)
+async def test_a_caller_without_an_address_or_a_key_says_which(changes: dict[str, str], named: str) -> None:
+    platform = Platform("ledger", settings_for(redis_url="redis://127.0.0.1:1", **changes), SignerKeys(Signer()))
+    with pytest.raises(ValueError, match=named):
+        platform.client("auth")
