@@ -239,12 +239,22 @@ OTHER_SERVICES = [
 SERVICE_CALLS = pytest.mark.parametrize(
     ("method", "caller"), CALLS, ids=[f"{caller}-{method.name}" for method, caller in CALLS]
 )
+
+
+def another_service(caller: str) -> str:
+    """A registered service other than the caller."""
+    return next(name for name in registry.load().services if name != caller)
+
+
 BAD_SERVICE_TOKENS: dict[str, tuple[ForgeService, int]] = {
     "for another service": (lambda call: call.sign("other"), UNAUTHENTICATED),
     "expired": (lambda call: call.sign(call.callee, iat=now() - 100, exp=now() - 40), UNAUTHENTICATED),
     "from the future": (lambda call: call.sign(call.callee, iat=now() + 600, exp=now() + 660), UNAUTHENTICATED),
     "lives too long": (lambda call: call.sign(call.callee, exp=now() + 3600), UNAUTHENTICATED),
-    "in the name of another service": (lambda call: call.sign(call.callee, iss="todo", sub="todo"), UNAUTHENTICATED),
+    "in the name of another service": (
+        lambda call: call.sign(call.callee, iss=another_service(call.caller), sub=another_service(call.caller)),
+        UNAUTHENTICATED,
+    ),
     "signed by an unknown key": (
         lambda call: service_token(call.caller, call.callee, Ed25519PrivateKey.generate()),
         UNAUTHENTICATED,
