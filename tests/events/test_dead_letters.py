@@ -191,10 +191,12 @@ async def test_only_the_group_of_the_letters_receives_a_replay(service: Consumin
         async def apply(self, events: Sequence[ConsumedEvent]) -> None:
             received.extend(event.id for event in events)
 
+    group = f"neighbour-{new_id()}"
+    make_topics(admin(service.kafka), {topic_of(service.topic, group): 1})
     async with AsyncExitStack() as closing:
         neighbour = Consumer(
             service.kafka,
-            group=f"neighbour-{new_id()}",
+            group=group,
             topics=[service.topic],
             handler=Neighbour(),
         )

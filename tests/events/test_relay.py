@@ -290,6 +290,7 @@ async def test_an_event_that_kafka_refuses_blocks_no_key_of_another_shard(
         closing.push_async_callback(relay.close)
         relay.start()
         await until(partial(waits_for, source, 1), "everything but the refused event")
+        await until(lambda: "Kafka refuses event" in caplog.text, "the refused event blocks its key")
         assert sum("Kafka refuses event" in text for text in caplog.messages) == 1
 
 

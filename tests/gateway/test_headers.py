@@ -135,7 +135,7 @@ def test_the_deadline_of_a_grpc_client_still_reaches_the_service(rpc: Grpc, upst
 
     received = upstream.last(GET)
     assert received.seconds_left is not None
-    assert 1 < received.seconds_left <= 2
+    assert 1 < received.seconds_left < 2.1  # gRPC rounds a time-out up when it writes the header
     assert received.metadata["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
 
 
