@@ -110,7 +110,7 @@ def sync() -> None:
     uv = install_uv()
     with step("packages"):
         run(
-            *(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", PYTHON, REQUIREMENTS),
+            *(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes", "--python", PYTHON, REQUIREMENTS),
             advice="check the way to the package index and the free disk, then `make setup`",
         )
     STAMP.write_text(expected())
