@@ -70,7 +70,7 @@ class Dataset:
 
     def settle(self) -> None:
         """Vacuums the audit log, which has grown: autovacuum would do it during a measurement."""
-        for table in ("audit_records", "inbox", "head"):
+        for table in ("audit_records", "inbox", "aggregate_versions"):
             self._connection.execute(f"VACUUM ANALYZE audit.{table}")
 
     def tasks_of(self, user_id: str) -> int:
