@@ -1,4 +1,4 @@
-"""The components that nearly every service has, wired once: database, revocations, tokens, outbox and relay."""
+"""Wires what nearly every service has: database, tokens, revocations, pages, relay, consumer, calls to others."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""RetentionCleaner: deletes stored responses and inbox rows that have expired."""
+"""Deletes stored responses and inbox rows that have expired."""
 
 from typing import ClassVar
 

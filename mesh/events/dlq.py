@@ -1,4 +1,4 @@
-"""Dead letters for operators: list, show and replay them.
+"""`make dlq`: operators list, show and replay dead letters (their format: `dead_letters.py`).
 
     make dlq A="list"                                       which keys wait, and why
     make dlq A="show task-events.audit.dlq"                 every letter with its value

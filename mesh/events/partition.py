@@ -1,4 +1,4 @@
-"""One partition: messages that the consumer's thread hands over are delivered in order, by a task of the event loop."""
+"""The bounded queue of one partition, between the consumer's thread and `delivery.py` on the event loop."""
 
 import asyncio
 import logging

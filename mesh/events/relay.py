@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _SHARDS = list(range(SHARDS))
 _LEASE_MS = 10_000
+"""Postgres ends the session of a relay that is silent for so long, which frees the lock."""
 _PASS_SECONDS = 8.0
 """Longer than the deadline of a publication, shorter than the lease: nothing is sent once another relay may lead."""
 _MOST_BYTES = 4 * 1024 * 1024

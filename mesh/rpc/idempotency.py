@@ -1,4 +1,4 @@
-"""Idempotency by request_id: the first response is stored in the transaction of its write, and replayed afterwards.
+"""Idempotency by request_id: the first response commits with its write, and is replayed to retries.
 
 Nothing is looked up before a write: the primary key of the stored response makes a second write impossible, and only a
 failed call looks for a stored response.

@@ -1,4 +1,4 @@
-"""Identity of the caller. Every service verifies the token itself and trusts no header of the gateway.
+"""Identity of users. Every service verifies the access token itself and trusts no header of the gateway.
 
 A verified token is cached by its hash until it expires, because checking a signature costs about 100 µs; revoked
 sessions are pushed to every replica and checked in memory.

@@ -1,4 +1,4 @@
-"""Validation: checks every rule of the contract before the handler runs."""
+"""Validation: from the bytes of a request to a valid message, by its limits, then by every rule of the contract."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Errors that a service returns to its callers. Plain exceptions; `mesh/rpc/status.py` maps each kind to a status.
+"""Errors that handlers raise for their callers: plain exceptions; `mesh/rpc/status.py` maps each kind to a status.
 
 A service declares each of its errors once, in its `errors.py`: a subclass of a kind, with a stable reason for machines
 and a message for people. Every variable of the message is an argument, and a member of the error's metadata.

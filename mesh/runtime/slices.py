@@ -1,4 +1,4 @@
-"""Long computations on the event loop, in time slices between which other tasks run."""
+"""Runs long computations on the event loop in slices of time, between which other tasks run."""
 
 import asyncio
 import time

@@ -1,5 +1,4 @@
-"""TLS, when configured: a service presents one certificate to its callers and callees, and verifies both against the
-same CA."""
+"""TLS, when configured: one certificate for callers and callees, both verified against the same CA."""
 
 import ssl
 from collections.abc import Sequence

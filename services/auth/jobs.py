@@ -31,7 +31,7 @@ class RevocationReseeder(PeriodicTask):
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
     longest_backoff: ClassVar[float] = 1.0
     longest_interval: ClassVar[int] = 60 * SECOND
-    """Seconds between two comparisons while Redis does not restart."""
+    """Microseconds between two comparisons while Redis does not restart."""
 
     def __init__(self, db: Database, redis: "Redis", clock: Clock) -> None:
         super().__init__("reseed revocations")
