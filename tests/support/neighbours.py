@@ -16,7 +16,6 @@ import pytest
 CALLS_PER_SECOND = 50
 MILLISECONDS_AT_P99 = 100.0
 """For how long the event loop may keep a second user's call waiting while a hostile one is busy."""
-_CALLS_A_SECOND = 50
 _LONGEST_PIECE_SECONDS = 0.05
 
 
@@ -100,7 +99,7 @@ async def disturbance(work: Awaitable[Any], call: Callable[[], Awaitable[Any]]) 
         async with asyncio.TaskGroup() as running:
             while not working.done():
                 running.create_task(one_call())
-                await asyncio.sleep(1 / _CALLS_A_SECOND)
+                await asyncio.sleep(1 / CALLS_PER_SECOND)
         await working
     finally:
         working.cancel()
