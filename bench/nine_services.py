@@ -17,14 +17,17 @@ import psutil
 from bench.startup import memory_of, timed_start
 from stack import registry
 from stack.errors import LOG_LINES, StackError, run_command
-from stack.layout import RUN, Ports, State
+from stack.layout import RUN, State
 from stack.preflight import claim_ports
 from stack.stack import Stack
+from tools import generate
 from tools.new_service import __main__ as new_service
-from tools.paths import BUILD, IMAGE, ROOT
+from tools.paths import BUILD, ROOT
 
 SERVICES = 9
 _NOT_COPIED = (".*", "__pycache__")
+_DOWNLOADED = ("jars", "proto-deps", "proto-jars")
+"""Of .build, what `make setup` and `make proto` fetched; everything else there is written anew by each of them."""
 
 
 class NineServices(NamedTuple):
@@ -57,11 +60,11 @@ def measure() -> NineServices:
 
 def _copy(target: Path) -> Path:
     """A copy of the repository with services of the template added, and all that `make proto` makes."""
+    generate.build_image()  # fetches what is still missing
     shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_NOT_COPIED))
     (target / ".build").mkdir()
-    for entry in BUILD.iterdir():
-        if entry != IMAGE:
-            (target / ".build" / entry.name).symlink_to(entry)
+    for name in _DOWNLOADED:
+        (target / ".build" / name).symlink_to(BUILD / name)
     for number in range(SERVICES - len(registry.load().services)):
         name = f"sample{chr(ord('a') + number)}"
         new_service.begin(target, name, name)
@@ -88,9 +91,8 @@ def _run(root: Path, module: str, *arguments: str) -> str:
 def _start() -> NineServices:
     """Starts this repository's stack twice and measures the second start."""
     ports, claim = claim_ports()
-    state = State(RUN / "nine")
+    stack = Stack(State(RUN / "nine"), ports)
     with claim:
-        stack = _stack(state, ports)
         try:
             timed_start(stack)
             stack.stop()
@@ -99,11 +101,6 @@ def _start() -> NineServices:
             return NineServices(warm, cpu, sum(memory.proportional_mib for memory in memory_of(stack)))
         finally:
             stack.stop()
-
-
-def _stack(state: State, ports: Ports) -> Stack:
-    state.folder.mkdir(parents=True, exist_ok=True)
-    return Stack(state, ports)
 
 
 def _cpu_seconds(pid: int) -> float:
