@@ -6,6 +6,8 @@ PYTEST := $(PYTHON) -m pytest
 
 export PYTHONPATH := .:gen/python
 export PYTHONUNBUFFERED := 1
+# Whatever the caller's habit: without bytecode every command and every test run compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor up down status logs restart psql service-token topics demo reset proto lint fmt test bench prove dlq new-service hooks

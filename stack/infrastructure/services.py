@@ -57,6 +57,8 @@ def environment(
     service = replica.service
     environment = {
         "PYTHONPATH": PYTHON_PATH,
+        # Empty is unset: where bytecode is never written, every start compiles this repository's modules again.
+        "PYTHONDONTWRITEBYTECODE": "",
         "FOCUSMESH_LISTEN": f"{LOOPBACK}:{replica.port(ports)}",
         "FOCUSMESH_REPLICA": str(replica.number),
         "FOCUSMESH_REDIS_URL": valkey.url(ports.valkey, keys.password("valkey")),
