@@ -1,8 +1,9 @@
 """Fast validation: recognizes valid messages by a few comparisons, compiled once per message type from its rules.
 
 protovalidate alone decides what is invalid. But almost every request is valid, and in a busy server protovalidate costs
-40 µs, a tenth of a whole create (docs/performance.md). A type with a rule that is not known here, and a value that is
-not clearly within its rules, are left to protovalidate.
+40 µs, a tenth of a whole create (docs/performance.md). A value that is not clearly within its rules is left to
+protovalidate, and so is a type with a rule that is not known here: its service says so when it starts, and
+`tests/unit/mesh/test_fast_validation.py` lists every such type of the contract.
 """
 
 import re
@@ -25,16 +26,13 @@ _FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldM
 _INFINITE = float("inf")
 
 
-class _UnknownRuleError(Exception):
-    """The rule is left to protovalidate."""
+class UnknownRuleError(Exception):
+    """A rule that only protovalidate understands; the text names it and its field."""
 
 
 def fast_validation(descriptor: Descriptor) -> Check:
-    """The check for messages of a type."""
-    try:
-        checks = [*_of_message(descriptor), *(check for field in descriptor.fields for check in _of_field(field))]
-    except _UnknownRuleError:
-        return lambda _message: False
+    """The check for messages of a type. Raises UnknownRuleError when protovalidate has to look at every one of them."""
+    checks = [*_of_message(descriptor), *(check for field in descriptor.fields for check in _of_field(field))]
 
     def every(message: Any) -> bool:
         for check in checks:  # noqa: SIM110 (all() makes a generator for every request)
@@ -46,10 +44,11 @@ def fast_validation(descriptor: Descriptor) -> Check:
 
 
 def _of_message(descriptor: Descriptor) -> Iterator[Check]:
-    if any(oneof.GetOptions().HasExtension(validate_pb2.oneof) for oneof in descriptor.oneofs):
-        raise _UnknownRuleError
+    for oneof in descriptor.oneofs:
+        if oneof.GetOptions().HasExtension(validate_pb2.oneof):
+            raise UnknownRuleError(f"{oneof.name}: oneof.required")
     rules = descriptor.GetOptions().Extensions[validate_pb2.message]
-    _only(rules, {"cel"})
+    _only(rules, {"cel"}, "message.")
     for rule in rules.cel:
         yield _of_expression(descriptor, rule.expression)
 
@@ -63,21 +62,21 @@ def _of_expression(descriptor: Descriptor, text: str) -> Check:
     names = [found[1] for operand in absent if (found := _ABSENT.fullmatch(operand))]
     # An absent field settles the rule only when it is a top-level operand of ||.
     if not names or len(names) < len(absent) or not _COMPARISON.fullmatch(last):
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"message.cel: {text}")
     if not all(field.has_presence for field in map(descriptor.fields_by_name.__getitem__, names)):
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"message.cel: {text}")
     return lambda message: not all(map(message.HasField, names))
 
 
 def _of_field(field: FieldDescriptor) -> Iterator[Check]:
     rules, name = field.GetOptions().Extensions[validate_pb2.field], field.name
     if field.message_type is not None and field.message_type.full_name not in _FREE_OF_RULES:
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"{name}: the rules of {field.message_type.name}")
     if not rules.ListFields():
         return
     if field.is_repeated:
-        _only(rules, {"repeated"})
-        _only(rules.repeated, {"max_items", "unique", "items"})
+        _only(rules, {"repeated"}, f"{name}: ")
+        _only(rules.repeated, {"max_items", "unique", "items"}, f"{name}: repeated.")
         yield lambda message: not getattr(message, name)  # protovalidate decides all but empty lists
         return
     valid = _of_value(field, rules)
@@ -95,46 +94,46 @@ def _of_field(field: FieldDescriptor) -> Iterator[Check]:
 
 def _of_value(field: FieldDescriptor, rules: Any) -> Check:
     kind = rules.WhichOneof("type")
-    _only(rules, {kind, "required", "ignore"})
+    _only(rules, {kind, "required", "ignore"}, f"{field.name}: ")
     if rules.ignore not in (validate_pb2.IGNORE_UNSPECIFIED, validate_pb2.IGNORE_IF_ZERO_VALUE):
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"{field.name}: ignore")
     if kind is None:
         return lambda _value: True
     if kind not in _KINDS:
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"{field.name}: {kind}")
     return _KINDS[kind](field, getattr(rules, kind))
 
 
-def _string(_: FieldDescriptor, rules: Any) -> Check:
-    _only(rules, {"min_len", "max_len", "uuid", "pattern"})
+def _string(field: FieldDescriptor, rules: Any) -> Check:
+    _only(rules, {"min_len", "max_len", "uuid", "pattern"}, f"{field.name}: string.")
     if rules.uuid:
-        _only(rules, {"uuid"})
+        _only(rules, {"uuid"}, f"{field.name}: string.uuid and ")
         return lambda value: _UUID.fullmatch(value) is not None
     least, most = rules.min_len, rules.max_len if rules.HasField("max_len") else _INFINITE
     if not rules.HasField("pattern"):
         return lambda value: least <= len(value) <= most
     if rules.pattern != r"\S":
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"{field.name}: string.pattern {rules.pattern}")
     return lambda value: least <= len(value) <= most and _VISIBLE.search(value) is not None
 
 
-def _int32(_: FieldDescriptor, rules: Any) -> Check:
-    _only(rules, {"gte", "lte"})
+def _int32(field: FieldDescriptor, rules: Any) -> Check:
+    _only(rules, {"gte", "lte"}, f"{field.name}: int32.")
     least = rules.gte if rules.HasField("gte") else -_INFINITE
     most = rules.lte if rules.HasField("lte") else _INFINITE
     return lambda value: least <= value <= most
 
 
 def _enum(field: FieldDescriptor, rules: Any) -> Check:
-    _only(rules, {"defined_only"})
+    _only(rules, {"defined_only"}, f"{field.name}: enum.")
     known = frozenset(field.enum_type.values_by_number if field.enum_type else ())
     return lambda value: value in known
 
 
-def _timestamp(_: FieldDescriptor, rules: Any) -> Check:
-    _only(rules, {"gte", "lte"})
+def _timestamp(field: FieldDescriptor, rules: Any) -> Check:
+    _only(rules, {"gte", "lte"}, f"{field.name}: timestamp.")
     if not (rules.HasField("gte") and rules.HasField("lte")) or rules.gte.nanos:
-        raise _UnknownRuleError
+        raise UnknownRuleError(f"{field.name}: timestamp without two bounds in whole seconds")
     first, end = rules.gte.seconds, rules.lte.seconds
     return lambda value: first <= value.seconds < end and 0 <= value.nanos < 1_000_000_000
 
@@ -147,7 +146,8 @@ _KINDS: dict[str, Callable[[FieldDescriptor, Any], Check]] = {
 }
 
 
-def _only(rules: Message, known: set[str]) -> None:
-    """Raises _UnknownRuleError when a rule is set that is not among the known ones."""
-    if any(field.name not in known for field, _ in rules.ListFields()):
-        raise _UnknownRuleError
+def _only(rules: Message, known: set[str], prefix: str) -> None:
+    """Raises UnknownRuleError when a rule is set that is not among the known ones. prefix: of its name."""
+    for field, _ in rules.ListFields():
+        if field.name not in known:
+            raise UnknownRuleError(f"{prefix}{field.name}")

@@ -1,5 +1,6 @@
 """Validation: from the bytes of a request to a valid message, by its limits, then by every rule of the contract."""
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -8,9 +9,11 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from mesh.rpc.fast_validation import fast_validation
+from mesh.rpc.fast_validation import Check, UnknownRuleError, fast_validation
 from mesh.rpc.limits import RequestLimits
 from mesh.runtime.errors import FieldViolation, InvalidRequest
+
+log = logging.getLogger(__name__)
 
 _NUL = "must not contain the character U+0000"
 _MOST_VIOLATIONS = 20
@@ -24,7 +27,7 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
 
     gRPC gets no parser, because it returns a parser's exception as UNKNOWN with its text. Raises UnboundedRequestError.
     """
-    parse, valid, limits = GetMessageClass(expected).FromString, fast_validation(expected), RequestLimits(expected)
+    parse, valid, limits = GetMessageClass(expected).FromString, _fast_validation(expected), RequestLimits(expected)
 
     def read(content: bytes) -> Message:
         limits.check_size(content)
@@ -44,6 +47,15 @@ def reader(expected: Descriptor) -> Callable[[bytes], Message]:
         return request
 
     return read
+
+
+def _fast_validation(expected: Descriptor) -> Check:
+    """The fast check of a type, or one that leaves every message to protovalidate."""
+    try:
+        return fast_validation(expected)
+    except UnknownRuleError as error:
+        log.info("every %s is validated by protovalidate: %s", expected.full_name, error)
+        return lambda _message: False
 
 
 def check(request: Message) -> None:
