@@ -122,8 +122,8 @@ def main(service: str, kind: type[Settings], build: Callable[[Settings], App]) -
 def _freeze_gc() -> None:
     """Freezes start-up objects: collecting over them cost a fifth of a call's CPU.
 
-    They are not collected first: of 75,000, some 1,000 are garbage, and finding them costs a tenth of a start. The
-    default threshold of 700 costs calls another tenth; at this one a collection takes a few milliseconds.
+    They are not collected first: few are garbage, and finding them costs a tenth of a start. The default threshold of
+    700 costs calls another tenth; at this one a collection takes a few milliseconds.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
