@@ -7,11 +7,17 @@ import confluent_kafka
 
 from bench.dataset import Dataset
 from harness.waiting import wait_until
+from stack import registry
 from stack.errors import StackError
 from stack.stack import Stack
 
-CONSUMERS = ("audit-0", "realtime-0")
-_TOPICS = ("task-events", "task-updates")
+_REGISTRY = registry.load()
+_TOPICS = _REGISTRY.service("todo").publishes
+CONSUMED = tuple(
+    (topic, service.name) for service in _REGISTRY.services.values() for topic in service.consumes if topic in _TOPICS
+)
+"""Topics of todo, each with a consumer group."""
+CONSUMERS = tuple(sorted({f"{group}-0" for _, group in CONSUMED}))
 _DEADLINE_SECONDS = 180.0
 _POLL_SECONDS = 0.01
 _ADVICE = "`make logs S=todo-0`"

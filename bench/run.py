@@ -39,7 +39,6 @@ _CEILING, _FASTAPI, _SINK = 90, 91, 92
 """Offsets of the ports of the benchmark's own processes, before those of the services."""
 _UNLIMITED = "1000000 then 1000000/s"
 PACES = (100, 300)
-_CONSUMED = (("task-events", "audit"), ("task-updates", "realtime"))
 _CATCH_UP_SECONDS = 300.0
 
 
@@ -162,11 +161,11 @@ class Session:
     def _wait_for_consumers(self) -> None:
         """Returns when what consumes has applied every event of the rounds."""
         wait_until(
-            lambda: not any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in _CONSUMED),
+            lambda: not any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in drain.CONSUMED),
             "the consumers catch up",
             _CATCH_UP_SECONDS,
             poll=1,
-            advice="`make logs S=audit-0`, `make logs S=realtime-0`",
+            advice=", ".join(f"`make logs S={name}`" for name in drain.CONSUMERS),
         )
 
     def _own(self, offset: int) -> str:
