@@ -22,15 +22,15 @@ TOPICS = re.compile(r"^(?:#.*\n)*\[topics\]\nnames = \[[^\]]*\"", re.MULTILINE)
 TAKEN = {"policy", "type"}
 
 
-class Refused(Exception):  # noqa: N818 (a wrong argument, not a fault)
+class NewServiceError(Exception):
     """The service cannot be created; the message says why."""
 
 
 def names(name: str, entity: str) -> dict[str, str]:
-    """The values of the template's placeholders; raises Refused for invalid names."""
+    """The values of the template's placeholders; raises NewServiceError for invalid names."""
     for word in (name, entity):
         if not re.fullmatch(r"[a-z][a-z]{2,20}", word) or keyword.iskeyword(word) or word in TAKEN:
-            raise Refused(f"{word!r} will not do: 3 to 21 small letters, not a word of Python or of the contract")
+            raise NewServiceError(f"{word!r} will not do: 3 to 21 small letters, no word of Python or of the contract")
     return {
         "name": name,
         "entity": entity,
@@ -71,17 +71,17 @@ replicas = 1
 """
     topics = TOPICS.search(registry)
     if not topics:
-        raise Refused("services.toml has no [topics] with names to enter one into")
+        raise NewServiceError("services.toml has no [topics] with names to enter one into")
     begin, end = topics.start(), topics.end()
     return f'{registry[:begin]}{entry}{registry[begin:end]}, "{name}-events"{registry[end:]}'
 
 
 def copy(root: Path, words: dict[str, str]) -> list[Path]:
-    """Writes the files of the new service; raises Refused when one of them exists."""
+    """Writes the files of the new service; raises NewServiceError when one of them exists."""
     files = {target(path, words): path for path in sorted(TEMPLATE.rglob(f"*{SUFFIX}"))}
     there = [str(path) for path in files if (root / path).exists()]
     if there or (root / "services" / words["name"]).exists():
-        raise Refused(f"there is a service {words['name']} already: {', '.join(there)}")
+        raise NewServiceError(f"there is a service {words['name']} already: {', '.join(there)}")
     for path, template in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(filled(template.read_text(), words))
@@ -89,7 +89,7 @@ def copy(root: Path, words: dict[str, str]) -> list[Path]:
 
 
 def begin(root: Path, name: str, entity: str) -> list[Path]:
-    """Creates the service and registers it in services.toml; raises Refused before anything is written."""
+    """Creates the service and registers it in services.toml; raises NewServiceError before anything is written."""
     words = names(name, entity)
     registry = root / "services.toml"
     entered = with_service(registry.read_text(), name)
@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> None:
     entity = arguments[1] if len(arguments) > 1 else name.removesuffix("s")
     try:
         written = begin(ROOT, name, entity)
-    except Refused as error:
+    except NewServiceError as error:
         sys.exit(f"new-service: {error}")
     for path in written:
         print(f"  {path}")

@@ -51,7 +51,7 @@ def test_the_entity_may_have_another_name_than_the_service(repository: Path) -> 
 @pytest.mark.parametrize("name", ["Samples", "no", "my_samples", "class", "policy", "type", "../samples"])
 def test_a_name_that_cannot_be_is_refused(repository: Path, name: str) -> None:
     before = sorted(repository.rglob("*"))
-    with pytest.raises(new_service.Refused):
+    with pytest.raises(new_service.NewServiceError):
         new_service.begin(repository, name, "sample")
     assert sorted(repository.rglob("*")) == before
 
@@ -60,6 +60,6 @@ def test_a_service_that_is_there_is_never_overwritten(repository: Path) -> None:
     new_service.begin(repository, "samples", "sample")
     handlers = repository / "services" / "samples" / "handlers.py"
     handlers.write_text("# mine")
-    with pytest.raises(new_service.Refused):
+    with pytest.raises(new_service.NewServiceError):
         new_service.begin(repository, "samples", "sample")
     assert handlers.read_text() == "# mine"
