@@ -1,4 +1,4 @@
-"""A run: users work and subscribers listen while a nemesis acts on the stack; and the history afterwards."""
+"""A run: users work and subscribers receive while a nemesis acts on the stack; and the history afterwards."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass
 class Run:
-    """What was done, and what is left of it."""
+    """The load, the subscribers, and the history of one run."""
 
     users: list[User]
     load: Load
@@ -47,7 +47,7 @@ async def run_load(stack: Stack, plan: Plan, http: httpx.Client, nemesis: Callab
     subscribers = [_subscriber(number, users, stack, rng) for number in range(plan.subscribers)]
     listening = [asyncio.create_task(subscriber.run()) for subscriber in subscribers]
     async with Callers(stack.gateway_target) as callers:
-        await _all_open(subscribers)
+        await _wait_until_open(subscribers)
         load = Load(users, callers.every, plan.rate, rng)
         working = asyncio.create_task(load.run())
         try:
@@ -83,7 +83,7 @@ def _subscriber(number: int, users: list[User], stack: Stack, rng: random.Random
     return kind(f"subscriber {number + 1}", user, stack.gateway_target, random.Random(rng.random()))  # noqa: S311
 
 
-async def _all_open(subscribers: list[Subscriber]) -> None:
+async def _wait_until_open(subscribers: list[Subscriber]) -> None:
     """A subscriber that opens its stream after the load starts could rightly miss something."""
     try:
         async with asyncio.timeout(_OPEN_SECONDS):
@@ -95,7 +95,7 @@ async def _all_open(subscribers: list[Subscriber]) -> None:
 
 
 async def _settle(tables: Tables, ids: set[str], subscribers: list[Subscriber], seconds: float) -> None:
-    """Returns when every change was recorded and shown, or should have been: the checker says what is missing."""
+    """Returns when every change was recorded and received, or should have been: the checker reports what is missing."""
     watched = {subscriber.user.id for subscriber in subscribers}
 
     async def settled() -> bool:
@@ -103,7 +103,7 @@ async def _settle(tables: Tables, ids: set[str], subscribers: list[Subscriber], 
         if waiting or recorded < committed:
             return False
         changes = {user: (await asyncio.to_thread(tables.progress, {user}))[0] for user in watched}
-        return all(len(subscriber.shown) >= changes[subscriber.user.id] for subscriber in subscribers)
+        return all(len(subscriber.received) >= changes[subscriber.user.id] for subscriber in subscribers)
 
     with contextlib.suppress(StackError):
         await until(settled, "every effect arrived", seconds, poll=_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Subscribers: clients of the realtime service that come back with their cursor, however they were cut off."""
+"""Subscribers: clients of the realtime service that resume from their cursor after every disconnect."""
 
 import asyncio
 import json
@@ -21,8 +21,8 @@ from prove.checker import Delivered
 
 _RETRY_SECONDS = 0.2
 _OPEN_SECONDS = 5.0
-_STAYS_SECONDS = (2.0, 6.0)
-"""After a time between these a subscriber disconnects, to come back with its cursor."""
+_CONNECTED_SECONDS = (2.0, 6.0)
+"""After a time between these a subscriber disconnects; it resumes from its cursor."""
 Frame = dict[str, Any]
 
 
@@ -32,7 +32,7 @@ class Subscriber(ABC):
     def __init__(self, name: str, user: User, target: str, rng: random.Random) -> None:
         """target: host:port of the gateway."""
         self.name, self.user, self.target = name, user, target
-        self.shown: list[Delivered] = []
+        self.received: list[Delivered] = []
         self.opened = asyncio.Event()
         self.connections = 0
         """How often it connected."""
@@ -43,10 +43,10 @@ class Subscriber(ABC):
         self._rng = rng
 
     async def run(self) -> None:
-        """Listens until it is cancelled."""
+        """Receives until it is cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._rng.uniform(*_STAYS_SECONDS)):
+                async with asyncio.timeout(self._rng.uniform(*_CONNECTED_SECONDS)):
                     await self._connect()
             except (OSError, WebSocketException, grpc.aio.AioRpcError) as error:  # OSError: also its own time-out
                 if not isinstance(error, TimeoutError):
@@ -57,11 +57,11 @@ class Subscriber(ABC):
         async with aclosing(self.frames(self._cursor)) as frames:
             self.connections += 1
             async for frame in frames:
-                self._take(frame)
+                self._receive(frame)
 
-    def _take(self, frame: Frame) -> None:
+    def _receive(self, frame: Frame) -> None:
         if change := frame.get("change"):
-            self.shown.append(
+            self.received.append(
                 Delivered(self.name, self.user.id, change["eventId"], change["subjectId"], int(change["version"]))
             )
         if "resync" in frame:
@@ -75,10 +75,10 @@ class Subscriber(ABC):
 
 
 class WebSocketSubscriber(Subscriber):
-    """Listens as a browser does: the token among the subprotocols."""
+    """Connects as a browser does: the token among the subprotocols."""
 
     async def frames(self, cursor: str) -> AsyncGenerator[Frame, None]:
-        """Frames as the socket brings them."""
+        """Frames of the socket."""
         protocols = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{self.user.token}")]
         address = f"ws://{self.target}/v1/realtime?cursor={cursor}"
         async with connect(address, subprotocols=protocols, open_timeout=_OPEN_SECONDS, close_timeout=1) as socket:
@@ -87,7 +87,7 @@ class WebSocketSubscriber(Subscriber):
 
 
 class GrpcSubscriber(Subscriber):
-    """Listens by gRPC."""
+    """Subscribes by gRPC."""
 
     async def frames(self, cursor: str) -> AsyncGenerator[Frame, None]:
         """Frames as the RPC streams them."""

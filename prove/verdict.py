@@ -1,4 +1,4 @@
-"""The verdict: promises from what was done and what is left."""
+"""The verdict: which promises the history of a run keeps."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,15 +31,15 @@ def promises(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
 def _rate(run: Run, rate: float) -> Promise:
     sent = run.load.requests_per_second
     return Promise(
-        "the load was what it says",
+        "the load reached its rate",
         f"{sent:.0f} of {rate:.0f} requests/s for {run.load.ended - run.load.began:.0f} s,"
-        f" {len(run.users)} users, {run.load.delayed} held back",
+        f" {len(run.users)} users, {run.load.delayed} delayed",
         sent >= rate * _LEAST_SHARE_OF_RATE,
     )
 
 
 def _responses(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
-    """What callers noticed of the faults."""
+    """What callers observed of the faults."""
     attempts = [
         one for one in run.load.attempts if not any(roll.began <= one.sent <= roll.ended for roll in nemesis.rollings)
     ]
@@ -47,7 +47,7 @@ def _responses(run: Run, nemesis: Nemesis) -> Iterator[Promise]:
     slowest = max(outages, key=lambda outage: outage.seconds)
     yield Promise.unless(
         [f"{name} does not work, though everything is back" for name in nemesis.unhealthy],
-        "everything that was killed came back, and everybody recovered from its absence",
+        "everything that was killed came back, and every service recovered from the outage",
         f"{len(outages)} faults, the slowest to come back {slowest.name} after {slowest.seconds:.1f} s",
     )
     counts = Counter(attempt.code for attempt in attempts)
@@ -85,7 +85,7 @@ def _writes_without_kafka(attempts: Iterable[Attempt], outage: Outage) -> Promis
 
 
 def _effects(run: Run) -> Iterator[Promise]:
-    """What became of the writes."""
+    """The effects of the writes."""
     yield _creates(run)
     yield _changes(run)
     yield _repeated_creates(run)
@@ -122,7 +122,7 @@ def _changes(run: Run) -> Promise:
     writes = {(one.task_id, one.version) for one in attempts if one.writes and one.code == SUCCESS}
     return Promise.unless(
         checker.lost_writes(attempts, history.of(TASK_EVENTS), history.records),
-        "so is every other acknowledged change",
+        "every other acknowledged change is in the audit log",
         f"{len(writes) - len(_created(run))} changes, {run.seconds_to_settle:.1f} s after the last request",
     )
 
@@ -132,8 +132,8 @@ def _repeated_creates(run: Run) -> Promise:
     again = sum(number > 1 for number in tries.values())
     return Promise.unless(
         checker.created_twice(run.load.attempts, run.history.tasks),
-        "a create that is tried again counts once",
-        f"{again} were tried again, up to {max(tries.values(), default=0)} times",
+        "a create that is retried counts once",
+        f"{again} were retried, up to {max(tries.values(), default=0)} times",
     )
 
 
@@ -154,24 +154,24 @@ def _events(run: Run) -> Iterator[Promise]:
     )
     yield Promise.unless(
         [f"{count} messages are in {topic}" for topic, count in history.dead_letters.items() if count],
-        "no event is given up",
+        "no event became a dead letter",
         f"{sum(history.dead_letters.values())} messages in {len(history.dead_letters)} dead-letter topics",
     )
 
 
 def _subscribers(run: Run) -> Promise:
     """A resync reports a loss honestly, and is still a loss: the run is shorter than the retention."""
-    shown = [one for subscriber in run.subscribers for one in subscriber.shown]
+    received = [one for subscriber in run.subscribers for one in subscriber.received]
     names = {subscriber.name: subscriber.user.id for subscriber in run.subscribers}
-    visits = sum(one.connections for one in run.subscribers)
+    connections = sum(subscriber.connections for subscriber in run.subscribers)
     resyncs = sum(subscriber.resyncs for subscriber in run.subscribers)
-    violations = checker.wrong_deliveries(names, shown, run.history.messages, TASK_UPDATES)
+    violations = checker.wrong_deliveries(names, received, run.history.messages, TASK_UPDATES)
     if resyncs:
         violations.append(f"subscribers got {resyncs} resyncs")
     return Promise.unless(
         violations,
-        "subscribers that come back with their cursor miss nothing, see nothing twice",
-        f"{len(shown)} changes to {len(names)} subscribers in {visits} visits",
+        "subscribers that resume from their cursor miss nothing and receive nothing twice",
+        f"{len(received)} changes to {len(names)} subscribers in {connections} connections",
     )
 
 
