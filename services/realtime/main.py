@@ -24,6 +24,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     platform = Platform("realtime", settings, keys)
     streams = Streams(client(settings.redis_url, retries=1), retention_seconds=settings.retention_seconds)
     feeds = Feeds(streams, Tail(client(settings.redis_url, retries=0)), settings)
+    # Not `platform.consumer`: the effect is in Redis, whose streams drop duplicates, so there is no inbox.
     consumer = Consumer(
         settings.kafka_bootstrap,
         group="realtime",

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from mesh.runtime.errors import DependencyUnavailable, Overloaded, ServiceError
 from mesh.runtime.lifecycle import SupervisedTask
 from mesh.runtime.telemetry import meter
-from services.realtime.cache.streams import FULL, PAGE, Streams, Tail
+from services.realtime.cache.streams import READ_LIMIT, TAIL_LIMIT, Streams, Tail
 from services.realtime.errors import SlowConsumer, TooManyStreams
 from services.realtime.model import Entry, Gap, Position
 from services.realtime.settings import Settings
@@ -199,10 +199,10 @@ class Feeds(SupervisedTask):
             read_at = instant
             for user_id, feed in feeds.items():
                 entries = arrived.get(user_id, [])
-                if late or len(entries) >= FULL:
+                if late or len(entries) >= TAIL_LIMIT:
                     await self._catch_up(user_id, feed)
                 else:
-                    _hand_out(feed, entries, instant)
+                    _offer_entries(feed, entries, instant)
 
     async def _catch_up(self, user_id: str, feed: Feed) -> None:
         """Reads a stream up to its end; offers a Gap when entries may be lost."""
@@ -212,11 +212,11 @@ class Feeds(SupervisedTask):
                 feed.offer(Gap(page.tail))
             for entry in page.entries:
                 feed.offer(entry)
-            if len(page.entries) < PAGE:
+            if len(page.entries) < READ_LIMIT:
                 break
 
 
-def _hand_out(feed: Feed, entries: Sequence[Entry], instant: int) -> None:
+def _offer_entries(feed: Feed, entries: Sequence[Entry], instant: int) -> None:
     """Offers what was read. instant: of the read, in milliseconds; a quiet stream is read up to just before it."""
     for entry in entries:
         feed.offer(entry)

@@ -22,9 +22,9 @@ from mesh.runtime.errors import DependencyUnavailable
 from services.realtime.model import Entry, Page, Position
 
 PREFIX = "realtime:"
-PAGE = 256
+READ_LIMIT = 256
 """Entries per read."""
-FULL = 500
+TAIL_LIMIT = 500
 """Most entries of one stream in one read of a tail. At this number, older ones may have been trimmed already."""
 _STREAM = f"{PREFIX}stream:"
 _BIRTH = f"{PREFIX}birth"
@@ -34,7 +34,7 @@ _VERSION_RETENTIONS = 2
 """How long the latest version of a resource is stored, in retentions of the streams. Short, because Kafka redelivers
 within seconds of a restart and memory is what Redis has least of."""
 
-_LONGEST = 10_000
+_LONGEST_STREAM = 10_000
 """Most entries of one user's stream, about 4 MB: the users share the memory of one Redis."""
 
 _PUBLISH = """
@@ -122,7 +122,7 @@ class Streams:
 
     async def publish(self, publications: Sequence[Publication]) -> int:
         """Adds changes to their streams, in order; returns how many were new. Retry the whole batch when it fails."""
-        async with _in_time(_RESPONSE_SECONDS):
+        async with _deadline(_RESPONSE_SECONDS):
             try:
                 try:
                     return await self._add(publications)
@@ -143,14 +143,14 @@ class Streams:
                     3,
                     *(_stream_key(one.user_id), f"{PREFIX}head:{one.resource}", _cut_key(one.user_id)),
                     *(f"{one.epoch:010d}{one.version:020d}", one.event_id, one.change),
-                    *(self._retention_ms, self._retention_ms * _VERSION_RETENTIONS, _LONGEST),
+                    *(self._retention_ms, self._retention_ms * _VERSION_RETENTIONS, _LONGEST_STREAM),
                 )
             return sum(await pipe.execute())
 
-    async def read_after(self, user_id: str, after: Position | None, *, limit: int = PAGE) -> Page:
+    async def read_after(self, user_id: str, after: Position | None, *, limit: int = READ_LIMIT) -> Page:
         """The entries after a position; with None only the current end of the stream."""
         cursor = "" if after is None else str(after)
-        async with _in_time(_RESPONSE_SECONDS):
+        async with _deadline(_RESPONSE_SECONDS):
             lost, tail, entries = await self._read(
                 keys=[_stream_key(user_id), _BIRTH, _cut_key(user_id)], args=[cursor, self._retention_ms, limit]
             )
@@ -160,14 +160,14 @@ class Streams:
 
     async def wake(self, tail: "Tail") -> None:
         """Interrupts the blocking read of a tail, so that its next read includes a new stream."""
-        async with _in_time(_RESPONSE_SECONDS), self._redis.pipeline(transaction=False) as pipe:
+        async with _deadline(_RESPONSE_SECONDS), self._redis.pipeline(transaction=False) as pipe:
             pipe.xadd(tail.wake_key, {"w": b""}, maxlen=1)
             pipe.expire(tail.wake_key, _WAKE_KEY_SECONDS)
             await pipe.execute()
 
     async def ping(self) -> None:
         """Raises unless Redis responds."""
-        async with _in_time(_RESPONSE_SECONDS):
+        async with _deadline(_RESPONSE_SECONDS):
             await cast(Awaitable[bool], self._redis.ping())  # redis-py types it for the synchronous client too
 
     async def close(self) -> None:
@@ -188,9 +188,9 @@ class Tail:
         """New entries by user, and the time of the read, in milliseconds of Redis's clock: no later entry is older."""
         names: dict[Any, Any] = {self.wake_key: self._woken}
         names.update((_stream_key(user_id), str(position)) for user_id, position in positions.items())
-        async with _in_time(_RESPONSE_SECONDS + wait_ms / 1000), self._redis.pipeline(transaction=False) as pipe:
+        async with _deadline(_RESPONSE_SECONDS + wait_ms / 1000), self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.xread(names, count=FULL, block=wait_ms)
+            pipe.xread(names, count=TAIL_LIMIT, block=wait_ms)
             (seconds, microseconds), found = await pipe.execute()
         arrived: dict[str, list[Entry]] = {}
         for name, entries in found or ():
@@ -218,12 +218,12 @@ def client(url: str, *, retries: int) -> Redis:
     It has no socket timeout: redis-py would wrap every command in asyncio.wait_for, which in Python 3.11 swallows a
     cancellation that arrives together with the response.
     """
-    made: Redis = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=None, retry=Retry(NoBackoff(), retries))
-    return made
+    redis: Redis = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=None, retry=Retry(NoBackoff(), retries))
+    return redis
 
 
 @asynccontextmanager
-async def _in_time(seconds: float) -> AsyncIterator[None]:
+async def _deadline(seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield

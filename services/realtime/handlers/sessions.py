@@ -12,7 +12,7 @@ from mesh.runtime.clock import SECOND, Clock
 from mesh.runtime.errors import ServiceError, TokenInvalid, TokenRevoked
 from services.realtime import wire
 from services.realtime.cache.feeds import Feeds, Listener
-from services.realtime.cache.streams import PAGE, Streams
+from services.realtime.cache.streams import READ_LIMIT, Streams
 from services.realtime.model import Entry, Gap, Heartbeat, Position
 from services.realtime.rules import position_of
 from services.realtime.settings import Settings
@@ -67,7 +67,7 @@ class StreamSession:
             raise self.end.result()
         self._listener.resume()
         page = await self._sessions.streams.read_after(self._user_id, position)
-        if len(page.entries) == PAGE:
+        if len(page.entries) == READ_LIMIT:
             self._listener.fall_behind()
         return [Gap(page.tail)] if page.lost else page.entries
 
