@@ -93,7 +93,7 @@ class Platform:
         if database is not None:
             producer = Producer(self.settings.kafka_bootstrap, name=self.service, options=self.settings.kafka_options)
             relay = Relay(self.settings.database_url, producer, service=self.service)
-            outbox.on_append(relay.wake)
+            outbox.add_append_listener(relay.wake)
             common += [database, producer, relay, RetentionCleaner(database)]
         return App(
             self.service,

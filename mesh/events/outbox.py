@@ -58,7 +58,7 @@ class SideEffects(NamedTuple):
     traceparent: str
 
 
-def on_append(listener: Callable[[], None]) -> None:
+def add_append_listener(listener: Callable[[], None]) -> None:
     """Calls `listener` after every write of events, so that the relay does not wait for its next poll."""
     _listeners.append(listener)
 

@@ -114,7 +114,7 @@ class Relay(PeriodicTask):
         self._leads = False
         self._limits = [batch] * SHARDS
         self._blocked: dict[str, _Block] = {}
-        self._next_measure = self._last_rest = 0.0
+        self._next_measure = self._last_pause = 0.0
 
     async def run_once(self) -> int:
         """Publishes a batch of every shard that has rows, if this relay leads; returns how many events."""
@@ -149,10 +149,10 @@ class Relay(PeriodicTask):
         if self._leads:
             super().wake()
 
-    def rest(self, done: int) -> float:
+    def pause_after(self, done: int) -> float:
         """A short wait in which events accumulate; none while there is a backlog."""
         now = time.monotonic()
-        since, self._last_rest = now - self._last_rest, now
+        since, self._last_pause = now - self._last_pause, now
         if done >= self._batch:
             return 0.0
         return _GATHER_MANY_SECONDS if done > _MANY_A_SECOND * since else _GATHER_SECONDS

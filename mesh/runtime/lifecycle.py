@@ -128,7 +128,7 @@ class PeriodicTask(SupervisedTask):
     async def run_once(self) -> int:
         """Does one pass; returns how much it did, 0 when there was nothing to do."""
 
-    def rest(self, done: int) -> float:  # noqa: ARG002 (subclasses look at it)
+    def pause_after(self, done: int) -> float:  # noqa: ARG002 (subclasses look at it)
         """Seconds to wait after a pass that did so much, though there may be more to do."""
         return 0.0
 
@@ -156,7 +156,7 @@ class PeriodicTask(SupervisedTask):
             self.succeeded()
             if done:
                 wait = self.shortest_wait
-                await asyncio.sleep(self.rest(done))
+                await asyncio.sleep(self.pause_after(done))
             else:
                 woken = await occurs(self._woken, within=wait)
                 wait = self.shortest_wait if woken else min(wait * 2, self.longest_wait)

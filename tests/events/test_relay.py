@@ -103,7 +103,7 @@ async def test_a_commit_wakes_the_relay_of_its_process(source: Source, new_relay
     relay = new_relay()
     relay.__class__ = Drowsy
     relay.start()
-    outbox.on_append(relay.wake)
+    outbox.add_append_listener(relay.wake)
     for _ in range(5):
         await source.change(new_id(), new_id(), 1)
         await until(source.all_published, "the event is published without waiting for the next poll", 5)

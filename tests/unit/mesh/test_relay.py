@@ -10,18 +10,18 @@ from mesh.events.relay import Relay
 
 @pytest.mark.parametrize("since_the_last", [0.02, 0.05])
 @pytest.mark.parametrize(("a_second", "seconds"), [(100, 0.015), (300, 0.015), (800, 0.04), (5000, 0.04)])
-def test_it_rests_longer_where_many_events_come_however_long_it_rested(
+def test_it_pauses_longer_where_many_events_come_however_long_it_paused(
     monkeypatch: pytest.MonkeyPatch, since_the_last: float, a_second: int, seconds: float
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     relay = Relay("postgresql://nowhere", Producer("nowhere:1", name="source"), service="source", batch=500)
-    relay.rest(1)
+    relay.pause_after(1)
     now += since_the_last
-    assert relay.rest(round(a_second * since_the_last)) == seconds
+    assert relay.pause_after(round(a_second * since_the_last)) == seconds
 
 
 @pytest.mark.parametrize("published", [500, 4000])
-def test_it_does_not_rest_before_a_backlog(published: int) -> None:
+def test_it_does_not_pause_before_a_backlog(published: int) -> None:
     relay = Relay("postgresql://nowhere", Producer("nowhere:1", name="source"), service="source", batch=500)
-    assert relay.rest(published) == 0.0
+    assert relay.pause_after(published) == 0.0
