@@ -6,6 +6,7 @@ from mesh.app import App, main
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
+from services.todo.consumers import SUBSCRIPTIONS
 from services.todo.handlers import TaskHandlers
 from services.todo.jobs import TaskPurger
 from services.todo.settings import Settings
@@ -18,7 +19,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     return platform.app(
         [(add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))],
         database=db,
-        components=[TaskPurger(db)],
+        components=[TaskPurger(db), platform.consumer(db, SUBSCRIPTIONS)],
     )
 
 

@@ -122,6 +122,14 @@ async def purge_tasks(connection: Connection, limit: int) -> int:
     return cursor.rowcount
 
 
+async def erase_tasks(connection: Connection, user_id: str, limit: int) -> int:
+    """Deletes up to so many tasks of a user, whatever their state; returns how many."""
+    cursor = await connection.execute(
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE user_id = %s::uuid LIMIT %s)", (user_id, limit)
+    )
+    return cursor.rowcount
+
+
 @lru_cache(maxsize=256)
 def _list(order: Order, show_deleted: bool, names: frozenset[str]) -> str:
     """The statement for one combination of filters; a combination is prepared once per connection."""

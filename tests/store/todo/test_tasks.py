@@ -9,10 +9,11 @@ import pytest
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
-from mesh.events.outbox import SideEffects
+from mesh.events.envelope import ConsumedEvent
+from mesh.events.outbox import SideEffects, StoredResponse
 from mesh.runtime.clock import DAY, SECOND, now
 from mesh.runtime.ids import new_id
-from services.todo import events, store
+from services.todo import consumers, events, store
 from services.todo.jobs import TaskPurger
 from services.todo.model import State, Task
 from tests.support.databases import ServiceUrl, opened
@@ -20,10 +21,10 @@ from tests.support.databases import ServiceUrl, opened
 USER = new_id()
 
 
-def a_task(title: str = "x") -> Task:
+def a_task(title: str = "x", *, user_id: str = USER) -> Task:
     instant = now()
     nothing_else = (None, None, False, None, instant, instant, None, None, None, 1)
-    return Task(new_id(), USER, title, None, State.PENDING, *nothing_else)
+    return Task(new_id(), user_id, title, None, State.PENDING, *nothing_else)
 
 
 @pytest.fixture
@@ -101,3 +102,35 @@ async def test_a_batch_of_which_one_task_cannot_be_written_writes_nothing(connec
     for table in ("tasks", "outbox"):
         cursor = await connection.execute(f"SELECT count(*) FROM {table}")
         assert await cursor.fetchall() == [(0,)]
+
+
+async def insert(connection: Connection, task: Task) -> None:
+    """Writes a task, its event and a stored response."""
+    response = StoredResponse(task.user_id, "CreateTask", new_id(), b"fingerprint", b"response")
+    await store.insert_task(connection, task, SideEffects([events.task_created(task)], response, ""))
+
+
+async def owners(connection: Connection, table: str) -> list[str]:
+    cursor = await connection.execute(f"SELECT user_id::text FROM {table} ORDER BY user_id")
+    return [owner for (owner,) in await cursor.fetchall()]
+
+
+async def test_tasks_are_erased_in_batches_whatever_their_state(connection: Connection) -> None:
+    for task in (a_task(), a_task(), a_task(user_id=new_id())):
+        await insert(connection, task)
+    await insert(connection, a_task()._replace(deleted_at=now(), purge_at=now() + DAY))
+    assert [await store.erase_tasks(connection, USER, 2) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_a_deleted_user_leaves_neither_tasks_nor_stored_responses_and_the_outbox_is_published(
+    connection: Connection,
+) -> None:
+    other = new_id()
+    for task in (a_task(), a_task(), a_task(user_id=other)):
+        await insert(connection, task)
+    deleted = ConsumedEvent(new_id(), "user-deleted", "auth", USER, USER, 1, 2, now(), {}, "", "user-events", b"")
+    async with connection.transaction():
+        await consumers.on_user_deleted(connection, deleted)
+    assert await owners(connection, "tasks") == await owners(connection, "idempotency") == [other]
+    cursor = await connection.execute("SELECT count(*) FROM outbox")
+    assert await cursor.fetchall() == [(3,)]
