@@ -4,6 +4,7 @@ google/api and google/rpc come from the wheel that the services import at run ti
 the Maven jar of the same rules, since the Python wheel has it only as a descriptor (tests/contract compares the two).
 """
 
+import fcntl
 import hashlib
 import shutil
 import sys
@@ -50,9 +51,15 @@ def stamp() -> str:
 
 
 def fill() -> None:
-    """Fills .build/proto-deps unless it is there already for these locks."""
-    if STAMP.exists() and STAMP.read_text() == stamp():
-        return
+    """Fills .build/proto-deps unless it is there already for these locks; processes that come together take turns."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "proto-deps.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not STAMP.exists() or STAMP.read_text() != stamp():
+            _fill()
+
+
+def _fill() -> None:
     shutil.rmtree(PROTO_DEPS, ignore_errors=True)
     site = Path(google.api.http_pb2.__file__).parents[2]
     for name in (*GOOGLE, VALIDATE):
