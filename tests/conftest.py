@@ -4,7 +4,7 @@ Every run has ports and folders of its own under .run/, so it never meets a runn
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import psutil
 import pytest
@@ -17,6 +17,7 @@ from stack.stack import Stack
 from tests.support.databases import ServiceUrl
 from tests.support.stacks import started
 from tests.support.tokens import Signer
+from tests.support.turns import turn
 
 SUITES = ("e2e/test_proofs", "e2e/stack", "events", "e2e", "contract", "gateway", "store", "unit")
 """What shares stacks, the longest first."""
@@ -33,6 +34,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: list(SUITES).index(groups[item]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Gives a test marked `alone` the machine to itself; before its time-out begins to run."""
+    with turn(RUN, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

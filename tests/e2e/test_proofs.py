@@ -22,6 +22,7 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_every_promise_holds_while_everything_is_killed_and_restarted(plan: Plan) -> None:
     promises = prove(plan)
