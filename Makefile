@@ -70,7 +70,7 @@ new-service: setup ## Copy the smallest working shape: NAME=notes, ENTITY=note w
 	@$(PYTHON) -m tools.new_service $(NAME) $(ENTITY)
 
 test: setup ## Run all tests on real servers; T=unit/todo narrows, J=2 shares the suites between two processes
-	@$(PYTEST) $(if $(J),-n $(J) --dist loadgroup --no-loadscope-reorder) tests/$(T)
+	@$(PYTEST) $(if $(J),-n $(J) --dist loadscope --no-loadscope-reorder) tests/$(T)
 
 bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two minutes
 	@$(PYTHON) -m bench.run

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stack.terminal import GREEN, GREY, RED, colour
@@ -43,6 +43,6 @@ def note(text: str) -> None:
 
 def write(path: Path, seed: int, promises: Sequence[Promise]) -> None:
     """Writes the report for scripts."""
-    entries = [{"name": promise.name, "figure": promise.figure, "holds": promise.holds} for promise in promises]
+    entries = [asdict(promise) for promise in promises]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"seed": seed, "promises": entries}, indent=1, ensure_ascii=False) + "\n")

@@ -27,11 +27,9 @@ def test_a_broken_promise_is_shown_with_some_of_its_complaints(capsys: pytest.Ca
 
 def test_scripts_get_seed_and_promises(tmp_path: Path) -> None:
     path = tmp_path / "prove" / "latest.json"
-    promises.write(path, 7, [Promise("order", "9 of 9", True)])
-    assert json.loads(path.read_text()) == {
-        "seed": 7,
-        "promises": [{"name": "order", "figure": "9 of 9", "holds": True}],
-    }
+    promises.write(path, 7, [Promise("order", "8 of 9", holds=False, violations=["the third is missing"])])
+    entry = {"name": "order", "figure": "8 of 9", "holds": False, "violations": ["the third is missing"]}
+    assert json.loads(path.read_text()) == {"seed": 7, "promises": [entry]}
 
 
 def test_a_run_without_a_seed_makes_one_that_can_be_given() -> None:
