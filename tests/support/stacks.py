@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,13 +11,17 @@ from stack.layout import RUN, State
 from stack.stack import Stack
 
 
+AT_ONCE = {"FOCUSMESH_DRAIN_SECONDS": "0"}
+"""Services whose callers need no time to notice that they stop."""
+
+
 @contextmanager
-def started(name: str, **options: Any) -> Iterator[Stack]:
+def started(name: str, *, environment: Mapping[str, str] = AT_ONCE, **options: Any) -> Iterator[Stack]:
     """A stack of this run; its state goes with it."""
     state = State(RUN / f"test-{os.getpid()}-{name}")
     ports, claim = preflight.claim_ports()
     try:
-        with Stack(state, ports, **options) as stack:
+        with Stack(state, ports, environment={**AT_ONCE, **environment}, **options) as stack:
             yield stack
     finally:
         claim.close()

@@ -23,6 +23,7 @@ from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
 from stack.stack import Stack
 from tests.support.accounts import Account
 from tests.support.clients import Rest
+from tests.support.stacks import AT_ONCE
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
 
 
 def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, ports: Ports) -> None:
-    with Stack(state, ports, only=("auth", "todo")) as stack:
+    with Stack(state, ports, only=("auth", "todo"), environment=AT_ONCE) as stack:
         with psycopg.connect(stack.cluster.administrator_url(MAIN), autocommit=True) as connection:
             connection.execute("DROP SCHEMA todo CASCADE")
         (state.gateway / "gateway.json").write_text("another contract")
@@ -105,7 +106,7 @@ def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, port
 
 
 async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(state: State, ports: Ports) -> None:
-    with Stack(state, ports, only=("auth", "todo")) as stack, ThreadPoolExecutor(2) as pool:
+    with Stack(state, ports, only=("auth", "todo"), environment=AT_ONCE) as stack, ThreadPoolExecutor(2) as pool:
         account, socket = Account(Rest(stack.gateway_url)), gateway.admin_socket(state)
         todo = psutil.Process(stack.pid("todo-0"))
         todo.suspend()
