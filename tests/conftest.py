@@ -15,17 +15,17 @@ from xdist.scheduler import LoadScopeScheduling
 from stack import database
 from stack.commands import down
 from stack.layout import RUN, State
-from stack.stack import Stack
 from tests.support.databases import ServiceUrl
 from tests.support.stacks import started
 from tests.support.tokens import Signer
 from tests.support.turns import turn
 
-SUITES = ("e2e/test_proofs", "e2e/stack", "events", "e2e", "contract", "gateway", "store", "unit")
-"""What shares stacks, the longest first."""
+SUITES = (
+    *("e2e/test_proofs", "e2e/stack", "events", "e2e", "contract/audit", "contract/realtime", "contract/mesh"),
+    *("contract", "gateway", "store", "unit"),
+)
+"""What one process runs for what it shares; about in the order of length, so that the last ones are short."""
 TEMPLATE = database.MAIN
-_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
-_NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
 
 
 def suite_of(nodeid: str) -> str:
@@ -118,13 +118,6 @@ def kafka() -> Iterator[str]:
     """Bootstrap address of the broker, with the topics of the registry."""
     with started("kafka", components=("kafka",)) as stack:
         yield stack.kafka_bootstrap
-
-
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """A whole stack behind its gateway, whose rate limits are out of the way."""
-    with started("stack", environment=_NO_LIMITS) as stack:
-        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,9 @@ async def test_empty_event_types_of_one_user_do_not_disturb_another(
     (await disturbance(hostile, log.ListAuditRecords)).check()
 
 
-@pytest.mark.parametrize("character", ["\n", '"', "\x01", "é"])
-async def test_verifying_the_largest_records_does_not_disturb_another_user(
-    log: Log, recorded: Recorder, character: str
-) -> None:
-    await recorded(500, description=character * 10_000)
+async def test_verifying_the_largest_records_does_not_disturb_another_user(log: Log, recorded: Recorder) -> None:
+    for character in ("\n", '"', "\x01", "é"):  # each grows in another way in the canonical form
+        await recorded(125, description=character * 10_000)
     neighbour = log.another_user()
     await recorded(20, user_id=neighbour.user_id)
 

@@ -23,7 +23,7 @@ from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
 from stack.stack import Stack
 from tests.support.accounts import Account
 from tests.support.clients import Rest
-from tests.support.stacks import AT_ONCE
+from tests.support.stacks import started
 
 
 @pytest.fixture
@@ -41,6 +41,13 @@ def state() -> Iterator[State]:
     yield state
     down.stop(state)
     down.erase(state)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Stack]:
+    """auth and todo behind a gateway, for tests that leave them at work."""
+    with started("running", only=("auth", "todo")) as stack:
+        yield stack
 
 
 def verb(name: str, state: State, ports: Ports, *arguments: str) -> subprocess.Popen[str]:
@@ -91,29 +98,29 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
     assert_nothing_left(state, ports)
 
 
-def test_a_restart_brings_what_changed_in_schema_and_contract(state: State, ports: Ports) -> None:
-    with Stack(state, ports, only=("auth", "todo"), environment=AT_ONCE) as stack:
-        with psycopg.connect(stack.cluster.administrator_url(MAIN), autocommit=True) as connection:
-            connection.execute("DROP SCHEMA todo CASCADE")
-        (state.gateway / "gateway.json").write_text("another contract")
-        before = stack.pid("gateway")
-        output, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
-        assert output.splitlines()[-1].startswith("gateway is healthy again")
-        assert stack.pid("gateway") != before
-        assert Account(Rest(stack.gateway_url)).task().title
-        again, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
-        assert [line.split()[0] for line in again.splitlines()] == ["todo-0"]
+def test_a_restart_brings_what_changed_in_schema_and_contract(running: Stack) -> None:
+    state, ports = running.state, running.ports
+    with psycopg.connect(running.cluster.administrator_url(MAIN), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA todo CASCADE")
+    (state.gateway / "gateway.json").write_text("another contract")
+    before = running.pid("gateway")
+    output, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
+    assert output.splitlines()[-1].startswith("gateway is healthy again")
+    assert running.pid("gateway") != before
+    assert Account(Rest(running.gateway_url)).task().title
+    again, _ = verb("restart", state, ports, "todo").communicate(timeout=60)
+    assert [line.split()[0] for line in again.splitlines()] == ["todo-0"]
 
 
-async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(state: State, ports: Ports) -> None:
-    with Stack(state, ports, only=("auth", "todo"), environment=AT_ONCE) as stack, ThreadPoolExecutor(2) as pool:
-        account, socket = Account(Rest(stack.gateway_url)), gateway.admin_socket(state)
-        todo = psutil.Process(stack.pid("todo-0"))
+async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(running: Stack) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        account, socket = Account(Rest(running.gateway_url)), gateway.admin_socket(running.state)
+        todo = psutil.Process(running.pid("todo-0"))
         todo.suspend()
         call = pool.submit(account.task)
         await until(lambda: drain.calls(socket) == 1, "the call is in flight")
-        restart = pool.submit(stack.restart, "gateway")
-        await until(lambda: not open_to_callers(stack), "the gateway leaves")
+        restart = pool.submit(running.restart, "gateway")
+        await until(lambda: not open_to_callers(running), "the gateway leaves")
         todo.resume()
         assert call.result().title
         restart.result()

@@ -1,0 +1,32 @@
+"""The stack that the end-to-end tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack.stack import Stack
+from tests.e2e.collector import Collector, collecting
+from tests.support.stacks import started
+
+_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
+_NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Receives the traces and metrics of the stack."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def stack(collector: Collector) -> Iterator[Stack]:
+    """A whole stack behind its gateway, whose rate limits are out of the way; it exports to the collector."""
+    telemetry = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "FOCUSMESH_TRACE_RATIO": "0.01",
+    }
+    with started("stack", environment={**_NO_LIMITS, **telemetry}) as stack:
+        yield stack
