@@ -115,6 +115,7 @@ def test_a_restart_brings_what_changed_in_schema_and_contract(running: Stack) ->
 async def test_a_call_in_flight_outlives_a_restart_of_the_gateway(running: Stack) -> None:
     with ThreadPoolExecutor(2) as pool:
         account, socket = Account(Rest(running.gateway_url)), gateway.admin_socket(running.state)
+        assert account.task().title
         todo = psutil.Process(running.pid("todo-0"))
         todo.suspend()
         call = pool.submit(account.task)
