@@ -22,11 +22,14 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="session")
 def stack(collector: Collector) -> Iterator[Stack]:
     """A whole stack behind its gateway, whose rate limits are out of the way; it exports to the collector."""
-    telemetry = {
+    environment = {
+        **_NO_LIMITS,
+        # Nobody has to notice that its services stop; a restart would need it.
+        "FOCUSMESH_DRAIN_SECONDS": "0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
         "FOCUSMESH_TRACE_RATIO": "0.01",
     }
-    with started("stack", environment={**_NO_LIMITS, **telemetry}) as stack:
+    with started("stack", environment=environment) as stack:
         yield stack
