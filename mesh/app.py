@@ -22,7 +22,6 @@ from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.server import NOT_SERVING, SERVING, Server
 from mesh.rpc.service_identity import Callers
 from mesh.runtime import telemetry
-from mesh.runtime.event_loop import EventLoop
 from mesh.runtime.lifecycle import Component, PeriodicTask
 from mesh.runtime.settings import ServiceSettings, load
 
@@ -117,7 +116,7 @@ def main(service: str, kind: type[Settings], build: Callable[[Settings], App]) -
     )
     _freeze_gc()
     try:
-        uvloop.run(_until_signalled(build, settings), loop_factory=EventLoop)
+        uvloop.run(_until_signalled(build, settings))
     finally:
         flush()
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 
-from mesh.runtime.event_loop import EventLoop
 from tests.support.databases import ServiceUrl
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop of services, and Python's own: they treat sockets that break differently."""
-    return {"services": EventLoop, "asyncio": asyncio.new_event_loop}
+    """uvloop, as services do, and Python's own: they treat sockets that break differently."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture
