@@ -16,7 +16,6 @@ from typing import Any, ClassVar, TypeVar
 import uvloop
 
 from mesh.database.pool import Database
-from mesh.rpc import validation
 from mesh.rpc.identity import Tokens
 from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.server import NOT_SERVING, SERVING, Server
@@ -104,7 +103,6 @@ class _Readiness(PeriodicTask):
             self._serving = not missing
             await self._server.set_serving_status(SERVING if self._serving else NOT_SERVING)
             log.info("NOT_SERVING: %s" if missing else "SERVING", *([", ".join(missing)] if missing else []))
-            await asyncio.to_thread(validation.prepare)  # does nothing from the second time on
         return 0
 
 

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
+import protovalidate
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -12,9 +12,6 @@ from google.protobuf.message_factory import GetMessageClass
 from mesh.rpc.fast_validation import Check, UnknownRuleError, fast_validation
 from mesh.rpc.limits import RequestLimits
 from mesh.runtime.errors import FieldViolation, InvalidRequest
-
-if TYPE_CHECKING:
-    from protovalidate import FieldPathElementPb, Violation
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +58,10 @@ def _fast_validation(expected: Descriptor) -> Check:
         return lambda _message: False
 
 
-def prepare() -> None:
-    """Imports protovalidate: a seventh of all CPU of a start, and no request that is clearly valid needs it.
-
-    A service does so in a thread once it serves; an earlier request that needs it waits for the import.
-    """
-    import protovalidate  # noqa: F401, PLC0415
-
-
 def check(request: Message) -> None:
     """Raises InvalidRequest, which names up to 20 fields that violate a rule."""
     found: list[FieldViolation] = []
-    if _collect(request, fail_fast=True):
+    if protovalidate.collect_violations(request, fail_fast=True):
         found = _violations(request)
     # The bytes first: almost no request has a zero byte anywhere.
     elif b"\0" in request.SerializeToString():
@@ -96,13 +85,8 @@ def _violations(message: Message, path: str = "") -> list[FieldViolation]:
         found += _violations(element, name)
         if len(found) >= _MOST_VIOLATIONS:
             return found[:_MOST_VIOLATIONS]
-    return [_named(violation, path) for violation in _collect(message)[:_MOST_VIOLATIONS]]
-
-
-def _collect(message: Message, *, fail_fast: bool = False) -> "list[Violation]":
-    import protovalidate  # noqa: PLC0415 (see `prepare`)
-
-    return protovalidate.collect_violations(message, fail_fast=fail_fast)
+    own = protovalidate.collect_violations(message)
+    return [_named(violation, path) for violation in own[:_MOST_VIOLATIONS]]
 
 
 def _elements(message: Message, path: str) -> Iterator[tuple[str, Message]]:
@@ -117,7 +101,7 @@ def _elements(message: Message, path: str) -> Iterator[tuple[str, Message]]:
             yield f"{path}{field.name}[{index}].", element
 
 
-def _named(violation: "Violation", prefix: str) -> FieldViolation:
+def _named(violation: protovalidate.Violation, prefix: str) -> FieldViolation:
     """The violation with the path of its field, such as `tasks[1].title`.
 
     The ID of a rule on a message ends with the field it concerns, such as `list_tasks.due_before`.
@@ -129,7 +113,7 @@ def _named(violation: "Violation", prefix: str) -> FieldViolation:
     return FieldViolation(f"{prefix}{path}".rstrip("."), found.message, found.rule_id)
 
 
-def _element(element: "FieldPathElementPb") -> str:
+def _element(element: protovalidate.FieldPathElementPb) -> str:
     subscript = element.subscript
     return element.field_name if subscript is None else f"{element.field_name}[{subscript.value}]"
 

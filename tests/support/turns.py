@@ -8,9 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def turn(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Waits while a test of another process runs alone; with `alone`, until no test of another process runs.
+    """A readers-writer lock between processes: tests share it, and a test that runs `alone` has it exclusively.
 
-    Who waits to run alone holds the door, so that the others' next tests cannot keep it waiting.
+    Every test passes `tests.door` first. A test that waits to run alone keeps it locked, so that later tests queue
+    behind it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "tests.door").open("w") as door, (folder / "tests.running").open("w") as running:
