@@ -11,7 +11,7 @@ class CursorInvalid(InvalidArgument):
 
 
 class SlowConsumer(ResourceExhausted):
-    """The connection is behind and has accepted no frame for `patience_seconds`."""
+    """Frames wait, and the connection has accepted none for `patience_seconds`."""
 
     reason = "SLOW_CONSUMER"
     message = "The client reads too slowly. Subscribe again from the last cursor."

@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
     queue_frames: int = 256
     """Frames buffered per connection; a connection that falls further behind reads them from Redis again."""
     patience_seconds: float = 5.0
-    """A connection that is behind and accepts no frame for this long is closed."""
+    """A connection that accepts no frame for this long while others wait is closed."""
     streams_per_user: int = 10
     """Most open streams of one user on this replica."""
     max_streams: int = 5000

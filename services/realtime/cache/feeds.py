@@ -30,14 +30,15 @@ _ended_streams = meter.create_counter("focusmesh.realtime.streams.ended", descri
 
 class Listener:
     """The bounded queue of one connection. When it overflows the listener is behind: the connection reads the stream
-    from Redis until it has caught up. A connection that accepts no frame meanwhile is closed."""
+    from Redis until it has caught up. A connection that accepts no frame while others wait is closed."""
 
     def __init__(self, limit: int, *, patience: float) -> None:
-        """limit: items in the queue. patience: seconds that sending one frame may take while the listener is behind."""
+        """limit: items in the queue. patience: seconds that sending one frame may take while another one waits."""
         self._limit, self._patience = limit, patience
         self._waiting: deque[Entry | Gap] = deque()
         self._arrived = asyncio.Event()
         self._sending_since: float | None = None
+        self._more = False
         self.behind = False
         """Whether entries were dropped: call `resume`, then read the stream."""
         self.end: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
@@ -72,16 +73,16 @@ class Listener:
             self._arrived.set()
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Wraps the sending of one frame."""
-        self._sending_since = time.monotonic()
+    def sending(self, *, more: bool = False) -> Iterator[None]:
+        """Wraps the sending of one frame. more: whether the connection already holds the next one."""
+        self._sending_since, self._more = time.monotonic(), more
         yield
         self._sending_since = None
 
     def require_pace(self) -> None:
-        """Ends the stream when it is behind and one frame has taken longer than its patience."""
-        since = self._sending_since
-        if self.behind and since is not None and time.monotonic() - since > self._patience:
+        """Ends the stream when one frame has taken longer than its patience and another one waits."""
+        since, waits = self._sending_since, self.behind or self._more or bool(self._waiting)
+        if waits and since is not None and time.monotonic() - since > self._patience:
             self.finish(SlowConsumer())
 
     async def next(self, seconds: float) -> Entry | Gap | None:

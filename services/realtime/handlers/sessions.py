@@ -47,11 +47,12 @@ class StreamSession:
             closes=self._closes,
         )
         while True:
-            for item in await self._next(position):
+            items = await self._next(position)
+            for count, item in enumerate(items, 1):
                 if isinstance(item, Entry) and item.position <= position:
                     continue
                 position = item.position
-                with self._listener.sending():
+                with self._listener.sending(more=count < len(items)):
                     yield self._frame(item)
 
     async def _next(self, position: Position) -> Sequence[Entry | Gap | Heartbeat]:

@@ -13,7 +13,7 @@ from services.realtime.consumers import ChangePublisher
 from services.realtime.main import build
 from tests.support.realtime_clients import GRPC, WEBSOCKET, RealtimeClient, Target
 from tests.support.realtime_replicas import Publish, Replica, an_event, settings_for
-from tests.support.serving import SignerKeys, serving
+from tests.support.serving import SignerKeys, serving, without_broker
 from tests.support.tokens import Signer
 
 
@@ -24,7 +24,8 @@ async def replica(valkey: str, signer: Signer) -> AsyncIterator[Replica]:
 
         async def start(**changes: Any) -> Target:
             settings = settings_for(valkey, **changes)
-            await running.enter_async_context(serving(build(settings, SignerKeys(signer))))
+            app = without_broker(build(settings, SignerKeys(signer)))
+            await running.enter_async_context(serving(app))
             return Target(settings.listen, settings.websocket_listen)
 
         yield start

@@ -308,10 +308,11 @@ async def test_any_replica_goes_on_where_another_left_off(
         assert await stream.events(1) == [missed]
 
 
+@pytest.mark.parametrize("queue_frames", [4, 1000])
 async def test_a_client_that_reads_nothing_is_cut(
-    replica: Replica, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
+    replica: Replica, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher, queue_frames: int
 ) -> None:
-    target = await replica(queue_frames=4, patience_seconds=0.3, streams_per_user=1)
+    target = await replica(queue_frames=queue_frames, patience_seconds=0.3, streams_per_user=1)
     async with client.open(target, token) as stream:
         await stream.frame()
         for _ in range(40):

@@ -56,6 +56,21 @@ async def test_a_connection_that_is_behind_and_takes_nothing_is_cut() -> None:
         await listener.next(30)
 
 
+async def test_so_is_one_whose_queue_is_not_full() -> None:
+    listener = Listener(4, patience=0)
+    with listener.sending():
+        listener.offer(an_entry(1))
+        listener.require_pace()
+    assert isinstance(listener.end.result(), SlowConsumer)
+
+
+async def test_so_is_one_that_reads_the_stream_and_holds_more_frames() -> None:
+    listener = Listener(1, patience=0)
+    with listener.sending(more=True):
+        listener.require_pace()
+    assert isinstance(listener.end.result(), SlowConsumer)
+
+
 async def test_a_connection_that_is_behind_and_takes_its_frames_is_not_cut() -> None:
     listener = Listener(1, patience=0)
     listener.fall_behind()
