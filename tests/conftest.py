@@ -3,7 +3,6 @@
 Every run has ports and folders of its own under .run/, so it never meets a running stack or another run.
 """
 
-import os
 from collections.abc import Generator, Iterator
 
 import psutil
@@ -15,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 from stack import database
 from stack.commands import down
 from stack.layout import RUN, State
-from tests.support.databases import ServiceUrl
+from tests.support.databases import Copies, ServiceUrl
 from tests.support.stacks import started
 from tests.support.tokens import Signer
 from tests.support.turns import turn
@@ -25,7 +24,6 @@ SUITES = (
     *("contract", "gateway", "store", "unit"),
 )
 """What one process runs for what it shares; about in the order of length, so that the last ones are short."""
-TEMPLATE = database.MAIN
 
 
 def suite_of(nodeid: str) -> str:
@@ -78,13 +76,16 @@ def cluster() -> Iterator[database.Cluster]:
         yield stack.cluster
 
 
+@pytest.fixture(scope="session")
+def _copies(cluster: database.Cluster) -> Copies:
+    return Copies(cluster)
+
+
 @pytest.fixture
-def database_name(cluster: database.Cluster) -> Iterator[str]:
-    """A database of the test's own, copied from the migrated one."""
-    name = f"test_{os.urandom(6).hex()}"
-    database.clone(cluster, TEMPLATE, name)
-    yield name
-    database.drop(cluster, name)
+def database_name(_copies: Copies) -> Iterator[str]:
+    """A database that the test has to itself: a copy of the migrated one, without rows."""
+    with _copies.borrowed() as name:
+        yield name
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from harness.waiting import until
+from mesh.database.migrate import head
 from stack.errors import StackError
 from tests.contract.mesh.todo_service import Running, running
 from tests.support.errors import refused
@@ -47,7 +48,7 @@ class TestWaiting:
                     await until(todo.serving, "it serves", seconds=1)
                 with refused("UNAVAILABLE"):
                     await todo.create()
-                administrator.execute("UPDATE todo.alembic_version SET version_num = '0001'")
+                administrator.execute("UPDATE todo.alembic_version SET version_num = %s", (head("todo"),))
                 await until(todo.serving, "it serves once it is migrated")
 
 
