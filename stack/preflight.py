@@ -6,7 +6,8 @@ import random
 import shutil
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
 
 import psutil
 
@@ -19,6 +20,7 @@ MEMORY_BYTES = 3 << 29
 _BASES = range(20000, 32500, PORTS)
 """Below the ports that outgoing connections take."""
 _END_SECONDS = 5
+_POLL_SECONDS = 0.02
 STATE_VARIABLE = "FOCUSMESH_STATE_FOLDER"
 """In the environment of everything a stack starts, so that its processes are found even without a supervisor."""
 
@@ -85,7 +87,24 @@ def end(processes: Iterable[psutil.Process]) -> None:
     for process in killed:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(killed, timeout=_END_SECONDS)
+    wait_ended(killed, _END_SECONDS)
+
+
+def wait_ended(processes: Collection[psutil.Process], seconds: float) -> None:
+    """Waits until processes have ended, at most so long.
+
+    psutil's own wait goes on while a process that is not a child is a zombie, until init takes note of it: seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not all(map(_ended, processes)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def claim_ports() -> tuple[Ports, socket.socket]:

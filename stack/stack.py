@@ -54,7 +54,10 @@ class Stack:
         durable: bool = True,
         report: Report = lambda _what, _seconds: None,
     ) -> None:
-        """components: of COMPONENTS. only: names of services, instead of all. environment: for services and gateway."""
+        """components: of COMPONENTS. only: names of services, instead of all. environment: for services and gateway.
+
+        durable: off for throw-away stacks of tests: Postgres and Kafka write no more than they need to run.
+        """
         self.state, self.ports = state, ports
         self.keys = Keys(state)
         self.supervisor = Supervisor(state)
@@ -234,7 +237,7 @@ class Stack:
         made: dict[str, Callable[[], Program]] = {
             postgres.NAME: lambda: postgres.program(self.state, self.ports.postgres, durable=self._durable),
             valkey.NAME: lambda: valkey.program(self.state),
-            kafka.NAME: lambda: kafka.program(self.state),
+            kafka.NAME: lambda: kafka.program(self.state, durable=self._durable),
             gateway.NAME: lambda: gateway.program(self.state),
         }
         for name, make in made.items():

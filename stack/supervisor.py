@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import psutil
 
+from stack import preflight
 from stack.errors import StackError, tail
 from stack.layout import ROOT, State
 from stack.unix_http import UnixConnection
@@ -152,7 +153,7 @@ class Supervisor:
                 self._rpc("getState")  # wakes it: otherwise it checks once a second whether it is done
         if pid is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).wait(_START_SECONDS)
+                preflight.wait_ended([psutil.Process(pid)], _START_SECONDS)
         self._socket.unlink(missing_ok=True)
 
     def restarts(self, name: str) -> int:

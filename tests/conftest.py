@@ -117,7 +117,7 @@ def valkey(_valkey: str) -> str:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """Bootstrap address of the broker, with the topics of the registry."""
-    with started("kafka", components=("kafka",)) as stack:
+    with started("kafka", components=("kafka",), durable=False) as stack:
         yield stack.kafka_bootstrap
 
 

@@ -97,10 +97,10 @@ def prepare(state: State, ports: Ports, cluster_id: str) -> None:
         raise StackError("Kafka's storage could not be formatted", log=done.stdout + done.stderr, advice="`make reset`")
 
 
-def program(state: State) -> Program:
-    """The broker."""
+def program(state: State, *, durable: bool = True) -> Program:
+    """The broker. durable: off only for throw-away brokers of tests; it then ends without writing down its state."""
     command = (*_java(state, *_JVM), "kafka.Kafka", str(state.kafka / "server.properties"))
-    return Program(name=NAME, command=command)
+    return Program(name=NAME, command=command, stop_signal="TERM" if durable else "KILL")
 
 
 def admin(bootstrap_servers: str) -> AdminClient:

@@ -73,7 +73,8 @@ def program(state: State, port: int, *, durable: bool = True) -> Program:
     return Program(
         name=NAME,
         command=(*unprivileged.prefix(Path(server), state.postgres), server, "-D", str(state.postgres), *flags),
-        stop_signal="INT",  # ends sessions at once and writes a checkpoint; TERM would wait for them
+        # INT ends sessions at once and writes a checkpoint, QUIT writes none; TERM would wait for the sessions.
+        stop_signal="INT" if durable else "QUIT",
     )
 
 
