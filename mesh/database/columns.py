@@ -34,11 +34,19 @@ _TO_PARAMETER: dict[str, Callable[[Any], Any]] = {
 class Columns(Generic[Row]):
     """The columns of one table that a NamedTuple holds, as pieces of SQL."""
 
-    def __init__(self, table: str, model: type[Row], types: Mapping[str, str], *, fixed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        table: str,
+        model: type[Row],
+        types: Mapping[str, str],
+        *,
+        fixed: Collection[str] = (),
+        prefix: str = "",
+    ) -> None:
         """Raises TypeError when `types` does not name the fields of `model`, all of them and in their order.
 
         types: Postgres types; `text` for varchar(n) too, because a cast to varchar(n) truncates without an error.
-        fixed: columns that no UPDATE changes.
+        fixed: columns that no UPDATE changes. prefix: of the parameters, where one statement writes several tables.
         """
         fields: tuple[str, ...] = model._fields  # type: ignore[attr-defined]  # of every NamedTuple
         if tuple(types) != fields:
@@ -51,15 +59,18 @@ class Columns(Generic[Row]):
         """For INSERT INTO."""
         self.select = ", ".join(_READ.get(kind, "{0}").format(f"{table}.{name}") for name, kind in columns)
         """For SELECT and RETURNING."""
-        self.values = ", ".join(f"%({name})s::{kind}" for name, kind in columns)
+        self.values = ", ".join(f"%({prefix}{name})s::{kind}" for name, kind in columns)
         """For VALUES, with `parameters(row)`."""
-        self.unnest = f"unnest({', '.join(_ARRAY.get(kind, _ANY_ARRAY).format(name, kind) for name, kind in columns)})"
+        arrays = (_ARRAY.get(kind, _ANY_ARRAY).format(f"{prefix}{name}", kind) for name, kind in columns)
+        self.unnest = f"unnest({', '.join(arrays)})"
         """For SELECT * FROM, with `arrays(rows)`."""
-        self.assignments = ", ".join(f"{name} = %({name})s::{kind}" for name, kind in columns if name not in fixed)
+        self.assignments = ", ".join(
+            f"{name} = %({prefix}{name})s::{kind}" for name, kind in columns if name not in fixed
+        )
         """For UPDATE … SET, with `parameters(row)`."""
-        self._fields = fields
+        self._parameters = tuple(f"{prefix}{name}" for name in fields)
         self._row_factory = namedtuple_row(model)
-        self._converted = [(name, _TO_PARAMETER[kind]) for name, kind in columns if kind in _TO_PARAMETER]
+        self._converted = [(f"{prefix}{name}", _TO_PARAMETER[kind]) for name, kind in columns if kind in _TO_PARAMETER]
 
     def cursor(self, connection: Connection) -> AsyncCursor[Row]:
         """A cursor over rows of `select`."""
@@ -67,7 +78,7 @@ class Columns(Generic[Row]):
 
     def parameters(self, row: Row) -> dict[str, Any]:
         """The parameters of one row."""
-        values = dict(zip(self._fields, row, strict=True))
+        values = dict(zip(self._parameters, row, strict=True))
         for name, convert in self._converted:
             value = values[name]
             if value is not None:
@@ -77,7 +88,7 @@ class Columns(Generic[Row]):
     def arrays(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
         """The parameters of many rows, an array for each column."""
         values = [self.parameters(row) for row in rows]
-        return {name: [value[name] for value in values] for name in self._fields}
+        return {name: [value[name] for value in values] for name in self._parameters}
 
 
 def microseconds(column: str) -> str:

@@ -63,11 +63,14 @@ def add_append_listener(listener: Callable[[], None]) -> None:
     _listeners.append(listener)
 
 
-async def write(connection: Connection, sql: str, values: Mapping[str, Any], side_effects: SideEffects) -> None:
+async def write(
+    connection: Connection, sql: str, values: Mapping[str, Any], side_effects: SideEffects, also: Sequence[str] = ()
+) -> None:
     """Runs one write and its side effects as one statement, which commits by itself outside a transaction.
 
     sql: an INSERT, UPDATE or DELETE with RETURNING, or a SELECT of the rows that the response is made from. values:
-    its parameters; names that begin with `outbox_` or `response_` are reserved. Raises WriteConflict and writes nothing
+    its parameters; names that begin with `outbox_` or `response_` are reserved. also: writes of other tables, which
+    must do nothing unless `changed`, the rows that `sql` returned, has any. Raises WriteConflict and writes nothing
     when `sql` returns no row; UniqueViolation on `idempotency_pkey` when the request already has a stored response.
     """
     parameters = dict(values)
@@ -77,7 +80,7 @@ async def write(connection: Connection, sql: str, values: Mapping[str, Any], sid
         parameters.update(_single(side_effects.events[0], side_effects.traceparent))
     elif side_effects.events:
         parameters.update(_columns(side_effects.events, side_effects.traceparent))
-    statement = _statement(sql, len(side_effects.events), side_effects.response is not None)
+    statement = _statement(sql, tuple(also), len(side_effects.events), side_effects.response is not None)
     cursor = await connection.execute(statement, parameters)
     if cursor.rowcount == 0:
         raise WriteConflict
@@ -122,14 +125,14 @@ _STORE = (
 
 
 @lru_cache(maxsize=512)
-def _statement(sql: str, events: int, stores: bool) -> bytes:
+def _statement(sql: str, also: tuple[str, ...], events: int, stores: bool) -> bytes:
     """The write as a CTE; the row count of the last statement shows whether it changed anything.
 
     Cached as bytes, because the driver would encode and hash a text of this length in every call.
     """
-    if not events and not stores:
+    if not events and not stores and not also:
         return sql.encode()
-    ctes = [f"changed AS ({sql})"]
+    ctes = [f"changed AS ({sql})", *(f"also_{index} AS ({each})" for index, each in enumerate(also))]
     if stores and events:
         ctes.append(f"stored AS ({_STORE})")
     if events == 1:
@@ -137,8 +140,10 @@ def _statement(sql: str, events: int, stores: bool) -> bytes:
     elif events:
         # count(*), so that every row is locked before a number is drawn; EXISTS would stop at the first.
         last = _MANY + " WHERE (SELECT count(*) FROM changed) > 0 ORDER BY index"
-    else:
+    elif stores:
         last = _STORE
+    else:
+        last = "SELECT FROM changed"
     return f"WITH {', '.join(ctes)} {last}".encode()
 
 
