@@ -9,6 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from focusmesh.audit.v1 import audit_service_pb2
+from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
@@ -23,6 +24,14 @@ from tests.support.valid_requests import is_required, valid_request
 
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
 """State of the task that an RPC is called with; all others take a pending one."""
+NEEDED_FOCUS_STATE = {
+    "StartFocusSession": "planned",
+    "UpdateFocusSession": "planned",
+    "ResumeFocusSession": "paused",
+    "UndeleteFocusSession": "deleted",
+}
+"""The same of the focus session; all others take a running one."""
+FINISH_CURRENT = focus_session_service_pb2.WHEN_RUNNING_FINISH_CURRENT
 
 
 class Account:
@@ -54,6 +63,23 @@ class Account:
         if state == "deleted":
             self.call("DeleteTask", task_service_pb2.DeleteTaskRequest(task_id=task.id))
         return task
+
+    def focus_session(self, state: str = "running") -> focus_session_pb2.FocusSession:
+        """A new focus session with a task: planned, running, paused or deleted. One that was running is finished."""
+        starts = state != "planned"
+        request = focus_session_service_pb2.CreateFocusSessionRequest(
+            start=starts,
+            when_running=FINISH_CURRENT if starts else 0,
+            tasks=[focus_session_service_pb2.NewSessionTask(title="Write")],
+        )
+        session: focus_session_pb2.FocusSession = self.call("CreateFocusSession", request).focus_session
+        if state == "paused":
+            pause = focus_session_service_pb2.PauseFocusSessionRequest(focus_session_id=session.id)
+            self.call("PauseFocusSession", pause)
+        if state == "deleted":
+            delete = focus_session_service_pb2.DeleteFocusSessionRequest(focus_session_id=session.id)
+            self.call("DeleteFocusSession", delete)
+        return session
 
     def record_id(self) -> str:
         """Id of a record in the audit log; waits until there is one."""
@@ -90,9 +116,12 @@ class Account:
 
     def fitting(self, method: Method) -> dict[str, Any]:
         """Values for a valid call of the RPC that must exist: resources of this account, in the state that it needs."""
-        makers: dict[str, Callable[[], str]] = {
+        makers: dict[str, Callable[[], Any]] = {
             "user_id": lambda: self.id,
             "task_id": lambda: self.task(NEEDED_STATE.get(method.name, "pending")).id,
+            "focus_session_id": lambda: self.focus_session(NEEDED_FOCUS_STATE.get(method.name, "running")).id,
+            "session_task_id": lambda: self.focus_session().tasks[0].id,
+            "when_running": lambda: FINISH_CURRENT if "focus_session_id" in names else 0,
             "audit_record_id": self.record_id,
             "refresh_token": lambda: self.sign_in().refresh_token,
         }

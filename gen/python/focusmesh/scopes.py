@@ -2,6 +2,8 @@
 
 USER_SCOPES: tuple[str, ...] = (
     "audit:read",
+    "focus:read",
+    "focus:write",
     "profile:read",
     "profile:write",
     "realtime:read",

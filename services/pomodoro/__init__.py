@@ -1,0 +1,1 @@
+"""Focus sessions of users: timers that the server owns."""

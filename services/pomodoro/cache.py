@@ -1,0 +1,188 @@
+"""The Redis keys of pomodoro, none of which is the only copy of anything.
+
+`pomodoro:present:<user>`   hash: when each device of the user last called or watched, and since when that is complete
+`pomodoro:changes`          channel: ids of users whose sessions changed
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from mesh.runtime.clock import SECOND, Clock
+from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask
+from services.pomodoro.errors import TooManyWatches
+
+_PRESENT = "pomodoro:present:"
+_CHANGES = "pomodoro:changes"
+_SINCE = "since"
+_KEPT_SECONDS = 7 * 86_400
+"""Longer than the longest cycle of intervals, 49 hours."""
+_AGAIN = 5 * SECOND
+"""A device is noted in Redis once in so long."""
+_FORGET = 600 * SECOND
+_LISTEN_SECONDS = 1.0
+
+
+class Presence(PeriodicTask):
+    """When the devices of users were last there; noted here at once, and in Redis within a second.
+
+    While Redis does not respond, or has lost what it knew, nobody is taken to be away.
+    """
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
+
+    def __init__(self, redis: "Redis", clock: Clock) -> None:
+        super().__init__("presence")
+        self._redis, self._clock = redis, clock
+        self._noted: dict[str, dict[str, int]] = {}
+        self._written: dict[tuple[str, str], int] = {}
+
+    def note(self, user_id: str, device_id: str, now: int) -> None:
+        """The device called or watches."""
+        self._noted.setdefault(user_id, {})[device_id] = now
+
+    async def last(self, user_id: str) -> int | None:
+        """When any device of the user was last there; None when that is not known."""
+        return await self._last(user_id, without="")
+
+    async def others(self, user_id: str, device_id: str) -> int | None:
+        """When any other device of the user was last there, or may have been; None when that is not known."""
+        return await self._last(user_id, without=device_id)
+
+    async def run_once(self) -> int:
+        """Writes to Redis which devices were there since it last did; returns 0."""
+        due = {
+            (user_id, device_id): at
+            for user_id, devices in self._noted.items()
+            for device_id, at in devices.items()
+            if at >= self._written.get((user_id, device_id), -_AGAIN) + _AGAIN
+        }
+        if due:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for (user_id, device_id), at in due.items():
+                    pipe.hsetnx(_PRESENT + user_id, _SINCE, str(at))
+                    pipe.hset(_PRESENT + user_id, device_id, str(at))
+                    pipe.expire(_PRESENT + user_id, _KEPT_SECONDS)
+                await pipe.execute()
+        self._written |= due
+        self._forget(self._clock() - _FORGET)
+        return 0
+
+    def _forget(self, before: int) -> None:
+        for user_id, devices in tuple(self._noted.items()):
+            if max(devices.values()) < before:
+                del self._noted[user_id]
+        self._written = {device: at for device, at in self._written.items() if device[0] in self._noted}
+
+    async def _last(self, user_id: str, *, without: str) -> int | None:
+        key = _PRESENT + user_id
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hsetnx(key, _SINCE, str(self._clock()))
+                pipe.expire(key, _KEPT_SECONDS)
+                pipe.hgetall(key)
+                *_, known = await pipe.execute()
+        except (RedisError, OSError):
+            return None
+        noted = self._noted.get(user_id, {})
+        return max(int(at) for device, at in [*known.items(), *noted.items()] if device != without)
+
+
+class Watches:
+    """The open watches of this replica."""
+
+    def __init__(self, per_user: int) -> None:
+        self._per_user = per_user
+        self._open: dict[str, set[asyncio.Event]] = {}
+        self.closing = False
+
+    @contextmanager
+    def open(self, user_id: str) -> Iterator[asyncio.Event]:
+        """A watch: its event is set whenever a session of the user may have changed. Raises TooManyWatches."""
+        watches = self._open.setdefault(user_id, set())
+        if len(watches) >= self._per_user:
+            raise TooManyWatches(limit=self._per_user)
+        changed = asyncio.Event()
+        watches.add(changed)
+        try:
+            yield changed
+        finally:
+            watches.discard(changed)
+            if not watches and self._open.get(user_id) is watches:
+                del self._open[user_id]
+
+    def wake(self, user_id: str) -> None:
+        """A session of the user changed."""
+        for changed in self._open.get(user_id, ()):
+            changed.set()
+
+    def wake_all(self) -> None:
+        """Any session may have changed."""
+        for user_id in tuple(self._open):
+            self.wake(user_id)
+
+    def close(self) -> None:
+        """Ends every watch: the service stops."""
+        self.closing = True
+        self.wake_all()
+
+
+class ChangeSender(PeriodicTask):
+    """Tells all replicas whose sessions changed."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
+
+    def __init__(self, redis: "Redis", watches: Watches) -> None:
+        super().__init__("send changes")
+        self._redis, self._watches = redis, watches
+        self._pending: set[str] = set()
+
+    def send(self, user_id: str) -> None:
+        """A session of the user changed; call it after the change has committed."""
+        self._watches.wake(user_id)
+        self._pending.add(user_id)
+        self.wake()
+
+    async def run_once(self) -> int:
+        """Sends what is pending; a change that Redis does not take is found by the watches' own reads."""
+        pending, self._pending = self._pending, set()
+        if pending:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for user_id in pending:
+                    pipe.publish(_CHANGES, user_id)
+                await pipe.execute()
+        return len(pending)
+
+
+class ChangeListener(SupervisedTask):
+    """Wakes the watches of users whose sessions changed at another replica."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
+    longest_backoff: ClassVar[float] = 1.0
+
+    def __init__(self, redis: "Redis", watches: Watches) -> None:
+        super().__init__("listen to changes")
+        self._redis, self._watches = redis, watches
+
+    @property
+    def ready(self) -> bool:
+        """True: without it the watches read by themselves, every few seconds."""
+        return True
+
+    async def run(self) -> None:
+        """Listens; after every new subscription all watches read, since changes may have been missed."""
+        async with self._redis.pubsub() as pubsub:
+            await pubsub.subscribe(_CHANGES)
+            while True:
+                message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    self.succeeded()
+                    self._watches.wake_all()
+                elif message["type"] == "message":
+                    self._watches.wake(message["data"])

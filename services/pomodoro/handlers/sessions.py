@@ -1,0 +1,230 @@
+"""The RPCs of FocusSessionService, one method each."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from focusmesh.auth.v1.preference_service_pb2 import GetUserPreferencesRequest
+from focusmesh.auth.v1.preference_service_pb2_grpc import PreferenceServiceStub
+from focusmesh.pomodoro.v1 import focus_session_service_pb2 as pb
+from focusmesh.pomodoro.v1 import focus_session_service_pb2_grpc as rpc
+from google.protobuf.message import Message
+
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.rpc.call import Context, current_call
+from mesh.rpc.pagination import Pages
+from mesh.rpc.status import CalleeError
+from mesh.runtime.clock import SECOND
+from mesh.runtime.errors import DeadlineExceeded, DependencyUnavailable
+from mesh.runtime.ids import new_id
+from services.pomodoro import events, store, wire
+from services.pomodoro.handlers.watches import WatchStreams
+from services.pomodoro.handlers.writes import Writes
+from services.pomodoro.model import Act, Focus, Preferences, Session, SyncResult
+from services.pomodoro.rules import gaps, sessions, tasks
+
+_Response = TypeVar("_Response", bound=Message)
+_PREFERENCES_SECONDS = 1.0
+"""After so long the defaults of the specification stand for the settings of the user."""
+
+
+class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
+    """Focus sessions of the caller."""
+
+    def __init__(
+        self, db: Database, pages: Pages, preferences: PreferenceServiceStub, writes: Writes, watches: WatchStreams
+    ) -> None:
+        self.db, self.pages, self.preferences, self.writes, self.watches = db, pages, preferences, writes, watches
+
+    async def CreateFocusSession(
+        self, request: pb.CreateFocusSessionRequest, context: Context
+    ) -> pb.CreateFocusSessionResponse:
+        preferences, defaults_used = await self._preferences(request)
+
+        async def make(_: Connection, act: Act) -> Focus:
+            session_id, user_id = new_id(), current_call().user_id
+            session = wire.session_from_pb(request, preferences, session_id=session_id, user_id=user_id, now=act.now)
+            ids = [new_id() for _ in request.tasks]
+            listed = wire.tasks_from_pb(request.tasks, ids, session_id=session_id, now=act.now)
+            return sessions.create(session, listed, act, start=request.start)
+
+        event = events.session_started if request.start else events.session_created
+        respond = partial(_respond, pb.CreateFocusSessionResponse, defaults_used=defaults_used)
+        return await self.writes.begin(request, make, event, respond)
+
+    async def GetFocusSession(self, request: pb.GetFocusSessionRequest, context: Context) -> pb.GetFocusSessionResponse:
+        user_id, now = current_call().user_id, self.writes.clock()
+        session_id = request.focus_session_id
+        focus = await self.writes.shown(lambda connection: store.get_state(connection, user_id, session_id), now)
+        return _respond(pb.GetFocusSessionResponse, focus, now)
+
+    async def GetCurrentFocusSession(
+        self, request: pb.GetCurrentFocusSessionRequest, context: Context
+    ) -> pb.GetCurrentFocusSessionResponse:
+        user_id, now = current_call().user_id, self.writes.clock()
+        focus = await self.writes.shown(lambda connection: store.find_current_state(connection, user_id), now)
+        return _respond(pb.GetCurrentFocusSessionResponse, focus, now)
+
+    async def ListFocusSessions(
+        self, request: pb.ListFocusSessionsRequest, context: Context
+    ) -> pb.ListFocusSessionsResponse:
+        user_id, now = current_call().user_id, self.writes.clock()
+        chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
+
+        async def attempt(connection: Connection) -> list[Session]:
+            found = await store.list_sessions(connection, user_id, chosen, page)
+            if await self.writes.advance_due(connection, found, now):
+                found = await store.list_sessions(connection, user_id, chosen, page)
+            return found
+
+        found = await self.db.retry_on_conflict(attempt)
+        self.writes.seen(now)
+        shown, next_page_token = self.pages.cut(found, page, store.page_key)
+        return pb.ListFocusSessionsResponse(
+            focus_sessions=[wire.session_to_pb(sessions.at(session, now)) for session in shown],
+            next_page_token=next_page_token,
+            server_time=wire.timestamp(now),
+        )
+
+    async def UpdateFocusSession(
+        self, request: pb.UpdateFocusSessionRequest, context: Context
+    ) -> pb.UpdateFocusSessionResponse:
+        update = partial(sessions.update, changes=wire.changes_from_pb(request))
+        respond = partial(_respond, pb.UpdateFocusSessionResponse)
+        return await self.writes.change(request, update, events.session_updated, respond)
+
+    async def StartFocusSession(
+        self, request: pb.StartFocusSessionRequest, context: Context
+    ) -> pb.StartFocusSessionResponse:
+        async def make(connection: Connection, act: Act) -> Focus:
+            return sessions.start(await self.writes.read(connection, request, act.now), act)
+
+        respond = partial(_respond, pb.StartFocusSessionResponse)
+        return await self.writes.begin(request, make, events.session_started, respond)
+
+    async def PauseFocusSession(
+        self, request: pb.PauseFocusSessionRequest, context: Context
+    ) -> pb.PauseFocusSessionResponse:
+        respond = partial(_respond, pb.PauseFocusSessionResponse)
+        return await self.writes.change(request, sessions.pause, events.session_paused, respond)
+
+    async def ResumeFocusSession(
+        self, request: pb.ResumeFocusSessionRequest, context: Context
+    ) -> pb.ResumeFocusSessionResponse:
+        async def make(connection: Connection, act: Act) -> Focus:
+            return sessions.resume(await self.writes.read(connection, request, act.now), act)
+
+        respond = partial(_respond, pb.ResumeFocusSessionResponse)
+        return await self.writes.begin(request, make, events.session_resumed, respond)
+
+    async def SkipInterval(self, request: pb.SkipIntervalRequest, context: Context) -> pb.SkipIntervalResponse:
+        respond = partial(_respond, pb.SkipIntervalResponse)
+        return await self.writes.change(request, sessions.skip, events.session_phase_changed, respond)
+
+    async def FinishFocusSession(
+        self, request: pb.FinishFocusSessionRequest, context: Context
+    ) -> pb.FinishFocusSessionResponse:
+        respond = partial(_respond, pb.FinishFocusSessionResponse)
+        return await self.writes.change(request, sessions.finish, events.session_finished, respond)
+
+    async def DeleteFocusSession(
+        self, request: pb.DeleteFocusSessionRequest, context: Context
+    ) -> pb.DeleteFocusSessionResponse:
+        respond = partial(_respond, pb.DeleteFocusSessionResponse)
+        return await self.writes.change(request, sessions.delete, events.session_deleted, respond)
+
+    async def UndeleteFocusSession(
+        self, request: pb.UndeleteFocusSessionRequest, context: Context
+    ) -> pb.UndeleteFocusSessionResponse:
+        respond = partial(_respond, pb.UndeleteFocusSessionResponse)
+        return await self.writes.change(request, sessions.undelete, events.session_updated, respond)
+
+    async def SyncProgress(self, request: pb.SyncProgressRequest, context: Context) -> pb.SyncProgressResponse:
+        identity = current_call().identity
+        others = await self.writes.presence.others(identity.user_id, identity.session_id)
+        number, seconds = request.interval_number, request.progress_seconds
+        result = SyncResult.CONFIRMED
+
+        def decide(focus: Focus, act: Act) -> Focus:
+            nonlocal result
+            focus, result = gaps.sync(focus, act, number=number, progress_seconds=seconds, others=others)
+            return focus
+
+        def respond(focus: Focus, now: int) -> pb.SyncProgressResponse:
+            return _respond(pb.SyncProgressResponse, focus, now, result=wire.SYNC_RESULT_TO_PB[result])
+
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def ReportIdle(self, request: pb.ReportIdleRequest, context: Context) -> pb.ReportIdleResponse:
+        decide = partial(gaps.report_idle, **wire.idle_from_pb(request))
+        respond = partial(_respond, pb.ReportIdleResponse)
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def AddInterruption(self, request: pb.AddInterruptionRequest, context: Context) -> pb.AddInterruptionResponse:
+        cause, duration = wire.INTERRUPTION_FROM_PB[request.kind], request.duration_seconds * SECOND
+        decide = partial(gaps.interrupt, cause=cause, duration=duration)
+        respond = partial(_respond, pb.AddInterruptionResponse)
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def AddSessionTask(self, request: pb.AddSessionTaskRequest, context: Context) -> pb.AddSessionTaskResponse:
+        def decide(focus: Focus, act: Act) -> Focus:
+            [task] = wire.tasks_from_pb([request], [new_id()], session_id=focus.session.id, now=act.now)
+            return tasks.add(focus, act, task)
+
+        def respond(focus: Focus, now: int) -> pb.AddSessionTaskResponse:
+            return _respond(pb.AddSessionTaskResponse, focus, now, session_task=wire.task_to_pb(focus.tasks[-1]))
+
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def UpdateSessionTask(
+        self, request: pb.UpdateSessionTaskRequest, context: Context
+    ) -> pb.UpdateSessionTaskResponse:
+        decide = partial(tasks.update, task_id=request.session_task_id, changes=wire.changes_from_pb(request))
+        respond = partial(_respond, pb.UpdateSessionTaskResponse)
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def ReorderSessionTasks(
+        self, request: pb.ReorderSessionTasksRequest, context: Context
+    ) -> pb.ReorderSessionTasksResponse:
+        decide = partial(tasks.reorder, task_ids=[task_id.lower() for task_id in request.session_task_ids])
+        respond = partial(_respond, pb.ReorderSessionTasksResponse)
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def SelectSessionTask(
+        self, request: pb.SelectSessionTaskRequest, context: Context
+    ) -> pb.SelectSessionTaskResponse:
+        decide = partial(tasks.select, task_id=request.session_task_id)
+        respond = partial(_respond, pb.SelectSessionTaskResponse)
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def RemoveSessionTask(
+        self, request: pb.RemoveSessionTaskRequest, context: Context
+    ) -> pb.RemoveSessionTaskResponse:
+        decide = partial(tasks.remove, task_id=request.session_task_id)
+        respond = partial(_respond, pb.RemoveSessionTaskResponse)
+        return await self.writes.change(request, decide, events.session_updated, respond)
+
+    async def WatchFocusSession(
+        self, request: pb.WatchFocusSessionRequest, context: Context
+    ) -> AsyncIterator[pb.WatchFocusSessionResponse]:
+        async with aclosing(self.watches.states(current_call().identity, request.focus_session_id)) as states:
+            async for focus, now in states:
+                yield _respond(pb.WatchFocusSessionResponse, focus, now)
+
+    async def _preferences(self, request: pb.CreateFocusSessionRequest) -> tuple[Preferences, bool]:
+        """The settings of the caller, and whether they are the defaults because auth did not tell them."""
+        if not wire.needs_preferences(request):
+            return Preferences(), False
+        asked = GetUserPreferencesRequest(user_id=current_call().user_id)
+        with suppress(DependencyUnavailable, DeadlineExceeded, CalleeError):
+            response = await self.preferences.GetUserPreferences(asked, timeout=_PREFERENCES_SECONDS)
+            return wire.preferences_from_pb(response.preferences), False
+        return Preferences(), True
+
+
+def _respond(kind: Callable[..., _Response], focus: Focus | None, now: int, **more: Any) -> _Response:
+    """The response with a session, or without one, as it is at an instant."""
+    message = None if focus is None else wire.focus_to_pb(focus, now)
+    return kind(focus_session=message, server_time=wire.timestamp(now), **more)

@@ -1,0 +1,120 @@
+"""The periodic tasks of the pomodoro service."""
+
+import asyncio
+from typing import ClassVar
+
+from mesh.database.pool import Database, WriteConflict
+from mesh.events import outbox
+from mesh.events.outbox import Event, SideEffects
+from mesh.rpc.etag import next_version
+from mesh.runtime.clock import Clock
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.lifecycle import PeriodicTask
+from services.pomodoro import events, store
+from services.pomodoro.cache import ChangeSender, Presence
+from services.pomodoro.model import Act, Focus
+from services.pomodoro.rules import sessions
+
+_REPLICAS = 4
+"""Batches among which replicas that look at the same time find sessions that no other has locked."""
+_SHORTEST_WAIT = 0.02
+"""Seconds until what another replica has locked is looked for again."""
+_FINISHED_DAYS = 7
+"""How long a finished session stays; then it is in the archive only."""
+
+
+class IntervalEnder(PeriodicTask):
+    """Ends the intervals that are due, each at its end; sleeps until the next one, at most a second.
+
+    Any number of replicas: each claims other sessions, by the database's clock.
+    """
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, WriteConflict)
+    batch: ClassVar[int] = 50
+    most_ends: ClassVar[int] = 4
+    """Of one session in one pass: their events take 30 ms at most."""
+
+    def __init__(self, db: Database, presence: Presence, changes: ChangeSender) -> None:
+        super().__init__("end intervals")
+        self.db, self.presence, self.changes = db, presence, changes
+
+    async def run_once(self) -> int:
+        """Ends the intervals of one batch of sessions; returns how many sessions."""
+        ended = await self._end()
+        for focus in ended:
+            self.changes.send(focus.session.user_id)
+        if ended:
+            outbox.wake()
+        else:
+            await self._wake_when_due()
+        return len(ended)
+
+    async def _end(self) -> list[Focus]:
+        async with self.db.connection() as connection:
+            due = await store.list_due(connection, self.batch * _REPLICAS)
+        seen = {user_id: await self.presence.last(user_id) for user_id, endless in due if endless}
+        ended = []
+        async with self.db.transaction() as tx:
+            now, claimed = await store.claim_due(tx, [user_id for user_id, _ in due], self.batch)
+            for focus in claimed:
+                steps = list(sessions.advance(focus, now, seen.get(focus.session.user_id), self.most_ends))
+                made = [events.session_phase_changed(step) for step in steps]
+                await store.save(tx, steps[-1], SideEffects(made, None, ""))
+                ended.append(steps[-1])
+        return ended
+
+    async def _wake_when_due(self) -> None:
+        async with self.db.connection() as connection:
+            seconds = await store.seconds_until_due(connection)
+        if seconds is not None and seconds < self.longest_wait:
+            asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT, seconds), self.wake)
+
+
+class PausedRetention(PeriodicTask):
+    """Puts sessions away that were paused for too long: into the archive, or deleted with an undelete."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, WriteConflict)
+    longest_wait: ClassVar[float] = 60.0
+    batch: ClassVar[int] = 50
+
+    def __init__(self, db: Database, changes: ChangeSender, clock: Clock, *, days: int, deletes: bool) -> None:
+        super().__init__("put paused sessions away")
+        self.db, self.changes, self.clock, self.days, self.deletes = db, changes, clock, days, deletes
+
+    async def run_once(self) -> int:
+        """Puts one batch away; returns its size."""
+        async with self.db.transaction() as tx:
+            claimed = await store.claim_paused(tx, self.days, self.batch)
+            for focus in claimed:
+                if self.deletes:
+                    deleted = sessions.delete(focus, Act(self.clock(), None, None))
+                    await store.save(tx, deleted, _effects(events.session_deleted(deleted)))
+                else:
+                    archived = focus._replace(session=next_version(focus.session, self.clock()))
+                    await store.remove(tx, archived, _effects(events.session_archived(archived)))
+        for focus in claimed:
+            self.changes.send(focus.session.user_id)
+        if claimed:
+            outbox.wake()
+        return len(claimed)
+
+
+class SessionPurger(PeriodicTask):
+    """Removes deleted sessions whose 30 days for an undelete are over, and finished ones after seven days."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
+    longest_wait: ClassVar[float] = 60.0
+    batch: ClassVar[int] = 200
+
+    def __init__(self, db: Database) -> None:
+        super().__init__("purge sessions")
+        self.db = db
+
+    async def run_once(self) -> int:
+        """Removes one batch; returns its size."""
+        async with self.db.connection() as connection:
+            return await store.purge(connection, _FINISHED_DAYS, self.batch)
+
+
+def _effects(event: Event) -> SideEffects:
+    return SideEffects([event], None, "")

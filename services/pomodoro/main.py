@@ -1,0 +1,48 @@
+"""The pomodoro service: `python -m services.pomodoro.main`."""
+
+from focusmesh.pomodoro.v1.focus_session_service_pb2_grpc import add_FocusSessionServiceServicer_to_server
+
+from mesh.app import App, main
+from mesh.platform import Platform
+from mesh.rpc.identity import KeySource
+from mesh.runtime import clock
+from mesh.runtime.clock import Clock
+from services.pomodoro import clients
+from services.pomodoro.cache import ChangeListener, ChangeSender, Presence, Watches
+from services.pomodoro.consumers import SUBSCRIPTIONS
+from services.pomodoro.handlers.sessions import FocusSessionHandlers
+from services.pomodoro.handlers.watches import WatchStreams
+from services.pomodoro.handlers.writes import Writes
+from services.pomodoro.jobs import IntervalEnder, PausedRetention, SessionPurger
+from services.pomodoro.settings import Settings
+
+
+def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.now) -> App:
+    """Wires the service. keys: replaces the signing keys that auth publishes. now: replaces the clock of its RPCs."""
+    platform = Platform("pomodoro", settings, keys)
+    db, redis = platform.database(), platform.redis
+    watches = Watches(settings.watches_per_user)
+    presence, changes = Presence(redis, now), ChangeSender(redis, watches)
+    writes = Writes(db, presence, changes, now)
+    streams = WatchStreams(watches, writes, platform.revocations)
+    handlers = FocusSessionHandlers(db, platform.pages, clients.preferences(platform), writes, streams)
+    days, deletes = settings.paused_retention_days, settings.paused_retention_deletes
+    app = platform.app(
+        [(add_FocusSessionServiceServicer_to_server, handlers)],
+        database=db,
+        components=[
+            presence,
+            changes,
+            ChangeListener(redis, watches),
+            IntervalEnder(db, presence, changes),
+            PausedRetention(db, changes, now, days=days, deletes=deletes),
+            SessionPurger(db),
+            platform.consumer(db, SUBSCRIPTIONS),
+        ],
+    )
+    app.end_streams = watches.close
+    return app
+
+
+if __name__ == "__main__":
+    main("pomodoro", Settings, build)

@@ -1,0 +1,313 @@
+"""SQL of the pomodoro service: one statement per function, owner first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.errors import UniqueViolation
+
+from mesh.database.columns import Columns, microseconds
+from mesh.database.connection import Connection
+from mesh.events import outbox
+from mesh.events.outbox import SideEffects
+from mesh.rpc.pagination import Key, Page
+from mesh.runtime.clock import to_datetime
+from services.pomodoro.errors import FocusSessionNotFound, SessionTaskNotFound
+from services.pomodoro.model import Filter, Focus, Session, Task, Transition
+
+SESSIONS = Columns(
+    "sessions",
+    Session,
+    {
+        "id": "uuid",
+        "user_id": "uuid",
+        "title": "text",
+        "status": "text",
+        "duration_pomodoro_minutes": "integer",
+        "duration_short_break_minutes": "integer",
+        "duration_long_break_minutes": "integer",
+        "long_break_interval": "integer",
+        "auto_start_breaks": "boolean",
+        "auto_start_focus": "boolean",
+        "interval_number": "integer",
+        "interval_end": "timestamptz",
+        "progress": "bigint",
+        "focused": "bigint",
+        "rested": "bigint",
+        "as_of": "timestamptz",
+        "pomodoro_count": "integer",
+        "short_break_count": "integer",
+        "long_break_count": "integer",
+        "interruption_count": "integer",
+        "task_count": "integer",
+        "selected_task_id": "uuid",
+        "current_task_id": "uuid",
+        "outcome": "text",
+        "start_time": "timestamptz",
+        "end_time": "timestamptz",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+        "deleted_at": "timestamptz",
+        "purge_at": "timestamptz",
+        "version": "bigint",
+    },
+    fixed={"id", "user_id", "created_at"},
+)
+TASKS = Columns(
+    "tasks",
+    Task,
+    {
+        "id": "uuid",
+        "session_id": "uuid",
+        "title": "text",
+        "description": "text",
+        "is_done": "boolean",
+        "position": "integer",
+        "focused_seconds": "integer",
+        "pomodoro_count": "integer",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+    },
+    prefix="task_",
+)
+TRANSITIONS = Columns(
+    "transitions",
+    Transition,
+    {
+        "session_id": "uuid",
+        "number": "integer",
+        "kind": "text",
+        "at": "timestamptz",
+        "runs": "boolean",
+        "device_id": "text",
+        "cause": "text",
+        "gap_start": "timestamptz",
+        "gap_end": "timestamptz",
+        "task_id": "uuid",
+    },
+    prefix="transition_",
+)
+
+_NO_ROWS = "'[]'::json"
+_ITS_TASKS = f"""
+    coalesce((SELECT json_agg(json_build_array({TASKS.select}) ORDER BY tasks.position)
+        FROM tasks WHERE tasks.session_id = sessions.id), {_NO_ROWS})"""
+_ITS_TRANSITIONS = f"""
+    coalesce((SELECT json_agg(json_build_array({TRANSITIONS.select}) ORDER BY transitions.number)
+        FROM transitions WHERE transitions.session_id = sessions.id), {_NO_ROWS})"""
+_STATE = f"SELECT {SESSIONS.select}, {_ITS_TASKS}, {_NO_ROWS} FROM sessions"
+_WHOLE = f"SELECT {SESSIONS.select}, {_ITS_TASKS}, {_ITS_TRANSITIONS} FROM sessions"
+_VISIBLE = "(purge_at IS NULL OR purge_at > now())"
+_BY_ID = f"WHERE user_id = %s::uuid AND id = %s::uuid AND {_VISIBLE}"
+_BY_TASK = f"WHERE user_id = %s::uuid AND id = (SELECT session_id FROM tasks WHERE id = %s::uuid) AND {_VISIBLE}"
+_CURRENT = """
+    WHERE user_id = %s::uuid AND status IN ('running', 'paused') AND deleted_at IS NULL
+    ORDER BY status = 'running' DESC, as_of DESC, id DESC LIMIT 1"""
+
+
+class AnotherRuns(Exception):  # noqa: N818 (the handler decides what to do)
+    """The user has a running session already."""
+
+
+async def get_focus(connection: Connection, user_id: str, session_id: str) -> Focus:
+    """Reads a session with all that belongs to it, also a deleted one until it is purged."""
+    if focus := await _find(connection, f"{_WHOLE} {_BY_ID}", (user_id, session_id)):
+        return focus
+    raise FocusSessionNotFound(focus_session_id=session_id)
+
+
+async def find_state(connection: Connection, user_id: str, session_id: str) -> Focus | None:
+    """Reads a session with its tasks; None when there is none."""
+    return await _find(connection, f"{_STATE} {_BY_ID}", (user_id, session_id))
+
+
+async def get_state(connection: Connection, user_id: str, session_id: str) -> Focus:
+    """Reads a session with its tasks; raises FocusSessionNotFound."""
+    if focus := await find_state(connection, user_id, session_id):
+        return focus
+    raise FocusSessionNotFound(focus_session_id=session_id)
+
+
+async def get_focus_of_task(connection: Connection, user_id: str, task_id: str) -> Focus:
+    """Reads the whole session that a task belongs to."""
+    if focus := await _find(connection, f"{_WHOLE} {_BY_TASK}", (user_id, task_id)):
+        return focus
+    raise SessionTaskNotFound(session_task_id=task_id)
+
+
+async def find_current_state(connection: Connection, user_id: str) -> Focus | None:
+    """Reads the running session of a user, else the one paused last, with its tasks."""
+    return await _find(connection, f"{_STATE} {_CURRENT}", (user_id,))
+
+
+async def find_running(connection: Connection, user_id: str) -> Focus | None:
+    """Reads the running session of a user whole."""
+    return await _find(connection, f"{_WHOLE} WHERE user_id = %s::uuid AND status = 'running'", (user_id,))
+
+
+async def list_sessions(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Session]:
+    """Reads one session more than the page holds, without tasks, the newest first."""
+    values: dict[str, Any] = {"user_id": user_id, "limit": page.limit(), "states": list(chosen.states)}
+    conditions = ["user_id = %(user_id)s::uuid", _VISIBLE if chosen.show_deleted else "deleted_at IS NULL"]
+    if chosen.states:
+        conditions.append("status = ANY(%(states)s::text[])")
+    if page.after is not None:
+        instant, values["after_id"] = page.after
+        values["after"] = to_datetime(int(instant or 0))
+        conditions.append("(created_at, id) < (%(after)s::timestamptz, %(after_id)s::uuid)")
+    cursor = SESSIONS.cursor(connection)
+    await cursor.execute(
+        f"""
+        SELECT {SESSIONS.select} FROM sessions WHERE {" AND ".join(conditions)}
+        ORDER BY created_at DESC, id DESC LIMIT %(limit)s""",
+        values,
+    )
+    return await cursor.fetchall()
+
+
+def page_key(session: Session) -> Key:
+    """The sort key of a session in the list."""
+    return [session.created_at, session.id]
+
+
+_INSERT = f"INSERT INTO sessions ({SESSIONS.names}) VALUES ({SESSIONS.values}) RETURNING id"
+_SAVE = f"""
+    UPDATE sessions SET {SESSIONS.assignments}
+    WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND version = %(stored_version)s::bigint
+    RETURNING id"""
+_ADD_TRANSITIONS = f"""
+    INSERT INTO transitions ({TRANSITIONS.names})
+    SELECT * FROM {TRANSITIONS.unnest} WHERE EXISTS (SELECT FROM changed)"""
+_PUT_TASKS = f"""
+    INSERT INTO tasks ({TASKS.names}) SELECT * FROM {TASKS.unnest} WHERE EXISTS (SELECT FROM changed)
+    ON CONFLICT (id) DO UPDATE SET title = excluded.title, description = excluded.description,
+        is_done = excluded.is_done, position = excluded.position, focused_seconds = excluded.focused_seconds,
+        pomodoro_count = excluded.pomodoro_count, updated_at = excluded.updated_at"""
+_REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY(%(removed)s::uuid[]) AND EXISTS (SELECT FROM changed)"
+
+
+async def save(connection: Connection, focus: Focus, side_effects: SideEffects) -> None:
+    """Writes what changed of a session since it was read, or a new one.
+
+    Raises WriteConflict when another write came first, and AnotherRuns when the user has another running session.
+    """
+    values, also = SESSIONS.parameters(focus.session), []
+    stored = focus.stored or Focus(focus.session, (), ())
+    if appended := focus.transitions[len(stored.transitions) :]:
+        values |= TRANSITIONS.arrays(appended)
+        also.append(_ADD_TRANSITIONS)
+    if changed := [task for task in focus.tasks if task not in stored.tasks]:
+        values |= TASKS.arrays(changed)
+        also.append(_PUT_TASKS)
+    if removed := {task.id for task in stored.tasks}.difference(task.id for task in focus.tasks):
+        values["removed"] = sorted(removed)
+        also.append(_REMOVE_TASKS)
+    if focus.stored is not None:
+        values["stored_version"] = focus.stored.session.version
+    statement = _INSERT if focus.stored is None else _SAVE
+    try:
+        await outbox.write(connection, statement, values, side_effects, also)
+    except UniqueViolation as error:
+        if error.diag.constraint_name == "sessions_one_running":
+            raise AnotherRuns from None
+        raise
+
+
+async def list_due(connection: Connection, limit: int) -> list[tuple[str, bool]]:
+    """Reads whose intervals have ended by the database's clock, the longest due first, and whether all of them start by
+    themselves."""
+    cursor = await connection.execute(
+        """
+        SELECT user_id::text, auto_start_breaks AND auto_start_focus FROM sessions
+        WHERE interval_end <= now() ORDER BY interval_end LIMIT %s""",
+        (limit,),
+    )
+    return await cursor.fetchall()
+
+
+_CLAIM_DUE = f"""
+    SELECT id::text, {microseconds("now()")} FROM sessions
+    WHERE interval_end <= now() AND user_id = ANY(%s::uuid[])
+    ORDER BY interval_end LIMIT %s FOR UPDATE SKIP LOCKED"""
+_CLAIMED = f"{_WHOLE} WHERE id = ANY(%s::uuid[]) ORDER BY interval_end, as_of"
+
+
+async def claim_due(tx: Connection, user_ids: Sequence[str], limit: int) -> tuple[int, list[Focus]]:
+    """Reads and locks sessions of these users whose interval has ended, and the database's clock that says so."""
+    cursor = await tx.execute(_CLAIM_DUE, (list(user_ids), limit))
+    rows = await cursor.fetchall()
+    return (rows[0][1] if rows else 0), await _claimed(tx, [session_id for session_id, _ in rows])
+
+
+async def seconds_until_due(connection: Connection) -> float | None:
+    """Seconds until the next interval ends, by the database's clock; None when none runs."""
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM min(interval_end) - clock_timestamp())::float8 FROM sessions"
+        " WHERE interval_end IS NOT NULL"
+    )
+    [seconds] = await cursor.fetchone() or (None,)
+    return None if seconds is None else float(seconds)
+
+
+_CLAIM_PAUSED = """
+    SELECT id::text FROM sessions
+    WHERE status = 'paused' AND deleted_at IS NULL AND as_of < now() - make_interval(days => %s)
+    ORDER BY as_of LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+
+async def claim_paused(tx: Connection, days: int, limit: int) -> list[Focus]:
+    """Reads and locks sessions that were paused for longer than so many days."""
+    cursor = await tx.execute(_CLAIM_PAUSED, (days, limit))
+    return await _claimed(tx, [session_id for (session_id,) in await cursor.fetchall()])
+
+
+_REMOVE = "DELETE FROM sessions WHERE id = %(id)s::uuid AND version = %(stored_version)s::bigint RETURNING id"
+
+
+async def remove(tx: Connection, focus: Focus, side_effects: SideEffects) -> None:
+    """Removes a session with all that belongs to it; raises WriteConflict when another write came first."""
+    version = (focus.stored or focus).session.version
+    await outbox.write(tx, _REMOVE, {"id": focus.session.id, "stored_version": version}, side_effects)
+
+
+async def purge(connection: Connection, finished_days: int, limit: int) -> int:
+    """Removes sessions that can no longer be undeleted, and those that are finished for so long; returns how many."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM sessions WHERE id IN (
+            SELECT id FROM sessions WHERE purge_at <= now() ORDER BY purge_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        OR id IN (
+            SELECT id FROM sessions
+            WHERE status = 'finished' AND deleted_at IS NULL AND end_time < now() - make_interval(days => %(days)s)
+            ORDER BY end_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED)""",
+        {"limit": limit, "days": finished_days},
+    )
+    return cursor.rowcount
+
+
+async def erase_sessions(tx: Connection, user_id: str, limit: int) -> int:
+    """Deletes up to so many sessions of a user with all that belongs to them; returns how many."""
+    cursor = await tx.execute(
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = %s::uuid LIMIT %s)",
+        (user_id, limit),
+    )
+    return cursor.rowcount
+
+
+async def _claimed(tx: Connection, session_ids: Sequence[str]) -> list[Focus]:
+    """Reads locked sessions: in a statement of its own, which sees what was committed before they were locked."""
+    cursor = tx.cursor(binary=True)
+    await cursor.execute(_CLAIMED, (list(session_ids),))
+    return [_focus(row) for row in await cursor.fetchall()]
+
+
+async def _find(connection: Connection, statement: str, values: Sequence[str]) -> Focus | None:
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(statement, values)
+    row = await cursor.fetchone()
+    return None if row is None else _focus(row)
+
+
+def _focus(row: Sequence[Any]) -> Focus:
+    *session, tasks, transitions = row
+    read = Focus(Session._make(session), tuple(map(Task._make, tasks)), tuple(map(Transition._make, transitions)))
+    return read._replace(stored=read)
