@@ -64,6 +64,8 @@ class UserSettings(NamedTuple):
     default_long_break_minutes: int = 15
     long_break_interval: int = 4
     theme: str = Theme.LIGHT.value
+    auto_start_breaks: bool = True
+    auto_start_focus: bool = False
     version: int = 1
     updated_at: int = 0
 
@@ -77,3 +79,5 @@ class UserPreferences(NamedTuple):
     default_short_break_minutes: int
     default_long_break_minutes: int
     long_break_interval: int
+    auto_start_breaks: bool
+    auto_start_focus: bool

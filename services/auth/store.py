@@ -45,6 +45,8 @@ SETTINGS = Columns(
         "default_long_break_minutes": "integer",
         "long_break_interval": "integer",
         "theme": "text",
+        "auto_start_breaks": "boolean",
+        "auto_start_focus": "boolean",
         "version": "bigint",
         "updated_at": "timestamptz",
     },

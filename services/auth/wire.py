@@ -41,6 +41,8 @@ def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
         default_long_break_minutes=settings.default_long_break_minutes,
         long_break_interval=settings.long_break_interval,
         theme=_THEMES_TO_PB[settings.theme],
+        auto_start_breaks=settings.auto_start_breaks,
+        auto_start_focus=settings.auto_start_focus,
         etag=etag(settings.version),
     )
     clock.set_timestamp(message.update_time, settings.updated_at)

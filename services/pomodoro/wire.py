@@ -34,8 +34,6 @@ _MODEL_NAMES = {
 }
 """Fields of the contract with another name in the model."""
 _PLAN = (*_MODEL_NAMES, "long_break_interval", "auto_start_breaks", "auto_start_focus")
-_FROM_SETTINGS = (*_MODEL_NAMES, "long_break_interval")
-"""Fields of a plan that users have settings for."""
 _STATE_TO_PB = {
     Status.PLANNED.value: focus_session_pb2.FOCUS_SESSION_STATE_PLANNED,
     Status.RUNNING.value: focus_session_pb2.FOCUS_SESSION_STATE_RUNNING,
@@ -177,7 +175,7 @@ def session_from_pb(
 
 def needs_preferences(request: focus_session_service_pb2.CreateFocusSessionRequest) -> bool:
     """Whether the request leaves out something that users have settings for."""
-    return len(_given(request, _FROM_SETTINGS)) < len(_FROM_SETTINGS)
+    return len(_given(request, _PLAN)) < len(_PLAN)
 
 
 def preferences_from_pb(message: preference_pb2.UserPreferences) -> Preferences:
@@ -187,6 +185,8 @@ def preferences_from_pb(message: preference_pb2.UserPreferences) -> Preferences:
         message.default_short_break_minutes,
         message.default_long_break_minutes,
         message.long_break_interval,
+        message.auto_start_breaks,
+        message.auto_start_focus,
     )
 
 

@@ -103,14 +103,18 @@ async def test_a_caller_reads_the_preferences_of_a_user(
         default_short_break_minutes=5,
         default_long_break_minutes=15,
         long_break_interval=4,
+        auto_start_breaks=True,
+        auto_start_focus=False,
     )
-    mask = FieldMask(paths=["default_pomodoro_minutes", "long_break_interval"])
+    mask = FieldMask(paths=["default_pomodoro_minutes", "long_break_interval", "auto_start_breaks"])
     await users.UpdateSettings(
-        users_pb.UpdateSettingsRequest(update_mask=mask, default_pomodoro_minutes=50, long_break_interval=2),
+        users_pb.UpdateSettingsRequest(
+            update_mask=mask, default_pomodoro_minutes=50, long_break_interval=2, auto_start_breaks=False
+        ),
         metadata=account.bearer,
     )
     changed = (await preferences.GetUserPreferences(of(account.user.id), metadata=token)).preferences
-    assert (changed.default_pomodoro_minutes, changed.long_break_interval) == (50, 2)
+    assert (changed.default_pomodoro_minutes, changed.long_break_interval, changed.auto_start_breaks) == (50, 2, False)
 
 
 async def test_nobody_is_found_who_does_not_exist_or_is_closed(

@@ -298,12 +298,15 @@ async def test_settings_begin_as_documented_and_change_as_requested(users: UserS
         first.default_long_break_minutes,
         first.long_break_interval,
         first.theme,
-    ) == (25, 5, 15, 4, user_pb2.THEME_LIGHT)
+        first.auto_start_breaks,
+        first.auto_start_focus,
+    ) == (25, 5, 15, 4, user_pb2.THEME_LIGHT, True, False)
     request = pb.UpdateSettingsRequest(
-        update_mask=FieldMask(paths=["default_pomodoro_minutes", "theme"]),
+        update_mask=FieldMask(paths=["default_pomodoro_minutes", "theme", "auto_start_focus"]),
         etag=first.etag,
         default_pomodoro_minutes=50,
         theme=user_pb2.THEME_SYSTEM,
+        auto_start_focus=True,
     )
     changed = (await users.UpdateSettings(request, metadata=account.bearer)).settings
     assert (changed.default_pomodoro_minutes, changed.theme, changed.long_break_interval) == (
@@ -311,6 +314,7 @@ async def test_settings_begin_as_documented_and_change_as_requested(users: UserS
         user_pb2.THEME_SYSTEM,
         4,
     )
+    assert (changed.auto_start_breaks, changed.auto_start_focus) == (True, True)
     assert (await users.GetSettings(pb.GetSettingsRequest(), metadata=account.bearer)).settings == changed
     with refused("VERSION_CONFLICT", ABORTED, "focusmesh", etag=changed.etag):
         await users.UpdateSettings(request, metadata=account.bearer)

@@ -21,7 +21,14 @@ PLANNED = focus_session_pb2.FOCUS_SESSION_STATE_PLANNED
 RUNNING = focus_session_pb2.FOCUS_SESSION_STATE_RUNNING
 PAUSED = focus_session_pb2.FOCUS_SESSION_STATE_PAUSED
 FINISHED = focus_session_pb2.FOCUS_SESSION_STATE_FINISHED
-PLAN = {"focus_minutes": 25, "short_break_minutes": 5, "long_break_minutes": 15, "long_break_interval": 4}
+PLAN = {
+    "focus_minutes": 25,
+    "short_break_minutes": 5,
+    "long_break_minutes": 15,
+    "long_break_interval": 4,
+    "auto_start_breaks": True,
+    "auto_start_focus": False,
+}
 
 
 class Time:

@@ -40,7 +40,7 @@ async def user_id(auth_settings: AuthSettings, service_url: ServiceUrl) -> Async
         request = user_service_pb2.RegisterRequest(email="someone@example.com", password="a horse and 2 staples")
         user = (await users.Register(request)).user
         with psycopg.connect(service_url("auth")) as connection:
-            connection.execute("UPDATE user_settings SET default_pomodoro_minutes = 50, long_break_interval = 3")
+            connection.execute("UPDATE user_settings SET default_pomodoro_minutes = 50, auto_start_breaks = false")
         yield user.id
 
 
@@ -64,4 +64,4 @@ async def test_a_session_is_planned_as_its_user_set_it(channel: grpc.aio.Channel
     session = response.focus_session
     assert not response.defaults_used
     assert (session.focus_minutes, session.short_break_minutes) == (50, 7)
-    assert (session.long_break_minutes, session.long_break_interval) == (15, 3)
+    assert (session.long_break_interval, session.auto_start_breaks, session.auto_start_focus) == (4, False, False)

@@ -22,8 +22,6 @@ from tests.support.tokens import Signer
 from tests.support.user_events import TOPIC, a_user_event
 from tests.support.user_stub import UserStub
 
-PLAN = {"focus_minutes": 25, "short_break_minutes": 5, "long_break_minutes": 15, "long_break_interval": 4}
-
 
 @pytest.fixture
 async def channel(
@@ -43,7 +41,7 @@ async def test_the_sessions_of_a_deleted_user_are_erased_and_no_others(
     deleted = UserStub(rpc.FocusSessionServiceStub(channel), pb, signer)
     other = deleted.another_user()
     for user in (deleted, other):
-        await user.CreateFocusSession(**PLAN)
+        await user.CreateFocusSession()
 
     await publish(producer, TOPIC, [a_user_event(other.user_id, "user-updated"), a_user_event(deleted.user_id)])
 

@@ -24,6 +24,8 @@ changes_of_settings = st.fixed_dictionaries(
         "default_long_break_minutes": st.integers(1, 120),
         "long_break_interval": st.integers(1, 12),
         "theme": st.sampled_from(Theme),
+        "auto_start_breaks": st.booleans(),
+        "auto_start_focus": st.booleans(),
     },
 )
 changes_of_users = st.fixed_dictionaries(

@@ -28,6 +28,8 @@ class UserPreferences(_message.Message):
     DEFAULT_SHORT_BREAK_MINUTES_FIELD_NUMBER: _builtins.int
     DEFAULT_LONG_BREAK_MINUTES_FIELD_NUMBER: _builtins.int
     LONG_BREAK_INTERVAL_FIELD_NUMBER: _builtins.int
+    AUTO_START_BREAKS_FIELD_NUMBER: _builtins.int
+    AUTO_START_FOCUS_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name of the time zone the user lives in, such as `Europe/Berlin`."""
     day_start_minutes: _builtins.int
@@ -40,6 +42,10 @@ class UserPreferences(_message.Message):
     """Length of a long break, in minutes; 1 to 120."""
     long_break_interval: _builtins.int
     """Focus intervals before a long break; 1 to 12."""
+    auto_start_breaks: _builtins.bool
+    """Whether a break starts by itself at the end of a focus interval."""
+    auto_start_focus: _builtins.bool
+    """Whether a focus interval starts by itself at the end of a break."""
     def __init__(
         self,
         *,
@@ -49,10 +55,12 @@ class UserPreferences(_message.Message):
         default_short_break_minutes: _builtins.int = ...,
         default_long_break_minutes: _builtins.int = ...,
         long_break_interval: _builtins.int = ...,
+        auto_start_breaks: _builtins.bool = ...,
+        auto_start_focus: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_start_minutes", b"day_start_minutes", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "long_break_interval", b"long_break_interval", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "day_start_minutes", b"day_start_minutes", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "long_break_interval", b"long_break_interval", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -115,6 +115,8 @@ class UserSettings(_message.Message):
     THEME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    AUTO_START_BREAKS_FIELD_NUMBER: _builtins.int
+    AUTO_START_FOCUS_FIELD_NUMBER: _builtins.int
     default_pomodoro_minutes: _builtins.int
     """Length of a focus interval, in minutes; 1 to 180, at first 25."""
     default_short_break_minutes: _builtins.int
@@ -127,6 +129,10 @@ class UserSettings(_message.Message):
     """Colours of the apps; at first light."""
     etag: _builtins.str
     """Changes with every write; send it back to detect a concurrent change."""
+    auto_start_breaks: _builtins.bool
+    """Whether a break starts by itself at the end of a focus interval; at first true."""
+    auto_start_focus: _builtins.bool
+    """Whether a focus interval starts by itself at the end of a break; at first false."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the settings last changed."""
@@ -141,10 +147,12 @@ class UserSettings(_message.Message):
         theme: Global___Theme.ValueType = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        auto_start_breaks: _builtins.bool = ...,
+        auto_start_focus: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -272,6 +272,8 @@ class UpdateSettingsRequest(_message.Message):
     DEFAULT_LONG_BREAK_MINUTES_FIELD_NUMBER: _builtins.int
     LONG_BREAK_INTERVAL_FIELD_NUMBER: _builtins.int
     THEME_FIELD_NUMBER: _builtins.int
+    AUTO_START_BREAKS_FIELD_NUMBER: _builtins.int
+    AUTO_START_FOCUS_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """The `etag` that the change is based on; absent to skip the check."""
     request_id: _builtins.str
@@ -286,6 +288,10 @@ class UpdateSettingsRequest(_message.Message):
     """Focus intervals before a long break; 1 to 12."""
     theme: _user_pb2.Theme.ValueType
     """Colours of the apps."""
+    auto_start_breaks: _builtins.bool
+    """Whether a break starts by itself at the end of a focus interval."""
+    auto_start_focus: _builtins.bool
+    """Whether a focus interval starts by itself at the end of a break."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Settings to change, of those from `default_pomodoro_minutes` on."""
@@ -301,11 +307,17 @@ class UpdateSettingsRequest(_message.Message):
         default_long_break_minutes: _builtins.int | None = ...,
         long_break_interval: _builtins.int | None = ...,
         theme: _user_pb2.Theme.ValueType | None = ...,
+        auto_start_breaks: _builtins.bool | None = ...,
+        auto_start_focus: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks", "_auto_start_focus", b"_auto_start_focus", "_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "request_id", b"request_id", "theme", b"theme", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks", "_auto_start_focus", b"_auto_start_focus", "_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "request_id", b"request_id", "theme", b"theme", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auto_start_breaks: _TypeAlias = _typing.Literal["auto_start_breaks"]  # noqa: Y015
+    _WhichOneofArgType__auto_start_breaks: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks"]  # noqa: Y015
+    _WhichOneofReturnType__auto_start_focus: _TypeAlias = _typing.Literal["auto_start_focus"]  # noqa: Y015
+    _WhichOneofArgType__auto_start_focus: _TypeAlias = _typing.Literal["_auto_start_focus", b"_auto_start_focus"]  # noqa: Y015
     _WhichOneofReturnType__default_long_break_minutes: _TypeAlias = _typing.Literal["default_long_break_minutes"]  # noqa: Y015
     _WhichOneofArgType__default_long_break_minutes: _TypeAlias = _typing.Literal["_default_long_break_minutes", b"_default_long_break_minutes"]  # noqa: Y015
     _WhichOneofReturnType__default_pomodoro_minutes: _TypeAlias = _typing.Literal["default_pomodoro_minutes"]  # noqa: Y015
@@ -318,6 +330,10 @@ class UpdateSettingsRequest(_message.Message):
     _WhichOneofArgType__long_break_interval: _TypeAlias = _typing.Literal["_long_break_interval", b"_long_break_interval"]  # noqa: Y015
     _WhichOneofReturnType__theme: _TypeAlias = _typing.Literal["theme"]  # noqa: Y015
     _WhichOneofArgType__theme: _TypeAlias = _typing.Literal["_theme", b"_theme"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_start_breaks) -> _WhichOneofReturnType__auto_start_breaks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_start_focus) -> _WhichOneofReturnType__auto_start_focus | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_long_break_minutes) -> _WhichOneofReturnType__default_long_break_minutes | None: ...
     @_typing.overload

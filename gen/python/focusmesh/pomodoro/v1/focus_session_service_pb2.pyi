@@ -188,9 +188,9 @@ class CreateFocusSessionRequest(_message.Message):
     long_break_interval: _builtins.int
     """Focus intervals before a long break; 1 to 12. Absent: the user's setting, at first 4."""
     auto_start_breaks: _builtins.bool
-    """Whether a break starts by itself. Absent: true."""
+    """Whether a break starts by itself. Absent: the user's setting, at first true."""
     auto_start_focus: _builtins.bool
-    """Whether a focus interval starts by itself. Absent: false."""
+    """Whether a focus interval starts by itself. Absent: the user's setting, at first false."""
     start: _builtins.bool
     """Whether to start it at once."""
     when_running: Global___WhenRunning.ValueType
