@@ -19,7 +19,10 @@ from tests.support.rpcs import request_class
 from tests.support.valid_requests import MASK, is_required, put, rules_of, valid_element, valid_message
 
 UNIQUE_ITEMS = 2
-COMPANIONS: dict[str, dict[str, Any]] = {"recurrence_schedule": {"is_recurring": True}}
+COMPANIONS: dict[str, dict[str, Any]] = {
+    "recurrence_schedule": {"is_recurring": True},
+    "when_running": {"start": True},
+}
 """What must be set together with a field for rules about several fields."""
 
 
@@ -70,8 +73,9 @@ def _setting(field: FieldDescriptor, value: Any) -> Callable[[Message], None]:
                 request.ClearField(path)
             getattr(request, mask.name).CopyFrom(field_mask_pb2.FieldMask(paths=[field.name]))
         if value not in (0, ""):
-            for name, companion in COMPANIONS.get(field.name, {}).items():
-                put(request, fields[name], companion)
+            companions = COMPANIONS.get(field.name, {})
+            for name in companions.keys() & fields.keys():
+                put(request, fields[name], companions[name])
                 if mask is not None:
                     getattr(request, mask.name).paths.append(name)
         put(request, field, value)
@@ -258,9 +262,16 @@ def _request_id_of_its_own(request: Any) -> None:
     request.request_id = str(uuid.uuid4())
 
 
-def _title_cleared(request: Any) -> None:
-    request.ClearField("title")
-    request.update_mask.CopyFrom(field_mask_pb2.FieldMask(paths=["title"]))
+def _cleared(name: str) -> Callable[[Any], None]:
+    def change(request: Any) -> None:
+        request.ClearField(name)
+        request.update_mask.CopyFrom(field_mask_pb2.FieldMask(paths=[name]))
+
+    return change
+
+
+def _making_way_for_what_does_not_start(request: Any) -> None:
+    request.start, request.when_running = False, 1
 
 
 BROKEN_RULES: dict[str, Callable[[Any], None]] = {
@@ -268,7 +279,16 @@ BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "batch_create_tasks.request_id": _request_id_of_its_own,
     "list_tasks.due_before": _window("due_from", "due_before"),
     "list_audit_records.recorded_before": _window("recorded_from", "recorded_before"),
-    "update_task.title": _title_cleared,
+    "update_task.title": _cleared("title"),
+    "create_focus_session.when_running": _making_way_for_what_does_not_start,
+    "update_focus_session.focus_minutes": _cleared("focus_minutes"),
+    "update_focus_session.short_break_minutes": _cleared("short_break_minutes"),
+    "update_focus_session.long_break_minutes": _cleared("long_break_minutes"),
+    "update_focus_session.long_break_interval": _cleared("long_break_interval"),
+    "update_focus_session.auto_start_breaks": _cleared("auto_start_breaks"),
+    "update_focus_session.auto_start_focus": _cleared("auto_start_focus"),
+    "update_session_task.title": _cleared("title"),
+    "update_session_task.is_done": _cleared("is_done"),
 }
 """How to break each rule about several fields. Its id ends with the field that the error names."""
 
