@@ -125,8 +125,8 @@ def _int32(field: FieldDescriptor, rules: Any) -> Check:
 
 
 def _enum(field: FieldDescriptor, rules: Any) -> Check:
-    _only(rules, {"defined_only"}, f"{field.name}: enum.")
-    known = frozenset(field.enum_type.values_by_number if field.enum_type else ())
+    _only(rules, {"defined_only", "not_in"}, f"{field.name}: enum.")
+    known = frozenset(field.enum_type.values_by_number if field.enum_type else ()) - set(rules.not_in)
     return lambda value: value in known
 
 

@@ -40,6 +40,13 @@ LEFT_TO_PROTOVALIDATE = {
     "focusmesh.auth.v1.RegisterRequest": "email: string.email",
     "focusmesh.auth.v1.UpdateMeRequest": "update_mask: cel",
     "focusmesh.auth.v1.UpdateSettingsRequest": "update_mask: cel",
+    "focusmesh.pomodoro.v1.CreateFocusSessionRequest": "message.cel: this.start || this.when_running == 0",
+    "focusmesh.pomodoro.v1.UpdateFocusSessionRequest": (
+        "message.cel: !('focus_minutes' in this.update_mask.paths) || has(this.focus_minutes)"
+    ),
+    "focusmesh.pomodoro.v1.UpdateSessionTaskRequest": (
+        "message.cel: !('title' in this.update_mask.paths) || has(this.title)"
+    ),
     "focusmesh.todo.v1.BatchCreateTasksRequest": "requests: the rules of CreateTaskRequest",
     "focusmesh.todo.v1.UpdateTaskRequest": ("message.cel: !('title' in this.update_mask.paths) || has(this.title)"),
 }
