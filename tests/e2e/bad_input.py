@@ -197,8 +197,8 @@ def _distinct(field: FieldDescriptor, rules: validate_pb2.RepeatedRules) -> Iter
         refused = set(rules.items.enum.not_in)
         yield from (value.number for value in field.enum_type.values if value.number not in refused)
         return
-    for number in range(rules.max_items + 1):
-        yield f"x{number}" if field.type == FieldDescriptor.TYPE_STRING else valid_element(field)
+    for _ in range(rules.max_items + 1):
+        yield valid_element(field)
 
 
 def _mask_values(field: FieldDescriptor) -> Iterator[_Value]:
