@@ -30,13 +30,26 @@ RESOURCE_IDS = {
     for field in descriptor(method).input_type.fields
     if field.name.endswith("_id") and is_required(field)
 }
+WHEN_READ = {"server_time", "progress_seconds", "focused_seconds", "total_focused_seconds", "total_break_seconds"}
+"""Fields that run on by themselves, so that two reads differ; what they follow from does not, and is compared."""
 PROTECTED = [method for method in EXPOSED if not method.public]
 PUBLIC = [method for method in EXPOSED if method.public]
+
+
+def resource_ids(method: Method, *, required: bool) -> set[str]:
+    """The fields by which a request names a resource."""
+    fields = descriptor(method).input_type.fields
+    return {field.name for field in fields if field.name in RESOURCE_IDS and is_required(field) is required}
+
+
+PAGED = [method for method in PROTECTED if "page_token" in request_class(method).DESCRIPTOR.fields_by_name]
 ABOUT_A_RESOURCE = [
     method
     for method in PROTECTED
-    if RESOURCE_IDS & {field.name for field in descriptor(method).input_type.fields if is_required(field)}
+    if resource_ids(method, required=True) or (resource_ids(method, required=False) and method not in PAGED)
 ]
+"""Of a list, an id that may be left out is a filter, which shows nothing instead of an error."""
+ABOUT_A_USER = [method for method in PROTECTED if not resource_ids(method, required=True)]
 
 Forge = Callable[[Account, Signer], str]
 BAD_TOKENS: dict[str, tuple[Forge, int]] = {
@@ -222,11 +235,13 @@ def test_a_resource_of_another_user_looks_like_one_that_does_not_exist(
     assert snapshot(owner, given) == before
 
 
-@ways_of([method for method in PROTECTED if method not in ABOUT_A_RESOURCE])
+@ways_of(ABOUT_A_USER)
 def test_another_user_sees_only_their_own(
     way: Way, method: Method, owner: Account, other: Account, theirs: set[str]
 ) -> None:
-    result = way.call(method, owner, other.token)
+    unnamed = resource_ids(method, required=False) if method in ABOUT_A_RESOURCE else ()
+
+    result = way.call(method, owner, other.token, **dict.fromkeys(unnamed, ""))
 
     assert result.ok, result
     assert [known for known in theirs if known in str(result.response)] == []
@@ -362,9 +377,24 @@ def test_a_websocket_does_not_open_with_a_bad_token(stack: Stack, owner: Account
 
 
 def snapshot(owner: Account, given: dict[str, str]) -> dict[str, Message]:
-    """The resources that a call is about, as their owner sees them."""
-    reads = {name: BY_NAME[f"Get{camel_case(name.removesuffix('_id'))}"] for name in given if name in RESOURCE_IDS}
-    return {name: owner.call(get.name, request_class(get)(**{name: given[name]})) for name, get in reads.items()}
+    """The resources that a call is about, as their owner sees them at any time."""
+    found = {}
+    for name in RESOURCE_IDS & given.keys():
+        shown_by, value = owner.shown_in.get(given[name], (name, given[name]))
+        get = BY_NAME[f"Get{camel_case(shown_by.removesuffix('_id'))}"]
+        found[name] = owner.call(get.name, request_class(get)(**{shown_by: value}))
+        leave_out(found[name], WHEN_READ)
+    return found
+
+
+def leave_out(message: Message, names: set[str]) -> None:
+    """Clears these fields, however deep they are."""
+    for field, value in message.ListFields():
+        if field.name in names:
+            message.ClearField(field.name)
+        elif field.message_type:
+            for each in value if field.is_repeated else [value]:
+                leave_out(each, names)
 
 
 def _http(code: int) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jwt
@@ -44,6 +44,8 @@ class Account:
         self._user = self._accounts.sign_up()
         self.id, self.email, self.token = self._user.id, self._user.email, self._user.token
         self.refresh_token = self._user.refresh_token
+        self.shown_in: dict[str, tuple[str, str]] = {}
+        """Of resources that no RPC reads alone: the id field and the id of the resource that shows them."""
 
     def sign_in(self) -> User:
         """The account in another session."""
@@ -79,6 +81,7 @@ class Account:
         if state == "deleted":
             delete = focus_session_service_pb2.DeleteFocusSessionRequest(focus_session_id=session.id)
             self.call("DeleteFocusSession", delete)
+        self.shown_in.update((task.id, ("focus_session_id", session.id)) for task in session.tasks)
         return session
 
     def record_id(self) -> str:
@@ -116,11 +119,13 @@ class Account:
 
     def fitting(self, method: Method) -> dict[str, Any]:
         """Values for a valid call of the RPC that must exist: resources of this account, in the state that it needs."""
+        session = cache(partial(self.focus_session, NEEDED_FOCUS_STATE.get(method.name, "running")))
         makers: dict[str, Callable[[], Any]] = {
             "user_id": lambda: self.id,
             "task_id": lambda: self.task(NEEDED_STATE.get(method.name, "pending")).id,
-            "focus_session_id": lambda: self.focus_session(NEEDED_FOCUS_STATE.get(method.name, "running")).id,
-            "session_task_id": lambda: self.focus_session().tasks[0].id,
+            "focus_session_id": lambda: session().id,
+            "session_task_id": lambda: session().tasks[0].id,
+            "session_task_ids": lambda: [task.id for task in session().tasks],
             "when_running": lambda: FINISH_CURRENT if "focus_session_id" in names else 0,
             "audit_record_id": self.record_id,
             "refresh_token": lambda: self.sign_in().refresh_token,
