@@ -181,7 +181,7 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def UpdateSessionTask(
         self, request: pb.UpdateSessionTaskRequest, context: Context
     ) -> pb.UpdateSessionTaskResponse:
-        decide = partial(tasks.update, task_id=request.session_task_id, changes=wire.changes_from_pb(request))
+        decide = partial(tasks.update, task_id=request.session_task_id.lower(), changes=wire.changes_from_pb(request))
         respond = partial(_respond, pb.UpdateSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 
@@ -195,14 +195,14 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def SelectSessionTask(
         self, request: pb.SelectSessionTaskRequest, context: Context
     ) -> pb.SelectSessionTaskResponse:
-        decide = partial(tasks.select, task_id=request.session_task_id)
+        decide = partial(tasks.select, task_id=request.session_task_id.lower())
         respond = partial(_respond, pb.SelectSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 
     async def RemoveSessionTask(
         self, request: pb.RemoveSessionTaskRequest, context: Context
     ) -> pb.RemoveSessionTaskResponse:
-        decide = partial(tasks.remove, task_id=request.session_task_id)
+        decide = partial(tasks.remove, task_id=request.session_task_id.lower())
         respond = partial(_respond, pb.RemoveSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 

@@ -233,6 +233,18 @@ async def test_tasks_get_the_time_that_they_were_worked_on(laptop: Device, time:
         await laptop.SelectSessionTask(session_task_id=second)
 
 
+async def test_an_id_of_a_task_may_be_written_in_capitals(laptop: Device) -> None:
+    session = await laptop.create(tasks=[pb.NewSessionTask(title="x")])
+    task_id = session.tasks[0].id.upper()
+    selected = await laptop.SelectSessionTask(session_task_id=task_id)
+    assert selected.focus_session.current_task_id == session.tasks[0].id
+    mask = FieldMask(paths=["title"])
+    changed = await laptop.UpdateSessionTask(session_task_id=task_id, update_mask=mask, title="y")
+    assert changed.focus_session.tasks[0].title == "y"
+    removed = await laptop.RemoveSessionTask(session_task_id=task_id)
+    assert not removed.focus_session.tasks
+
+
 async def test_the_plan_of_a_planned_session_changes(laptop: Device) -> None:
     session = await laptop.create(title="x")
     mask = FieldMask(paths=["title", "focus_minutes", "auto_start_focus"])
