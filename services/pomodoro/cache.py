@@ -24,6 +24,9 @@ _KEPT_SECONDS = 7 * 86_400
 _AGAIN = 5 * SECOND
 """A device is noted in Redis once in so long."""
 _FORGET = 600 * SECOND
+_MOST_DEVICES = 64
+"""Of one user in Redis: every sign-in is another device. With one more, what is known of the user begins anew."""
+_COMMANDS = 4
 _LISTEN_SECONDS = 1.0
 
 
@@ -67,16 +70,21 @@ class Presence(PeriodicTask):
                     pipe.hsetnx(_PRESENT + user_id, _SINCE, str(at))
                     pipe.hset(_PRESENT + user_id, device_id, str(at))
                     pipe.expire(_PRESENT + user_id, _KEPT_SECONDS)
-                await pipe.execute()
+                    pipe.hlen(_PRESENT + user_id)
+                counts = (await pipe.execute())[_COMMANDS - 1 :: _COMMANDS]
+            known = zip(due, counts, strict=True)
+            if crowded := {_PRESENT + user_id for (user_id, _), count in known if count > _MOST_DEVICES + 1}:
+                await self._redis.delete(*crowded)
         self._written |= due
         self._forget(self._clock() - _FORGET)
         return 0
 
     def _forget(self, before: int) -> None:
         for user_id, devices in tuple(self._noted.items()):
-            if max(devices.values()) < before:
+            self._noted[user_id] = {device_id: at for device_id, at in devices.items() if at >= before}
+            if not self._noted[user_id]:
                 del self._noted[user_id]
-        self._written = {device: at for device, at in self._written.items() if device[0] in self._noted}
+        self._written = {device: at for device, at in self._written.items() if at >= before}
 
     async def _last(self, user_id: str, *, without: str) -> int | None:
         key = _PRESENT + user_id

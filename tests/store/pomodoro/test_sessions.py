@@ -256,3 +256,16 @@ async def test_presence_is_known_to_other_replicas_and_unknown_after_it_was_lost
     assert (await there.others(user, "phone"), await there.others(user, "laptop")) == (instant, instant + SECOND)
     await redis.flushall()
     assert (await there.others(user, "phone") or 0) > instant, "anybody may have been there until now"
+
+
+async def test_of_a_user_who_signs_in_without_end_redis_keeps_sixty_four_devices(redis: "Redis") -> None:
+    user, instant = new_id(), clock.now()
+    here, there = Presence(redis, clock.now), Presence(redis, clock.now)
+    for number in range(64):
+        here.note(user, f"device {number}", instant)
+    await here.run_once()
+    assert await there.last(user) == instant
+    here.note(user, "one more", instant)
+    await here.run_once()
+    assert not await redis.exists(f"pomodoro:present:{user}")
+    assert (await there.last(user) or 0) > instant, "anybody may have been there until now"
