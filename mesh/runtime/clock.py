@@ -32,6 +32,13 @@ def from_timestamp(message: Timestamp) -> int:
     return message.seconds * SECOND + message.nanos // 1000
 
 
+def to_json(instant: int) -> str:
+    """The instant as JSON writes a Timestamp, such as `2026-03-02T10:10:00Z`."""
+    message = Timestamp()
+    set_timestamp(message, instant)
+    return message.ToJsonString()
+
+
 @lru_cache(maxsize=256)
 def to_datetime(instant: int) -> datetime:
     """The same instant as an aware datetime; exact for every year. Cached: a write converts one up to five times."""

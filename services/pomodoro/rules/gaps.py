@@ -1,6 +1,6 @@
 """Time that was not worked though the session ran: sleep of a device, idle time, interruptions."""
 
-from mesh.runtime.clock import SECOND, to_datetime
+from mesh.runtime.clock import SECOND, to_json
 from services.pomodoro import errors
 from services.pomodoro.model import Act, Cause, Focus, IdleAction, Status, SyncResult
 from services.pomodoro.rules import timeline
@@ -35,7 +35,7 @@ def report_idle(focus: Focus, act: Act, *, since: int, action: IdleAction) -> Fo
     """The session without the focus time since an instant; `focus` itself when that changes nothing."""
     require_active(focus, act)
     if since > act.now + TOLERANCE:
-        raise errors.IdleInFuture(server_time=to_datetime(act.now).isoformat().replace("+00:00", "Z"))
+        raise errors.IdleInFuture(server_time=to_json(act.now))
     begin = max(since, focus.session.start_time or 0)
     if action is IdleAction.KEEP:
         return focus

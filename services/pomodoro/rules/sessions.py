@@ -9,8 +9,8 @@ intervals that are due; every other function takes a session to which that was d
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mesh.rpc.etag import check_etag, next_version
-from mesh.runtime.clock import DAY, SECOND, to_datetime
+from mesh.rpc.etag import check_etag, etag, next_version
+from mesh.runtime.clock import DAY, SECOND, to_json
 from services.pomodoro import errors
 from services.pomodoro.model import (
     MOST_TRANSITIONS,
@@ -165,8 +165,8 @@ def another_running(session: Session) -> errors.AnotherSessionRunning:
     return errors.AnotherSessionRunning(
         focus_session_id=session.id,
         state=session.status,
-        etag=f"v{session.version}",
-        interval_end_time="" if end is None else to_datetime(end).isoformat().replace("+00:00", "Z"),
+        etag=etag(session.version),
+        interval_end_time="" if end is None else to_json(end),
     )
 
 
