@@ -45,10 +45,10 @@ class Writes:
             read=lambda connection: self.read(connection, request, act.now),
             decide=lambda focus: decide(focus, act),
             respond=lambda focus: respond(focus, act.now),
-            save=store.save,
+            save=self._save,
             event=event,
         )
-        self._changed()
+        self.seen(self.clock())
         return response
 
     async def begin(
@@ -72,7 +72,8 @@ class Writes:
             return response
 
         response = await self.db.retry_on_conflict(attempt)
-        self._changed()
+        self.changes.send(call.user_id)
+        self.seen(self.clock())
         return response
 
     async def read(self, connection: Connection, request: Any, now: int) -> Focus:
@@ -90,8 +91,7 @@ class Writes:
             seen = await self.presence.last(focus.session.user_id)
             steps = list(sessions.advance(focus, now, seen, _MOST_ENDS))
             ends = [events.session_phase_changed(step) for step in steps]
-            await store.save(connection, steps[-1], SideEffects(ends, None, current_call().traceparent))
-            self.changes.send(focus.session.user_id)
+            await self._save(connection, steps[-1], SideEffects(ends, None, current_call().traceparent))
             focus = steps[-1]._replace(stored=None)
             focus = focus._replace(stored=focus)
         return focus
@@ -128,9 +128,10 @@ class Writes:
         identity = current_call().identity
         self.presence.note(identity.user_id, identity.session_id, now)
 
-    def _changed(self) -> None:
-        self.seen(self.clock())
-        self.changes.send(current_call().user_id)
+    async def _save(self, connection: Connection, focus: Focus, side_effects: SideEffects) -> None:
+        """Commits a change and tells the watches; outside a transaction."""
+        await store.save(connection, focus, side_effects)
+        self.changes.send(focus.session.user_id)
 
     async def _save_if_none_runs(
         self, connection: Connection, begun: Focus, side_effects: SideEffects, act: Act
