@@ -5,7 +5,7 @@
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -24,9 +24,8 @@ _KEPT_SECONDS = 7 * 86_400
 _AGAIN = 5 * SECOND
 """A device is noted in Redis once in so long."""
 _FORGET = 600 * SECOND
-_MOST_DEVICES = 64
+_MOST_DEVICES = 16
 """Of one user in Redis: every sign-in is another device. With one more, what is known of the user begins anew."""
-_COMMANDS = 4
 _LISTEN_SECONDS = 1.0
 
 
@@ -48,13 +47,15 @@ class Presence(PeriodicTask):
         """The device called or watches."""
         self._noted.setdefault(user_id, {})[device_id] = now
 
-    async def last(self, user_id: str) -> int | None:
-        """When any device of the user was last there; None when that is not known."""
-        return await self._last(user_id, without="")
+    async def last(self, user_ids: Collection[str]) -> dict[str, int]:
+        """When any device of each of these users was last there, or may have been; empty while that is not known."""
+        known = await self._known(user_ids)
+        return {user_id: max(at for _, at in devices) for user_id, devices in known.items()}
 
     async def others(self, user_id: str, device_id: str) -> int | None:
         """When any other device of the user was last there, or may have been; None when that is not known."""
-        return await self._last(user_id, without=device_id)
+        devices = (await self._known([user_id])).get(user_id, ())
+        return max((at for device, at in devices if device != device_id), default=None)
 
     async def run_once(self) -> int:
         """Writes to Redis which devices were there since it last did; returns 0."""
@@ -71,7 +72,7 @@ class Presence(PeriodicTask):
                     pipe.hset(_PRESENT + user_id, device_id, str(at))
                     pipe.expire(_PRESENT + user_id, _KEPT_SECONDS)
                     pipe.hlen(_PRESENT + user_id)
-                counts = (await pipe.execute())[_COMMANDS - 1 :: _COMMANDS]
+                counts = (await pipe.execute())[3::4]
             known = zip(due, counts, strict=True)
             if crowded := {_PRESENT + user_id for (user_id, _), count in known if count > _MOST_DEVICES + 1}:
                 await self._redis.delete(*crowded)
@@ -86,18 +87,21 @@ class Presence(PeriodicTask):
                 del self._noted[user_id]
         self._written = {device: at for device, at in self._written.items() if at >= before}
 
-    async def _last(self, user_id: str, *, without: str) -> int | None:
-        key = _PRESENT + user_id
+    async def _known(self, user_ids: Collection[str]) -> dict[str, list[tuple[str, int]]]:
+        """The devices of each user and when they were there, and since when that is complete."""
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hsetnx(key, _SINCE, str(self._clock()))
-                pipe.expire(key, _KEPT_SECONDS)
-                pipe.hgetall(key)
-                *_, known = await pipe.execute()
+                for user_id in user_ids:
+                    pipe.hsetnx(_PRESENT + user_id, _SINCE, str(self._clock()))
+                    pipe.expire(_PRESENT + user_id, _KEPT_SECONDS)
+                    pipe.hgetall(_PRESENT + user_id)
+                found = (await pipe.execute())[2::3]
         except (RedisError, OSError):
-            return None
-        noted = self._noted.get(user_id, {})
-        return max(int(at) for device, at in [*known.items(), *noted.items()] if device != without)
+            return {}
+        return {
+            user_id: [(device, int(at)) for device, at in (*known.items(), *self._noted.get(user_id, {}).items())]
+            for user_id, known in zip(user_ids, found, strict=True)
+        }
 
 
 class Watches:

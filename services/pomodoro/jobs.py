@@ -52,7 +52,7 @@ class IntervalEnder(PeriodicTask):
     async def _end(self) -> list[Focus]:
         async with self.db.connection() as connection:
             due = await store.list_due(connection, self.batch * _REPLICAS)
-        seen = {user_id: await self.presence.last(user_id) for user_id, endless in due if endless}
+        seen = await self.presence.last([user_id for user_id, endless in due if endless])
         ended = []
         async with self.db.transaction() as tx:
             now, claimed = await store.claim_due(tx, [user_id for user_id, _ in due], self.batch)

@@ -88,8 +88,8 @@ class Writes:
     async def advanced(self, connection: Connection, focus: Focus, now: int) -> Focus:
         """The session after the ends of intervals that are due, which are written; raises WriteConflict."""
         while sessions.is_due(focus.session, now):
-            seen = await self.presence.last(focus.session.user_id)
-            steps = list(sessions.advance(focus, now, seen, _MOST_ENDS))
+            seen = await self.presence.last([focus.session.user_id])
+            steps = list(sessions.advance(focus, now, seen.get(focus.session.user_id), _MOST_ENDS))
             ends = [events.session_phase_changed(step) for step in steps]
             await self._save(connection, steps[-1], SideEffects(ends, None, current_call().traceparent))
             focus = steps[-1]._replace(stored=None)
