@@ -50,18 +50,18 @@ class Time:
 class Device(UserStub):
     """FocusSessionService as one device of a user calls it."""
 
-    def __init__(self, channel: grpc.aio.Channel, signer: Signer, user_id: str = "") -> None:
-        self._channel, self._token = channel, ""
-        super().__init__(rpc.FocusSessionServiceStub(channel), pb, signer, user_id, sid=new_id())
+    def __init__(self, channel: grpc.aio.Channel, signer: Signer, user_id: str = "", **claims: Any) -> None:
+        self._channel = channel
+        super().__init__(rpc.FocusSessionServiceStub(channel), pb, signer, user_id, **{"sid": new_id()} | claims)
 
     async def create(self, **fields: Any) -> focus_session_pb2.FocusSession:
         """A new session of 25 and 5 minutes."""
         session: focus_session_pb2.FocusSession = (await self.CreateFocusSession(**PLAN | fields)).focus_session
         return session
 
-    def another(self) -> "Device":
+    def another(self, **claims: Any) -> "Device":
         """Another device of the user."""
-        return Device(self._channel, self._signer, self.user_id)
+        return Device(self._channel, self._signer, self.user_id, **claims)
 
     def another_user(self, **_: Any) -> "Device":
         """A device of another user."""

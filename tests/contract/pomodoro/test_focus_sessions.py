@@ -306,33 +306,3 @@ async def test_another_users_session_and_task_look_like_missing_ones(laptop: Dev
     with refused("FOCUS_SESSION_NOT_FOUND"):
         async with other.watching(session.id) as states:
             await anext(states)
-
-
-async def test_a_watch_shows_the_state_at_once_and_every_change_on_any_device(laptop: Device, time: Time) -> None:
-    phone = laptop.another()
-    async with phone.watching() as states:
-        assert not (await anext(states)).HasField("focus_session")
-        session = await laptop.create(start=True)
-        shown = (await anext(states)).focus_session
-        assert (shown.id, shown.state) == (session.id, RUNNING)
-        time.pass_(60)
-        await laptop.PauseFocusSession(focus_session_id=session.id)
-        paused = (await anext(states)).focus_session
-        assert (paused.state, paused.progress_seconds) == (PAUSED, 60)
-        await laptop.FinishFocusSession(focus_session_id=session.id)
-        assert (await anext(states)).focus_session.state == FINISHED
-        assert not (await anext(states)).HasField("focus_session")
-
-
-async def test_a_user_has_so_many_open_watches(laptop: Device) -> None:
-    async with laptop.watching() as first:
-        await anext(first)
-        others = [laptop.watching() for _ in range(9)]
-        opened = [await each.__aenter__() for each in others]
-        for states in opened:
-            await anext(states)
-        with refused("TOO_MANY_WATCHES", limit="10"):
-            async with laptop.watching() as one_more:
-                await anext(one_more)
-        for each in others:
-            await each.__aexit__(None, None, None)
