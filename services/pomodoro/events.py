@@ -112,6 +112,10 @@ def _snapshot(focus: Focus, *, ends_all: bool) -> dict[str, Any]:
             for task in focus.tasks
         ],
         "intervals": _intervals(focus, ends_all=ends_all),
+        "original_event_id": session.original_event_id,
+        "slot": session.slot,
+        "planned_start_time": _instant(session.planned_start_time),
+        "planned_minutes": session.planned_minutes,
     }
 
 

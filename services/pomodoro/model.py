@@ -155,6 +155,12 @@ class Session(NamedTuple):
     current_task_id: str | None
     """The task that work counts to."""
     outcome: str | None
+    original_event_id: str | None
+    """The calendar event that it was started from; this and the next three are set by the calendar only."""
+    slot: str | None
+    """Which occurrence of the event: its original local start, or a date."""
+    planned_start_time: int | None
+    planned_minutes: int | None
     start_time: int | None
     end_time: int | None
     created_at: int

@@ -42,6 +42,10 @@ SESSIONS = Columns(
         "selected_task_id": "uuid",
         "current_task_id": "uuid",
         "outcome": "text",
+        "original_event_id": "uuid",
+        "slot": "text",
+        "planned_start_time": "timestamptz",
+        "planned_minutes": "integer",
         "start_time": "timestamptz",
         "end_time": "timestamptz",
         "created_at": "timestamptz",
@@ -50,7 +54,10 @@ SESSIONS = Columns(
         "purge_at": "timestamptz",
         "version": "bigint",
     },
-    fixed={"id", "user_id", "created_at"},
+    fixed={
+        *("id", "user_id", "created_at"),
+        *("original_event_id", "slot", "planned_start_time", "planned_minutes"),
+    },
 )
 TASKS = Columns(
     "tasks",

@@ -106,12 +106,16 @@ def session_to_pb(session: Session) -> focus_session_pb2.FocusSession:
         total_break_seconds=session.rested // SECOND,
         interruption_count=session.interruption_count,
         outcome=_OUTCOME_TO_PB[session.outcome],
+        original_event_id=session.original_event_id,
+        slot=session.slot,
+        planned_minutes=session.planned_minutes,
         task_count=session.task_count,
         current_task_id=session.current_task_id,
         etag=etag(session.version),
     )
     instants = {
         "interval_end_time": session.interval_end,
+        "planned_start_time": session.planned_start_time,
         "start_time": session.start_time,
         "end_time": session.end_time,
         "create_time": session.created_at,

@@ -14,7 +14,7 @@ from mesh.events.outbox import SideEffects
 from mesh.runtime import clock
 from mesh.runtime.clock import DAY, SECOND, to_datetime
 from mesh.runtime.ids import new_id
-from services.pomodoro import events, store
+from services.pomodoro import events, store, wire
 from services.pomodoro.cache import ChangeSender, Presence, Watches
 from services.pomodoro.errors import FocusSessionNotFound
 from services.pomodoro.jobs import IntervalEnder, PausedRetention, SessionPurger
@@ -34,6 +34,7 @@ def a_focus(user_id: str = USER, *, ago: int = 0, start: bool = True, tasks: int
     unset = dict.fromkeys(
         (
             *("title", "interval_end", "as_of", "selected_task_id", "current_task_id", "outcome"),
+            *("original_event_id", "slot", "planned_start_time", "planned_minutes"),
             *("start_time", "end_time", "deleted_at", "purge_at"),
         )
     )
@@ -120,6 +121,30 @@ async def test_a_session_is_read_as_it_was_written_and_by_its_owner_only(connect
     assert (await store.get_state(connection, USER, focus.session.id)).transitions == ()
     with pytest.raises(FocusSessionNotFound):
         await store.get_focus(connection, new_id(), focus.session.id)
+
+
+async def test_a_session_of_the_calendar_keeps_its_occurrence(connection: Connection) -> None:
+    planned = {"slot": "2026-03-29T02:30:00", "planned_start_time": 90 * MINUTE, "planned_minutes": 50}
+    focus = a_focus(original_event_id=new_id(), **planned)
+    await store.save(connection, focus, NOTHING)
+    read = await store.get_focus(connection, USER, focus.session.id)
+    await store.save(connection, sessions.pause(read, act()), NOTHING)
+    session = (await store.get_focus(connection, USER, focus.session.id)).session
+    assert session.status == Status.PAUSED
+    assert {name: getattr(session, name) for name in planned} == planned
+    payload = events.session_paused(read).payload
+    message = wire.session_to_pb(session)
+    for name in ("original_event_id", "slot", "planned_minutes"):
+        assert payload[name] == getattr(message, name) == getattr(session, name)
+    assert clock.from_timestamp(message.planned_start_time) == 90 * MINUTE
+    assert payload["planned_start_time"] == clock.to_datetime(90 * MINUTE)
+
+
+@pytest.mark.parametrize("missing", ["original_event_id", "slot", "planned_start_time", "planned_minutes"])
+async def test_a_session_has_a_whole_occurrence_or_none(connection: Connection, missing: str) -> None:
+    planned = {"slot": "2026-03-29", "planned_start_time": MINUTE, "planned_minutes": 5, "original_event_id": new_id()}
+    with pytest.raises(psycopg.errors.CheckViolation, match="sessions_planned"):
+        await store.save(connection, a_focus(**planned | {missing: None}), NOTHING)
 
 
 async def test_a_change_is_written_whole_or_not_at_all(connection: Connection) -> None:

@@ -36,6 +36,10 @@ CREATE TABLE sessions (
     selected_task_id uuid,
     current_task_id uuid,
     outcome text CHECK (outcome IN ('completed', 'partial', 'abandoned')),
+    original_event_id uuid,
+    slot text,
+    planned_start_time timestamptz,
+    planned_minutes integer CHECK (planned_minutes > 0),
     start_time timestamptz,
     end_time timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -47,6 +51,9 @@ CREATE TABLE sessions (
     CONSTRAINT sessions_running CHECK ((status = 'running') = (interval_end IS NOT NULL)),
     CONSTRAINT sessions_finished CHECK ((status = 'finished') = (end_time IS NOT NULL)),
     CONSTRAINT sessions_outcome CHECK ((status = 'finished') = (outcome IS NOT NULL)),
+    CONSTRAINT sessions_planned CHECK (
+        num_nulls(original_event_id, slot, planned_start_time, planned_minutes) IN (0, 4)
+    ),
     CONSTRAINT sessions_deleted CHECK ((deleted_at IS NULL) = (purge_at IS NULL))
 ) WITH (fillfactor = 80);
 -- The specification's indexes.

@@ -149,6 +149,10 @@ class FocusSession(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PURGE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ORIGINAL_EVENT_ID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    PLANNED_START_TIME_FIELD_NUMBER: _builtins.int
+    PLANNED_MINUTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     title: _builtins.str
@@ -195,6 +199,12 @@ class FocusSession(_message.Message):
     """Changes with every change of the session or one of its tasks, and with every end of an interval; send it back to
     detect a concurrent change.
     """
+    original_event_id: _builtins.str
+    """The calendar event that it was started from. This and the next three are set by the calendar only, all or none."""
+    slot: _builtins.str
+    """Which occurrence of the event: its original local start, `2027-03-28T02:30:00`, or a date."""
+    planned_minutes: _builtins.int
+    """How long the occurrence was to last."""
     @_builtins.property
     def interval_end_time(self) -> _timestamp_pb2.Timestamp:
         """When the current interval will end. Absent while the session is not running."""
@@ -226,6 +236,10 @@ class FocusSession(_message.Message):
     @_builtins.property
     def purge_time(self) -> _timestamp_pb2.Timestamp:
         """When a deleted session can no longer be undeleted: 30 days after the deletion."""
+
+    @_builtins.property
+    def planned_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the occurrence was to start."""
 
     def __init__(
         self,
@@ -260,17 +274,33 @@ class FocusSession(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         purge_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        original_event_id: _builtins.str | None = ...,
+        slot: _builtins.str | None = ...,
+        planned_start_time: _timestamp_pb2.Timestamp | None = ...,
+        planned_minutes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_title", b"_title", "create_time", b"create_time", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "end_time", b"end_time", "interval_end_time", b"interval_end_time", "purge_time", b"purge_time", "start_time", b"start_time", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_original_event_id", b"_original_event_id", "_planned_minutes", b"_planned_minutes", "_slot", b"_slot", "_title", b"_title", "create_time", b"create_time", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "end_time", b"end_time", "interval_end_time", b"interval_end_time", "original_event_id", b"original_event_id", "planned_minutes", b"planned_minutes", "planned_start_time", b"planned_start_time", "purge_time", b"purge_time", "slot", b"slot", "start_time", b"start_time", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_title", b"_title", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "create_time", b"create_time", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "end_time", b"end_time", "etag", b"etag", "focus_minutes", b"focus_minutes", "id", b"id", "interruption_count", b"interruption_count", "interval_end_time", b"interval_end_time", "interval_kind", b"interval_kind", "interval_number", b"interval_number", "long_break_count", b"long_break_count", "long_break_interval", b"long_break_interval", "long_break_minutes", b"long_break_minutes", "outcome", b"outcome", "pomodoro_count", b"pomodoro_count", "progress_seconds", b"progress_seconds", "purge_time", b"purge_time", "short_break_count", b"short_break_count", "short_break_minutes", b"short_break_minutes", "start_time", b"start_time", "state", b"state", "task_count", b"task_count", "tasks", b"tasks", "title", b"title", "total_break_seconds", b"total_break_seconds", "total_focused_seconds", b"total_focused_seconds", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_original_event_id", b"_original_event_id", "_planned_minutes", b"_planned_minutes", "_slot", b"_slot", "_title", b"_title", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "create_time", b"create_time", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "end_time", b"end_time", "etag", b"etag", "focus_minutes", b"focus_minutes", "id", b"id", "interruption_count", b"interruption_count", "interval_end_time", b"interval_end_time", "interval_kind", b"interval_kind", "interval_number", b"interval_number", "long_break_count", b"long_break_count", "long_break_interval", b"long_break_interval", "long_break_minutes", b"long_break_minutes", "original_event_id", b"original_event_id", "outcome", b"outcome", "planned_minutes", b"planned_minutes", "planned_start_time", b"planned_start_time", "pomodoro_count", b"pomodoro_count", "progress_seconds", b"progress_seconds", "purge_time", b"purge_time", "short_break_count", b"short_break_count", "short_break_minutes", b"short_break_minutes", "slot", b"slot", "start_time", b"start_time", "state", b"state", "task_count", b"task_count", "tasks", b"tasks", "title", b"title", "total_break_seconds", b"total_break_seconds", "total_focused_seconds", b"total_focused_seconds", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__current_task_id: _TypeAlias = _typing.Literal["current_task_id"]  # noqa: Y015
     _WhichOneofArgType__current_task_id: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id"]  # noqa: Y015
+    _WhichOneofReturnType__original_event_id: _TypeAlias = _typing.Literal["original_event_id"]  # noqa: Y015
+    _WhichOneofArgType__original_event_id: _TypeAlias = _typing.Literal["_original_event_id", b"_original_event_id"]  # noqa: Y015
+    _WhichOneofReturnType__planned_minutes: _TypeAlias = _typing.Literal["planned_minutes"]  # noqa: Y015
+    _WhichOneofArgType__planned_minutes: _TypeAlias = _typing.Literal["_planned_minutes", b"_planned_minutes"]  # noqa: Y015
+    _WhichOneofReturnType__slot: _TypeAlias = _typing.Literal["slot"]  # noqa: Y015
+    _WhichOneofArgType__slot: _TypeAlias = _typing.Literal["_slot", b"_slot"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_task_id) -> _WhichOneofReturnType__current_task_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__original_event_id) -> _WhichOneofReturnType__original_event_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__planned_minutes) -> _WhichOneofReturnType__planned_minutes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slot) -> _WhichOneofReturnType__slot | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
 

@@ -100,6 +100,10 @@ class FocusSessionSnapshot(_message.Message):
     CURRENT_TASK_ID_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
+    ORIGINAL_EVENT_ID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    PLANNED_START_TIME_FIELD_NUMBER: _builtins.int
+    PLANNED_MINUTES_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What it is about."""
     status: _builtins.str
@@ -146,6 +150,14 @@ class FocusSessionSnapshot(_message.Message):
     """When it was deleted; its intervals count nowhere until a later event shows null here."""
     current_task_id: _builtins.str
     """The task that work counts to."""
+    original_event_id: _builtins.str
+    """The calendar event that it was started from. This and the next three are null for all other sessions."""
+    slot: _builtins.str
+    """Which occurrence of the event: its original local start, or a date."""
+    planned_start_time: _builtins.str
+    """When the occurrence was to start."""
+    planned_minutes: _builtins.int
+    """How long the occurrence was to last."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTaskSnapshot]:
         """The tasks, by position, with their absolute totals in this session."""
@@ -182,10 +194,14 @@ class FocusSessionSnapshot(_message.Message):
         current_task_id: _builtins.str | None = ...,
         tasks: _abc.Iterable[Global___SessionTaskSnapshot] | None = ...,
         intervals: _abc.Iterable[Global___IntervalSnapshot] | None = ...,
+        original_event_id: _builtins.str | None = ...,
+        slot: _builtins.str | None = ...,
+        planned_start_time: _builtins.str | None = ...,
+        planned_minutes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_delete_time", b"_delete_time", "_end_time", b"_end_time", "_interval_end_time", b"_interval_end_time", "_outcome", b"_outcome", "_start_time", b"_start_time", "_title", b"_title", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "end_time", b"end_time", "interval_end_time", b"interval_end_time", "outcome", b"outcome", "start_time", b"start_time", "title", b"title"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_delete_time", b"_delete_time", "_end_time", b"_end_time", "_interval_end_time", b"_interval_end_time", "_original_event_id", b"_original_event_id", "_outcome", b"_outcome", "_planned_minutes", b"_planned_minutes", "_planned_start_time", b"_planned_start_time", "_slot", b"_slot", "_start_time", b"_start_time", "_title", b"_title", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "end_time", b"end_time", "interval_end_time", b"interval_end_time", "original_event_id", b"original_event_id", "outcome", b"outcome", "planned_minutes", b"planned_minutes", "planned_start_time", b"planned_start_time", "slot", b"slot", "start_time", b"start_time", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_delete_time", b"_delete_time", "_end_time", b"_end_time", "_interval_end_time", b"_interval_end_time", "_outcome", b"_outcome", "_start_time", b"_start_time", "_title", b"_title", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "duration_long_break_minutes", b"duration_long_break_minutes", "duration_pomodoro_minutes", b"duration_pomodoro_minutes", "duration_short_break_minutes", b"duration_short_break_minutes", "end_time", b"end_time", "interruption_count", b"interruption_count", "interval_end_time", b"interval_end_time", "interval_kind", b"interval_kind", "interval_number", b"interval_number", "intervals", b"intervals", "long_break_count", b"long_break_count", "long_break_interval", b"long_break_interval", "outcome", b"outcome", "pomodoro_count", b"pomodoro_count", "progress_seconds", b"progress_seconds", "short_break_count", b"short_break_count", "start_time", b"start_time", "status", b"status", "tasks", b"tasks", "title", b"title", "total_break_seconds", b"total_break_seconds", "total_focused_seconds", b"total_focused_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id", "_delete_time", b"_delete_time", "_end_time", b"_end_time", "_interval_end_time", b"_interval_end_time", "_original_event_id", b"_original_event_id", "_outcome", b"_outcome", "_planned_minutes", b"_planned_minutes", "_planned_start_time", b"_planned_start_time", "_slot", b"_slot", "_start_time", b"_start_time", "_title", b"_title", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "current_task_id", b"current_task_id", "delete_time", b"delete_time", "duration_long_break_minutes", b"duration_long_break_minutes", "duration_pomodoro_minutes", b"duration_pomodoro_minutes", "duration_short_break_minutes", b"duration_short_break_minutes", "end_time", b"end_time", "interruption_count", b"interruption_count", "interval_end_time", b"interval_end_time", "interval_kind", b"interval_kind", "interval_number", b"interval_number", "intervals", b"intervals", "long_break_count", b"long_break_count", "long_break_interval", b"long_break_interval", "original_event_id", b"original_event_id", "outcome", b"outcome", "planned_minutes", b"planned_minutes", "planned_start_time", b"planned_start_time", "pomodoro_count", b"pomodoro_count", "progress_seconds", b"progress_seconds", "short_break_count", b"short_break_count", "slot", b"slot", "start_time", b"start_time", "status", b"status", "tasks", b"tasks", "title", b"title", "total_break_seconds", b"total_break_seconds", "total_focused_seconds", b"total_focused_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__current_task_id: _TypeAlias = _typing.Literal["current_task_id"]  # noqa: Y015
     _WhichOneofArgType__current_task_id: _TypeAlias = _typing.Literal["_current_task_id", b"_current_task_id"]  # noqa: Y015
@@ -195,8 +211,16 @@ class FocusSessionSnapshot(_message.Message):
     _WhichOneofArgType__end_time: _TypeAlias = _typing.Literal["_end_time", b"_end_time"]  # noqa: Y015
     _WhichOneofReturnType__interval_end_time: _TypeAlias = _typing.Literal["interval_end_time"]  # noqa: Y015
     _WhichOneofArgType__interval_end_time: _TypeAlias = _typing.Literal["_interval_end_time", b"_interval_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__original_event_id: _TypeAlias = _typing.Literal["original_event_id"]  # noqa: Y015
+    _WhichOneofArgType__original_event_id: _TypeAlias = _typing.Literal["_original_event_id", b"_original_event_id"]  # noqa: Y015
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__planned_minutes: _TypeAlias = _typing.Literal["planned_minutes"]  # noqa: Y015
+    _WhichOneofArgType__planned_minutes: _TypeAlias = _typing.Literal["_planned_minutes", b"_planned_minutes"]  # noqa: Y015
+    _WhichOneofReturnType__planned_start_time: _TypeAlias = _typing.Literal["planned_start_time"]  # noqa: Y015
+    _WhichOneofArgType__planned_start_time: _TypeAlias = _typing.Literal["_planned_start_time", b"_planned_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__slot: _TypeAlias = _typing.Literal["slot"]  # noqa: Y015
+    _WhichOneofArgType__slot: _TypeAlias = _typing.Literal["_slot", b"_slot"]  # noqa: Y015
     _WhichOneofReturnType__start_time: _TypeAlias = _typing.Literal["start_time"]  # noqa: Y015
     _WhichOneofArgType__start_time: _TypeAlias = _typing.Literal["_start_time", b"_start_time"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
@@ -210,7 +234,15 @@ class FocusSessionSnapshot(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_end_time) -> _WhichOneofReturnType__interval_end_time | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__original_event_id) -> _WhichOneofReturnType__original_event_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__planned_minutes) -> _WhichOneofReturnType__planned_minutes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__planned_start_time) -> _WhichOneofReturnType__planned_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slot) -> _WhichOneofReturnType__slot | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__start_time) -> _WhichOneofReturnType__start_time | None: ...
     @_typing.overload
