@@ -1,0 +1,34 @@
+"""The guides: what they tell the reader to paste works, in order, in one shell."""
+
+import os
+import re
+import subprocess
+
+from stack.layout import ROOT
+from stack.stack import Stack
+
+_SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+
+
+def pasted(guide: str, stack: Stack) -> list[str]:
+    """Runs every block of a guide in one shell; returns what it prints, line by line."""
+    text = (ROOT / "docs" / "guides" / guide).read_text()
+    done = subprocess.run(
+        ["bash", "-eu"],
+        input="\n".join(_SHELL.findall(text)),
+        env={**os.environ, "API": stack.gateway_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_timer_client_is_built_as_its_guide_says(stack: Stack) -> None:
+    made, drawn, skipped, synced, task, tasks, outcome = pasted("timer-client.md", stack)
+    assert '"state":"FOCUS_SESSION_STATE_RUNNING"' in made
+    assert re.fullmatch(r"FOCUS 2[45]:\d\d", drawn)
+    assert (skipped, synced) == ("INTERVAL_KIND_SHORT_BREAK", "SYNC_RESULT_CONFIRMED")
+    assert (len(task), tasks, outcome) == (36, "1", "FOCUS_SESSION_OUTCOME_PARTIAL")
