@@ -1,7 +1,8 @@
-"""The consumer of the audit log: records every event of a task, unchanged."""
+"""The consumer of the audit log: records every event of a task or a session, unchanged."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import ClassVar
 from uuid import UUID
 
 from mesh.database.connection import Connection
@@ -17,14 +18,16 @@ from services.audit.model import ChainHead, PendingRecord
 class Recorder:
     """Appends events to the chains of the users that they belong to."""
 
+    topics: ClassVar[tuple[str, ...]] = ("task-events", "session-events")
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     def subscriptions(self) -> list[TopicSubscription]:
         """Every event is recorded: an older one is not dropped as stale."""
-        return [TopicSubscription("task-events", batch=self.on_task_events, drop_stale=False)]
+        return [TopicSubscription(topic, batch=self.on_events, drop_stale=False) for topic in self.topics]
 
-    async def on_task_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+    async def on_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
         """Records a batch: one statement reads and locks the heads of the chains, one appends."""
         with traced(events):
             pending: dict[str, list[PendingRecord]] = defaultdict(list)
@@ -47,7 +50,7 @@ def _pending(event: ConsumedEvent) -> PendingRecord:
         user_id=str(UUID(event.user_id)),
         event_id=event.id,
         event_type=event.type,
-        task_id=str(UUID(event.data["task_id"])),
+        task_id=str(UUID(event.subject)),
         payload=dict(event.data),
         source_service=event.source,
     )

@@ -12,6 +12,7 @@ class PendingRecord(NamedTuple):
     event_id: str
     event_type: str
     task_id: str
+    """ID of the task, focus session or archived session that the event is about."""
     payload: dict[str, Any]
     """The complete `data` of the event."""
     source_service: str
@@ -40,6 +41,7 @@ class Filter(NamedTuple):
     """Filters a list of records; None and empty match every record. Instants are microseconds since the epoch."""
 
     task_id: str | None
+    subject_id: str | None
     event_types: tuple[str, ...]
     recorded_from: int | None
     recorded_before: int | None

@@ -34,6 +34,7 @@ HEADS = Columns("chain_heads", ChainHead, {"position": "integer", "hash": "bytea
 
 _CONDITIONS = {
     "task_id": "task_id = %(task_id)s",
+    "subject_id": "task_id = %(subject_id)s",
     "event_types": "event_type = ANY(%(event_types)s)",
     "recorded_from": "recorded_at >= %(recorded_from)s",
     "recorded_before": "recorded_at < %(recorded_before)s",
@@ -77,8 +78,26 @@ async def append_records(tx: Connection, records: Sequence[Record], heads: Mappi
     )
 
 
-async def list_records(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Record]:
-    """Lists a user's records, newest first; one more than the page holds, which shows whether there is a next page."""
+_MOST_BYTES = 1024 * 1024
+"""Of the payloads of one page: messages of them are twice as large at most, and a client accepts 4 MiB."""
+
+
+def _within_bytes(conditions: str, columns: str, order: str) -> str:
+    """Selects records up to the first that exceeds _MOST_BYTES; the payloads that follow are not even read."""
+    return f"""
+        WITH page AS (SELECT * FROM audit_records WHERE {conditions} ORDER BY {order} LIMIT %(limit)s),
+        audit_records AS (SELECT *, sum(payload_bytes) OVER (ORDER BY {order}) AS total_bytes FROM page)
+        SELECT {columns} FROM audit_records WHERE total_bytes - payload_bytes <= {_MOST_BYTES} ORDER BY {order}"""
+
+
+_FITS = f"total_bytes <= {_MOST_BYTES} OR total_bytes = payload_bytes"
+
+
+async def list_records(connection: Connection, user_id: str, chosen: Filter, page: Page) -> tuple[list[Record], int]:
+    """Lists a user's records, newest first, and says how many of them fit into one response.
+
+    There is one more than that, which shows whether there is a next page.
+    """
     values: dict[str, Any] = {name: value for name, value in chosen._asdict().items() if value not in (None, ())}
     conditions = ["user_id = %(user_id)s", *(_CONDITIONS[name] for name in values)]
     if "event_types" in values:
@@ -89,14 +108,13 @@ async def list_records(connection: Connection, user_id: str, chosen: Filter, pag
     if page.after is not None:
         (values["after"],) = page.after
         conditions.append("chain_position < %(after)s")
-    cursor = RECORDS.cursor(connection)
+    cursor = connection.cursor(binary=True)
     await cursor.execute(
-        f"""
-        SELECT {RECORDS.select} FROM audit_records WHERE {" AND ".join(conditions)}
-        ORDER BY chain_position DESC LIMIT %(limit)s""",
+        _within_bytes(" AND ".join(conditions), f"{RECORDS.select}, {_FITS}", "chain_position DESC"),
         values | {"user_id": user_id, "limit": page.limit()},
     )
-    return await cursor.fetchall()
+    rows = await cursor.fetchall()
+    return [Record._make(row[:-1]) for row in rows], sum(row[-1] for row in rows)
 
 
 def page_key(record: Record) -> Key:
@@ -146,13 +164,14 @@ async def find_link(tx: Connection, user_id: str, position: int) -> ChainHead | 
     return await cursor.fetchone()
 
 
-_LIST_CHAIN = f"""
-    SELECT {RECORDS.select} FROM audit_records WHERE user_id = %(user_id)s AND chain_position > %(after)s
-    ORDER BY chain_position LIMIT %(limit)s"""
+_LIST_CHAIN = _within_bytes("user_id = %(user_id)s AND chain_position > %(after)s", RECORDS.select, "chain_position")
 
 
 async def list_chain(tx: Connection, user_id: str, *, after: int, limit: int) -> Iterator[Record]:
-    """Lists the records that follow a position of a user's chain, in order; decodes each payload when it is reached."""
+    """Lists the records that follow a position of a user's chain, in order, none only at its end.
+
+    There are fewer than the limit when they are large. Each payload is decoded when it is reached.
+    """
     cursor = tx.cursor(row_factory=namedtuple_row(Record))
     cursor.adapters.register_loader("jsonb", TextLoader)
     await cursor.execute(_LIST_CHAIN, {"user_id": user_id, "after": after, "limit": limit})

@@ -1,9 +1,10 @@
-"""What the realtime service consumes: every change of a task goes into its owner's stream."""
+"""What the realtime service consumes: every change of a task or a session goes into its owner's stream."""
 
 from collections.abc import Sequence
 from typing import ClassVar
 
 from mesh.events.envelope import ConsumedEvent, traced
+from mesh.runtime.slices import in_slices
 from services.realtime import wire
 from services.realtime.cache.streams import Publication, Streams
 
@@ -11,7 +12,7 @@ from services.realtime.cache.streams import Publication, Streams
 class ChangePublisher:
     """Adds events to the streams of the users that own them. The streams drop duplicates."""
 
-    topics: ClassVar[tuple[str, ...]] = ("task-updates",)
+    topics: ClassVar[tuple[str, ...]] = ("task-updates", "session-events")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -19,7 +20,7 @@ class ChangePublisher:
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
         """Adds a batch; idempotent."""
         with traced(events):
-            await self._streams.publish([_publication(event) for event in events])
+            await self._streams.publish(await in_slices(map(_publication, events)))
 
 
 def _publication(event: ConsumedEvent) -> Publication:

@@ -10,8 +10,10 @@ from services.audit.model import ChainHead, PendingRecord, Record
 Recorder = Callable[..., Awaitable[list[Record]]]
 
 
-def an_entry(user_id: str, *, event_type: str = "task-created", task_id: str = "", **payload: object) -> PendingRecord:
-    return PendingRecord(new_id(), user_id, new_id(), event_type, task_id or new_id(), {"payload": payload}, "todo")
+def an_entry(
+    user_id: str, *, event_type: str = "task-created", task_id: str = "", source: str = "todo", **payload: object
+) -> PendingRecord:
+    return PendingRecord(new_id(), user_id, new_id(), event_type, task_id or new_id(), {"payload": payload}, source)
 
 
 async def record_all(db: Database, entries: Sequence[PendingRecord], *, now: int = 1) -> list[Record]:

@@ -5,6 +5,7 @@ import hashlib
 import grpc
 import pytest
 import rfc8785
+from focusmesh.audit.v1 import audit_record_pb2 as pb_record
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -12,6 +13,7 @@ from mesh.runtime.ids import new_id
 from tests.contract.audit.audit_log import Log, Tamper
 from tests.support.audit_records import Recorder
 from tests.support.errors import refused
+from tests.support.session_events import largest_session
 
 RECORDED = 1_770_544_800_012_345
 
@@ -29,7 +31,34 @@ async def test_a_record_says_everything_about_its_event(log: Log, recorded: Reco
         "recordTime": "2026-02-08T10:00:00.012345Z",
         "chainPosition": 1,
         "hash": written.hash,
+        "subjectType": "SUBJECT_TYPE_TASK",
     }
+
+
+@pytest.mark.parametrize(("source", "subject_type"), [
+    ("todo", pb_record.SUBJECT_TYPE_TASK),
+    ("pomodoro", pb_record.SUBJECT_TYPE_FOCUS_SESSION),
+    ("history", pb_record.SUBJECT_TYPE_ARCHIVED_SESSION),
+    ("another", pb_record.SUBJECT_TYPE_UNSPECIFIED),
+])  # fmt: skip
+async def test_a_record_says_what_its_event_was_about(
+    log: Log, recorded: Recorder, source: str, subject_type: int
+) -> None:
+    [written] = await recorded(source=source)
+    record = (await log.GetAuditRecord(audit_record_id=written.id)).audit_record
+    assert (record.subject_type, record.task_id) == (subject_type, written.task_id)
+
+
+async def test_pages_of_the_largest_records_are_shorter_and_have_every_record(log: Log, recorded: Recorder) -> None:
+    written = await recorded(7, source="pomodoro", **largest_session())
+    seen: list[str] = []
+    token = ""
+    while not seen or token:
+        page = await log.ListAuditRecords(page_token=token)
+        assert 1 <= len(page.audit_records) <= 4
+        seen += [record.id for record in page.audit_records]
+        token = page.next_page_token
+    assert seen == [record.id for record in reversed(written)]
 
 
 async def test_anybody_can_verify_the_chain_from_the_responses_alone(log: Log, recorded: Recorder) -> None:
@@ -95,6 +124,7 @@ async def test_filters_narrow_the_list(log: Log, recorded: Recorder) -> None:
     async def listed(**filters: object) -> list[str]:
         return [record.id for record in (await log.ListAuditRecords(**filters)).audit_records]
 
+    assert await listed(subject_id=task) == [deleted.id, created.id]
     assert await listed(task_id=task) == [deleted.id, created.id]
     assert await listed(event_types=["task-deleted"]) == [deleted.id]
     assert await listed(recorded_from=Timestamp(seconds=2)) == [other.id, deleted.id]
@@ -126,6 +156,7 @@ async def test_a_token_without_the_scope_reads_nothing(log: Log) -> None:
 @pytest.mark.parametrize(("fields", "named"), [
     ({"page_size": -1}, "page_size"),
     ({"task_id": "x"}, "task_id"),
+    ({"subject_id": "x"}, "subject_id"),
     ({"event_types": ["a", "a"]}, "event_types"),
     ({"event_types": [""]}, "event_types[0]"),
     ({"page_token": "x" * 513}, "page_token"),

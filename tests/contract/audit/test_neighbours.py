@@ -11,6 +11,7 @@ from tests.support.audit_records import Recorder
 from tests.support.errors import refused
 from tests.support.hostile_requests import repeated_empty
 from tests.support.neighbours import disturbance, send_repeatedly
+from tests.support.session_events import largest_session
 from tests.support.tokens import Signer
 
 LIST = "/focusmesh.audit.v1.AuditService/ListAuditRecords"
@@ -53,6 +54,20 @@ async def test_verifying_the_largest_records_does_not_disturb_another_user(log: 
         assert await asyncio.gather(*(verify() for _ in range(10))) == [500] * 10
 
     (await disturbance(verify_ten_times(), neighbour.ListAuditRecords)).check()
+
+
+async def test_listing_and_verifying_the_largest_sessions_does_not_disturb_another_user(
+    log: Log, recorded: Recorder
+) -> None:
+    await recorded(30, source="pomodoro", **largest_session())
+    neighbour = log.another_user()
+
+    async def read() -> None:
+        for _ in range(2):
+            assert (await log.ListAuditRecords(page_size=200)).audit_records
+            assert (await log.VerifyAuditRecords()).intact
+
+    (await disturbance(read(), neighbour.ListAuditRecords)).check()
 
 
 async def test_verifying_a_long_chain_does_not_disturb_another_user(log: Log, recorded: Recorder) -> None:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from harness.waiting import until
 from mesh.events.producer import Producer
@@ -12,6 +13,8 @@ from mesh.runtime.ids import new_id
 from stack.stack import Stack
 from tests.support.realtime_clients import GRPC, WEBSOCKET, Ended, RealtimeClient, Target
 from tests.support.realtime_replicas import Replica
+from tests.support.session_events import TOPIC as SESSION_EVENTS
+from tests.support.session_events import a_session_event
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
 
@@ -76,6 +79,23 @@ async def test_an_event_reaches_every_open_stream(
             assert (change.event_id, change.event_type, change.subject_id) == (event.id, event.type, event.subject)
             assert change.version == 3
             assert dict(change.payload) == {"title": "Buy groceries", "description": None}
+
+
+async def test_a_session_reaches_every_open_stream(
+    replica: Replica, producer: Producer, signer: Signer, user: str
+) -> None:
+    target = await replica()
+    token = signer.token(sub=user)
+    event = a_session_event(user, version=3, kind="session-paused", status="paused", tasks=[{"is_done": False}])
+    async with GRPC.open(target, token) as one, WEBSOCKET.open(target, token) as other:
+        await one.frame()
+        await other.frame()
+        await publish(producer, SESSION_EVENTS, [event])
+        for stream in (one, other):
+            change = (await stream.change()).change
+            assert (change.event_id, change.event_type, change.subject_id) == (event.id, event.type, event.subject)
+            assert change.version == 3
+            assert MessageToDict(change.payload) == {"status": "paused", "tasks": [{"is_done": False}]}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -22,7 +22,7 @@ async def test_ids_in_other_spellings_join_the_same_honest_chain(db: Database) -
     ]
     events.append(read(Message("task-events", 0, 2, None, value, (), 0)))
     async with db.transaction() as tx:
-        await Recorder(lambda: 1).on_task_events(tx, events)
+        await Recorder(lambda: 1).on_events(tx, events)
         verifier = ChainVerifier(GENESIS)
         records = list(verifier.follow(await store.list_chain(tx, user, after=0, limit=10)))
         verifier.finish(await store.get_head(tx, user))

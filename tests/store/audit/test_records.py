@@ -15,8 +15,9 @@ from services.audit.errors import AuditRecordNotFound
 from services.audit.model import GENESIS, ChainHead, Filter
 from services.audit.rules import ChainVerifier
 from tests.support.audit_records import Recorder, an_entry, record_all
+from tests.support.plans import plan_of
 
-ALL = Filter(None, (), None, None)
+ALL = Filter(None, None, (), None, None)
 
 
 async def verified(connection: Connection, user_id: str) -> tuple[int, int | None]:
@@ -83,10 +84,19 @@ async def test_an_event_is_recorded_once(record: Recorder) -> None:
 async def test_records_are_listed_newest_first_and_page_by_page(connection: Connection, record: Recorder) -> None:
     user = new_id()
     written = await record(*(an_entry(user) for _ in range(5)))
-    first = await store.list_records(connection, user, ALL, Page(2, None, b""))
-    assert first == written[:1:-1]
+    first, fit = await store.list_records(connection, user, ALL, Page(2, None, b""))
+    assert (first, fit) == (written[:1:-1], 3)
     after = store.page_key(first[1])
-    assert await store.list_records(connection, user, ALL, Page(5, after, b"")) == written[2::-1]
+    assert await store.list_records(connection, user, ALL, Page(5, after, b"")) == (written[2::-1], 3)
+
+
+async def test_a_page_of_large_records_has_one_record_more_than_fit(connection: Connection, record: Recorder) -> None:
+    user = new_id()
+    written = await record(*(an_entry(user, text="x" * size) for size in (2_000_000, 400_000, 400_000, 400_000, 5)))
+    shown, fit = await store.list_records(connection, user, ALL, Page(50, None, b""))
+    assert ([found.id for found in shown], fit) == ([one.id for one in written[:0:-1]], 3)
+    rest, fit = await store.list_records(connection, user, ALL, Page(50, store.page_key(written[1]), b""))
+    assert ([found.id for found in rest], fit) == ([written[0].id], 1)
 
 
 async def test_filters_narrow_the_list(connection: Connection, record: Recorder) -> None:
@@ -97,13 +107,30 @@ async def test_filters_narrow_the_list(connection: Connection, record: Recorder)
 
     async def listed(**chosen: object) -> list[str]:
         asked = ALL._replace(**chosen)  # type: ignore[arg-type]
-        return [found.id for found in await store.list_records(connection, user, asked, Page(9, None, b""))]
+        found, _ = await store.list_records(connection, user, asked, Page(9, None, b""))
+        return [one.id for one in found]
 
+    assert await listed(subject_id=task) == [deleted.id, created.id]
     assert await listed(task_id=task) == [deleted.id, created.id]
     assert await listed(event_types=("task-deleted", "task-completed")) == [deleted.id]
     assert await listed(recorded_from=20) == [other.id, deleted.id]
     assert await listed(recorded_before=20) == [created.id]
     assert await listed(recorded_from=10, recorded_before=30, event_types=("task-created",)) == [created.id]
+
+
+async def test_a_list_by_subject_reads_the_index_of_subjects(
+    connection: Connection, record: Recorder, postgres: str
+) -> None:
+    user, session = new_id(), new_id()
+    for _ in range(20):
+        await record(*(an_entry(user) for _ in range(100)))
+    await record(*(an_entry(user, task_id=session) for _ in range(3)))
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as administrator:
+        await administrator.execute("ANALYZE audit.audit_records")
+    chosen = ALL._replace(subject_id=session)
+    page = Page(50, None, b"")
+    plan = await plan_of(connection, lambda explained: store.list_records(explained, user, chosen, page))
+    assert "Index Scan using idx_audit_task_id" in plan, plan
 
 
 async def test_a_link_is_the_position_of_a_record(connection: Connection, record: Recorder) -> None:

@@ -32,12 +32,15 @@ class ListAuditRecordsRequest(_message.Message):
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
     RECORDED_FROM_FIELD_NUMBER: _builtins.int
     RECORDED_BEFORE_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many; 0 means 50, more than 200 means 200."""
+    """At most this many; 0 means 50, more than 200 means 200. A page of large records may hold fewer."""
     page_token: _builtins.str
     """The last response's `next_page_token`, with the same filters."""
     task_id: _builtins.str
-    """Only records of this task."""
+    """Only records of this task; the same as `subject_id`."""
+    subject_id: _builtins.str
+    """Only records of this task, focus session or archived session."""
     @_builtins.property
     def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only records of these event types, such as `task-created`; empty for all."""
@@ -59,13 +62,19 @@ class ListAuditRecordsRequest(_message.Message):
         event_types: _abc.Iterable[_builtins.str] | None = ...,
         recorded_from: _timestamp_pb2.Timestamp | None = ...,
         recorded_before: _timestamp_pb2.Timestamp | None = ...,
+        subject_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "recorded_before", b"recorded_before", "recorded_from", b"recorded_from", "task_id", b"task_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_subject_id", b"_subject_id", "_task_id", b"_task_id", "recorded_before", b"recorded_before", "recorded_from", b"recorded_from", "subject_id", b"subject_id", "task_id", b"task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "event_types", b"event_types", "page_size", b"page_size", "page_token", b"page_token", "recorded_before", b"recorded_before", "recorded_from", b"recorded_from", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subject_id", b"_subject_id", "_task_id", b"_task_id", "event_types", b"event_types", "page_size", b"page_size", "page_token", b"page_token", "recorded_before", b"recorded_before", "recorded_from", b"recorded_from", "subject_id", b"subject_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__subject_id: _TypeAlias = _typing.Literal["subject_id"]  # noqa: Y015
+    _WhichOneofArgType__subject_id: _TypeAlias = _typing.Literal["_subject_id", b"_subject_id"]  # noqa: Y015
     _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
     _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subject_id) -> _WhichOneofReturnType__subject_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 
 Global___ListAuditRecordsRequest: _TypeAlias = ListAuditRecordsRequest  # noqa: Y015

@@ -83,7 +83,7 @@ class Change(_message.Message):
     event_type: _builtins.str
     """What happened, such as `task-created`."""
     subject_id: _builtins.str
-    """Id of the resource, such as a task's."""
+    """Id of the resource, such as a task's or a focus session's."""
     version: _builtins.int
     """Version of the resource after the change; rises with every change."""
     @_builtins.property

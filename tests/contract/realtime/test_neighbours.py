@@ -1,0 +1,55 @@
+"""A second user's calls while the sessions of a first one are as large as the rules allow."""
+
+import asyncio
+
+import grpc
+from focusmesh.realtime.v1 import realtime_service_pb2 as pb
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from websockets.asyncio.client import connect
+
+from mesh.runtime.ids import new_id
+from services.realtime.consumers import ChangePublisher
+from tests.support.neighbours import disturbance
+from tests.support.realtime_clients import Target
+from tests.support.realtime_replicas import an_event
+from tests.support.session_events import largest_session
+
+_EVENTS, _DEVICES = 20, 5
+_SUBSCRIBE = "/focusmesh.realtime.v1.RealtimeService/Subscribe"
+
+
+async def test_the_largest_sessions_of_one_user_do_not_disturb_another(
+    target: Target, token: str, user: str, broadcast: ChangePublisher
+) -> None:
+    """Devices do not look into what they receive: they share the event loop with the service."""
+    session, subject = largest_session(), new_id()
+    metadata = [("authorization", f"Bearer {token}")]
+
+    async def read_websocket() -> None:
+        async with connect(
+            f"ws://{target.websocket}/v1/realtime", additional_headers=metadata, max_size=None, compression=None
+        ) as device:
+            for _ in range(1 + _EVENTS):
+                await device.recv(decode=False)
+
+    async with grpc.aio.insecure_channel(target.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+
+        async def read_grpc() -> None:
+            call = channel.unary_stream(_SUBSCRIBE, pb.SubscribeRequest.SerializeToString)
+            stream = call(pb.SubscribeRequest(), metadata=metadata)
+            for _ in range(1 + _EVENTS):
+                await stream.read()
+
+        async def publish() -> None:
+            async with asyncio.TaskGroup() as devices:
+                for _ in range(_DEVICES):
+                    devices.create_task(read_websocket())
+                    devices.create_task(read_grpc())
+                await asyncio.sleep(0.5)  # a device that opens its stream later waits for events that came before
+                events = [
+                    an_event(user, subject=subject, version=number, **session) for number in range(1, 1 + _EVENTS)
+                ]
+                await broadcast.apply(events)
+
+        (await disturbance(publish(), lambda: health.Check(health_pb2.HealthCheckRequest()))).check()
