@@ -1,6 +1,13 @@
 """Every error of the pomodoro service; reasons are values of `focusmesh.pomodoro.v1.ErrorReason`."""
 
-from mesh.runtime.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from mesh.runtime.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 
 
 class FocusSessionNotFound(NotFound):
@@ -116,6 +123,26 @@ class SessionTaskOrderIncomplete(FailedPrecondition):
 
     reason = "SESSION_TASK_ORDER_INCOMPLETE"
     message = "The new order must name every task of focus session {focus_session_id} once, and no other."
+
+
+class TodoTaskNotFound(NotFound):
+    """A session task would stand for a todo task that the caller does not have."""
+
+    reason = "TODO_TASK_NOT_FOUND"
+    message = "There is no todo task {todo_task_id}."
+
+    def __init__(self, field: str, task_id: str) -> None:
+        """field: path of the field that names the task."""
+        super().__init__(
+            todo_task_id=task_id, fields=[FieldViolation(field, "must be a todo task of yours that is not deleted")]
+        )
+
+
+class TodoUnavailable(Unavailable):
+    """A session task would stand for a todo task, and todo does not respond."""
+
+    reason = "TODO_UNAVAILABLE"
+    message = "Whose todo task that is cannot be found out right now. Try again in a moment, or without it."
 
 
 class TooManyWatches(ResourceExhausted):

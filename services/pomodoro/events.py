@@ -108,6 +108,7 @@ def _snapshot(focus: Focus, *, ends_all: bool) -> dict[str, Any]:
                 "position": task.position,
                 "focused_seconds": task.focused_seconds,
                 "pomodoro_count": task.pomodoro_count,
+                "todo_task_id": task.todo_task_id,
             }
             for task in focus.tasks
         ],

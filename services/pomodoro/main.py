@@ -10,6 +10,7 @@ from mesh.runtime.clock import Clock
 from services.pomodoro import clients
 from services.pomodoro.cache import ChangeListener, ChangeSender, Presence, Watches
 from services.pomodoro.consumers import SUBSCRIPTIONS
+from services.pomodoro.handlers.links import TodoLinks
 from services.pomodoro.handlers.sessions import FocusSessionHandlers
 from services.pomodoro.handlers.watches import WatchStreams
 from services.pomodoro.handlers.writes import Writes
@@ -25,7 +26,8 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     presence, changes = Presence(redis, now), ChangeSender(redis, watches)
     writes = Writes(db, presence, changes, now)
     streams = WatchStreams(watches, writes, platform.revocations)
-    handlers = FocusSessionHandlers(db, platform.pages, clients.preferences(platform), writes, streams)
+    links = TodoLinks(clients.todo_tasks(platform))
+    handlers = FocusSessionHandlers(db, platform.pages, clients.preferences(platform), links, writes, streams)
     days, deletes = settings.paused_retention_days, settings.paused_retention_deletes
     app = platform.app(
         [(add_FocusSessionServiceServicer_to_server, handlers)],

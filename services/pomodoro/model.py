@@ -116,6 +116,8 @@ class Task(NamedTuple):
     focused_seconds: int
     """As of the session's last transition."""
     pomodoro_count: int
+    todo_task_id: str | None
+    """The task of todo that it stands for."""
     created_at: int
     updated_at: int
 

@@ -71,6 +71,7 @@ TASKS = Columns(
         "position": "integer",
         "focused_seconds": "integer",
         "pomodoro_count": "integer",
+        "todo_task_id": "uuid",
         "created_at": "timestamptz",
         "updated_at": "timestamptz",
     },
@@ -188,7 +189,8 @@ _PUT_TASKS = f"""
     INSERT INTO tasks ({TASKS.names}) SELECT * FROM {TASKS.unnest} WHERE EXISTS (SELECT FROM changed)
     ON CONFLICT (id) DO UPDATE SET title = excluded.title, description = excluded.description,
         is_done = excluded.is_done, position = excluded.position, focused_seconds = excluded.focused_seconds,
-        pomodoro_count = excluded.pomodoro_count, updated_at = excluded.updated_at"""
+        pomodoro_count = excluded.pomodoro_count, todo_task_id = excluded.todo_task_id,
+        updated_at = excluded.updated_at"""
 _REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY(%(removed)s::uuid[]) AND EXISTS (SELECT FROM changed)"
 
 

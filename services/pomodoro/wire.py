@@ -139,6 +139,7 @@ def task_to_pb(task: Task) -> focus_session_pb2.SessionTask:
         position=task.position,
         focused_seconds=task.focused_seconds,
         pomodoro_count=task.pomodoro_count,
+        todo_task_id=task.todo_task_id,
     )
     clock.set_timestamp(message.create_time, task.created_at)
     clock.set_timestamp(message.update_time, task.updated_at)
@@ -212,6 +213,7 @@ def tasks_from_pb(
             position=position,
             focused_seconds=0,
             pomodoro_count=0,
+            todo_task_id=new.todo_task_id.lower() if new.HasField("todo_task_id") else None,
             created_at=now,
             updated_at=now,
         )
@@ -225,7 +227,20 @@ def changes_from_pb(
     """The new values of the fields that the mask names, by the names of the model; unset means cleared."""
     paths = update_paths(request)
     given = _given(request, paths)
-    return {_MODEL_NAMES.get(path, path): getattr(request, path) if path in given else None for path in paths}
+    links = links_from_pb(request) if "todo_task_id" in given else {}
+    return {
+        _MODEL_NAMES.get(path, path): links.get(path, getattr(request, path)) if path in given else None
+        for path in paths
+    }
+
+
+def links_from_pb(request: Message) -> dict[str, str]:
+    """The todo tasks that a request links to, by the path of the field that names them."""
+    if isinstance(request, focus_session_service_pb2.CreateFocusSessionRequest):
+        linking: dict[str, Any] = {f"tasks[{index}].todo_task_id": new for index, new in enumerate(request.tasks)}
+    else:
+        linking = {"todo_task_id": request}
+    return {path: each.todo_task_id.lower() for path, each in linking.items() if each.HasField("todo_task_id")}
 
 
 def idle_from_pb(request: focus_session_service_pb2.ReportIdleRequest) -> dict[str, Any]:

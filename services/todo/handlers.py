@@ -1,9 +1,11 @@
-"""The RPCs of TaskService, one method each."""
+"""The RPCs of TaskService and TaskOwnershipService, one method each."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from focusmesh.todo.v1 import task_ownership_service_pb2 as ownership_pb
+from focusmesh.todo.v1 import task_ownership_service_pb2_grpc as ownership_rpc
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 from google.protobuf.message import Message
@@ -99,3 +101,17 @@ class TaskHandlers(rpc.TaskServiceServicer):
             save=store.save_task,
             event=event,
         )
+
+
+class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):
+    """Whose tasks are whose, for other services."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    async def FindOwnedTasks(
+        self, request: ownership_pb.FindOwnedTasksRequest, context: Context
+    ) -> ownership_pb.FindOwnedTasksResponse:
+        async with self.db.connection() as connection:
+            found = await store.find_owned(connection, request.user_id, request.task_ids)
+        return ownership_pb.FindOwnedTasksResponse(task_ids=found)

@@ -1,5 +1,6 @@
 """The todo service: `python -m services.todo.main`."""
 
+from focusmesh.todo.v1.task_ownership_service_pb2_grpc import add_TaskOwnershipServiceServicer_to_server
 from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 
 from mesh.app import App, main
@@ -7,7 +8,7 @@ from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from services.todo.consumers import SUBSCRIPTIONS
-from services.todo.handlers import TaskHandlers
+from services.todo.handlers import TaskHandlers, TaskOwnershipHandlers
 from services.todo.jobs import TaskPurger
 from services.todo.settings import Settings
 
@@ -17,7 +18,10 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     platform = Platform("todo", settings, keys)
     db = platform.database()
     return platform.app(
-        [(add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))],
+        [
+            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now)),
+            (add_TaskOwnershipServiceServicer_to_server, TaskOwnershipHandlers(db)),
+        ],
         database=db,
         components=[TaskPurger(db), platform.consumer(db, SUBSCRIPTIONS)],
     )

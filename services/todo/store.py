@@ -74,6 +74,15 @@ async def get_task(connection: Connection, user_id: str, task_id: str) -> Task:
     return task
 
 
+async def find_owned(connection: Connection, user_id: str, task_ids: Sequence[str]) -> list[str]:
+    """Those of the tasks that the user has and has not deleted."""
+    cursor = await connection.execute(
+        "SELECT id::text FROM tasks WHERE user_id = %s::uuid AND id = ANY(%s::uuid[]) AND deleted_at IS NULL",
+        (user_id, list(task_ids)),
+    )
+    return [task_id for (task_id,) in await cursor.fetchall()]
+
+
 async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Task]:
     """Reads one task more than the page holds, so that the caller knows whether there is a next page."""
     values: dict[str, Any] = {"user_id": user_id, "limit": page.limit()}

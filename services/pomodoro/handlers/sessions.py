@@ -20,6 +20,7 @@ from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import DeadlineExceeded, DependencyUnavailable
 from mesh.runtime.ids import new_id
 from services.pomodoro import events, store, wire
+from services.pomodoro.handlers.links import TodoLinks
 from services.pomodoro.handlers.watches import WatchStreams
 from services.pomodoro.handlers.writes import Writes
 from services.pomodoro.model import Act, Focus, Preferences, Session, SyncResult
@@ -34,13 +35,21 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     """Focus sessions of the caller."""
 
     def __init__(
-        self, db: Database, pages: Pages, preferences: PreferenceServiceStub, writes: Writes, watches: WatchStreams
+        self,
+        db: Database,
+        pages: Pages,
+        preferences: PreferenceServiceStub,
+        links: TodoLinks,
+        writes: Writes,
+        watches: WatchStreams,
     ) -> None:
-        self.db, self.pages, self.preferences, self.writes, self.watches = db, pages, preferences, writes, watches
+        self.db, self.pages, self.preferences = db, pages, preferences
+        self.links, self.writes, self.watches = links, writes, watches
 
     async def CreateFocusSession(
         self, request: pb.CreateFocusSessionRequest, context: Context
     ) -> pb.CreateFocusSessionResponse:
+        await self.links.check(wire.links_from_pb(request))
         preferences, defaults_used = await self._preferences(request)
 
         async def make(_: Connection, act: Act) -> Focus:
@@ -169,6 +178,8 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
         return await self.writes.change(request, decide, events.session_updated, respond)
 
     async def AddSessionTask(self, request: pb.AddSessionTaskRequest, context: Context) -> pb.AddSessionTaskResponse:
+        await self.links.check(wire.links_from_pb(request))
+
         def decide(focus: Focus, act: Act) -> Focus:
             [task] = wire.tasks_from_pb([request], [new_id()], session_id=focus.session.id, now=act.now)
             return tasks.add(focus, act, task)
@@ -181,7 +192,9 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def UpdateSessionTask(
         self, request: pb.UpdateSessionTaskRequest, context: Context
     ) -> pb.UpdateSessionTaskResponse:
-        decide = partial(tasks.update, task_id=request.session_task_id.lower(), changes=wire.changes_from_pb(request))
+        changes = wire.changes_from_pb(request)
+        await self.links.check(wire.links_from_pb(request))
+        decide = partial(tasks.update, task_id=request.session_task_id.lower(), changes=changes)
         respond = partial(_respond, pb.UpdateSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 

@@ -33,7 +33,10 @@ def pomodoro_settings(pomodoro_url: str, _valkey: str, tmp_path_factory: pytest.
     """Settings of the service; auth is away."""
     key = Keys(State(tmp_path_factory.mktemp("keys"))).service_key("pomodoro")
     common = settings_for(
-        database_url=pomodoro_url, redis_url=_valkey, service_key_file=str(key), call_targets="auth=127.0.0.1:1"
+        database_url=pomodoro_url,
+        redis_url=_valkey,
+        service_key_file=str(key),
+        call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1",
     )
     return Settings(**vars(common))
 

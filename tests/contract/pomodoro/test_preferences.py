@@ -53,7 +53,7 @@ async def channel(
         database_url=service_url("pomodoro"),
         redis_url=valkey,
         service_key_file=str(Keys(State(tmp_path)).service_key("pomodoro")),
-        call_targets=f"auth={auth_settings.listen}",
+        call_targets=f"auth={auth_settings.listen};todo=127.0.0.1:1",
     )
     async with serving(without_broker(build(Settings(**vars(common)), SignerKeys(signer)))) as channel:
         yield channel

@@ -30,7 +30,9 @@ async def channel(
     """Leads to the service, which consumes from the broker."""
     key = Keys(State(tmp_path)).service_key("pomodoro")
     common = replace(settings_for(database_url=service_url("pomodoro"), redis_url=valkey), kafka_bootstrap=kafka)
-    settings = Settings(**vars(replace(common, service_key_file=str(key), call_targets="auth=127.0.0.1:1")))
+    settings = Settings(
+        **vars(replace(common, service_key_file=str(key), call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1"))
+    )
     async with serving(build(settings, SignerKeys(signer))) as channel:
         yield channel
 

@@ -40,7 +40,7 @@ def a_focus(user_id: str = USER, *, ago: int = 0, start: bool = True, tasks: int
     )
     made = {"id": session_id, "user_id": user_id, "status": Status.PLANNED, "interval_number": 1, "version": 1}
     session = Session(**empty | unset | Preferences()._asdict() | made | plan)
-    listed = [Task(new_id(), session_id, "x", None, False, at, 0, 0, now, now) for at in range(tasks)]
+    listed = [Task(new_id(), session_id, "x", None, False, at, 0, 0, None, now, now) for at in range(tasks)]
     session = session._replace(created_at=now, updated_at=now, task_count=tasks)
     return sessions.create(session, listed, Act(now, "laptop", None), start=start)
 

@@ -56,7 +56,7 @@ def a_session(**plan: Any) -> Session:
 
 def a_task(task_id: str, *, is_done: bool = False) -> Task:
     """A task without time."""
-    return Task(task_id, "s", task_id, None, is_done, 0, 0, 0, 0, 0)
+    return Task(task_id, "s", task_id, None, is_done, 0, 0, 0, None, 0, 0)
 
 
 class Driven:

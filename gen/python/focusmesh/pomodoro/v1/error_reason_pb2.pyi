@@ -64,6 +64,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The new order does not name every task of the session once. Metadata: `focus_session_id`."""
     ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 17
     """The user has too many open watches on this replica. Metadata: `limit`."""
+    ERROR_REASON_TODO_TASK_NOT_FOUND: _ErrorReason.ValueType  # 18
+    """The field that the error names is no id of a todo task of yours, or the task is deleted. Metadata: `todo_task_id`."""
+    ERROR_REASON_TODO_UNAVAILABLE: _ErrorReason.ValueType  # 19
+    """Whose a todo task is cannot be found out now: nothing was changed; try again, or without it."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `pomodoro.focusmesh`."""
@@ -110,4 +114,8 @@ ERROR_REASON_SESSION_TASK_ORDER_INCOMPLETE: ErrorReason.ValueType  # 16
 """The new order does not name every task of the session once. Metadata: `focus_session_id`."""
 ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 17
 """The user has too many open watches on this replica. Metadata: `limit`."""
+ERROR_REASON_TODO_TASK_NOT_FOUND: ErrorReason.ValueType  # 18
+"""The field that the error names is no id of a todo task of yours, or the task is deleted. Metadata: `todo_task_id`."""
+ERROR_REASON_TODO_UNAVAILABLE: ErrorReason.ValueType  # 19
+"""Whose a todo task is cannot be found out now: nothing was changed; try again, or without it."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

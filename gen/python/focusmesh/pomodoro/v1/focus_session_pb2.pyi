@@ -321,6 +321,7 @@ class SessionTask(_message.Message):
     POMODORO_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TODO_TASK_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     title: _builtins.str
@@ -335,6 +336,8 @@ class SessionTask(_message.Message):
     """Seconds that were worked on it at `server_time`, while it was the current task."""
     pomodoro_count: _builtins.int
     """Pomodoros of which most was worked on it."""
+    todo_task_id: _builtins.str
+    """Id of the todo task that it stands for. Absent when it stands for none."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
@@ -355,13 +358,19 @@ class SessionTask(_message.Message):
         pomodoro_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        todo_task_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "create_time", b"create_time", "description", b"description", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_todo_task_id", b"_todo_task_id", "create_time", b"create_time", "description", b"description", "todo_task_id", b"todo_task_id", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "create_time", b"create_time", "description", b"description", "focused_seconds", b"focused_seconds", "id", b"id", "is_done", b"is_done", "pomodoro_count", b"pomodoro_count", "position", b"position", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_todo_task_id", b"_todo_task_id", "create_time", b"create_time", "description", b"description", "focused_seconds", b"focused_seconds", "id", b"id", "is_done", b"is_done", "pomodoro_count", b"pomodoro_count", "position", b"position", "title", b"title", "todo_task_id", b"todo_task_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__todo_task_id: _TypeAlias = _typing.Literal["todo_task_id"]  # noqa: Y015
+    _WhichOneofArgType__todo_task_id: _TypeAlias = _typing.Literal["_todo_task_id", b"_todo_task_id"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__todo_task_id) -> _WhichOneofReturnType__todo_task_id | None: ...
 
 Global___SessionTask: _TypeAlias = SessionTask  # noqa: Y015

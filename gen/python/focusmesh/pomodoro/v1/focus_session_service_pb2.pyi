@@ -138,23 +138,32 @@ class NewSessionTask(_message.Message):
 
     TITLE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TODO_TASK_ID_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What to do; 1 to 255 characters, not only white space."""
     description: _builtins.str
     """Free text; at most 1,000 characters."""
+    todo_task_id: _builtins.str
+    """Id of the todo task that it stands for: what is worked on it counts there too. One of yours that is not deleted."""
     def __init__(
         self,
         *,
         title: _builtins.str = ...,
         description: _builtins.str | None = ...,
+        todo_task_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_todo_task_id", b"_todo_task_id", "description", b"description", "todo_task_id", b"todo_task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_todo_task_id", b"_todo_task_id", "description", b"description", "title", b"title", "todo_task_id", b"todo_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__todo_task_id: _TypeAlias = _typing.Literal["todo_task_id"]  # noqa: Y015
+    _WhichOneofArgType__todo_task_id: _TypeAlias = _typing.Literal["_todo_task_id", b"_todo_task_id"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__todo_task_id) -> _WhichOneofReturnType__todo_task_id | None: ...
 
 Global___NewSessionTask: _TypeAlias = NewSessionTask  # noqa: Y015
 
@@ -1248,6 +1257,7 @@ class AddSessionTaskRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TODO_TASK_ID_FIELD_NUMBER: _builtins.int
     focus_session_id: _builtins.str
     """Id of the session."""
     etag: _builtins.str
@@ -1258,6 +1268,8 @@ class AddSessionTaskRequest(_message.Message):
     """What to do; 1 to 255 characters, not only white space."""
     description: _builtins.str
     """Free text; at most 1,000 characters."""
+    todo_task_id: _builtins.str
+    """Id of the todo task that it stands for: what is worked on it counts there too. One of yours that is not deleted."""
     def __init__(
         self,
         *,
@@ -1266,19 +1278,24 @@ class AddSessionTaskRequest(_message.Message):
         request_id: _builtins.str = ...,
         title: _builtins.str = ...,
         description: _builtins.str | None = ...,
+        todo_task_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "description", b"description", "etag", b"etag"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_todo_task_id", b"_todo_task_id", "description", b"description", "etag", b"etag", "todo_task_id", b"todo_task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "description", b"description", "etag", b"etag", "focus_session_id", b"focus_session_id", "request_id", b"request_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_todo_task_id", b"_todo_task_id", "description", b"description", "etag", b"etag", "focus_session_id", b"focus_session_id", "request_id", b"request_id", "title", b"title", "todo_task_id", b"todo_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__etag: _TypeAlias = _typing.Literal["etag"]  # noqa: Y015
     _WhichOneofArgType__etag: _TypeAlias = _typing.Literal["_etag", b"_etag"]  # noqa: Y015
+    _WhichOneofReturnType__todo_task_id: _TypeAlias = _typing.Literal["todo_task_id"]  # noqa: Y015
+    _WhichOneofArgType__todo_task_id: _TypeAlias = _typing.Literal["_todo_task_id", b"_todo_task_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__etag) -> _WhichOneofReturnType__etag | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__todo_task_id) -> _WhichOneofReturnType__todo_task_id | None: ...
 
 Global___AddSessionTaskRequest: _TypeAlias = AddSessionTaskRequest  # noqa: Y015
 
@@ -1331,6 +1348,7 @@ class UpdateSessionTaskRequest(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     IS_DONE_FIELD_NUMBER: _builtins.int
+    TODO_TASK_ID_FIELD_NUMBER: _builtins.int
     session_task_id: _builtins.str
     """Id of the task."""
     etag: _builtins.str
@@ -1343,6 +1361,8 @@ class UpdateSessionTaskRequest(_message.Message):
     """New free text; at most 1,000 characters."""
     is_done: _builtins.bool
     """Whether it is done."""
+    todo_task_id: _builtins.str
+    """Id of the todo task that it stands for from now on, with all that was worked on it in the session."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change, of those from `title` on."""
@@ -1357,10 +1377,11 @@ class UpdateSessionTaskRequest(_message.Message):
         title: _builtins.str | None = ...,
         description: _builtins.str | None = ...,
         is_done: _builtins.bool | None = ...,
+        todo_task_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_is_done", b"_is_done", "_title", b"_title", "description", b"description", "etag", b"etag", "is_done", b"is_done", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_is_done", b"_is_done", "_title", b"_title", "_todo_task_id", b"_todo_task_id", "description", b"description", "etag", b"etag", "is_done", b"is_done", "title", b"title", "todo_task_id", b"todo_task_id", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_is_done", b"_is_done", "_title", b"_title", "description", b"description", "etag", b"etag", "is_done", b"is_done", "request_id", b"request_id", "session_task_id", b"session_task_id", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_is_done", b"_is_done", "_title", b"_title", "_todo_task_id", b"_todo_task_id", "description", b"description", "etag", b"etag", "is_done", b"is_done", "request_id", b"request_id", "session_task_id", b"session_task_id", "title", b"title", "todo_task_id", b"todo_task_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -1370,6 +1391,8 @@ class UpdateSessionTaskRequest(_message.Message):
     _WhichOneofArgType__is_done: _TypeAlias = _typing.Literal["_is_done", b"_is_done"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    _WhichOneofReturnType__todo_task_id: _TypeAlias = _typing.Literal["todo_task_id"]  # noqa: Y015
+    _WhichOneofArgType__todo_task_id: _TypeAlias = _typing.Literal["_todo_task_id", b"_todo_task_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
@@ -1378,6 +1401,8 @@ class UpdateSessionTaskRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_done) -> _WhichOneofReturnType__is_done | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__todo_task_id) -> _WhichOneofReturnType__todo_task_id | None: ...
 
 Global___UpdateSessionTaskRequest: _TypeAlias = UpdateSessionTaskRequest  # noqa: Y015
 

@@ -153,7 +153,8 @@ class FocusSessionServiceServicer:
         of the user; when those cannot be read now, from the defaults, and the response says so. Publishes
         `session-created`, or `session-started` when it is started.
 
-        Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, REQUEST_ID_REUSED.
+        Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,17 +308,19 @@ class FocusSessionServiceServicer:
         """Adds a task to the end of a session's tasks.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSessionTask(self, request, context):
-        """Changes the fields of a task that `update_mask` names; the description is cleared when it is named and not set.
+        """Changes the fields of a task that `update_mask` names; the description and the todo task are cleared when they are
+        named and not set.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,7 +23,8 @@ class FocusSessionServiceStub:
     of the user; when those cannot be read now, from the defaults, and the response says so. Publishes
     `session-created`, or `session-started` when it is started.
 
-    Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, REQUEST_ID_REUSED.
+    Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     GetFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.GetFocusSessionRequest, _focus_session_service_pb2.GetFocusSessionResponse]
     """Reads one session, also a deleted one until it is purged. A finished session is there for 7 days.
@@ -117,13 +118,15 @@ class FocusSessionServiceStub:
     """Adds a task to the end of a session's tasks.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-    FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT,
+    REQUEST_ID_REUSED.
     """
     UpdateSessionTask: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.UpdateSessionTaskRequest, _focus_session_service_pb2.UpdateSessionTaskResponse]
-    """Changes the fields of a task that `update_mask` names; the description is cleared when it is named and not set.
+    """Changes the fields of a task that `update_mask` names; the description and the todo task are cleared when they are
+    named and not set.
 
     Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-    FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     ReorderSessionTasks: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.ReorderSessionTasksRequest, _focus_session_service_pb2.ReorderSessionTasksResponse]
     """Puts the tasks of a session into a new order.
@@ -165,7 +168,8 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         of the user; when those cannot be read now, from the defaults, and the response says so. Publishes
         `session-created`, or `session-started` when it is started.
 
-        Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, REQUEST_ID_REUSED.
+        Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -349,7 +353,8 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds a task to the end of a session's tasks.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -358,10 +363,11 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _focus_session_service_pb2.UpdateSessionTaskRequest,
         context: _aio.ServicerContext[_focus_session_service_pb2.UpdateSessionTaskRequest, _abc.Awaitable[_focus_session_service_pb2.UpdateSessionTaskResponse]],
     ) -> _abc.Awaitable[_focus_session_service_pb2.UpdateSessionTaskResponse]:
-        """Changes the fields of a task that `update_mask` names; the description is cleared when it is named and not set.
+        """Changes the fields of a task that `update_mask` names; the description and the todo task are cleared when they are
+        named and not set.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

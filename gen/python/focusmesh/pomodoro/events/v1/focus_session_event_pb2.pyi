@@ -263,6 +263,7 @@ class SessionTaskSnapshot(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     FOCUSED_SECONDS_FIELD_NUMBER: _builtins.int
     POMODORO_COUNT_FIELD_NUMBER: _builtins.int
+    TODO_TASK_ID_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     title: _builtins.str
@@ -277,6 +278,8 @@ class SessionTaskSnapshot(_message.Message):
     """Seconds that were worked on it."""
     pomodoro_count: _builtins.int
     """Pomodoros of which most was worked on it."""
+    todo_task_id: _builtins.str
+    """The todo task that it stands for."""
     def __init__(
         self,
         *,
@@ -287,14 +290,20 @@ class SessionTaskSnapshot(_message.Message):
         position: _builtins.int = ...,
         focused_seconds: _builtins.int = ...,
         pomodoro_count: _builtins.int = ...,
+        todo_task_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_todo_task_id", b"_todo_task_id", "description", b"description", "todo_task_id", b"todo_task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "focused_seconds", b"focused_seconds", "is_done", b"is_done", "pomodoro_count", b"pomodoro_count", "position", b"position", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_todo_task_id", b"_todo_task_id", "description", b"description", "focused_seconds", b"focused_seconds", "is_done", b"is_done", "pomodoro_count", b"pomodoro_count", "position", b"position", "task_id", b"task_id", "title", b"title", "todo_task_id", b"todo_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__todo_task_id: _TypeAlias = _typing.Literal["todo_task_id"]  # noqa: Y015
+    _WhichOneofArgType__todo_task_id: _TypeAlias = _typing.Literal["_todo_task_id", b"_todo_task_id"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__todo_task_id) -> _WhichOneofReturnType__todo_task_id | None: ...
 
 Global___SessionTaskSnapshot: _TypeAlias = SessionTaskSnapshot  # noqa: Y015
 
