@@ -167,6 +167,11 @@ class Contract:
         return sorted({rpc.scope for rpc in self.rpcs if rpc.access in GRANTED and rpc.scope})
 
     @cached_property
+    def guest_scopes(self) -> list[str]:
+        """Every scope that a guest needs, sorted."""
+        return sorted({rpc.scope for rpc in self.rpcs if rpc.access == "GUEST" and rpc.scope})
+
+    @cached_property
     def services(self) -> dict[str, str]:
         """The comment of every proto service by its full name."""
         return {

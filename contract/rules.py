@@ -47,7 +47,7 @@ def policies(described: Contract) -> Iterator[str]:
     for rpc in described.rpcs:
         if not rpc.has_policy or rpc.access == "UNSPECIFIED" or rpc.rate == "UNSPECIFIED":
             yield f"{rpc.full_name} has no whole policy option"
-        if rpc.access in ("USER", "ADMIN") and not rpc.scope:
+        if rpc.access in ("GUEST", "USER", "ADMIN") and not rpc.scope:
             yield f"{rpc.full_name} needs a scope"
 
 

@@ -160,6 +160,8 @@ def reasons_of(rpc: Method) -> list[str]:
     found = [*ALWAYS, *(rpc.errors or ())]
     if rpc.access != "PUBLIC":
         found += WITH_TOKEN
+    if rpc.access in ("USER", "ADMIN"):
+        found.append("GUEST_NOT_ALLOWED")
     if rpc.scope:
         found.append("SCOPE_MISSING")
     return found

@@ -44,6 +44,8 @@ class Identity(NamedTuple):
     expires: int
     key_id: str = ""
     """ID of the key that verified the token."""
+    guest_until: int = 0
+    """When the guest ends, seconds since the epoch; 0 for a signed-in user."""
 
 
 NOBODY = Identity("", "", frozenset(), 0, 0)
@@ -131,6 +133,7 @@ class Tokens:
                 int(claims["iat"]),
                 int(claims["exp"]),
                 header["kid"],
+                int(claims.get("guest", 0)),
             )
         except jwt.InvalidAudienceError:
             raise AudienceWrong from None

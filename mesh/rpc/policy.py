@@ -6,7 +6,7 @@ from focusmesh.policy.v1 import policy_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
 from mesh.rpc.identity import Identity
-from mesh.runtime.errors import CallerNotAllowed, ScopeMissing
+from mesh.runtime.errors import CallerNotAllowed, GuestNotAllowed, ScopeMissing
 
 
 class PolicyMissingError(Exception):
@@ -38,7 +38,9 @@ class Policy:
             raise CallerNotAllowed(service=caller)
 
     def permit(self, identity: Identity) -> None:
-        """Raises ScopeMissing when this user may not call."""
+        """Raises GuestNotAllowed or ScopeMissing when this user may not call."""
+        if identity.guest_until and self.access != policy_pb2.ACCESS_GUEST:
+            raise GuestNotAllowed
         if self.scope and self.scope not in identity.scopes:
             raise ScopeMissing(scope=self.scope)
         if self.access == policy_pb2.ACCESS_ADMIN and "admin" not in identity.scopes:

@@ -118,6 +118,14 @@ class ScopeMissing(PermissionDenied):
     domain = "focusmesh"
 
 
+class GuestNotAllowed(PermissionDenied):
+    """A guest's token was used for an RPC of signed-in users."""
+
+    reason = "GUEST_NOT_ALLOWED"
+    message = "Guests cannot do this. Register or sign in first."
+    domain = "focusmesh"
+
+
 class InternalOnly(PermissionDenied):
     """A user's token was used for an RPC between services."""
 

@@ -1,7 +1,9 @@
-"""The Redis keys of auth: failed login attempts. Ended sessions are in `mesh/rpc/revocations.py`.
+"""The Redis keys of auth: failed login attempts, and guests. Ended sessions are in `mesh/rpc/revocations.py`.
 
 `auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures; when the next may come
 `auth:attempts:known:<account>:<network>`   a login from there succeeded: failures elsewhere do not delay its owner
+`auth:attempts:guests:<network>`            the same, of guests that began
+`auth:guest:<guest>`                        the only copy of a guest's session, until it ends: generation, issued_at, expires_at
 
 An attempt is counted before the password is checked and refunded when the password was right, in one script with the
 clock of Redis: parallel guesses at all replicas together get no more than the limit.
@@ -10,6 +12,9 @@ clock of Redis: parallel guesses at all replicas together get no more than the l
 from typing import NamedTuple
 
 from redis.asyncio import Redis
+
+from mesh.runtime.clock import SECOND
+from services.auth.model import Session
 
 
 class RateLimit(NamedTuple):
@@ -25,8 +30,11 @@ class RateLimit(NamedTuple):
 ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
 NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 """A /24 is many users, so more failures are free; only attackers keep failing, so the delay grows longer."""
+GUESTS = RateLimit(free=40, longest_delay=900, forget_seconds=120)
+"""Of guests that begin in a network: a class of pupils at once, then 30 an hour."""
 
 _PREFIX = "auth:attempts:"
+_GUEST = "auth:guest:"
 _KNOWN_SECONDS = 30 * 24 * 3600
 
 _ACQUIRE = """
@@ -101,3 +109,56 @@ class LoginThrottle:
 
 def _known(account: str, network: str) -> str:
     return f"{_PREFIX}known:{account}:{network}"
+
+
+_EXCHANGE = """
+local found = redis.call('HMGET', KEYS[1], 'generation', 'issued_at', 'expires_at')
+if not found[1] then return false end
+if found[1] ~= ARGV[1] then return {'0', unpack(found)} end
+redis.call('HSET', KEYS[1], 'generation', ARGV[1] + 1, 'issued_at', ARGV[2])
+return {'1', tostring(ARGV[1] + 1), ARGV[2], found[3]}
+"""
+
+
+class GuestSessions:
+    """The sessions of guests. With Redis they are lost, which the guests were told."""
+
+    def __init__(self, redis: "Redis") -> None:
+        """redis: shared by all replicas."""
+        self._redis = redis
+        self._acquire = redis.register_script(_ACQUIRE)
+        self._exchange = redis.register_script(_EXCHANGE)
+
+    async def acquire(self, network: str) -> float:
+        """Counts a guest and returns 0; or counts nothing and returns the seconds until the next guest is allowed."""
+        return float(await self._acquire(keys=[f"{_PREFIX}guests:{network}"], args=[*GUESTS]))
+
+    async def insert(self, guest: Session) -> None:
+        """Begins a guest, until its end."""
+        values = {"generation": guest.generation, "issued_at": guest.issued_at, "expires_at": guest.expires_at}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(_GUEST + guest.id, mapping=values)
+            pipe.expireat(_GUEST + guest.id, guest.expires_at // SECOND)
+            await pipe.execute()
+
+    async def find(self, guest_id: str) -> Session | None:
+        """Reads a guest; None when it has ended."""
+        found = await self._redis.hmget(_GUEST + guest_id, "generation", "issued_at", "expires_at")
+        return None if found[0] is None else _guest(guest_id, found)
+
+    async def exchange_token(self, guest_id: str, generation: int, now: int) -> tuple[Session | None, bool]:
+        """Goes on to the next token when `generation` is the newest; the guest after it, and whether it was.
+
+        Of callers with one token, exactly one succeeds.
+        """
+        found = await self._exchange(keys=[_GUEST + guest_id], args=[generation, now])
+        return (None, False) if found is None else (_guest(guest_id, found[1:]), found[0] == "1")
+
+    async def remove(self, guest_id: str) -> None:
+        """Ends a guest; does nothing when it has ended."""
+        await self._redis.delete(_GUEST + guest_id)
+
+
+def _guest(guest_id: str, values: list[str | None]) -> Session:
+    generation, issued_at, expires_at = (int(value or 0) for value in values)
+    return Session(guest_id, guest_id, generation, issued_at, expires_at, None)

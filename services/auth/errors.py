@@ -41,6 +41,13 @@ class TooManyAttempts(ResourceExhausted):
     message = "Too many failed attempts. Wait, then try again."
 
 
+class TooManyGuests(ResourceExhausted):
+    """Guests from one network; always carries `retry_after`."""
+
+    reason = "TOO_MANY_GUESTS"
+    message = "Too many guests began from this address. Wait, or register."
+
+
 class RefreshTokenInvalid(Unauthenticated):
     """A refresh token that was never issued, has expired, or whose session ended."""
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from focusmesh.auth.v1.guest_service_pb2_grpc import add_GuestServiceServicer_to_server
 from focusmesh.auth.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
 from focusmesh.auth.v1.preference_service_pb2_grpc import add_PreferenceServiceServicer_to_server
 from focusmesh.auth.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from focusmesh.auth.v1.user_service_pb2_grpc import add_UserServiceServicer_to_server
-from focusmesh.scopes import USER_SCOPES
+from focusmesh.scopes import GUEST_SCOPES, USER_SCOPES
 
 from mesh.app import App, main
 from mesh.platform import Platform
@@ -14,6 +15,7 @@ from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.signing_keys import private_key, public_key
 from services.auth.handlers import (
+    GuestHandlers,
     KeyHandlers,
     OwnKeys,
     PasswordWorker,
@@ -22,6 +24,7 @@ from services.auth.handlers import (
     UserHandlers,
 )
 from services.auth.jobs import DeletionPublisher, RevocationReseeder, SessionPurger
+from services.auth.model import LEAST_GUEST_HOURS, MOST_GUEST_HOURS
 from services.auth.rules.tokens import RefreshTokens, Signer
 from services.auth.settings import Settings
 
@@ -38,8 +41,11 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
             (add_UserServiceServicer_to_server, UserHandlers(db, worker, clock.now)),
             (
                 add_SessionServiceServicer_to_server,
-                SessionHandlers(db, redis, worker, signer, refresh_tokens, clock.now),
+                SessionHandlers(
+                    db, redis, worker, signer, refresh_tokens, clock.now, guest_life=_guest_life(settings)
+                ),
             ),
+            (add_GuestServiceServicer_to_server, GuestHandlers(redis, refresh_tokens, clock.now)),
             (add_KeyServiceServicer_to_server, KeyHandlers(signer)),
             (add_PreferenceServiceServicer_to_server, PreferenceHandlers(db)),
         ],
@@ -53,6 +59,12 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     )
 
 
+def _guest_life(settings: Settings) -> int:
+    if not LEAST_GUEST_HOURS <= settings.guest_hours <= MOST_GUEST_HOURS:
+        raise ValueError(f"guests live {LEAST_GUEST_HOURS} to {MOST_GUEST_HOURS} hours, not {settings.guest_hours}")
+    return settings.guest_hours * 3600 * clock.SECOND
+
+
 def _signer(settings: Settings) -> Signer:
     published = [Path(name.strip()) for name in settings.published_key_files.split(",") if name.strip()]
     return Signer(
@@ -61,6 +73,7 @@ def _signer(settings: Settings) -> Signer:
         issuer=settings.issuer,
         audience=settings.audience,
         scopes=USER_SCOPES,
+        guest_scopes=GUEST_SCOPES,
         access_seconds=settings.access_token_seconds,
     )
 

@@ -9,6 +9,7 @@ SESSION_LIFE = 30 * DAY
 """A session ends when its refresh token is not used for this long."""
 REFRESH_GRACE = 30 * SECOND
 """How long after an exchange the previous token still returns the newest: its client may have lost the response."""
+LEAST_GUEST_HOURS, MOST_GUEST_HOURS = 24, 72
 DEFAULT_TIME_ZONE = "UTC"
 DEFAULT_DAY_START = 0
 
@@ -35,11 +36,12 @@ class Credentials(NamedTuple):
 
 
 class Session(NamedTuple):
-    """One sign-in: a chain of refresh tokens of which only the newest one's hash is kept."""
+    """One sign-in, or one guest: a chain of refresh tokens of which only the newest one is valid."""
 
     id: str
     """The `sid` of its access tokens."""
     user_id: str
+    """Of a guest: the same as `id`."""
     generation: int
     """Position of the newest refresh token in the chain, from 1."""
     issued_at: int

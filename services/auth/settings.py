@@ -21,5 +21,7 @@ class Settings(ServiceSettings):
     """Threads that check passwords. A check costs 20 ms of a core and 19 MiB; more threads slow other calls down."""
     password_queue: int = 64
     """Passwords that may wait; further ones are refused at once with RESOURCE_EXHAUSTED."""
+    guest_hours: int = 48
+    """How long a guest lives, 24 to 72; then everything of the guest is gone, unless an account has claimed it."""
     session_retention_days: int = 30
     """How long ended and expired sessions are kept, for investigations."""

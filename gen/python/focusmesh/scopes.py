@@ -11,3 +11,8 @@ USER_SCOPES: tuple[str, ...] = (
     "tasks:write",
 )
 """What a signed-in user may do with their own resources."""
+GUEST_SCOPES: tuple[str, ...] = (
+    "focus:read",
+    "focus:write",
+)
+"""What a guest may do with their own resources."""

@@ -1,9 +1,18 @@
 """The RPCs of auth, one class per service of the contract."""
 
+from services.auth.handlers.guests import GuestHandlers
 from services.auth.handlers.keys import KeyHandlers, OwnKeys
 from services.auth.handlers.passwords import PasswordWorker
 from services.auth.handlers.preferences import PreferenceHandlers
 from services.auth.handlers.sessions import SessionHandlers
 from services.auth.handlers.users import UserHandlers
 
-__all__ = ["KeyHandlers", "OwnKeys", "PasswordWorker", "PreferenceHandlers", "SessionHandlers", "UserHandlers"]
+__all__ = [
+    "GuestHandlers",
+    "KeyHandlers",
+    "OwnKeys",
+    "PasswordWorker",
+    "PreferenceHandlers",
+    "SessionHandlers",
+    "UserHandlers",
+]

@@ -14,8 +14,14 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.errors import Overloaded
 from mesh.runtime.ids import new_id
 from services.auth import store, wire
-from services.auth.cache import LoginThrottle
-from services.auth.errors import CredentialsWrong, RefreshTokenInvalid, RefreshTokenReused, TooManyAttempts
+from services.auth.cache import GuestSessions, LoginThrottle
+from services.auth.errors import (
+    CredentialsWrong,
+    RefreshTokenInvalid,
+    RefreshTokenReused,
+    TooManyAttempts,
+    TooManyGuests,
+)
 from services.auth.handlers.passwords import PasswordWorker
 from services.auth.model import SESSION_LIFE, Credentials, Session
 from services.auth.rules import passwords, sessions
@@ -23,7 +29,7 @@ from services.auth.rules.tokens import RefreshToken, RefreshTokens, Signer
 
 
 class SessionHandlers(rpc.SessionServiceServicer):
-    """Sessions of users: begun by a password, kept by refresh tokens."""
+    """Sessions of users, begun by a password, and of guests: kept by refresh tokens."""
 
     def __init__(
         self,
@@ -33,9 +39,13 @@ class SessionHandlers(rpc.SessionServiceServicer):
         signer: Signer,
         refresh_tokens: RefreshTokens,
         clock: Clock,
+        *,
+        guest_life: int,
     ) -> None:
+        """guest_life: how long a guest lives, in microseconds."""
         self.db, self.redis, self.attempts, self.worker = db, redis, LoginThrottle(redis), worker
         self.signer, self.refresh_tokens, self.clock = signer, refresh_tokens, clock
+        self.guests, self.guest_life = GuestSessions(redis), guest_life
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
         user_id = await self._authenticate(request, current_call())
@@ -50,24 +60,50 @@ class SessionHandlers(rpc.SessionServiceServicer):
 
     async def Refresh(self, request: pb.RefreshRequest, context: Context) -> pb.RefreshResponse:
         presented, now = self._authentic(request.refresh_token), self.clock()
-        newest = self.refresh_tokens.derive(presented.session_id, presented.generation + 1)
+        newest = self.refresh_tokens.derive(presented.session_id, presented.generation + 1, presented.is_guest)
+        if presented.is_guest:
+            session, exchanged = await self._exchange_guest(presented, now)
+        else:
+            session, exchanged = await self._exchange(presented.session_id, request.refresh_token, newest, now)
+        if not exchanged:
+            session = await self._previous(session, presented, now)
+        return pb.RefreshResponse(tokens=self._tokens(session, newest, now, is_guest=presented.is_guest))
+
+    async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
+        await self._end(self._authentic(request.refresh_token))
+        return pb.LogoutResponse()
+
+    async def CreateGuest(self, request: pb.CreateGuestRequest, context: Context) -> pb.CreateGuestResponse:
+        wait = await self.guests.acquire(sessions.network_of(current_call().peer_address()))
+        if wait > 0:
+            raise TooManyGuests(retry_after=wait)
+        guest_id, now = new_id(), self.clock()
+        guest = sessions.begin(guest_id, guest_id, now=now, life=self.guest_life)
+        await self.guests.insert(guest)
+        first = self.refresh_tokens.derive(guest.id, guest.generation, is_guest=True)
+        return pb.CreateGuestResponse(tokens=self._tokens(guest, first, now, is_guest=True))
+
+    async def _exchange(self, session_id: str, token: str, newest: str, now: int) -> tuple[Session, bool]:
+        """The session, and whether `token` was exchanged for `newest`; raises RefreshTokenInvalid."""
         async with self.db.connection() as connection:
-            session = await store.exchange_token(
+            exchanged = await store.exchange_token(
                 connection,
-                presented.session_id,
-                self.refresh_tokens.hash(request.refresh_token),
+                session_id,
+                self.refresh_tokens.hash(token),
                 self.refresh_tokens.hash(newest),
                 now=now,
                 expires=now + SESSION_LIFE,
             )
-            found = session or await store.get_session(connection, presented.session_id)
-        if session is None:
-            session = await self._previous(found, presented, now)
-        return pb.RefreshResponse(tokens=self._tokens(session, newest, now))
+            if exchanged is not None:
+                return exchanged, True
+            return await store.get_session(connection, session_id), False
 
-    async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
-        await self._end(self._authentic(request.refresh_token).session_id)
-        return pb.LogoutResponse()
+    async def _exchange_guest(self, presented: RefreshToken, now: int) -> tuple[Session, bool]:
+        """The same of a guest."""
+        guest, exchanged = await self.guests.exchange_token(presented.session_id, presented.generation, now)
+        if guest is None:
+            raise RefreshTokenInvalid
+        return guest, exchanged
 
     async def _authenticate(self, request: pb.LoginRequest, call: CallContext) -> str:
         """The id of the user whose password it is; raises CredentialsWrong, TooManyAttempts, Overloaded."""
@@ -117,19 +153,27 @@ class SessionHandlers(rpc.SessionServiceServicer):
         try:
             return sessions.require_previous(session, presented.generation, now=now)
         except RefreshTokenReused:
-            await self._end(presented.session_id)
+            await self._end(presented)
             raise
 
-    async def _end(self, session_id: str) -> None:
+    async def _end(self, presented: RefreshToken) -> None:
         """Ends a session: first in Redis, where every service checks access tokens, then in its row.
 
         When Redis is unavailable nothing changes; when the row cannot be written, the call can be repeated.
         """
-        now = self.clock()
+        session_id, now = presented.session_id, self.clock()
         await revocations.push(self.redis, revocations.session_member(session_id), sessions.forget_at(now))
+        if presented.is_guest:
+            await self.guests.remove(session_id)
+            return
         async with self.db.connection() as connection:
             await store.end_session(connection, session_id, now)
 
-    def _tokens(self, session: Session, refresh_token: str, now: int) -> session_pb2.Tokens:
-        access = self.signer.access_token(session.user_id, session.id, new_id(), now=now)
+    def _tokens(
+        self, session: Session, refresh_token: str, now: int, *, is_guest: bool = False
+    ) -> session_pb2.Tokens:
+        if is_guest:
+            access = self.signer.guest_token(session.id, new_id(), now=now, until=session.expires_at)
+        else:
+            access = self.signer.access_token(session.user_id, session.id, new_id(), now=now)
         return wire.tokens_to_pb(access, refresh_token, session.expires_at)

@@ -17,14 +17,14 @@ _IPV4_PREFIX = 24
 _IPV6_PREFIX = 64
 
 
-def begin(session_id: str, user_id: str, *, now: int) -> Session:
-    """A new session, at the first token of its chain."""
+def begin(session_id: str, user_id: str, *, now: int, life: int = SESSION_LIFE) -> Session:
+    """A new session, at the first token of its chain. life: until its refresh token ends."""
     return Session(
         id=session_id,
         user_id=user_id,
         generation=1,
         issued_at=now,
-        expires_at=now + SESSION_LIFE,
+        expires_at=now + life,
         revoked_at=None,
     )
 

@@ -22,6 +22,8 @@ LONGEST_ACCESS_SECONDS = 600
 
 _PREFIX = "fmr_"
 """Lets scanners of leaked secrets recognise a refresh token."""
+_GUEST_PREFIX = "fmg_"
+"""The same of a guest."""
 _GENERATION_BYTES = 4
 _CODE_BYTES = 32
 
@@ -45,6 +47,7 @@ class RefreshToken(NamedTuple):
 
     session_id: str
     generation: int
+    is_guest: bool = False
 
 
 class Signer:
@@ -58,16 +61,18 @@ class Signer:
         issuer: str,
         audience: str,
         scopes: Sequence[str],
+        guest_scopes: Sequence[str] = (),
         access_seconds: int = LONGEST_ACCESS_SECONDS,
     ) -> None:
-        """published: keys that will sign next, or have signed tokens that still live; scopes: of every access token.
+        """published: keys that will sign next, or have signed tokens that still live; scopes: of every access token
+        of a user; guest_scopes: of a guest.
 
         Raises ValueError.
         """
         if not 0 < access_seconds <= LONGEST_ACCESS_SECONDS:
             raise ValueError(f"access tokens live 1 to {LONGEST_ACCESS_SECONDS} s, not {access_seconds}")
         self._active, self._issuer, self._audience = active, issuer, audience
-        self._scope = " ".join(scopes)
+        self._scope, self._guest_scope = " ".join(scopes), " ".join(guest_scopes)
         self.access_seconds = access_seconds
         keys = {kid_of(key): key for key in (active.public_key(), *published)}
         self.verifying = keys
@@ -81,16 +86,27 @@ class Signer:
     def access_token(self, user_id: str, session_id: str, token_id: str, *, now: int) -> AccessToken:
         """A token that begins now. Claims hold whole seconds, so its end is rounded down."""
         issued = now // SECOND
-        expires = issued + self.access_seconds
+        return self._sign(user_id, session_id, token_id, self._scope, issued, issued + self.access_seconds)
+
+    def guest_token(self, guest_id: str, token_id: str, *, now: int, until: int) -> AccessToken:
+        """The same of a guest, who ends at `until`: the token does not live longer."""
+        issued, ends = now // SECOND, until // SECOND
+        expires = min(issued + self.access_seconds, ends)
+        return self._sign(guest_id, guest_id, token_id, self._guest_scope, issued, expires, guest=ends)
+
+    def _sign(
+        self, user_id: str, session_id: str, token_id: str, scope: str, issued: int, expires: int, **more: int
+    ) -> AccessToken:
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": user_id,
             "sid": session_id,
-            "scope": self._scope,
+            "scope": scope,
             "iat": issued,
             "exp": expires,
             "jti": token_id,
+            **more,
         }
         return AccessToken(jwt.encode(claims, self._active, "EdDSA", self._headers), expires * SECOND)
 
@@ -103,22 +119,24 @@ class RefreshTokens:
         self._deriving = hmac.digest(secret.encode(), b"refresh token", "sha256")
         self._hashing = hmac.digest(secret.encode(), b"stored hash", "sha256")
 
-    def derive(self, session_id: str, generation: int) -> str:
+    def derive(self, session_id: str, generation: int, is_guest: bool = False) -> str:
         """The token at this position of a session's chain; always the same."""
         name = uuid.UUID(session_id).bytes + generation.to_bytes(_GENERATION_BYTES, "big")
-        code = hmac.digest(self._deriving, name, "sha256")
-        return _PREFIX + _base64url(name + code)
+        code = hmac.digest(self._deriving, b"guest" + name if is_guest else name, "sha256")
+        return (_GUEST_PREFIX if is_guest else _PREFIX) + _base64url(name + code)
 
     def read(self, token: str) -> RefreshToken | None:
         """The content of the token; None when it was not made with this secret."""
+        is_guest = token.startswith(_GUEST_PREFIX)
         try:
-            text = token.removeprefix(_PREFIX)
+            text = token.removeprefix(_GUEST_PREFIX if is_guest else _PREFIX)
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
         if len(raw) != 16 + _GENERATION_BYTES + _CODE_BYTES:
             return None
-        found = RefreshToken(str(uuid.UUID(bytes=raw[:16])), int.from_bytes(raw[16 : 16 + _GENERATION_BYTES], "big"))
+        generation = int.from_bytes(raw[16 : 16 + _GENERATION_BYTES], "big")
+        found = RefreshToken(str(uuid.UUID(bytes=raw[:16])), generation, is_guest)
         if not hmac.compare_digest(token.encode(), self.derive(*found).encode()):
             return None
         return found

@@ -59,6 +59,16 @@ def test_an_access_token_names_its_type_and_key(signer: Signer, key: Ed25519Priv
     assert header == {"alg": "EdDSA", "typ": "at+jwt", "kid": kid_of(key.public_key())}
 
 
+def test_a_guest_s_token_ends_with_the_guest(key: Ed25519PrivateKey) -> None:
+    signer = Signer(key, issuer="i", audience="a", scopes=["tasks:read"], guest_scopes=["focus:read"])
+    for left, life in ((601, 600), (599, 599)):
+        token = signer.guest_token("guest", "token", now=NOW, until=NOW + left * SECOND)
+        claims = jwt.decode(token.text, options={"verify_signature": False})
+        assert (claims["sub"], claims["sid"], claims["scope"]) == ("guest", "guest", "focus:read")
+        assert claims["guest"] == 1_800_000_000 + left
+        assert claims["exp"] - claims["iat"] == life
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 601])
 def test_an_access_token_never_lives_longer_than_ten_minutes(key: Ed25519PrivateKey, seconds: int) -> None:
     with pytest.raises(ValueError, match="1 to 600 s"):
@@ -72,11 +82,13 @@ def test_the_signing_key_is_published_first_and_once(key: Ed25519PrivateKey) -> 
     assert len(signer.published()[0].x) == 43
 
 
-@given(sessions, generations)
-def test_a_refresh_token_is_always_the_same_and_names_its_generation(session_id: str, generation: int) -> None:
-    token = TOKENS.derive(session_id, generation)
-    assert token == RefreshTokens("a secret of this test").derive(session_id, generation)
-    assert TOKENS.read(token) == (session_id, generation)
+@given(sessions, generations, st.booleans())
+def test_a_refresh_token_is_always_the_same_and_names_its_generation(
+    session_id: str, generation: int, is_guest: bool
+) -> None:
+    token = TOKENS.derive(session_id, generation, is_guest)
+    assert token == RefreshTokens("a secret of this test").derive(session_id, generation, is_guest)
+    assert TOKENS.read(token) == (session_id, generation, is_guest)
     assert len(token) <= 512
 
 

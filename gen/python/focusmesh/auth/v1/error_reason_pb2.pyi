@@ -44,6 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The account is deactivated or deleted."""
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 9
     """Between services: no active account has this id. Metadata: `user_id`."""
+    ERROR_REASON_TOO_MANY_GUESTS: _ErrorReason.ValueType  # 10
+    """Too many guests began from this address; try again after the delay in `google.rpc.RetryInfo`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `auth.focusmesh`."""
@@ -70,4 +72,6 @@ ERROR_REASON_USER_INACTIVE: ErrorReason.ValueType  # 8
 """The account is deactivated or deleted."""
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 9
 """Between services: no active account has this id. Metadata: `user_id`."""
+ERROR_REASON_TOO_MANY_GUESTS: ErrorReason.ValueType  # 10
+"""Too many guests began from this address; try again after the delay in `google.rpc.RetryInfo`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Tokens(_message.Message):
-    """What a client needs to call on behalf of a user."""
+    """What a client needs to call on behalf of a user or a guest."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -37,7 +37,9 @@ class Tokens(_message.Message):
 
     @_builtins.property
     def refresh_token_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the refresh token ends; 30 days after it was made."""
+        """When the refresh token ends; 30 days after it was made. Of a guest: 48 hours after the guest began, whatever is
+        refreshed meanwhile; the server may be set to 24 to 72.
+        """
 
     def __init__(
         self,

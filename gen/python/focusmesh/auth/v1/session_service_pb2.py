@@ -29,7 +29,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/auth/v1/session_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x66ocusmesh/auth/v1/session.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"d\n\x0cLoginRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12.\n\x08password\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x02\x02\x04\xbaH\x07r\x05\x10\x01\x18\x80\x01R\x08password\"H\n\rLoginResponse\x12\x37\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.focusmesh.auth.v1.TokensB\x04\xe2\x41\x01\x02R\x06tokens\"H\n\x0eRefreshRequest\x12\x36\n\rrefresh_token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"J\n\x0fRefreshResponse\x12\x37\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.focusmesh.auth.v1.TokensB\x04\xe2\x41\x01\x02R\x06tokens\"G\n\rLogoutRequest\x12\x36\n\rrefresh_token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\x10\n\x0eLogoutResponse2\xfa\x02\n\x0eSessionService\x12p\n\x05Login\x12\x1f.focusmesh.auth.v1.LoginRequest\x1a .focusmesh.auth.v1.LoginResponse\"$\x90\x02\x00\x8a\xb5\x18\x06\x08\x01\x18\x03 \n\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12|\n\x07Refresh\x12!.focusmesh.auth.v1.RefreshRequest\x1a\".focusmesh.auth.v1.RefreshResponse\"*\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x18\x03\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:refresh:\x01*\x12x\n\x06Logout\x12 .focusmesh.auth.v1.LogoutRequest\x1a!.focusmesh.auth.v1.LogoutResponse\")\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x18\x03\x82\xd3\xe4\x93\x02\x18\"\x13/v1/sessions:logout:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/auth/v1/session_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x66ocusmesh/auth/v1/session.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"d\n\x0cLoginRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12.\n\x08password\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x02\x02\x04\xbaH\x07r\x05\x10\x01\x18\x80\x01R\x08password\"H\n\rLoginResponse\x12\x37\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.focusmesh.auth.v1.TokensB\x04\xe2\x41\x01\x02R\x06tokens\"H\n\x0eRefreshRequest\x12\x36\n\rrefresh_token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"J\n\x0fRefreshResponse\x12\x37\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.focusmesh.auth.v1.TokensB\x04\xe2\x41\x01\x02R\x06tokens\"G\n\rLogoutRequest\x12\x36\n\rrefresh_token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\x10\n\x0eLogoutResponse\"\x14\n\x12\x43reateGuestRequest\"N\n\x13\x43reateGuestResponse\x12\x37\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.focusmesh.auth.v1.TokensB\x04\xe2\x41\x01\x02R\x06tokens2\xfa\x03\n\x0eSessionService\x12p\n\x05Login\x12\x1f.focusmesh.auth.v1.LoginRequest\x1a .focusmesh.auth.v1.LoginResponse\"$\x90\x02\x00\x8a\xb5\x18\x06\x08\x01\x18\x03 \n\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12|\n\x07Refresh\x12!.focusmesh.auth.v1.RefreshRequest\x1a\".focusmesh.auth.v1.RefreshResponse\"*\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x18\x03\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:refresh:\x01*\x12x\n\x06Logout\x12 .focusmesh.auth.v1.LogoutRequest\x1a!.focusmesh.auth.v1.LogoutResponse\")\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x18\x03\x82\xd3\xe4\x93\x02\x18\"\x13/v1/sessions:logout:\x01*\x12~\n\x0b\x43reateGuest\x12%.focusmesh.auth.v1.CreateGuestRequest\x1a&.focusmesh.auth.v1.CreateGuestResponse\" \x90\x02\x00\x8a\xb5\x18\x04\x08\x01\x18\x03\x82\xd3\xe4\x93\x02\x0f\"\n/v1/guests:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,12 +48,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFRESHRESPONSE'].fields_by_name['tokens']._serialized_options = b'\342A\001\002'
   _globals['_LOGOUTREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_LOGOUTREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001\342A\001\002\272H\007r\005\020\001\030\200\004'
+  _globals['_CREATEGUESTRESPONSE'].fields_by_name['tokens']._loaded_options = None
+  _globals['_CREATEGUESTRESPONSE'].fields_by_name['tokens']._serialized_options = b'\342A\001\002'
   _globals['_SESSIONSERVICE'].methods_by_name['Login']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['Login']._serialized_options = b'\220\002\000\212\265\030\006\010\001\030\003 \n\202\323\344\223\002\021\"\014/v1/sessions:\001*'
   _globals['_SESSIONSERVICE'].methods_by_name['Refresh']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['Refresh']._serialized_options = b'\220\002\002\212\265\030\004\010\001\030\003\202\323\344\223\002\031\"\024/v1/sessions:refresh:\001*'
   _globals['_SESSIONSERVICE'].methods_by_name['Logout']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['Logout']._serialized_options = b'\220\002\002\212\265\030\004\010\001\030\003\202\323\344\223\002\030\"\023/v1/sessions:logout:\001*'
+  _globals['_SESSIONSERVICE'].methods_by_name['CreateGuest']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['CreateGuest']._serialized_options = b'\220\002\000\212\265\030\004\010\001\030\003\202\323\344\223\002\017\"\n/v1/guests:\001*'
   _globals['_LOGINREQUEST']._serialized_start=221
   _globals['_LOGINREQUEST']._serialized_end=321
   _globals['_LOGINRESPONSE']._serialized_start=323
@@ -66,6 +70,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGOUTREQUEST']._serialized_end=618
   _globals['_LOGOUTRESPONSE']._serialized_start=620
   _globals['_LOGOUTRESPONSE']._serialized_end=636
-  _globals['_SESSIONSERVICE']._serialized_start=639
-  _globals['_SESSIONSERVICE']._serialized_end=1017
+  _globals['_CREATEGUESTREQUEST']._serialized_start=638
+  _globals['_CREATEGUESTREQUEST']._serialized_end=658
+  _globals['_CREATEGUESTRESPONSE']._serialized_start=660
+  _globals['_CREATEGUESTRESPONSE']._serialized_end=738
+  _globals['_SESSIONSERVICE']._serialized_start=741
+  _globals['_SESSIONSERVICE']._serialized_end=1247
 # @@protoc_insertion_point(module_scope)

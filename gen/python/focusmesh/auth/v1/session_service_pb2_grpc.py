@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class SessionServiceStub:
-    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen.
+    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen; and guests,
+    who have a session without an account.
     """
 
     def __init__(self, channel):
@@ -50,10 +51,16 @@ class SessionServiceStub:
                 request_serializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.CreateGuest = channel.unary_unary(
+                '/focusmesh.auth.v1.SessionService/CreateGuest',
+                request_serializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.CreateGuestRequest.SerializeToString,
+                response_deserializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.CreateGuestResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
-    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen.
+    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen; and guests,
+    who have a session without an account.
     """
 
     def Login(self, request, context):
@@ -85,6 +92,17 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateGuest(self, request, context):
+        """Begins a guest: somebody without an account, who can use focus sessions only. Everything of a guest is gone when
+        the refresh token ends, unless an account has claimed it by then (`ClaimGuestSessions`). Every call begins another
+        guest; there is no `request_id`, because responses are secrets and are not stored.
+
+        Needs no token. Errors: TOO_MANY_GUESTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -103,6 +121,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     request_deserializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.LogoutRequest.FromString,
                     response_serializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.LogoutResponse.SerializeToString,
             ),
+            'CreateGuest': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGuest,
+                    request_deserializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.CreateGuestRequest.FromString,
+                    response_serializer=focusmesh_dot_auth_dot_v1_dot_session__service__pb2.CreateGuestResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'focusmesh.auth.v1.SessionService', rpc_method_handlers)
@@ -112,7 +135,8 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
-    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen.
+    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen; and guests,
+    who have a session without an account.
     """
 
     @staticmethod
@@ -186,6 +210,33 @@ class SessionService:
             '/focusmesh.auth.v1.SessionService/Logout',
             focusmesh_dot_auth_dot_v1_dot_session__service__pb2.LogoutRequest.SerializeToString,
             focusmesh_dot_auth_dot_v1_dot_session__service__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGuest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/focusmesh.auth.v1.SessionService/CreateGuest',
+            focusmesh_dot_auth_dot_v1_dot_session__service__pb2.CreateGuestRequest.SerializeToString,
+            focusmesh_dot_auth_dot_v1_dot_session__service__pb2.CreateGuestResponse.FromString,
             options,
             channel_credentials,
             insecure,

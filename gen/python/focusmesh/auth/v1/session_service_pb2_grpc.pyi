@@ -13,7 +13,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SessionServiceStub:
-    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen."""
+    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen; and guests,
+    who have a session without an account.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_session_service_pb2.LoginRequest, _session_service_pb2.LoginResponse]
@@ -33,9 +35,18 @@ class SessionServiceStub:
 
     Needs no token. Errors: REFRESH_TOKEN_INVALID.
     """
+    CreateGuest: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CreateGuestRequest, _session_service_pb2.CreateGuestResponse]
+    """Begins a guest: somebody without an account, who can use focus sessions only. Everything of a guest is gone when
+    the refresh token ends, unless an account has claimed it by then (`ClaimGuestSessions`). Every call begins another
+    guest; there is no `request_id`, because responses are secrets and are not stored.
+
+    Needs no token. Errors: TOO_MANY_GUESTS.
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen."""
+    """Sessions: one for each sign-in, until it is ended, unused for 30 days, or its refresh token is stolen; and guests,
+    who have a session without an account.
+    """
 
     @_abc_1.abstractmethod
     def Login(
@@ -70,6 +81,19 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         session that ended already is fine.
 
         Needs no token. Errors: REFRESH_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateGuest(
+        self,
+        request: _session_service_pb2.CreateGuestRequest,
+        context: _aio.ServicerContext[_session_service_pb2.CreateGuestRequest, _abc.Awaitable[_session_service_pb2.CreateGuestResponse]],
+    ) -> _abc.Awaitable[_session_service_pb2.CreateGuestResponse]:
+        """Begins a guest: somebody without an account, who can use focus sessions only. Everything of a guest is gone when
+        the refresh token ends, unless an account has claimed it by then (`ClaimGuestSessions`). Every call begins another
+        guest; there is no `request_id`, because responses are secrets and are not stored.
+
+        Needs no token. Errors: TOO_MANY_GUESTS.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _aio.Server) -> None: ...

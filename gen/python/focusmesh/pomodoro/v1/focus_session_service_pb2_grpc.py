@@ -26,8 +26,13 @@ if _version_not_supported:
 
 
 class FocusSessionServiceStub:
-    """The focus sessions of the signed-in user. Every RPC sees only sessions of the user whose token it carries;
-    another user's session is reported as missing. Every change is published to the topic `session-events`.
+    """The focus sessions of the signed-in user, or of a guest. Every RPC sees only sessions of the user whose token it
+    carries; another user's session is reported as missing. Every change of a user is published to the topic
+    `session-events`.
+
+    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
+    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
+    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
     """
 
     def __init__(self, channel):
@@ -144,8 +149,13 @@ class FocusSessionServiceStub:
 
 
 class FocusSessionServiceServicer:
-    """The focus sessions of the signed-in user. Every RPC sees only sessions of the user whose token it carries;
-    another user's session is reported as missing. Every change is published to the topic `session-events`.
+    """The focus sessions of the signed-in user, or of a guest. Every RPC sees only sessions of the user whose token it
+    carries; another user's session is reported as missing. Every change of a user is published to the topic
+    `session-events`.
+
+    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
+    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
+    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
     """
 
     def CreateFocusSession(self, request, context):
@@ -483,8 +493,13 @@ def add_FocusSessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FocusSessionService:
-    """The focus sessions of the signed-in user. Every RPC sees only sessions of the user whose token it carries;
-    another user's session is reported as missing. Every change is published to the topic `session-events`.
+    """The focus sessions of the signed-in user, or of a guest. Every RPC sees only sessions of the user whose token it
+    carries; another user's session is reported as missing. Every change of a user is published to the topic
+    `session-events`.
+
+    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
+    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
+    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
     """
 
     @staticmethod

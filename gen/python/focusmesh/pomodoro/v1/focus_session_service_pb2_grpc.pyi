@@ -13,8 +13,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FocusSessionServiceStub:
-    """The focus sessions of the signed-in user. Every RPC sees only sessions of the user whose token it carries;
-    another user's session is reported as missing. Every change is published to the topic `session-events`.
+    """The focus sessions of the signed-in user, or of a guest. Every RPC sees only sessions of the user whose token it
+    carries; another user's session is reported as missing. Every change of a user is published to the topic
+    `session-events`.
+
+    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
+    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
+    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -154,8 +159,13 @@ class FocusSessionServiceStub:
     """
 
 class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The focus sessions of the signed-in user. Every RPC sees only sessions of the user whose token it carries;
-    another user's session is reported as missing. Every change is published to the topic `session-events`.
+    """The focus sessions of the signed-in user, or of a guest. Every RPC sees only sessions of the user whose token it
+    carries; another user's session is reported as missing. Every change of a user is published to the topic
+    `session-events`.
+
+    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
+    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
+    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
     """
 
     @_abc_1.abstractmethod

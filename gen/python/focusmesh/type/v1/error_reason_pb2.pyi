@@ -58,6 +58,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLER_NOT_ALLOWED: _ErrorReason.ValueType  # 16
     """Between services: the RPC's policy does not name the calling service; metadata `service` is its name."""
+    ERROR_REASON_GUEST_NOT_ALLOWED: _ErrorReason.ValueType  # 17
+    """The RPC is for signed-in users, and the access token is a guest's: register or sign in first."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason` that any RPC may return, domain `focusmesh`."""
@@ -98,4 +100,6 @@ another service.
 """
 ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 16
 """Between services: the RPC's policy does not name the calling service; metadata `service` is its name."""
+ERROR_REASON_GUEST_NOT_ALLOWED: ErrorReason.ValueType  # 17
+"""The RPC is for signed-in users, and the access token is a guest's: register or sign in first."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
