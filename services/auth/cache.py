@@ -3,13 +3,13 @@
 `auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures; when the next may come
 `auth:attempts:known:<account>:<network>`   a login from there succeeded: failures elsewhere do not delay its owner
 `auth:attempts:guests:<network>`            the same, of guests that began
-`auth:guest:<guest>`                        the only copy of a guest's session, until it ends: generation, issued_at, expires_at
+`auth:guest:<guest>`                        the only copy of a guest's session, until it ends
 
 An attempt is counted before the password is checked and refunded when the password was right, in one script with the
 clock of Redis: parallel guesses at all replicas together get no more than the limit.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -143,7 +143,8 @@ class GuestSessions:
 
     async def find(self, guest_id: str) -> Session | None:
         """Reads a guest; None when it has ended."""
-        found = await self._redis.hmget(_GUEST + guest_id, "generation", "issued_at", "expires_at")
+        reading: Any = self._redis.hmget(_GUEST + guest_id, ["generation", "issued_at", "expires_at"])
+        found = await reading
         return None if found[0] is None else _guest(guest_id, found)
 
     async def exchange_token(self, guest_id: str, generation: int, now: int) -> tuple[Session | None, bool]:

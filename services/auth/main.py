@@ -41,9 +41,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
             (add_UserServiceServicer_to_server, UserHandlers(db, worker, clock.now)),
             (
                 add_SessionServiceServicer_to_server,
-                SessionHandlers(
-                    db, redis, worker, signer, refresh_tokens, clock.now, guest_life=_guest_life(settings)
-                ),
+                SessionHandlers(db, redis, worker, signer, refresh_tokens, clock.now, guest_life=_guest_life(settings)),
             ),
             (add_GuestServiceServicer_to_server, GuestHandlers(redis, refresh_tokens, clock.now)),
             (add_KeyServiceServicer_to_server, KeyHandlers(signer)),

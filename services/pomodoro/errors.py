@@ -145,6 +145,20 @@ class TodoUnavailable(Unavailable):
     message = "Whose todo task that is cannot be found out right now. Try again in a moment, or without it."
 
 
+class GuestFull(ResourceExhausted):
+    """A guest has as many sessions, or tasks in all of them, as a guest may have."""
+
+    reason = "GUEST_FULL"
+    message = "A guest has {limit} {what} at most. Delete a session, or register to go on."
+
+
+class GuestClaimed(FailedPrecondition):
+    """A guest calls whose sessions an account claims or has claimed."""
+
+    reason = "GUEST_CLAIMED"
+    message = "An account has claimed this guest's sessions. Sign in to go on."
+
+
 class TooManyWatches(ResourceExhausted):
     """A user has too many open watches on this replica."""
 

@@ -1,17 +1,20 @@
 """The periodic tasks of the pomodoro service."""
 
 import asyncio
+from contextlib import suppress
 from typing import ClassVar
+
+from redis.exceptions import RedisError
 
 from mesh.database.pool import Database, WriteConflict
 from mesh.events import outbox
 from mesh.events.outbox import Event, SideEffects
 from mesh.rpc.etag import next_version
 from mesh.runtime.clock import Clock
-from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.errors import DependencyUnavailable, Overloaded
 from mesh.runtime.lifecycle import PeriodicTask
 from services.pomodoro import events, store
-from services.pomodoro.cache import ChangeSender, Presence
+from services.pomodoro.cache import ChangeSender, Guests, GuestSessions, Presence
 from services.pomodoro.model import Act, Focus
 from services.pomodoro.rules import sessions
 
@@ -59,15 +62,46 @@ class IntervalEnder(PeriodicTask):
             for focus in claimed:
                 steps = list(sessions.advance(focus, now, seen.get(focus.session.user_id), self.most_ends))
                 made = [events.session_phase_changed(step) for step in steps]
-                await store.save(tx, steps[-1], SideEffects(made, None, ""))
+                await store.UserSessions(tx).save(steps[-1], SideEffects(made, None, ""))
                 ended.append(steps[-1])
         return ended
 
     async def _wake_when_due(self) -> None:
         async with self.db.connection() as connection:
             seconds = await store.seconds_until_due(connection)
-        if seconds is not None and seconds < self.longest_wait:
-            asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT, seconds), self.wake)
+        _wake_in(self, seconds)
+
+
+class GuestIntervalEnder(PeriodicTask):
+    """The same for the sessions of guests, by the clock of Redis; a replica that comes second finds nothing due."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError, Overloaded)
+    batch: ClassVar[int] = 50
+
+    def __init__(self, guests: Guests, presence: Presence, changes: ChangeSender) -> None:
+        super().__init__("end intervals of guests")
+        self.guests, self.presence, self.changes = guests, presence, changes
+
+    async def run_once(self) -> int:
+        """Ends the intervals of one batch of guests; returns how many guests."""
+        due = await self.guests.list_due(self.batch)
+        seen = await self.presence.last(due.guest_ids)
+        for guest_id in due.guest_ids:
+            found = await self.guests.find(guest_id)
+            if found is not None and await self._end(found, due.now, seen.get(guest_id)):
+                self.changes.send(guest_id)
+        if not due.guest_ids:
+            _wake_in(self, due.seconds)
+        return len(due.guest_ids)
+
+    async def _end(self, found: GuestSessions, now: int, seen: int | None) -> bool:
+        """Whether it ended any; another write that came first did so."""
+        running = await found.find_running(found.guest.id)
+        steps = [] if running is None else list(sessions.advance(running, now, seen, IntervalEnder.most_ends))
+        with suppress(WriteConflict):
+            if steps:
+                await found.save(steps[-1], SideEffects((), None, ""))
+        return bool(steps)
 
 
 class PausedRetention(PeriodicTask):
@@ -88,7 +122,7 @@ class PausedRetention(PeriodicTask):
             for focus in claimed:
                 if self.deletes:
                     deleted = sessions.delete(focus, Act(self.clock(), None, None))
-                    await store.save(tx, deleted, _effects(events.session_deleted(deleted)))
+                    await store.UserSessions(tx).save(deleted, _effects(events.session_deleted(deleted)))
                 else:
                     archived = focus._replace(session=next_version(focus.session, self.clock()))
                     await store.remove(tx, archived, _effects(events.session_archived(archived)))
@@ -114,6 +148,12 @@ class SessionPurger(PeriodicTask):
         """Removes one batch; returns its size."""
         async with self.db.connection() as connection:
             return await store.purge(connection, _FINISHED_DAYS, self.batch)
+
+
+def _wake_in(task: PeriodicTask, seconds: float | None) -> None:
+    """Wakes a task when the next interval ends, unless the task looks before."""
+    if seconds is not None and seconds < task.longest_wait:
+        asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT, seconds), task.wake)
 
 
 def _effects(event: Event) -> SideEffects:

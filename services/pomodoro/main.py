@@ -8,13 +8,13 @@ from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.clock import Clock
 from services.pomodoro import clients
-from services.pomodoro.cache import ChangeListener, ChangeSender, Presence, Watches
+from services.pomodoro.cache import ChangeListener, ChangeSender, Guests, Presence, Watches
 from services.pomodoro.consumers import SUBSCRIPTIONS
 from services.pomodoro.handlers.links import TodoLinks
 from services.pomodoro.handlers.sessions import FocusSessionHandlers
 from services.pomodoro.handlers.watches import WatchStreams
 from services.pomodoro.handlers.writes import Writes
-from services.pomodoro.jobs import IntervalEnder, PausedRetention, SessionPurger
+from services.pomodoro.jobs import GuestIntervalEnder, IntervalEnder, PausedRetention, SessionPurger
 from services.pomodoro.settings import Settings
 
 
@@ -23,11 +23,11 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     platform = Platform("pomodoro", settings, keys)
     db, redis = platform.database(), platform.redis
     watches = Watches(settings.watches_per_user)
-    presence, changes = Presence(redis, now), ChangeSender(redis, watches)
-    writes = Writes(db, presence, changes, now)
+    guests, presence, changes = Guests(redis), Presence(redis, now), ChangeSender(redis, watches)
+    writes = Writes(db, guests, presence, changes, now)
     streams = WatchStreams(watches, writes, platform.revocations)
     links = TodoLinks(clients.todo_tasks(platform))
-    handlers = FocusSessionHandlers(db, platform.pages, clients.preferences(platform), links, writes, streams)
+    handlers = FocusSessionHandlers(platform.pages, clients.preferences(platform), links, writes, streams)
     days, deletes = settings.paused_retention_days, settings.paused_retention_deletes
     app = platform.app(
         [(add_FocusSessionServiceServicer_to_server, handlers)],
@@ -37,6 +37,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             changes,
             ChangeListener(redis, watches),
             IntervalEnder(db, presence, changes),
+            GuestIntervalEnder(guests, presence, changes),
             PausedRetention(db, changes, now, days=days, deletes=deletes),
             SessionPurger(db),
             platform.consumer(db, SUBSCRIPTIONS),

@@ -8,6 +8,10 @@ MOST_TRANSITIONS = 300
 """After so many a session may only be paused, finished and deleted: its event has to fit into 512 KiB."""
 
 
+MOST_GUEST_SESSIONS, MOST_GUEST_TASKS = 20, 100
+"""Of one guest in all: everything of a guest is read and written as one, at most 2 MiB."""
+
+
 class Status(StrEnum):
     """The states of a session; the values are those of the column `status` and of events."""
 
@@ -83,6 +87,10 @@ class IdleAction(StrEnum):
     KEEP = "keep"
     DISCARD = "discard"
     REASSIGN = "reassign"
+
+
+class AnotherRuns(Exception):  # noqa: N818 (the handler decides what to do)
+    """A second running session of a user would be stored."""
 
 
 class Transition(NamedTuple):
@@ -202,6 +210,14 @@ class Preferences(NamedTuple):
     long_break_interval: int = 4
     auto_start_breaks: bool = True
     auto_start_focus: bool = False
+
+
+class Guest(NamedTuple):
+    """Somebody without an account."""
+
+    id: str
+    until: int
+    """When everything of the guest is gone, seconds since the epoch."""
 
 
 class Filter(NamedTuple):

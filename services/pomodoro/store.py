@@ -1,6 +1,7 @@
 """SQL of the pomodoro service: one statement per function, owner first."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -9,10 +10,10 @@ from mesh.database.columns import Columns, microseconds
 from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
-from mesh.rpc.pagination import Key, Page
+from mesh.rpc.pagination import Page
 from mesh.runtime.clock import to_datetime
 from services.pomodoro.errors import FocusSessionNotFound, SessionTaskNotFound
-from services.pomodoro.model import Filter, Focus, Session, Task, Transition
+from services.pomodoro.model import AnotherRuns, Filter, Focus, Session, Task, Transition
 
 SESSIONS = Columns(
     "sessions",
@@ -112,71 +113,6 @@ _CURRENT = """
     ORDER BY status = 'running' DESC, as_of DESC, id DESC LIMIT 1"""
 
 
-class AnotherRuns(Exception):  # noqa: N818 (the handler decides what to do)
-    """The user has a running session already."""
-
-
-async def get_focus(connection: Connection, user_id: str, session_id: str) -> Focus:
-    """Reads a session with all that belongs to it, also a deleted one until it is purged."""
-    if focus := await _find(connection, f"{_WHOLE} {_BY_ID}", (user_id, session_id)):
-        return focus
-    raise FocusSessionNotFound(focus_session_id=session_id)
-
-
-async def find_state(connection: Connection, user_id: str, session_id: str) -> Focus | None:
-    """Reads a session with its tasks; None when there is none."""
-    return await _find(connection, f"{_STATE} {_BY_ID}", (user_id, session_id))
-
-
-async def get_state(connection: Connection, user_id: str, session_id: str) -> Focus:
-    """Reads a session with its tasks; raises FocusSessionNotFound."""
-    if focus := await find_state(connection, user_id, session_id):
-        return focus
-    raise FocusSessionNotFound(focus_session_id=session_id)
-
-
-async def get_focus_of_task(connection: Connection, user_id: str, task_id: str) -> Focus:
-    """Reads the whole session that a task belongs to."""
-    if focus := await _find(connection, f"{_WHOLE} {_BY_TASK}", (user_id, task_id)):
-        return focus
-    raise SessionTaskNotFound(session_task_id=task_id)
-
-
-async def find_current_state(connection: Connection, user_id: str) -> Focus | None:
-    """Reads the running session of a user, else the one paused last, with its tasks."""
-    return await _find(connection, f"{_STATE} {_CURRENT}", (user_id,))
-
-
-async def find_running(connection: Connection, user_id: str) -> Focus | None:
-    """Reads the running session of a user whole."""
-    return await _find(connection, f"{_WHOLE} WHERE user_id = %s::uuid AND status = 'running'", (user_id,))
-
-
-async def list_sessions(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Session]:
-    """Reads one session more than the page holds, without tasks, the newest first."""
-    values: dict[str, Any] = {"user_id": user_id, "limit": page.limit(), "states": list(chosen.states)}
-    conditions = ["user_id = %(user_id)s::uuid", _VISIBLE if chosen.show_deleted else "deleted_at IS NULL"]
-    if chosen.states:
-        conditions.append("status = ANY(%(states)s::text[])")
-    if page.after is not None:
-        instant, values["after_id"] = page.after
-        values["after"] = to_datetime(int(instant or 0))
-        conditions.append("(created_at, id) < (%(after)s::timestamptz, %(after_id)s::uuid)")
-    cursor = SESSIONS.cursor(connection)
-    await cursor.execute(
-        f"""
-        SELECT {SESSIONS.select} FROM sessions WHERE {" AND ".join(conditions)}
-        ORDER BY created_at DESC, id DESC LIMIT %(limit)s""",
-        values,
-    )
-    return await cursor.fetchall()
-
-
-def page_key(session: Session) -> Key:
-    """The sort key of a session in the list."""
-    return [session.created_at, session.id]
-
-
 _INSERT = f"INSERT INTO sessions ({SESSIONS.names}) VALUES ({SESSIONS.values}) RETURNING id"
 _SAVE = f"""
     UPDATE sessions SET {SESSIONS.assignments}
@@ -194,31 +130,94 @@ _PUT_TASKS = f"""
 _REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY(%(removed)s::uuid[]) AND EXISTS (SELECT FROM changed)"
 
 
-async def save(connection: Connection, focus: Focus, side_effects: SideEffects) -> None:
-    """Writes what changed of a session since it was read, or a new one.
+class UserSessions:
+    """The sessions of users, read and written through one connection."""
 
-    Raises WriteConflict when another write came first, and AnotherRuns when the user has another running session.
-    """
-    values, also = SESSIONS.parameters(focus.session), []
-    stored = focus.stored or Focus(focus.session, (), ())
-    if appended := focus.transitions[len(stored.transitions) :]:
-        values |= TRANSITIONS.arrays(appended)
-        also.append(_ADD_TRANSITIONS)
-    if changed := [task for task in focus.tasks if task not in stored.tasks]:
-        values |= TASKS.arrays(changed)
-        also.append(_PUT_TASKS)
-    if removed := {task.id for task in stored.tasks}.difference(task.id for task in focus.tasks):
-        values["removed"] = sorted(removed)
-        also.append(_REMOVE_TASKS)
-    if focus.stored is not None:
-        values["stored_version"] = focus.stored.session.version
-    statement = _INSERT if focus.stored is None else _SAVE
-    try:
-        await outbox.write(connection, statement, values, side_effects, also)
-    except UniqueViolation as error:
-        if error.diag.constraint_name == "sessions_one_running":
-            raise AnotherRuns from None
-        raise
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """What is saved inside is committed together at its end."""
+        return self._connection.transaction()
+
+    async def get_focus(self, user_id: str, session_id: str) -> Focus:
+        """Reads a session with all that belongs to it, also a deleted one until it is purged."""
+        if focus := await _find(self._connection, f"{_WHOLE} {_BY_ID}", (user_id, session_id)):
+            return focus
+        raise FocusSessionNotFound(focus_session_id=session_id)
+
+    async def find_state(self, user_id: str, session_id: str) -> Focus | None:
+        """Reads a session with its tasks; None when there is none."""
+        return await _find(self._connection, f"{_STATE} {_BY_ID}", (user_id, session_id))
+
+    async def get_state(self, user_id: str, session_id: str) -> Focus:
+        """Reads a session with its tasks; raises FocusSessionNotFound."""
+        if focus := await self.find_state(user_id, session_id):
+            return focus
+        raise FocusSessionNotFound(focus_session_id=session_id)
+
+    async def get_focus_of_task(self, user_id: str, task_id: str) -> Focus:
+        """Reads the whole session that a task belongs to."""
+        if focus := await _find(self._connection, f"{_WHOLE} {_BY_TASK}", (user_id, task_id)):
+            return focus
+        raise SessionTaskNotFound(session_task_id=task_id)
+
+    async def find_current_state(self, user_id: str) -> Focus | None:
+        """Reads the running session of a user, else the one paused last, with its tasks."""
+        return await _find(self._connection, f"{_STATE} {_CURRENT}", (user_id,))
+
+    async def find_running(self, user_id: str) -> Focus | None:
+        """Reads the running session of a user whole."""
+        return await _find(self._connection, f"{_WHOLE} WHERE user_id = %s::uuid AND status = 'running'", (user_id,))
+
+    async def list_sessions(self, user_id: str, chosen: Filter, page: Page) -> list[Session]:
+        """Reads one session more than the page holds, without tasks, the newest first."""
+        values: dict[str, Any] = {"user_id": user_id, "limit": page.limit(), "states": list(chosen.states)}
+        conditions = ["user_id = %(user_id)s::uuid", _VISIBLE if chosen.show_deleted else "deleted_at IS NULL"]
+        if chosen.states:
+            conditions.append("status = ANY(%(states)s::text[])")
+        if page.after is not None:
+            instant, values["after_id"] = page.after
+            values["after"] = to_datetime(int(instant or 0))
+            conditions.append("(created_at, id) < (%(after)s::timestamptz, %(after_id)s::uuid)")
+        cursor = SESSIONS.cursor(self._connection)
+        await cursor.execute(
+            f"""
+            SELECT {SESSIONS.select} FROM sessions WHERE {" AND ".join(conditions)}
+            ORDER BY created_at DESC, id DESC LIMIT %(limit)s""",
+            values,
+        )
+        return await cursor.fetchall()
+
+    async def save(self, focus: Focus, side_effects: SideEffects) -> None:
+        """Writes what changed of a session since it was read, or a new one.
+
+        Raises WriteConflict when another write came first, and AnotherRuns when the user has another running session.
+        """
+        values, also = SESSIONS.parameters(focus.session), []
+        stored = focus.stored or Focus(focus.session, (), ())
+        if appended := focus.transitions[len(stored.transitions) :]:
+            values |= TRANSITIONS.arrays(appended)
+            also.append(_ADD_TRANSITIONS)
+        if changed := [task for task in focus.tasks if task not in stored.tasks]:
+            values |= TASKS.arrays(changed)
+            also.append(_PUT_TASKS)
+        if removed := {task.id for task in stored.tasks}.difference(task.id for task in focus.tasks):
+            values["removed"] = sorted(removed)
+            also.append(_REMOVE_TASKS)
+        if focus.stored is not None:
+            values["stored_version"] = focus.stored.session.version
+        statement = _INSERT if focus.stored is None else _SAVE
+        try:
+            await outbox.write(self._connection, statement, values, side_effects, also)
+        except UniqueViolation as error:
+            if error.diag.constraint_name == "sessions_one_running":
+                raise AnotherRuns from None
+            raise
+
+    async def store_response(self, side_effects: SideEffects) -> None:
+        """Stores the response of a call that changed nothing."""
+        await outbox.store_response(self._connection, side_effects)
 
 
 async def list_due(connection: Connection, limit: int) -> list[tuple[str, bool]]:

@@ -169,9 +169,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
         async with self.db.connection() as connection:
             await store.end_session(connection, session_id, now)
 
-    def _tokens(
-        self, session: Session, refresh_token: str, now: int, *, is_guest: bool = False
-    ) -> session_pb2.Tokens:
+    def _tokens(self, session: Session, refresh_token: str, now: int, *, is_guest: bool = False) -> session_pb2.Tokens:
         if is_guest:
             access = self.signer.guest_token(session.id, new_id(), now=now, until=session.expires_at)
         else:

@@ -11,18 +11,16 @@ from focusmesh.pomodoro.v1 import focus_session_service_pb2 as pb
 from focusmesh.pomodoro.v1 import focus_session_service_pb2_grpc as rpc
 from google.protobuf.message import Message
 
-from mesh.database.connection import Connection
-from mesh.database.pool import Database
 from mesh.rpc.call import Context, current_call
-from mesh.rpc.pagination import Pages
+from mesh.rpc.pagination import Key, Pages
 from mesh.rpc.status import CalleeError
 from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import DeadlineExceeded, DependencyUnavailable
 from mesh.runtime.ids import new_id
-from services.pomodoro import events, store, wire
+from services.pomodoro import events, wire
 from services.pomodoro.handlers.links import TodoLinks
 from services.pomodoro.handlers.watches import WatchStreams
-from services.pomodoro.handlers.writes import Writes
+from services.pomodoro.handlers.writes import SessionStore, Writes
 from services.pomodoro.model import Act, Focus, Preferences, Session, SyncResult
 from services.pomodoro.rules import gaps, sessions, tasks
 
@@ -36,14 +34,13 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
 
     def __init__(
         self,
-        db: Database,
         pages: Pages,
         preferences: PreferenceServiceStub,
         links: TodoLinks,
         writes: Writes,
         watches: WatchStreams,
     ) -> None:
-        self.db, self.pages, self.preferences = db, pages, preferences
+        self.pages, self.preferences = pages, preferences
         self.links, self.writes, self.watches = links, writes, watches
 
     async def CreateFocusSession(
@@ -52,7 +49,7 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
         await self.links.check(wire.links_from_pb(request))
         preferences, defaults_used = await self._preferences(request)
 
-        async def make(_: Connection, act: Act) -> Focus:
+        async def make(_: SessionStore, act: Act) -> Focus:
             session_id, user_id = new_id(), current_call().user_id
             session = wire.session_from_pb(request, preferences, session_id=session_id, user_id=user_id, now=act.now)
             ids = [new_id() for _ in request.tasks]
@@ -66,14 +63,14 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def GetFocusSession(self, request: pb.GetFocusSessionRequest, context: Context) -> pb.GetFocusSessionResponse:
         user_id, now = current_call().user_id, self.writes.clock()
         session_id = request.focus_session_id
-        focus = await self.writes.shown(lambda connection: store.get_state(connection, user_id, session_id), now)
+        focus = await self.writes.shown(lambda stored: stored.get_state(user_id, session_id), now)
         return _respond(pb.GetFocusSessionResponse, focus, now)
 
     async def GetCurrentFocusSession(
         self, request: pb.GetCurrentFocusSessionRequest, context: Context
     ) -> pb.GetCurrentFocusSessionResponse:
         user_id, now = current_call().user_id, self.writes.clock()
-        focus = await self.writes.shown(lambda connection: store.find_current_state(connection, user_id), now)
+        focus = await self.writes.shown(lambda stored: stored.find_current_state(user_id), now)
         return _respond(pb.GetCurrentFocusSessionResponse, focus, now)
 
     async def ListFocusSessions(
@@ -82,15 +79,15 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
         user_id, now = current_call().user_id, self.writes.clock()
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
 
-        async def attempt(connection: Connection) -> list[Session]:
-            found = await store.list_sessions(connection, user_id, chosen, page)
-            if await self.writes.advance_due(connection, found, now):
-                found = await store.list_sessions(connection, user_id, chosen, page)
+        async def attempt(stored: SessionStore) -> list[Session]:
+            found = await stored.list_sessions(user_id, chosen, page)
+            if await self.writes.advance_due(stored, found, now):
+                found = await stored.list_sessions(user_id, chosen, page)
             return found
 
-        found = await self.db.retry_on_conflict(attempt)
+        found = await self.writes.run(attempt)
         self.writes.seen(now)
-        shown, next_page_token = self.pages.cut(found, page, store.page_key)
+        shown, next_page_token = self.pages.cut(found, page, _page_key)
         return pb.ListFocusSessionsResponse(
             focus_sessions=[wire.session_to_pb(sessions.at(session, now)) for session in shown],
             next_page_token=next_page_token,
@@ -107,8 +104,8 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def StartFocusSession(
         self, request: pb.StartFocusSessionRequest, context: Context
     ) -> pb.StartFocusSessionResponse:
-        async def make(connection: Connection, act: Act) -> Focus:
-            return sessions.start(await self.writes.read(connection, request, act.now), act)
+        async def make(stored: SessionStore, act: Act) -> Focus:
+            return sessions.start(await self.writes.read(stored, request, act.now), act)
 
         respond = partial(_respond, pb.StartFocusSessionResponse)
         return await self.writes.begin(request, make, events.session_started, respond)
@@ -122,8 +119,8 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def ResumeFocusSession(
         self, request: pb.ResumeFocusSessionRequest, context: Context
     ) -> pb.ResumeFocusSessionResponse:
-        async def make(connection: Connection, act: Act) -> Focus:
-            return sessions.resume(await self.writes.read(connection, request, act.now), act)
+        async def make(stored: SessionStore, act: Act) -> Focus:
+            return sessions.resume(await self.writes.read(stored, request, act.now), act)
 
         respond = partial(_respond, pb.ResumeFocusSessionResponse)
         return await self.writes.begin(request, make, events.session_resumed, respond)
@@ -227,8 +224,9 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
                 yield _respond(pb.WatchFocusSessionResponse, focus, now)
 
     async def _preferences(self, request: pb.CreateFocusSessionRequest) -> tuple[Preferences, bool]:
-        """The settings of the caller, and whether they are the defaults because auth did not tell them."""
-        if not wire.needs_preferences(request):
+        """The settings of the caller, and whether they are the defaults because auth did not tell them; of a guest, who
+        has none, the defaults."""
+        if current_call().identity.guest_until or not wire.needs_preferences(request):
             return Preferences(), False
         asked = GetUserPreferencesRequest(user_id=current_call().user_id)
         with suppress(DependencyUnavailable, DeadlineExceeded, CalleeError):
@@ -241,3 +239,8 @@ def _respond(kind: Callable[..., _Response], focus: Focus | None, now: int, **mo
     """The response with a session, or without one, as it is at an instant."""
     message = None if focus is None else wire.focus_to_pb(focus, now)
     return kind(focus_session=message, server_time=wire.timestamp(now), **more)
+
+
+def _page_key(session: Session) -> Key:
+    """The sort key of a session in the list."""
+    return [session.created_at, session.id]

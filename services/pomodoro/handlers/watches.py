@@ -5,17 +5,15 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from mesh.database.connection import Connection
 from mesh.rpc.identity import Identity
 from mesh.rpc.revocations import Revocations
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import ServiceError, TokenInvalid, TokenRevoked
 from mesh.runtime.lifecycle import occurs
-from services.pomodoro import store
 from services.pomodoro.cache import Watches
 from services.pomodoro.errors import ShuttingDown
-from services.pomodoro.handlers.writes import Writes
+from services.pomodoro.handlers.writes import SessionStore, Writes
 from services.pomodoro.model import Focus
 
 _READ_AGAIN_SECONDS = 5.0
@@ -53,11 +51,10 @@ class WatchStreams:
                 await occurs(changed, within=_READ_AGAIN_SECONDS)
 
     async def _read(self, user_id: str, session_id: str, now: int, *, missing_ok: bool = False) -> Focus | None:
-        async def find(connection: Connection) -> Focus | None:
+        async def find(stored: SessionStore) -> Focus | None:
             if not session_id:
-                return await store.find_current_state(connection, user_id)
-            get = store.find_state if missing_ok else store.get_state
-            return await get(connection, user_id, session_id)
+                return await stored.find_current_state(user_id)
+            return await (stored.find_state if missing_ok else stored.get_state)(user_id, session_id)
 
         return await self._writes.shown(find, now)
 

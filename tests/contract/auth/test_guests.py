@@ -1,7 +1,7 @@
 """Guests: people without an account, with tokens of their own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 import jwt
@@ -17,7 +17,7 @@ from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
 from services.auth.settings import Settings
-from tests.contract.auth.requests import bearer, process, refresh, refused
+from tests.contract.auth.requests import Account, bearer, process, refresh, refused
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -113,9 +113,9 @@ async def test_guests_of_one_address_are_bounded(sessions: Sessions) -> None:
     assert (await sessions.CreateGuest(pb.CreateGuestRequest(), metadata=elsewhere)).tokens.access_token
 
 
-async def test_a_user_is_no_guest(signed_in: Callable[..., object], sessions: Sessions) -> None:
-    account = await signed_in()  # type: ignore[misc]
-    assert "guest" not in claims_of(account.tokens)  # type: ignore[attr-defined]
+async def test_a_user_is_no_guest(signed_in: Callable[..., Awaitable[Account]], sessions: Sessions) -> None:
+    account = await signed_in()
+    assert "guest" not in claims_of(account.tokens)
 
 
 @pytest.mark.parametrize("hours", [23, 73])

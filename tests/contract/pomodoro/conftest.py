@@ -8,7 +8,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from mesh.runtime.ids import new_id
-from services.pomodoro.jobs import IntervalEnder
+from services.pomodoro.jobs import GuestIntervalEnder, IntervalEnder
 from services.pomodoro.main import build
 from services.pomodoro.settings import Settings
 from stack import database
@@ -51,7 +51,7 @@ def time() -> Time:
 async def channel(pomodoro_settings: Settings, signer: Signer, time: Time) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the service, in which intervals end only when somebody looks."""
     app = without_broker(build(pomodoro_settings, SignerKeys(signer), time.now))
-    app.components = [each for each in app.components if not isinstance(each, IntervalEnder)]
+    app.components = [each for each in app.components if not isinstance(each, IntervalEnder | GuestIntervalEnder)]
     async with serving(app) as channel:
         yield channel
 

@@ -68,6 +68,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The field that the error names is no id of a todo task of yours, or the task is deleted. Metadata: `todo_task_id`."""
     ERROR_REASON_TODO_UNAVAILABLE: _ErrorReason.ValueType  # 19
     """Whose a todo task is cannot be found out now: nothing was changed; try again, or without it."""
+    ERROR_REASON_GUEST_FULL: _ErrorReason.ValueType  # 20
+    """A guest has as many sessions, or tasks in all of them, as a guest may have. Metadata: `limit`, and `what`:
+    `sessions` or `tasks`.
+    """
+    ERROR_REASON_GUEST_CLAIMED: _ErrorReason.ValueType  # 21
+    """An account claims the guest's sessions, or has claimed them."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `pomodoro.focusmesh`."""
@@ -118,4 +124,10 @@ ERROR_REASON_TODO_TASK_NOT_FOUND: ErrorReason.ValueType  # 18
 """The field that the error names is no id of a todo task of yours, or the task is deleted. Metadata: `todo_task_id`."""
 ERROR_REASON_TODO_UNAVAILABLE: ErrorReason.ValueType  # 19
 """Whose a todo task is cannot be found out now: nothing was changed; try again, or without it."""
+ERROR_REASON_GUEST_FULL: ErrorReason.ValueType  # 20
+"""A guest has as many sessions, or tasks in all of them, as a guest may have. Metadata: `limit`, and `what`:
+`sessions` or `tasks`.
+"""
+ERROR_REASON_GUEST_CLAIMED: ErrorReason.ValueType  # 21
+"""An account claims the guest's sessions, or has claimed them."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,23 +1,18 @@
-"""The Redis keys of pomodoro, none of which is the only copy of anything.
+"""Which devices of users were there lately.
 
 `pomodoro:present:<user>`   hash: when each device of the user last called or watched, and since when that is complete
-`pomodoro:changes`          channel: ids of users whose sessions changed
 """
 
-import asyncio
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from typing import ClassVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from mesh.runtime.clock import SECOND, Clock
-from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask
-from services.pomodoro.errors import TooManyWatches
+from mesh.runtime.lifecycle import PeriodicTask
 
 _PRESENT = "pomodoro:present:"
-_CHANGES = "pomodoro:changes"
 _SINCE = "since"
 _KEPT_SECONDS = 7 * 86_400
 """Longer than the longest cycle of intervals, 49 hours."""
@@ -26,7 +21,6 @@ _AGAIN = 5 * SECOND
 _FORGET = 600 * SECOND
 _MOST_DEVICES = 16
 """Of one user in Redis: every sign-in is another device. With one more, what is known of the user begins anew."""
-_LISTEN_SECONDS = 1.0
 
 
 class Presence(PeriodicTask):
@@ -102,99 +96,3 @@ class Presence(PeriodicTask):
             user_id: [(device, int(at)) for device, at in (*known.items(), *self._noted.get(user_id, {}).items())]
             for user_id, known in zip(user_ids, found, strict=True)
         }
-
-
-class Watches:
-    """The open watches of this replica."""
-
-    def __init__(self, per_user: int) -> None:
-        self._per_user = per_user
-        self._open: dict[str, set[asyncio.Event]] = {}
-        self.closing = False
-
-    @contextmanager
-    def open(self, user_id: str) -> Iterator[asyncio.Event]:
-        """A watch: its event is set whenever a session of the user may have changed. Raises TooManyWatches."""
-        watches = self._open.setdefault(user_id, set())
-        if len(watches) >= self._per_user:
-            raise TooManyWatches(limit=self._per_user)
-        changed = asyncio.Event()
-        watches.add(changed)
-        try:
-            yield changed
-        finally:
-            watches.discard(changed)
-            if not watches and self._open.get(user_id) is watches:
-                del self._open[user_id]
-
-    def wake(self, user_id: str) -> None:
-        """A session of the user changed."""
-        for changed in self._open.get(user_id, ()):
-            changed.set()
-
-    def wake_all(self) -> None:
-        """Any session may have changed."""
-        for user_id in tuple(self._open):
-            self.wake(user_id)
-
-    def close(self) -> None:
-        """Ends every watch: the service stops."""
-        self.closing = True
-        self.wake_all()
-
-
-class ChangeSender(PeriodicTask):
-    """Tells all replicas whose sessions changed."""
-
-    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
-
-    def __init__(self, redis: "Redis", watches: Watches) -> None:
-        super().__init__("send changes")
-        self._redis, self._watches = redis, watches
-        self._pending: set[str] = set()
-
-    def send(self, user_id: str) -> None:
-        """A session of the user changed; call it after the change has committed."""
-        self._watches.wake(user_id)
-        self._pending.add(user_id)
-        self.wake()
-
-    async def run_once(self) -> int:
-        """Sends what is pending; a change that Redis does not take is found by the watches' own reads."""
-        pending, self._pending = self._pending, set()
-        if pending:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for user_id in pending:
-                    pipe.publish(_CHANGES, user_id)
-                await pipe.execute()
-        return len(pending)
-
-
-class ChangeListener(SupervisedTask):
-    """Wakes the watches of users whose sessions changed at another replica."""
-
-    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
-    longest_backoff: ClassVar[float] = 1.0
-
-    def __init__(self, redis: "Redis", watches: Watches) -> None:
-        super().__init__("listen to changes")
-        self._redis, self._watches = redis, watches
-
-    @property
-    def ready(self) -> bool:
-        """True: without it the watches read by themselves, every few seconds."""
-        return True
-
-    async def run(self) -> None:
-        """Listens; after every new subscription all watches read, since changes may have been missed."""
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(_CHANGES)
-            while True:
-                message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
-                if message is None:
-                    continue
-                if message["type"] == "subscribe":
-                    self.succeeded()
-                    self._watches.wake_all()
-                elif message["type"] == "message":
-                    self._watches.wake(message["data"])
