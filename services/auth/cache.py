@@ -30,8 +30,8 @@ class RateLimit(NamedTuple):
 ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
 NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 """A /24 is many users, so more failures are free; only attackers keep failing, so the delay grows longer."""
-GUESTS = RateLimit(free=40, longest_delay=900, forget_seconds=120)
-"""Of guests that begin in a network: a class of pupils at once, then 30 an hour."""
+_GUEST_DELAY, _FORGET_GUEST = 900, 120
+"""Seconds: of a network in which too many guests begin."""
 
 _PREFIX = "auth:attempts:"
 _GUEST = "auth:guest:"
@@ -123,15 +123,15 @@ return {'1', tostring(ARGV[1] + 1), ARGV[2], found[3]}
 class GuestSessions:
     """The sessions of guests. With Redis they are lost, which the guests were told."""
 
-    def __init__(self, redis: "Redis") -> None:
-        """redis: shared by all replicas."""
-        self._redis = redis
+    def __init__(self, redis: "Redis", per_network: int) -> None:
+        """redis: shared by all replicas. per_network: guests that may begin there before others wait."""
+        self._redis, self._limit = redis, RateLimit(per_network, _GUEST_DELAY, _FORGET_GUEST)
         self._acquire = redis.register_script(_ACQUIRE)
         self._exchange = redis.register_script(_EXCHANGE)
 
     async def acquire(self, network: str) -> float:
         """Counts a guest and returns 0; or counts nothing and returns the seconds until the next guest is allowed."""
-        return float(await self._acquire(keys=[f"{_PREFIX}guests:{network}"], args=[*GUESTS]))
+        return float(await self._acquire(keys=[f"{_PREFIX}guests:{network}"], args=[*self._limit]))
 
     async def insert(self, guest: Session) -> None:
         """Begins a guest, until its end."""

@@ -14,6 +14,7 @@ from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.signing_keys import private_key, public_key
+from services.auth.cache import GuestSessions
 from services.auth.handlers import (
     GuestHandlers,
     KeyHandlers,
@@ -36,14 +37,24 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     db, redis = platform.database(), platform.redis
     worker = PasswordWorker(threads=settings.password_threads, queue=settings.password_queue)
     refresh_tokens = RefreshTokens(settings.refresh_hash_key)
+    guests = GuestSessions(redis, settings.guests_per_network)
     return platform.app(
         [
             (add_UserServiceServicer_to_server, UserHandlers(db, worker, clock.now)),
             (
                 add_SessionServiceServicer_to_server,
-                SessionHandlers(db, redis, worker, signer, refresh_tokens, clock.now, guest_life=_guest_life(settings)),
+                SessionHandlers(
+                    db,
+                    redis,
+                    worker,
+                    signer,
+                    refresh_tokens,
+                    clock.now,
+                    guests=guests,
+                    guest_life=_guest_life(settings),
+                ),
             ),
-            (add_GuestServiceServicer_to_server, GuestHandlers(redis, refresh_tokens, clock.now)),
+            (add_GuestServiceServicer_to_server, GuestHandlers(redis, guests, refresh_tokens, clock.now)),
             (add_KeyServiceServicer_to_server, KeyHandlers(signer)),
             (add_PreferenceServiceServicer_to_server, PreferenceHandlers(db)),
         ],

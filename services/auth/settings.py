@@ -23,5 +23,7 @@ class Settings(ServiceSettings):
     """Passwords that may wait; further ones are refused at once with RESOURCE_EXHAUSTED."""
     guest_hours: int = 48
     """How long a guest lives, 24 to 72; then everything of the guest is gone, unless an account has claimed it."""
+    guests_per_network: int = 40
+    """Guests that may begin at once in a /24 of IPv4 or a /64 of IPv6; after them about 30 an hour."""
     session_retention_days: int = 30
     """How long ended and expired sessions are kept, for investigations."""

@@ -24,6 +24,7 @@ def stack(collector: Collector) -> Iterator[Stack]:
     """A whole stack behind its gateway, whose rate limits are out of the way; it exports to the collector."""
     environment = {
         **_NO_LIMITS,
+        "FOCUSMESH_GUESTS_PER_NETWORK": "1000000",
         # Nobody has to notice that its services stop; a restart would need it.
         "FOCUSMESH_DRAIN_SECONDS": "0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,

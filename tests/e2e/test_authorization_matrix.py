@@ -15,7 +15,7 @@ from contract.methods import Method
 from stack import registry
 from stack.infrastructure.services import callers_of
 from stack.stack import Stack
-from tests.support.accounts import Account, camel_case, claims_of, issuer_of, service_signer, snake_case
+from tests.support.accounts import Account, Guest, camel_case, claims_of, issuer_of, service_signer, snake_case
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest
 from tests.support.rpcs import BY_NAME, EXPOSED, INTERNAL, descriptor, request_class
 from tests.support.tokens import Signer, service_token, symmetric, unsigned
@@ -49,6 +49,8 @@ ABOUT_A_RESOURCE = [
     if resource_ids(method, required=True) or (resource_ids(method, required=False) and method not in PAGED)
 ]
 """Of a list, an id that may be left out is a filter, which shows nothing instead of an error."""
+FOR_GUESTS = [method for method in PROTECTED if method.access == "GUEST"]
+NOT_FOR_GUESTS = [method for method in PROTECTED if method.access != "GUEST"]
 ABOUT_A_USER = [method for method in PROTECTED if not resource_ids(method, required=True)]
 
 Forge = Callable[[Account, Signer], str]
@@ -106,6 +108,12 @@ def owner(stack: Stack) -> Account:
 def other(stack: Stack) -> Account:
     """Another user."""
     return Account(Rest(stack.gateway_url))
+
+
+@pytest.fixture(scope="module")
+def guest(stack: Stack) -> Guest:
+    """Somebody without an account."""
+    return Guest(Rest(stack.gateway_url))
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +255,31 @@ def test_another_user_sees_only_their_own(
     assert [known for known in theirs if known in str(result.response)] == []
 
 
+@ways_of(FOR_GUESTS)
+def test_a_guest_may_what_is_for_guests(way: Way, method: Method, guest: Guest) -> None:
+    assert (result := way.call(method, guest, guest.token)).ok, result
+
+
+@ways_of(NOT_FOR_GUESTS)
+def test_a_guest_may_nothing_else(way: Way, method: Method, owner: Account, guest: Guest) -> None:
+    result = way.call(method, owner, guest.token)
+
+    assert (result.code, result.reason) == (PERMISSION_DENIED, "GUEST_NOT_ALLOWED")
+    assert result.http == (403 if way.name == "rest" else 0)
+
+
+@ways_of([method for method in ABOUT_A_RESOURCE if method in FOR_GUESTS])
+def test_users_and_guests_see_no_resource_of_one_another(
+    way: Way, method: Method, owner: Account, guest: Guest
+) -> None:
+    for holder, caller in ((owner, guest), (guest, owner)):
+        given = holder.fitting(method)
+        before = snapshot(holder, given)
+
+        assert way.client(method).call(method, valid_request(method, given), caller.token).code == NOT_FOUND
+        assert snapshot(holder, given) == before
+
+
 CALLS = [(method, caller) for method in INTERNAL for caller in sorted(method.callers)]
 OTHER_SERVICES = [
     (method, name) for method in INTERNAL for name in sorted(registry.load().services) if name not in method.callers
@@ -374,6 +407,15 @@ def test_a_websocket_does_not_open_with_a_bad_token(stack: Stack, owner: Account
         connect(url, subprotocols=["focusmesh.v1", f"bearer.{forge(owner, issuer)}"])  # type: ignore[list-item]
 
     assert refused.value.response.status_code == _http(code)
+
+
+def test_a_websocket_does_not_open_for_a_guest(stack: Stack, guest: Guest) -> None:
+    url = f"ws://{stack.gateway_target}/v1/realtime"
+
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url, subprotocols=["focusmesh.v1", f"bearer.{guest.token}"])  # type: ignore[list-item]
+
+    assert refused.value.response.status_code == 403
 
 
 def snapshot(owner: Account, given: dict[str, str]) -> dict[str, Message]:

@@ -9,6 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from focusmesh.audit.v1 import audit_service_pb2
+from focusmesh.auth.v1 import session_service_pb2
 from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
@@ -16,6 +17,7 @@ from google.protobuf.message import Message
 from contract.methods import Method
 from harness.accounts import PASSWORD, Accounts, User
 from harness.waiting import wait_until
+from mesh.runtime.ids import new_id
 from stack.stack import Stack
 from tests.support.clients import Rest
 from tests.support.rpcs import BY_NAME, descriptor, request_class
@@ -129,6 +131,8 @@ class Account:
             "when_running": lambda: FINISH_CURRENT if "focus_session_id" in names else 0,
             "audit_record_id": self.record_id,
             "refresh_token": lambda: self.sign_in().refresh_token,
+            "guest_refresh_token": lambda: Guest(self._rest).refresh_token,
+            "guest_id": new_id,
         }
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
@@ -141,6 +145,28 @@ class Account:
         if method.name == "Login":
             given["email"] = self.email
         return given
+
+
+class Guest(Account):
+    """Somebody without an account, who has focus sessions."""
+
+    def __init__(self, rest: Rest) -> None:
+        """rest: a client of the gateway."""
+        self._rest = rest
+        result = rest.call(BY_NAME["CreateGuest"], session_service_pb2.CreateGuestRequest(), None)
+        assert result.ok, result
+        tokens = result.response.tokens  # type: ignore[union-attr]
+        self.email, self.token, self.refresh_token = "", tokens.access_token, tokens.refresh_token
+        self.id = str(claims_of(self)["sub"])
+        self.shown_in = {}
+
+    def focus_session(self, state: str = "running") -> focus_session_pb2.FocusSession:
+        """The same; the sessions before it are deleted, and so make room."""
+        listed = self.call("ListFocusSessions", focus_session_service_pb2.ListFocusSessionsRequest()).focus_sessions
+        for session in listed:
+            delete = focus_session_service_pb2.DeleteFocusSessionRequest(focus_session_id=session.id)
+            self.call("DeleteFocusSession", delete)
+        return super().focus_session(state)
 
 
 def camel_case(name: str) -> str:

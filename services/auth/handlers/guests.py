@@ -19,8 +19,8 @@ from services.auth.rules.tokens import RefreshTokens
 class GuestHandlers(rpc.GuestServiceServicer):
     """Guests that an account claims."""
 
-    def __init__(self, redis: "Redis", refresh_tokens: RefreshTokens, clock: Clock) -> None:
-        self.redis, self.guests, self.refresh_tokens, self.clock = redis, GuestSessions(redis), refresh_tokens, clock
+    def __init__(self, redis: "Redis", guests: GuestSessions, refresh_tokens: RefreshTokens, clock: Clock) -> None:
+        self.redis, self.guests, self.refresh_tokens, self.clock = redis, guests, refresh_tokens, clock
 
     async def GetGuest(self, request: pb.GetGuestRequest, context: Context) -> pb.GetGuestResponse:
         presented = self.refresh_tokens.read(request.guest_refresh_token)

@@ -40,12 +40,13 @@ class SessionHandlers(rpc.SessionServiceServicer):
         refresh_tokens: RefreshTokens,
         clock: Clock,
         *,
+        guests: GuestSessions,
         guest_life: int,
     ) -> None:
         """guest_life: how long a guest lives, in microseconds."""
         self.db, self.redis, self.attempts, self.worker = db, redis, LoginThrottle(redis), worker
         self.signer, self.refresh_tokens, self.clock = signer, refresh_tokens, clock
-        self.guests, self.guest_life = GuestSessions(redis), guest_life
+        self.guests, self.guest_life = guests, guest_life
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
         user_id = await self._authenticate(request, current_call())

@@ -1,6 +1,7 @@
 """The sessions of guests, of which Redis has the only copy.
 
-`pomodoro:guest:<guest>`   hash, until the guest ends: document, JSON of everything of the guest; and its version
+`pomodoro:guest:<guest>`   hash, until the guest ends: document, JSON of everything of the guest; its version; and
+                           claimed_until, seconds since the epoch: an account claims it, or has claimed it
 `pomodoro:guests:due`      sorted set: guests by the end of their running interval, microseconds since the epoch
 
 A guest's document is read, changed and written as one, by whoever finds the version that it was read with.
@@ -8,6 +9,7 @@ A guest's document is read, changed and written as one, by whoever finds the ver
 
 import base64
 import binascii
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +23,7 @@ from mesh.events.outbox import SideEffects, StoredResponse
 from mesh.rpc import idempotency
 from mesh.rpc.pagination import Page
 from mesh.runtime.errors import Overloaded, RequestIdReused
-from services.pomodoro.errors import FocusSessionNotFound, GuestFull, SessionTaskNotFound
+from services.pomodoro.errors import FocusSessionNotFound, GuestClaimed, GuestFull, SessionTaskNotFound
 from services.pomodoro.model import (
     MOST_GUEST_SESSIONS,
     MOST_GUEST_TASKS,
@@ -107,7 +109,9 @@ class Guests:
 
     async def read(self, guest: Guest) -> "GuestSessions":
         """Everything of a guest; raises GuestClaimed."""
-        version, content = await self._read(guest.id)
+        version, content, claimed = await self._read(guest.id)
+        if claimed:
+            raise GuestClaimed
         return GuestSessions(self, guest, version, content)
 
     async def write(self, sessions: "GuestSessions") -> None:
@@ -128,16 +132,17 @@ class Guests:
 
     async def find(self, guest_id: str) -> "GuestSessions | None":
         """Everything of a guest who is due; None, and no longer due, when there is nothing any more."""
-        version, content = await self._read(guest_id)
-        if content is None:
+        version, content, claimed = await self._read(guest_id)
+        if content is None or claimed:
             await self._redis.zrem(_DUE, guest_id)
             return None
         return GuestSessions(self, Guest(guest_id, orjson.loads(content)["until"]), version, content)
 
-    async def _read(self, guest_id: str) -> tuple[int, str | None]:
-        reading: Any = self._redis.hmget(_GUEST + guest_id, ["version", "document"])
-        version, content = await reading
-        return int(version or 0), content
+    async def _read(self, guest_id: str) -> tuple[int, str | None, bool]:
+        """Version and document, and whether an account claims them."""
+        reading: Any = self._redis.hmget(_GUEST + guest_id, ["version", "document", "claimed_until"])
+        version, content, claimed_until = await reading
+        return int(version or 0), content, float(claimed_until or 0) > time.time()
 
 
 class GuestSessions:
@@ -279,14 +284,15 @@ def _focus(row: Sequence[Any]) -> Focus:
     # By name: a guest outlives a release that adds a column.
     read = Focus(
         Session._make(map(session.get, Session._fields)),
-        tuple(map(Task._make, tasks)),
+        tuple(Task._make(map(task.get, Task._fields)) for task in tasks),
         tuple(map(Transition._make, transitions)),
     )
     return read._replace(stored=read)
 
 
 def _row(focus: Focus) -> tuple[Any, ...]:
-    return focus.session._asdict(), [tuple(each) for each in focus.tasks], [tuple(each) for each in focus.transitions]
+    tasks = [task._asdict() for task in focus.tasks]
+    return focus.session._asdict(), tasks, [tuple(each) for each in focus.transitions]
 
 
 def _stored(response: StoredResponse) -> _Response:

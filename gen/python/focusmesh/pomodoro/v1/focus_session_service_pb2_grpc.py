@@ -164,7 +164,7 @@ class FocusSessionServiceServicer:
         `session-created`, or `session-started` when it is started.
 
         Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_FULL, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,7 +173,7 @@ class FocusSessionServiceServicer:
     def GetFocusSession(self, request, context):
         """Reads one session, also a deleted one until it is purged. A finished session is there for 7 days.
 
-        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND.
+        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +182,7 @@ class FocusSessionServiceServicer:
     def GetCurrentFocusSession(self, request, context):
         """Reads the session that the user is in: the running one, else the one that was paused last.
 
-        Needs scope `focus:read`. Errors: none of its own.
+        Needs scope `focus:read`. Errors: GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +191,7 @@ class FocusSessionServiceServicer:
     def ListFocusSessions(self, request, context):
         """Lists sessions without their tasks, the newest first, a page at a time.
 
-        Needs scope `focus:read`. Errors: PAGE_TOKEN_INVALID.
+        Needs scope `focus:read`. Errors: PAGE_TOKEN_INVALID, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -202,7 +202,7 @@ class FocusSessionServiceServicer:
         set.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_ALREADY_STARTED,
-        FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,7 +212,7 @@ class FocusSessionServiceServicer:
         """Starts a planned session: its first interval runs.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_ALREADY_STARTED,
-        ANOTHER_SESSION_RUNNING, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        ANOTHER_SESSION_RUNNING, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,7 +222,7 @@ class FocusSessionServiceServicer:
         """Stops the clock of a running session within its interval, until it is resumed.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_RUNNING,
-        VERSION_CONFLICT, REQUEST_ID_REUSED.
+        VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,7 +233,7 @@ class FocusSessionServiceServicer:
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
         FOCUS_SESSION_RUNNING, FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, ANOTHER_SESSION_RUNNING, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,7 +244,7 @@ class FocusSessionServiceServicer:
         interval that was paused it does not.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -254,7 +254,7 @@ class FocusSessionServiceServicer:
         """Ends a session that was started, and its current interval with it.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,7 +265,7 @@ class FocusSessionServiceServicer:
         and it can be undeleted for 30 days.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,7 +275,7 @@ class FocusSessionServiceServicer:
         """Brings a deleted session back, and its intervals into the statistics.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -287,7 +287,7 @@ class FocusSessionServiceServicer:
         meanwhile. A timer that is ahead is refused.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, PROGRESS_AHEAD, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, PROGRESS_AHEAD, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,7 +298,7 @@ class FocusSessionServiceServicer:
         interval then ends later; one that has ended is judged again.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, IDLE_IN_FUTURE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, IDLE_IN_FUTURE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,7 +308,7 @@ class FocusSessionServiceServicer:
         """Notes an interruption that ends now. The time it took is taken out of the current interval, which ends later.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -319,7 +319,7 @@ class FocusSessionServiceServicer:
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
         FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_FULL, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,7 +330,8 @@ class FocusSessionServiceServicer:
         named and not set.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED,
+        GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,7 +341,7 @@ class FocusSessionServiceServicer:
         """Puts the tasks of a session into a new order.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, SESSION_TASK_ORDER_INCOMPLETE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, SESSION_TASK_ORDER_INCOMPLETE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -350,7 +351,7 @@ class FocusSessionServiceServicer:
         """Lets work count to this task from now on, until another one is selected or it is done.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, SESSION_TASK_DONE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, SESSION_TASK_DONE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -360,7 +361,7 @@ class FocusSessionServiceServicer:
         """Removes a task. What was worked on it still counts to the session, and to no task.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -370,7 +371,7 @@ class FocusSessionServiceServicer:
         """Sends the state of a session at once, and again after every change of it on any device and every end of an
         interval. Ends with UNAUTHENTICATED when the access token ends or its session is ended, within 2 seconds.
 
-        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, TOO_MANY_WATCHES, TOKEN_REVOKED.
+        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, TOO_MANY_WATCHES, TOKEN_REVOKED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,74 +29,74 @@ class FocusSessionServiceStub:
     `session-created`, or `session-started` when it is started.
 
     Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE,
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED, GUEST_FULL, GUEST_CLAIMED.
     """
     GetFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.GetFocusSessionRequest, _focus_session_service_pb2.GetFocusSessionResponse]
     """Reads one session, also a deleted one until it is purged. A finished session is there for 7 days.
 
-    Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND.
+    Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, GUEST_CLAIMED.
     """
     GetCurrentFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.GetCurrentFocusSessionRequest, _focus_session_service_pb2.GetCurrentFocusSessionResponse]
     """Reads the session that the user is in: the running one, else the one that was paused last.
 
-    Needs scope `focus:read`. Errors: none of its own.
+    Needs scope `focus:read`. Errors: GUEST_CLAIMED.
     """
     ListFocusSessions: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.ListFocusSessionsRequest, _focus_session_service_pb2.ListFocusSessionsResponse]
     """Lists sessions without their tasks, the newest first, a page at a time.
 
-    Needs scope `focus:read`. Errors: PAGE_TOKEN_INVALID.
+    Needs scope `focus:read`. Errors: PAGE_TOKEN_INVALID, GUEST_CLAIMED.
     """
     UpdateFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.UpdateFocusSessionRequest, _focus_session_service_pb2.UpdateFocusSessionResponse]
     """Changes the fields that `update_mask` names of a planned session; the title is cleared when it is named and not
     set.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_ALREADY_STARTED,
-    FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     StartFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.StartFocusSessionRequest, _focus_session_service_pb2.StartFocusSessionResponse]
     """Starts a planned session: its first interval runs.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_ALREADY_STARTED,
-    ANOTHER_SESSION_RUNNING, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    ANOTHER_SESSION_RUNNING, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     PauseFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.PauseFocusSessionRequest, _focus_session_service_pb2.PauseFocusSessionResponse]
     """Stops the clock of a running session within its interval, until it is resumed.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_RUNNING,
-    VERSION_CONFLICT, REQUEST_ID_REUSED.
+    VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     ResumeFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.ResumeFocusSessionRequest, _focus_session_service_pb2.ResumeFocusSessionResponse]
     """Lets the current interval of a paused session run on, or begin.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
     FOCUS_SESSION_RUNNING, FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, ANOTHER_SESSION_RUNNING, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     SkipInterval: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.SkipIntervalRequest, _focus_session_service_pb2.SkipIntervalResponse]
     """Ends the current interval now and goes on to the next, which starts by itself or not as after its end; after an
     interval that was paused it does not.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     FinishFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.FinishFocusSessionRequest, _focus_session_service_pb2.FinishFocusSessionResponse]
     """Ends a session that was started, and its current interval with it.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-    FOCUS_SESSION_FINISHED, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FINISHED, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     DeleteFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.DeleteFocusSessionRequest, _focus_session_service_pb2.DeleteFocusSessionResponse]
     """Deletes a session; one that is running is paused. It is hidden from lists, its intervals count in no statistics,
     and it can be undeleted for 30 days.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     UndeleteFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.UndeleteFocusSessionRequest, _focus_session_service_pb2.UndeleteFocusSessionResponse]
     """Brings a deleted session back, and its intervals into the statistics.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     SyncProgress: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.SyncProgressRequest, _focus_session_service_pb2.SyncProgressResponse]
     """Compares a device's timer with the server's. Within 2 seconds they agree, and nothing is written. A timer that is
@@ -104,58 +104,59 @@ class FocusSessionServiceStub:
     meanwhile. A timer that is ahead is refused.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, PROGRESS_AHEAD, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, PROGRESS_AHEAD, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     ReportIdle: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.ReportIdleRequest, _focus_session_service_pb2.ReportIdleResponse]
     """Says that the user was not there from an instant until now, and what becomes of the focus time since. A running
     interval then ends later; one that has ended is judged again.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, IDLE_IN_FUTURE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, IDLE_IN_FUTURE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     AddInterruption: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.AddInterruptionRequest, _focus_session_service_pb2.AddInterruptionResponse]
     """Notes an interruption that ends now. The time it took is taken out of the current interval, which ends later.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     AddSessionTask: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.AddSessionTaskRequest, _focus_session_service_pb2.AddSessionTaskResponse]
     """Adds a task to the end of a session's tasks.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
     FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED, GUEST_FULL, GUEST_CLAIMED.
     """
     UpdateSessionTask: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.UpdateSessionTaskRequest, _focus_session_service_pb2.UpdateSessionTaskResponse]
     """Changes the fields of a task that `update_mask` names; the description and the todo task are cleared when they are
     named and not set.
 
     Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-    FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED,
+    GUEST_CLAIMED.
     """
     ReorderSessionTasks: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.ReorderSessionTasksRequest, _focus_session_service_pb2.ReorderSessionTasksResponse]
     """Puts the tasks of a session into a new order.
 
     Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-    FOCUS_SESSION_FULL, SESSION_TASK_ORDER_INCOMPLETE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FULL, SESSION_TASK_ORDER_INCOMPLETE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     SelectSessionTask: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.SelectSessionTaskRequest, _focus_session_service_pb2.SelectSessionTaskResponse]
     """Lets work count to this task from now on, until another one is selected or it is done.
 
     Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-    FOCUS_SESSION_FULL, SESSION_TASK_DONE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FULL, SESSION_TASK_DONE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     RemoveSessionTask: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.RemoveSessionTaskRequest, _focus_session_service_pb2.RemoveSessionTaskResponse]
     """Removes a task. What was worked on it still counts to the session, and to no task.
 
     Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-    FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     WatchFocusSession: _aio.UnaryStreamMultiCallable[_focus_session_service_pb2.WatchFocusSessionRequest, _focus_session_service_pb2.WatchFocusSessionResponse]
     """Sends the state of a session at once, and again after every change of it on any device and every end of an
     interval. Ends with UNAUTHENTICATED when the access token ends or its session is ended, within 2 seconds.
 
-    Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, TOO_MANY_WATCHES, TOKEN_REVOKED.
+    Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, TOO_MANY_WATCHES, TOKEN_REVOKED, GUEST_CLAIMED.
     """
 
 class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -179,7 +180,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         `session-created`, or `session-started` when it is started.
 
         Needs scope `focus:write`. Errors: ANOTHER_SESSION_RUNNING, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_FULL, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -190,7 +191,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_focus_session_service_pb2.GetFocusSessionResponse]:
         """Reads one session, also a deleted one until it is purged. A finished session is there for 7 days.
 
-        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND.
+        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -201,7 +202,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_focus_session_service_pb2.GetCurrentFocusSessionResponse]:
         """Reads the session that the user is in: the running one, else the one that was paused last.
 
-        Needs scope `focus:read`. Errors: none of its own.
+        Needs scope `focus:read`. Errors: GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -212,7 +213,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_focus_session_service_pb2.ListFocusSessionsResponse]:
         """Lists sessions without their tasks, the newest first, a page at a time.
 
-        Needs scope `focus:read`. Errors: PAGE_TOKEN_INVALID.
+        Needs scope `focus:read`. Errors: PAGE_TOKEN_INVALID, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -225,7 +226,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         set.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_ALREADY_STARTED,
-        FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -237,7 +238,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a planned session: its first interval runs.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_ALREADY_STARTED,
-        ANOTHER_SESSION_RUNNING, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        ANOTHER_SESSION_RUNNING, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -249,7 +250,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stops the clock of a running session within its interval, until it is resumed.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_RUNNING,
-        VERSION_CONFLICT, REQUEST_ID_REUSED.
+        VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -262,7 +263,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
         FOCUS_SESSION_RUNNING, FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, ANOTHER_SESSION_RUNNING, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -275,7 +276,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         interval that was paused it does not.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -287,7 +288,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends a session that was started, and its current interval with it.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -300,7 +301,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         and it can be undeleted for 30 days.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -312,7 +313,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Brings a deleted session back, and its intervals into the statistics.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -326,7 +327,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         meanwhile. A timer that is ahead is refused.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, PROGRESS_AHEAD, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, PROGRESS_AHEAD, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -339,7 +340,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         interval then ends later; one that has ended is judged again.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, IDLE_IN_FUTURE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, IDLE_IN_FUTURE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -351,7 +352,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Notes an interruption that ends now. The time it took is taken out of the current interval, which ends later.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_NOT_STARTED,
-        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FINISHED, FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -364,7 +365,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
         FOCUS_SESSION_FULL, TOO_MANY_SESSION_TASKS, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, GUEST_FULL, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -377,7 +378,8 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         named and not set.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, FIELD_NOT_IN_MASK, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, VERSION_CONFLICT, REQUEST_ID_REUSED,
+        GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -389,7 +391,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Puts the tasks of a session into a new order.
 
         Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, SESSION_TASK_ORDER_INCOMPLETE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, SESSION_TASK_ORDER_INCOMPLETE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -401,7 +403,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lets work count to this task from now on, until another one is selected or it is done.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, SESSION_TASK_DONE, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, SESSION_TASK_DONE, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -413,7 +415,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes a task. What was worked on it still counts to the session, and to no task.
 
         Needs scope `focus:write`. Errors: SESSION_TASK_NOT_FOUND, FOCUS_SESSION_DELETED, FOCUS_SESSION_FINISHED,
-        FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        FOCUS_SESSION_FULL, VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -425,7 +427,7 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends the state of a session at once, and again after every change of it on any device and every end of an
         interval. Ends with UNAUTHENTICATED when the access token ends or its session is ended, within 2 seconds.
 
-        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, TOO_MANY_WATCHES, TOKEN_REVOKED.
+        Needs scope `focus:read`. Errors: FOCUS_SESSION_NOT_FOUND, TOO_MANY_WATCHES, TOKEN_REVOKED, GUEST_CLAIMED.
         """
 
 def add_FocusSessionServiceServicer_to_server(servicer: FocusSessionServiceServicer, server: _aio.Server) -> None: ...
