@@ -48,6 +48,7 @@ LEFT_TO_PROTOVALIDATE = {
         "message.cel: !('title' in this.update_mask.paths) || has(this.title)"
     ),
     "focusmesh.todo.v1.BatchCreateTasksRequest": "requests: the rules of CreateTaskRequest",
+    "focusmesh.todo.v1.FindOwnedTasksRequest": "task_ids: repeated.min_items",
     "focusmesh.todo.v1.UpdateTaskRequest": ("message.cel: !('title' in this.update_mask.paths) || has(this.title)"),
 }
 """Request types that fast validation does not decide, and the first rule that it does not know.
