@@ -58,7 +58,7 @@ async def lock_heads(tx: Connection, user_ids: Collection[str]) -> dict[str, Cha
 
 
 _APPEND_RECORDS = f"""
-    WITH appended AS (INSERT INTO audit_records ({RECORDS.names}) SELECT * FROM {RECORDS.unnest})
+    WITH appended AS (INSERT INTO audit_records ({RECORDS.names}) SELECT * FROM {RECORDS.recordset})
     UPDATE chain_heads SET position = ending.position, hash = ending.hash
     FROM unnest(%(head_user)s::uuid[], %(head_position)s::integer[], %(head_hash)s::bytea[])
         AS ending (user_id, position, hash)
@@ -69,7 +69,7 @@ async def append_records(tx: Connection, records: Sequence[Record], heads: Mappi
     """Appends records, and moves the heads of their chains."""
     await tx.execute(
         _APPEND_RECORDS,
-        RECORDS.arrays(records)
+        RECORDS.rows(records)
         | {
             "head_user": list(heads),
             "head_position": [head.position for head in heads.values()],

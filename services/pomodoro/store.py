@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import orjson
 from psycopg.errors import UniqueViolation
 
 from mesh.database.columns import Columns, microseconds
@@ -96,12 +97,12 @@ TRANSITIONS = Columns(
     prefix="transition_",
 )
 
-_NO_ROWS = "'[]'::json"
+_NO_ROWS = "'[]'"
 _ITS_TASKS = f"""
-    coalesce((SELECT json_agg(json_build_array({TASKS.select}) ORDER BY tasks.position)
+    coalesce((SELECT json_agg(json_build_array({TASKS.select}) ORDER BY tasks.position)::text
         FROM tasks WHERE tasks.session_id = sessions.id), {_NO_ROWS})"""
 _ITS_TRANSITIONS = f"""
-    coalesce((SELECT json_agg(json_build_array({TRANSITIONS.select}) ORDER BY transitions.number)
+    coalesce((SELECT json_agg(json_build_array({TRANSITIONS.select}) ORDER BY transitions.number)::text
         FROM transitions WHERE transitions.session_id = sessions.id), {_NO_ROWS})"""
 _STATE = f"SELECT {SESSIONS.select}, {_ITS_TASKS}, {_NO_ROWS} FROM sessions"
 _WHOLE = f"SELECT {SESSIONS.select}, {_ITS_TASKS}, {_ITS_TRANSITIONS} FROM sessions"
@@ -120,9 +121,9 @@ _SAVE = f"""
     RETURNING id"""
 _ADD_TRANSITIONS = f"""
     INSERT INTO transitions ({TRANSITIONS.names})
-    SELECT * FROM {TRANSITIONS.unnest} WHERE EXISTS (SELECT FROM changed)"""
+    SELECT * FROM {TRANSITIONS.recordset} WHERE EXISTS (SELECT FROM changed)"""
 _PUT_TASKS = f"""
-    INSERT INTO tasks ({TASKS.names}) SELECT * FROM {TASKS.unnest} WHERE EXISTS (SELECT FROM changed)
+    INSERT INTO tasks ({TASKS.names}) SELECT * FROM {TASKS.recordset} WHERE EXISTS (SELECT FROM changed)
     ON CONFLICT (id) DO UPDATE SET title = excluded.title, description = excluded.description,
         is_done = excluded.is_done, position = excluded.position, focused_seconds = excluded.focused_seconds,
         pomodoro_count = excluded.pomodoro_count, todo_task_id = excluded.todo_task_id,
@@ -197,10 +198,10 @@ class UserSessions:
         values, also = SESSIONS.parameters(focus.session), []
         stored = focus.stored or Focus(focus.session, (), ())
         if appended := focus.transitions[len(stored.transitions) :]:
-            values |= TRANSITIONS.arrays(appended)
+            values |= TRANSITIONS.rows(appended)
             also.append(_ADD_TRANSITIONS)
         if changed := [task for task in focus.tasks if task not in stored.tasks]:
-            values |= TASKS.arrays(changed)
+            values |= TASKS.rows(changed)
             also.append(_PUT_TASKS)
         if removed := {task.id for task in stored.tasks}.difference(task.id for task in focus.tasks):
             values["removed"] = sorted(removed)
@@ -316,6 +317,7 @@ async def _find(connection: Connection, statement: str, values: Sequence[str]) -
 
 
 def _focus(row: Sequence[Any]) -> Focus:
-    *session, tasks, transitions = row
-    read = Focus(Session._make(session), tuple(map(Task._make, tasks)), tuple(map(Transition._make, transitions)))
+    *session, of_tasks, of_transitions = row
+    tasks, transitions = map(Task._make, orjson.loads(of_tasks)), map(Transition._make, orjson.loads(of_transitions))
+    read = Focus(Session._make(session), tuple(tasks), tuple(transitions))
     return read._replace(stored=read)

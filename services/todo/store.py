@@ -51,12 +51,12 @@ async def insert_task(connection: Connection, task: Task, side_effects: SideEffe
     await outbox.write(connection, _INSERT_TASK, TASKS.parameters(task), side_effects)
 
 
-_INSERT_TASKS = f"INSERT INTO tasks ({TASKS.names}) SELECT * FROM {TASKS.unnest} RETURNING id"
+_INSERT_TASKS = f"INSERT INTO tasks ({TASKS.names}) SELECT * FROM {TASKS.recordset} RETURNING id"
 
 
 async def insert_tasks(connection: Connection, tasks: Sequence[Task], side_effects: SideEffects) -> None:
     """Writes several new tasks, all or none."""
-    await outbox.write(connection, _INSERT_TASKS, TASKS.arrays(tasks), side_effects)
+    await outbox.write(connection, _INSERT_TASKS, TASKS.rows(tasks), side_effects)
 
 
 _GET_TASK = f"""

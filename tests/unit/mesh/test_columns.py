@@ -1,5 +1,6 @@
 """A column is named once: what is left out, or in another order, stops the import of the store."""
 
+import json
 from typing import NamedTuple
 
 import pytest
@@ -29,9 +30,9 @@ def test_the_pieces_of_a_statement_name_every_column_in_one_order() -> None:
     assert NOTES.values == (
         "%(id)s::uuid, %(text)s::text, %(hash)s::bytea, %(tags)s::jsonb, %(written_at)s::timestamptz"
     )
-    assert NOTES.unnest == (
-        "unnest(%(id)s::uuid[], %(text)b::text[], %(hash)b::bytea[], %(tags)b::text[]::jsonb[],"
-        " %(written_at)s::timestamptz[])"
+    assert NOTES.recordset == (
+        "json_to_recordset(%(rows)s::json) AS notes_rows (id uuid, text text, hash bytea, tags jsonb,"
+        " written_at timestamptz)"
     )
     assert NOTES.select == (
         f"notes.id::text, notes.text, encode(notes.hash, 'hex'), notes.tags, {microseconds('notes.written_at')}"
@@ -52,10 +53,15 @@ def test_parameters_are_what_postgres_takes_for_their_types() -> None:
     assert NOTES.parameters(FIRST._replace(written_at=None))["written_at"] is None
 
 
-def test_many_rows_are_an_array_for_each_column() -> None:
-    arrays = NOTES.arrays([FIRST, FIRST._replace(id="two", written_at=None)])
-    assert (arrays["id"], arrays["tags"]) == (["one", "two"], ['{"a":1}'] * 2)
-    assert list(arrays) == list(Note._fields)
+def test_many_rows_are_one_text_of_json() -> None:
+    values = NOTES.rows([FIRST, FIRST._replace(id="two", written_at=None)])
+    first, second = json.loads(values.pop("rows"))
+    assert not values
+    assert first == {
+        **{"id": "one", "text": "first", "hash": "\\x00ff", "tags": {"a": 1}},
+        "written_at": "1970-01-01T00:00:01.500000+00:00",
+    }
+    assert second == first | {"id": "two", "written_at": None}
 
 
 @pytest.mark.parametrize("left_out", Task._fields)
