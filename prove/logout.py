@@ -43,7 +43,7 @@ def reads(methods: Sequence[Method]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for method in methods:
-        user = method.access == "USER"
+        user = method.access in descriptors.GRANTED
         if user and method.repeatable and not method.streaming and method.binding and method.binding.is_literal:
             found.setdefault(method.owner, method.grpc_path)
     return found
