@@ -54,4 +54,5 @@ def _snapshot(task: Task) -> dict[str, Any]:
         "reminder_time": None if task.reminder_time is None else to_datetime(task.reminder_time),
         "is_recurring": task.is_recurring,
         "recurrence_schedule": task.recurrence_schedule,
+        "estimated_pomodoros": task.estimated_pomodoros,
     }

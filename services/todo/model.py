@@ -1,7 +1,11 @@
-"""Tasks, and the filters of their lists. Instants are integer microseconds since the epoch, UTC."""
+"""Tasks, the filters of their lists, and the focus sessions that count to them.
 
+Instants are integer microseconds since the epoch, UTC.
+"""
+
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class State(StrEnum):
@@ -32,12 +36,17 @@ class Task(NamedTuple):
     reminder_time: int | None
     is_recurring: bool
     recurrence_schedule: str | None
+    estimated_pomodoros: int | None
     created_at: int
     updated_at: int
     completed_at: int | None
     deleted_at: int | None
     purge_at: int | None
     version: int
+    focus_seconds: int = 0
+    """Worked on it in focus sessions; only events of those change it, and no version shows it."""
+    pomodoros: int = 0
+    """The same in pomodoros."""
 
 
 class Order(StrEnum):
@@ -58,3 +67,33 @@ class Filter(NamedTuple):
     is_recurring: bool | None = None
     show_deleted: bool = False
     order: Order = Order.CREATED_DESC
+
+
+Totals: TypeAlias = Mapping[str, Sequence[int]]
+"""Seconds and pomodoros of one focus session, by the id of the task that they were worked on."""
+
+
+class FocusSession(NamedTuple):
+    """A focus session in which tasks were worked on."""
+
+    id: str
+    user_id: str
+    totals: Totals
+    """As pomodoro reported them last."""
+    is_deleted: bool
+    """Whether pomodoro has deleted it."""
+    corrected: Totals | None = None
+    """As history reported them last; None until its user corrects the session there, which then counts."""
+    is_removed: bool = False
+    """Whether history has deleted it."""
+
+
+class FocusReport(NamedTuple):
+    """What an event says of a focus session."""
+
+    session_id: str
+    user_id: str
+    is_correction: bool
+    """Whether history says so, and not pomodoro."""
+    is_deleted: bool
+    totals: Totals

@@ -1,15 +1,17 @@
-"""The changes of a task that the specification allows. Pure; `now` in microseconds, `etag` None for no check.
+"""The changes of a task that the specification allows, and what focus sessions count.
+
+Pure; `now` in microseconds, `etag` None for no check.
 
 pending -> in_progress -> complete      pending -> complete      complete -> pending (reopen)      any -> deleted
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.clock import DAY
 from services.todo import errors
-from services.todo.model import State, Task
+from services.todo.model import FocusReport, FocusSession, State, Task, Totals
 
 UNDELETE_WINDOW = 30 * DAY
 
@@ -67,3 +69,29 @@ def _require_live(task: Task, etag: str | None) -> None:
     check_etag(etag, task.version)
     if task.deleted_at is not None:
         raise errors.TaskDeleted(task_id=task.id)
+
+
+def report(session: FocusSession, report: FocusReport) -> FocusSession:
+    """The focus session after a report."""
+    if report.is_correction:
+        return session._replace(corrected=report.totals, is_removed=report.is_deleted)
+    return session._replace(totals=report.totals, is_deleted=report.is_deleted)
+
+
+def counted(session: FocusSession) -> Totals:
+    """What counts of a focus session: nothing once either service has deleted it, else its user's last correction."""
+    if session.is_deleted or session.is_removed:
+        return {}
+    return session.totals if session.corrected is None else session.corrected
+
+
+def moved(before: Sequence[FocusSession], after: Sequence[FocusSession]) -> dict[tuple[str, str], list[int]]:
+    """Seconds and pomodoros by which the sums of tasks change, by user and task."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for sign, sessions in ((-1, before), (1, after)):
+        for session in sessions:
+            for task_id, (seconds, pomodoros) in counted(session).items():
+                total = sums.setdefault((session.user_id, task_id), [0, 0])
+                total[0] += sign * seconds
+                total[1] += sign * pomodoros
+    return {task: total for task, total in sums.items() if any(total)}

@@ -1,6 +1,6 @@
 """SQL of the todo service: one statement per function, owner first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.todo.errors import TaskNotFound
-from services.todo.model import Filter, Order, Task
+from services.todo.model import Filter, FocusReport, FocusSession, Order, Task
 
 TASKS = Columns(
     "tasks",
@@ -26,14 +26,29 @@ TASKS = Columns(
         "reminder_time": "timestamptz",
         "is_recurring": "boolean",
         "recurrence_schedule": "text",
+        "estimated_pomodoros": "integer",
         "created_at": "timestamptz",
         "updated_at": "timestamptz",
         "completed_at": "timestamptz",
         "deleted_at": "timestamptz",
         "purge_at": "timestamptz",
         "version": "bigint",
+        "focus_seconds": "integer",
+        "pomodoros": "integer",
     },
-    fixed={"id", "user_id", "created_at"},
+    fixed={"id", "user_id", "created_at", "focus_seconds", "pomodoros"},
+)
+SESSIONS = Columns(
+    "focus_sessions",
+    FocusSession,
+    {
+        "id": "uuid",
+        "user_id": "uuid",
+        "totals": "jsonb",
+        "is_deleted": "boolean",
+        "corrected": "jsonb",
+        "is_removed": "boolean",
+    },
 )
 
 _KEYS = {
@@ -135,6 +150,71 @@ async def erase_tasks(connection: Connection, user_id: str, limit: int) -> int:
     """Deletes up to so many tasks of a user, whatever their state; returns how many."""
     cursor = await connection.execute(
         "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE user_id = %s::uuid LIMIT %s)", (user_id, limit)
+    )
+    return cursor.rowcount
+
+
+_LOCK_SESSIONS = f"""
+    INSERT INTO focus_sessions (id, user_id)
+    SELECT id, user_id FROM unnest(%(ids)s::uuid[], %(user_ids)s::uuid[], %(counts)s::boolean[])
+        AS reported (id, user_id, counts)
+    WHERE (counts OR EXISTS (SELECT FROM focus_sessions AS known WHERE known.id = reported.id))
+        AND EXISTS (SELECT FROM tasks WHERE tasks.user_id = reported.user_id LIMIT 1 FOR KEY SHARE)
+    ORDER BY id
+    ON CONFLICT (id) DO UPDATE SET user_id = focus_sessions.user_id
+    RETURNING {SESSIONS.select}"""
+
+
+async def lock_sessions(tx: Connection, reports: Sequence[FocusReport]) -> list[FocusSession]:
+    """Locks the focus sessions until the transaction ends, and returns what is known of them.
+
+    Nothing is known of a session without links to tasks, nor of one whose user has no tasks, such as an erased user's.
+    """
+    cursor = SESSIONS.cursor(tx)
+    await cursor.execute(
+        _LOCK_SESSIONS,
+        {
+            "ids": [report.session_id for report in reports],
+            "user_ids": [report.user_id for report in reports],
+            "counts": [report.is_correction or bool(report.totals) for report in reports],
+        },
+    )
+    return await cursor.fetchall()
+
+
+_SAVE_SESSIONS = f"""
+    WITH saved AS (
+        UPDATE focus_sessions SET totals = reported.totals, is_deleted = reported.is_deleted,
+            corrected = reported.corrected, is_removed = reported.is_removed
+        FROM (SELECT * FROM {SESSIONS.recordset}) AS reported WHERE focus_sessions.id = reported.id
+    )
+    UPDATE tasks SET focus_seconds = tasks.focus_seconds + moved.seconds, pomodoros = tasks.pomodoros + moved.pomodoros
+    FROM unnest(%(owners)s::uuid[], %(task_ids)s::uuid[], %(seconds)s::integer[], %(pomodoros)s::integer[])
+        AS moved (user_id, task_id, seconds, pomodoros)
+    WHERE tasks.user_id = moved.user_id AND tasks.id = moved.task_id"""
+
+
+async def save_sessions(
+    tx: Connection, sessions: Sequence[FocusSession], moved: Mapping[tuple[str, str], Sequence[int]]
+) -> None:
+    """Writes sessions, and moves the sums of tasks. moved: seconds and pomodoros to add, by user and task."""
+    await tx.execute(
+        _SAVE_SESSIONS,
+        SESSIONS.rows(sessions)
+        | {
+            "owners": [user_id for user_id, _ in moved],
+            "task_ids": [task_id for _, task_id in moved],
+            "seconds": [seconds for seconds, _ in moved.values()],
+            "pomodoros": [pomodoros for _, pomodoros in moved.values()],
+        },
+    )
+
+
+async def erase_sessions(connection: Connection, user_id: str, limit: int) -> int:
+    """Deletes what is known of up to so many focus sessions of a user; returns how many."""
+    cursor = await connection.execute(
+        "DELETE FROM focus_sessions WHERE id IN (SELECT id FROM focus_sessions WHERE user_id = %s::uuid LIMIT %s)",
+        (user_id, limit),
     )
     return cursor.rowcount
 

@@ -1,17 +1,19 @@
-"""Converts tasks to and from the messages of the contract; no other file does."""
+"""Converts tasks to and from the messages of the contract, and events of other services; no other file does."""
 
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
 
+from mesh.events.envelope import ConsumedEvent
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
-from services.todo.model import Filter, Order, Schedule, State, Task
+from services.todo.model import Filter, FocusReport, Order, Schedule, State, Task
 
 _MOST_CHARACTERS = 1_005_000
 """Of titles and descriptions in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of a task is small."""
@@ -48,11 +50,13 @@ def task_to_pb(task: Task, message: task_pb2.Task | None = None) -> task_pb2.Tas
         message = task_pb2.Task()
     (
         message.id, _, message.title, description, status, due, reminder, recurring, schedule,
-        created, updated, completed, deleted, purge, version,
+        estimate, created, updated, completed, deleted, purge, version, message.focus_seconds, message.pomodoros,
     ) = task  # fmt: skip
     message.state, message.etag = _STATE_TO_PB[status], etag(version)
     if description is not None:
         message.description = description
+    if estimate is not None:
+        message.estimated_pomodoros = estimate
     if recurring:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
     # Written out: a call for each instant costs a seventh of this function, which runs 50 times for a list.
@@ -123,6 +127,7 @@ def _values(request: task_service_pb2.CreateTaskRequest | task_service_pb2.Updat
         "reminder_time": _instant(request, "reminder_time"),
         "is_recurring": request.is_recurring,
         "recurrence_schedule": _SCHEDULE_FROM_PB[request.recurrence_schedule],
+        "estimated_pomodoros": request.estimated_pomodoros if request.HasField("estimated_pomodoros") else None,
     }
 
 
@@ -140,3 +145,21 @@ def filter_from_pb(request: task_service_pb2.ListTasksRequest) -> Filter:
 
 def _instant(request: Message, field: str) -> int | None:
     return clock.from_timestamp(getattr(request, field)) if request.HasField(field) else None
+
+
+def report_from_event(event: ConsumedEvent) -> FocusReport:
+    """What an event of pomodoro or history says of a focus session; ids in the spelling of Postgres."""
+    payload = event.data["payload"]
+    totals: dict[str, list[int]] = {}
+    for task in payload["tasks"]:
+        if linked := task.get("todo_task_id"):
+            total = totals.setdefault(str(UUID(linked)), [0, 0])
+            total[0] += task["focused_seconds"]
+            total[1] += task["pomodoro_count"]
+    return FocusReport(
+        session_id=str(UUID(event.subject)),
+        user_id=str(UUID(event.user_id)),
+        is_correction=event.source == "history",
+        is_deleted=payload["delete_time"] is not None,
+        totals=totals,
+    )

@@ -35,6 +35,7 @@ SNAPSHOT = {
     "reminder_time": "2026-02-09T12:00:00Z",
     "is_recurring": False,
     "recurrence_schedule": None,
+    "estimated_pomodoros": None,
 }
 
 

@@ -109,6 +109,18 @@ async def test_an_update_changes_what_the_mask_names_and_clears_what_is_unset(to
     assert error.fields == ["description"]
 
 
+async def test_an_estimate_is_a_field_like_any_other(todo: Todo) -> None:
+    task = (await todo.CreateTask(title="x", estimated_pomodoros=3)).task
+    mask = FieldMask(paths=["estimated_pomodoros"])
+    changed = (await todo.UpdateTask(task_id=task.id, update_mask=mask, estimated_pomodoros=5)).task
+    assert (task.estimated_pomodoros, changed.estimated_pomodoros, changed.etag) == (3, 5, "v2")
+    cleared = (await todo.UpdateTask(task_id=task.id, update_mask=mask, etag="v2")).task
+    assert not cleared.HasField("estimated_pomodoros")
+    with refused("INVALID_REQUEST") as error:
+        await todo.UpdateTask(task_id=task.id, update_mask=mask, estimated_pomodoros=0)
+    assert error.fields == ["estimated_pomodoros"]
+
+
 async def test_a_stale_etag_is_refused_with_the_current_one(todo: Todo, a_task: TaskBuilder) -> None:
     task = await a_task(state=IN_PROGRESS)
     with refused("VERSION_CONFLICT", etag=task.etag):

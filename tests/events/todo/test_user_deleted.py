@@ -1,30 +1,15 @@
 """From `user-deleted` on the broker to an empty list."""
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
-
 import grpc
-import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 
 from harness.waiting import until
 from mesh.events.producer import Producer
-from services.todo.main import build
-from tests.support.databases import ServiceUrl
-from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.task_events import publish
 from tests.support.tokens import Signer
 from tests.support.user_events import TOPIC, a_user_event
 from tests.support.user_stub import UserStub
-
-
-@pytest.fixture
-async def channel(service_url: ServiceUrl, valkey: str, kafka: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
-    """Leads to the service, which consumes from the broker."""
-    settings = replace(settings_for(database_url=service_url("todo"), redis_url=valkey), kafka_bootstrap=kafka)
-    async with serving(build(settings, SignerKeys(signer))) as channel:
-        yield channel
 
 
 async def test_the_tasks_of_a_deleted_user_are_erased_and_no_others(

@@ -1,7 +1,6 @@
 """Tasks in the database: what the specification says of the table, and what a caller cannot see."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import psycopg
@@ -15,28 +14,8 @@ from mesh.runtime.clock import DAY, SECOND, now
 from mesh.runtime.ids import new_id
 from services.todo import consumers, events, store
 from services.todo.jobs import TaskPurger
-from services.todo.model import State, Task
-from tests.support.databases import ServiceUrl, opened
-
-USER = new_id()
-
-
-def a_task(title: str = "x", *, user_id: str = USER) -> Task:
-    instant = now()
-    nothing_else = (None, None, False, None, instant, instant, None, None, None, 1)
-    return Task(new_id(), user_id, title, None, State.PENDING, *nothing_else)
-
-
-@pytest.fixture
-async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
-    async with opened(service_url("todo"), "todo") as database:
-        yield database
-
-
-@pytest.fixture
-async def connection(db: Database) -> AsyncIterator[Connection]:
-    async with db.connection() as connection:
-        yield connection
+from services.todo.model import Task
+from tests.store.todo.tasks import USER, a_task
 
 
 async def test_every_column_and_index_of_the_specification_is_there(connection: Connection) -> None:
@@ -54,6 +33,7 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
         ("reminder_time", instant, None, "YES"),
         ("is_recurring", "boolean", None, "NO"),
         ("recurrence_schedule", text, 20, "YES"),
+        ("estimated_pomodoros", "integer", None, "YES"),
         ("created_at", instant, None, "NO"),
         ("updated_at", instant, None, "NO"),
     } <= set(await cursor.fetchall())

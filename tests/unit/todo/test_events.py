@@ -37,6 +37,7 @@ TASK = Task(
     reminder_time=1_770_638_400_000_000,
     is_recurring=False,
     recurrence_schedule=None,
+    estimated_pomodoros=None,
     created_at=CREATED,
     updated_at=CREATED,
     completed_at=None,
@@ -47,9 +48,16 @@ TASK = Task(
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_data_is_exactly_the_specifications_example() -> None:
+def test_data_is_exactly_the_specifications_example_and_the_estimate() -> None:
     event = events.task_created(TASK)._replace(id=SPECIFICATION["event_id"])
-    assert json.loads(envelope(event, TRACE))["data"] == SPECIFICATION
+    data = json.loads(envelope(event, TRACE))["data"]
+    assert data["payload"].pop("estimated_pomodoros", "missing") is None
+    assert data == SPECIFICATION
+
+
+def test_what_was_worked_on_a_task_is_no_part_of_its_events() -> None:
+    worked = TASK._replace(focus_seconds=1500, pomodoros=1)
+    assert events.task_updated(worked).payload == events.task_updated(TASK).payload
 
 
 def test_a_snapshot_has_every_field_of_the_contract_and_no_other() -> None:

@@ -22,6 +22,7 @@ PENDING = Task(
     reminder_time=None,
     is_recurring=False,
     recurrence_schedule=None,
+    estimated_pomodoros=None,
     created_at=NOW,
     updated_at=NOW,
     completed_at=None,

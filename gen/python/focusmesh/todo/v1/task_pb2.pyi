@@ -94,6 +94,9 @@ class Task(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PURGE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
+    FOCUS_SECONDS_FIELD_NUMBER: _builtins.int
+    POMODOROS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     title: _builtins.str
@@ -108,6 +111,14 @@ class Task(_message.Message):
     """How often it recurs; unspecified when it does not."""
     etag: _builtins.str
     """Changes with every write; send it back to detect a concurrent change."""
+    estimated_pomodoros: _builtins.int
+    """How many pomodoros it will take, as its user thinks; 1 to 1,000. Absent when nobody estimated it."""
+    focus_seconds: _builtins.int
+    """Seconds that were worked on it in focus sessions. It follows within seconds, and changes neither `etag` nor
+    `update_time`.
+    """
+    pomodoros: _builtins.int
+    """Pomodoros of focus sessions of which most was worked on it; it follows as `focus_seconds` does."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When the task is due. Absent when it is never due."""
@@ -153,13 +164,21 @@ class Task(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         purge_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        estimated_pomodoros: _builtins.int | None = ...,
+        focus_seconds: _builtins.int = ...,
+        pomodoros: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "purge_time", b"purge_time", "reminder_time", b"reminder_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "purge_time", b"purge_time", "reminder_time", b"reminder_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "etag", b"etag", "id", b"id", "is_recurring", b"is_recurring", "purge_time", b"purge_time", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "focus_seconds", b"focus_seconds", "id", b"id", "is_recurring", b"is_recurring", "pomodoros", b"pomodoros", "purge_time", b"purge_time", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015

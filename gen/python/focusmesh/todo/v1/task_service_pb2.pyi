@@ -67,6 +67,7 @@ class CreateTaskRequest(_message.Message):
     REMINDER_TIME_FIELD_NUMBER: _builtins.int
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     title: _builtins.str
@@ -77,6 +78,8 @@ class CreateTaskRequest(_message.Message):
     """Whether it recurs; needs `recurrence_schedule`."""
     recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType
     """How often it recurs; only with `is_recurring`."""
+    estimated_pomodoros: _builtins.int
+    """How many pomodoros it will take, as its user thinks; 1 to 1,000."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When it is due; years 1970 to 9999."""
@@ -95,14 +98,20 @@ class CreateTaskRequest(_message.Message):
         reminder_time: _timestamp_pb2.Timestamp | None = ...,
         is_recurring: _builtins.bool = ...,
         recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType = ...,
+        estimated_pomodoros: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "due_time", b"due_time", "reminder_time", b"reminder_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "reminder_time", b"reminder_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "due_time", b"due_time", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "request_id", b"request_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "request_id", b"request_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
 
 Global___CreateTaskRequest: _TypeAlias = CreateTaskRequest  # noqa: Y015
 
@@ -330,6 +339,7 @@ class UpdateTaskRequest(_message.Message):
     REMINDER_TIME_FIELD_NUMBER: _builtins.int
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     etag: _builtins.str
@@ -344,6 +354,8 @@ class UpdateTaskRequest(_message.Message):
     """Whether it recurs."""
     recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType
     """How often it recurs."""
+    estimated_pomodoros: _builtins.int
+    """New estimate; 1 to 1,000."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change, of those from `title` on."""
@@ -369,13 +381,16 @@ class UpdateTaskRequest(_message.Message):
         reminder_time: _timestamp_pb2.Timestamp | None = ...,
         is_recurring: _builtins.bool | None = ...,
         recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType | None = ...,
+        estimated_pomodoros: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_title", b"_title", "description", b"description", "due_time", b"due_time", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_title", b"_title", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_title", b"_title", "description", b"description", "due_time", b"due_time", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "request_id", b"request_id", "task_id", b"task_id", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_title", b"_title", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "request_id", b"request_id", "task_id", b"task_id", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
     _WhichOneofReturnType__etag: _TypeAlias = _typing.Literal["etag"]  # noqa: Y015
     _WhichOneofArgType__etag: _TypeAlias = _typing.Literal["_etag", b"_etag"]  # noqa: Y015
     _WhichOneofReturnType__is_recurring: _TypeAlias = _typing.Literal["is_recurring"]  # noqa: Y015
@@ -386,6 +401,8 @@ class UpdateTaskRequest(_message.Message):
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__etag) -> _WhichOneofReturnType__etag | None: ...
     @_typing.overload

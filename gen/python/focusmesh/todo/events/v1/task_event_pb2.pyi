@@ -75,6 +75,7 @@ class TaskSnapshot(_message.Message):
     REMINDER_TIME_FIELD_NUMBER: _builtins.int
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """Title of the task."""
     description: _builtins.str
@@ -89,6 +90,8 @@ class TaskSnapshot(_message.Message):
     """Whether it recurs."""
     recurrence_schedule: _builtins.str
     """`daily`, `weekly` or `monthly`."""
+    estimated_pomodoros: _builtins.int
+    """How many pomodoros it will take, as its user thinks."""
     def __init__(
         self,
         *,
@@ -99,15 +102,18 @@ class TaskSnapshot(_message.Message):
         reminder_time: _builtins.str | None = ...,
         is_recurring: _builtins.bool = ...,
         recurrence_schedule: _builtins.str | None = ...,
+        estimated_pomodoros: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_due_date", b"_due_date", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "description", b"description", "due_date", b"due_date", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_due_date", b"_due_date", "_estimated_pomodoros", b"_estimated_pomodoros", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "description", b"description", "due_date", b"due_date", "estimated_pomodoros", b"estimated_pomodoros", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_due_date", b"_due_date", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "description", b"description", "due_date", b"due_date", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "status", b"status", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_due_date", b"_due_date", "_estimated_pomodoros", b"_estimated_pomodoros", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "description", b"description", "due_date", b"due_date", "estimated_pomodoros", b"estimated_pomodoros", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "status", b"status", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__due_date: _TypeAlias = _typing.Literal["due_date"]  # noqa: Y015
     _WhichOneofArgType__due_date: _TypeAlias = _typing.Literal["_due_date", b"_due_date"]  # noqa: Y015
+    _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
     _WhichOneofReturnType__recurrence_schedule: _TypeAlias = _typing.Literal["recurrence_schedule"]  # noqa: Y015
     _WhichOneofArgType__recurrence_schedule: _TypeAlias = _typing.Literal["_recurrence_schedule", b"_recurrence_schedule"]  # noqa: Y015
     _WhichOneofReturnType__reminder_time: _TypeAlias = _typing.Literal["reminder_time"]  # noqa: Y015
@@ -116,6 +122,8 @@ class TaskSnapshot(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__due_date) -> _WhichOneofReturnType__due_date | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recurrence_schedule) -> _WhichOneofReturnType__recurrence_schedule | None: ...
     @_typing.overload
