@@ -1,5 +1,6 @@
 """JSON Schemas of messages and enums as REST shows them: camelCase names, types, and the rules of `buf.validate`."""
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -42,7 +43,6 @@ TYPES: dict["Field.Type.ValueType", Node] = {
 KEYWORDS = {
     "min_len": "minLength",
     "max_len": "maxLength",
-    "pattern": "pattern",
     "const": "const",
     "gt": "exclusiveMinimum",
     "gte": "minimum",
@@ -131,6 +131,8 @@ class Schemas:
                 inner = "items" if kind == "repeated" else "additionalProperties"
                 single = Field(type=element.type, type_name=element.type_name)
                 found[inner] = self._value(single, DescriptorProto()) | self._keywords(name, single, value)
+            elif rule.name == "pattern":
+                found["pattern"] = re.sub(r"[^ -~]", lambda found: f"\\u{ord(found[0]):04x}", value)
             elif rule.name in KEYWORDS:
                 found[KEYWORDS[rule.name]] = value
             elif rule.name != "defined_only":

@@ -18,7 +18,9 @@ Check: TypeAlias = Callable[[Any], bool]
 """Whether a message, or the value of a field, is certainly valid; False leaves the decision to protovalidate."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_VISIBLE = re.compile(r"\S", re.ASCII)
+NOT_BLANK = "[^\\t-\\r \u0085\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
+"""Pattern of the contract for a text that shows something: neither Unicode's white space nor what has no width."""
+_VISIBLE = re.compile(NOT_BLANK)
 _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
 _TOGETHER = re.compile(r"this\.(\w+) == \(this\.(\w+) != 0\)")
 _COMPARISON = re.compile(r"this\.\w+ [<>=!]=? this\.\w+")
@@ -112,7 +114,7 @@ def _string(field: FieldDescriptor, rules: Any) -> Check:
     least, most = rules.min_len, rules.max_len if rules.HasField("max_len") else _INFINITE
     if not rules.HasField("pattern"):
         return lambda value: least <= len(value) <= most
-    if rules.pattern != r"\S":
+    if rules.pattern != NOT_BLANK:
         raise UnknownRuleError(f"{field.name}: string.pattern {rules.pattern}")
     return lambda value: least <= len(value) <= most and _VISIBLE.search(value) is not None
 

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
+from mesh.rpc.fast_validation import NOT_BLANK
 from tests.support.rpcs import request_class
 from tests.support.valid_requests import MASK, is_required, put, rules_of, valid_element, valid_message
 
@@ -130,8 +131,9 @@ def _texts(rules: validate_pb2.FieldRules) -> Iterator[tuple[str, Any, bool]]:
         yield "as long as may be", "x" * text.max_len, True
         yield "as long as may be in letters of several bytes", "ü" * text.max_len, True
         yield "too long", "x" * (text.max_len + 1), False
-    if text.pattern == r"\S":
+    if text.pattern == NOT_BLANK:
         yield "only white space", " \t ", False
+        yield "only white space beyond ASCII", "\u00a0\u3000\u200b", False
     elif text.pattern:
         raise NotImplementedError(f"no cases for the pattern {text.pattern}")
 
