@@ -1,12 +1,13 @@
 """Who may call what: every RPC of the contract, by every way, with every kind of caller."""
 
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -435,8 +436,15 @@ def leave_out(message: Message, names: set[str]) -> None:
         if field.name in names:
             message.ClearField(field.name)
         elif field.message_type:
-            for each in value if field.is_repeated else [value]:
+            for each in _messages(field, value):
                 leave_out(each, names)
+
+
+def _messages(field: FieldDescriptor, value: Any) -> Iterable[Message]:
+    """The messages in a field: its value, its elements, or the values of its map."""
+    if field.message_type.GetOptions().map_entry:
+        return [each for each in value.values() if isinstance(each, Message)]
+    return value if field.is_repeated else [value]
 
 
 def _http(code: int) -> int:
