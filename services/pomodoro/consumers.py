@@ -12,7 +12,11 @@ _SESSIONS, _RESPONSES = 200, 5000
 
 async def on_user_deleted(tx: Connection, event: ConsumedEvent) -> None:
     """Erases everything of a user whose account was deleted; what the outbox still holds is published."""
-    for erase, limit in ((store.erase_sessions, _SESSIONS), (idempotency.erase_responses, _RESPONSES)):
+    for erase, limit in (
+        (store.erase_sessions, _SESSIONS),
+        (store.erase_claims, _SESSIONS),
+        (idempotency.erase_responses, _RESPONSES),
+    ):
         while await erase(tx, event.user_id, limit):
             pass
 

@@ -153,10 +153,17 @@ class GuestFull(ResourceExhausted):
 
 
 class GuestClaimed(FailedPrecondition):
-    """A guest calls whose sessions an account claims or has claimed."""
+    """A guest calls, or another user claims, whose sessions an account claims or has claimed."""
 
     reason = "GUEST_CLAIMED"
-    message = "An account has claimed this guest's sessions. Sign in to go on."
+    message = "An account has claimed this guest's sessions. Sign in to that account to go on."
+
+
+class GuestTokenInvalid(FailedPrecondition):
+    """A guest is claimed who has ended or never was."""
+
+    reason = "GUEST_TOKEN_INVALID"
+    message = "This is no valid refresh token of a guest. The guest's sessions are gone, or it was refreshed since."
 
 
 class TooManyWatches(ResourceExhausted):

@@ -5,7 +5,7 @@ from typing import Any
 from mesh.events.outbox import Event
 from mesh.runtime.clock import SECOND, to_datetime
 from mesh.runtime.ids import new_id
-from services.pomodoro.model import Focus
+from services.pomodoro.model import Focus, Status
 from services.pomodoro.rules import sessions, timeline
 from services.pomodoro.rules.timeline import Interval
 
@@ -55,6 +55,12 @@ def session_deleted(focus: Focus) -> Event:
 def session_archived(focus: Focus) -> Event:
     """For a session that was paused for too long: its current interval is over."""
     return _event("session-archived", focus)
+
+
+def session_claimed(focus: Focus) -> Event:
+    """For a session that was a guest's, of which nothing was published before."""
+    kinds = {Status.PLANNED: "created", Status.RUNNING: "started", Status.PAUSED: "paused", Status.FINISHED: "finished"}
+    return _event(f"session-{kinds[Status(focus.session.status)]}", focus)
 
 
 def _event(kind: str, focus: Focus) -> Event:

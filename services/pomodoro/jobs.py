@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 from typing import ClassVar
 
+from focusmesh.auth.v1.guest_service_pb2 import EndGuestRequest
+from focusmesh.auth.v1.guest_service_pb2_grpc import GuestServiceStub
 from redis.exceptions import RedisError
 
 from mesh.database.pool import Database, WriteConflict
@@ -12,6 +14,7 @@ from mesh.events.outbox import Event, SideEffects
 from mesh.rpc.etag import next_version
 from mesh.runtime.clock import Clock
 from mesh.runtime.errors import DependencyUnavailable, Overloaded
+from mesh.runtime.ids import new_id
 from mesh.runtime.lifecycle import PeriodicTask
 from services.pomodoro import events, store
 from services.pomodoro.cache import ChangeSender, Guests, GuestSessions, Presence
@@ -24,6 +27,8 @@ _SHORTEST_WAIT = 0.02
 """Seconds until what another replica has locked is looked for again."""
 _FINISHED_DAYS = 7
 """How long a finished session stays; then it is in the archive only."""
+_CLAIM_DAYS = 30
+"""How long a claim is answered again; a guest's refresh token is valid for three days at most."""
 
 
 class IntervalEnder(PeriodicTask):
@@ -104,6 +109,31 @@ class GuestIntervalEnder(PeriodicTask):
         return bool(steps)
 
 
+class GuestEnder(PeriodicTask):
+    """Ends the guests whom accounts have claimed: here, then at auth. Repeats that until it has worked."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisError, OSError)
+    longest_wait: ClassVar[float] = 5.0
+    batch: ClassVar[int] = 50
+
+    def __init__(self, db: Database, guests: Guests, auth: GuestServiceStub, changes: ChangeSender) -> None:
+        super().__init__("end claimed guests")
+        self.db, self.guests, self.auth, self.changes = db, guests, auth, changes
+
+    async def run_once(self) -> int:
+        """Ends one batch of guests; returns how many."""
+        async with self.db.connection() as connection:
+            claims = await store.list_unended(connection, self.batch)
+        for claim in claims:
+            await self.guests.forget(claim.guest_id)
+            request = EndGuestRequest(user_id=claim.user_id, guest_id=claim.guest_id, request_id=new_id())
+            await self.auth.EndGuest(request)
+            async with self.db.connection() as connection:
+                await store.end_claim(connection, claim.guest_id)
+            self.changes.send(claim.guest_id)
+        return len(claims)
+
+
 class PausedRetention(PeriodicTask):
     """Puts sessions away that were paused for too long: into the archive, or deleted with an undelete."""
 
@@ -134,7 +164,7 @@ class PausedRetention(PeriodicTask):
 
 
 class SessionPurger(PeriodicTask):
-    """Removes deleted sessions whose 30 days for an undelete are over, and finished ones after seven days."""
+    """Removes deleted sessions whose 30 days for an undelete are over, finished ones after seven days, old claims."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 60.0
@@ -147,7 +177,8 @@ class SessionPurger(PeriodicTask):
     async def run_once(self) -> int:
         """Removes one batch; returns its size."""
         async with self.db.connection() as connection:
-            return await store.purge(connection, _FINISHED_DAYS, self.batch)
+            purged = await store.purge(connection, _FINISHED_DAYS, self.batch)
+            return purged + await store.purge_claims(connection, _CLAIM_DAYS, self.batch)
 
 
 def _wake_in(task: PeriodicTask, seconds: float | None) -> None:

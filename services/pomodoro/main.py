@@ -1,6 +1,7 @@
 """The pomodoro service: `python -m services.pomodoro.main`."""
 
 from focusmesh.pomodoro.v1.focus_session_service_pb2_grpc import add_FocusSessionServiceServicer_to_server
+from focusmesh.pomodoro.v1.guest_claim_service_pb2_grpc import add_GuestClaimServiceServicer_to_server
 
 from mesh.app import App, main
 from mesh.platform import Platform
@@ -8,13 +9,14 @@ from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.clock import Clock
 from services.pomodoro import clients
-from services.pomodoro.cache import ChangeListener, ChangeSender, Guests, Presence, Watches
+from services.pomodoro.cache import ChangeListener, ChangeSender, CurrentSessions, Guests, Presence, Watches
 from services.pomodoro.consumers import SUBSCRIPTIONS
+from services.pomodoro.handlers.claims import GuestClaimHandlers
 from services.pomodoro.handlers.links import TodoLinks
 from services.pomodoro.handlers.sessions import FocusSessionHandlers
 from services.pomodoro.handlers.watches import WatchStreams
 from services.pomodoro.handlers.writes import Writes
-from services.pomodoro.jobs import GuestIntervalEnder, IntervalEnder, PausedRetention, SessionPurger
+from services.pomodoro.jobs import GuestEnder, GuestIntervalEnder, IntervalEnder, PausedRetention, SessionPurger
 from services.pomodoro.settings import Settings
 
 
@@ -24,13 +26,19 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     db, redis = platform.database(), platform.redis
     watches = Watches(settings.watches_per_user)
     guests, presence, changes = Guests(redis), Presence(redis, now), ChangeSender(redis, watches)
-    writes = Writes(db, guests, presence, changes, now)
+    writes = Writes(db, guests, CurrentSessions(redis), presence, changes, now)
     streams = WatchStreams(watches, writes, platform.revocations)
     links = TodoLinks(clients.todo_tasks(platform))
-    handlers = FocusSessionHandlers(platform.pages, clients.preferences(platform), links, writes, streams)
+    auth = clients.Auth(platform)
+    handlers = FocusSessionHandlers(platform.pages, auth.preferences, links, writes, streams)
+    guest_ender = GuestEnder(db, guests, auth.guests, changes)
+    claims = GuestClaimHandlers(db, guests, auth.guests, writes, guest_ender.wake)
     days, deletes = settings.paused_retention_days, settings.paused_retention_deletes
     app = platform.app(
-        [(add_FocusSessionServiceServicer_to_server, handlers)],
+        [
+            (add_FocusSessionServiceServicer_to_server, handlers),
+            (add_GuestClaimServiceServicer_to_server, claims),
+        ],
         database=db,
         components=[
             presence,
@@ -38,6 +46,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ChangeListener(redis, watches),
             IntervalEnder(db, presence, changes),
             GuestIntervalEnder(guests, presence, changes),
+            guest_ender,
             PausedRetention(db, changes, now, days=days, deletes=deletes),
             SessionPurger(db),
             platform.consumer(db, SUBSCRIPTIONS),

@@ -65,6 +65,8 @@ class Cause(StrEnum):
     """An interruption by the user."""
     EXTERNAL = "external"
     """An interruption by somebody else."""
+    OVERLAP = "overlap"
+    """A session of the account that claimed a guest's session ran at the same time."""
 
 
 INTERRUPTIONS = (Cause.INTERNAL, Cause.EXTERNAL)
@@ -218,6 +220,17 @@ class Guest(NamedTuple):
     id: str
     until: int
     """When everything of the guest is gone, seconds since the epoch."""
+
+
+class GuestClaim(NamedTuple):
+    """What became of a guest."""
+
+    guest_id: str
+    user_id: str
+    """Of the account."""
+    response: str
+    """To the claim, hexadecimal."""
+    claimed_at: int
 
 
 class Filter(NamedTuple):

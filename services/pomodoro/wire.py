@@ -1,10 +1,10 @@
 """Converts sessions to and from the messages of the contract; no other file does."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from focusmesh.auth.v1 import preference_pb2
-from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2
+from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2, guest_claim_service_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -26,6 +26,7 @@ from services.pomodoro.model import (
     Task,
 )
 from services.pomodoro.rules import sessions, timeline
+from services.pomodoro.rules.claims import Claimed
 
 _MODEL_NAMES = {
     "focus_minutes": "duration_pomodoro_minutes",
@@ -176,6 +177,16 @@ def session_from_pb(
         "version": 1,
     }
     return Session(**empty | zero | preferences._asdict() | given | made)
+
+
+def claimed_to_pb(claimed: Iterable[Claimed], now: int) -> list[guest_claim_service_pb2.ClaimedSession]:
+    """The messages of claimed sessions as they are at an instant."""
+    return [
+        guest_claim_service_pb2.ClaimedSession(
+            focus_session=session_to_pb(sessions.at(focus.session, now)), overlap_seconds=overlap // SECOND
+        )
+        for focus, overlap in claimed
+    ]
 
 
 def needs_preferences(request: focus_session_service_pb2.CreateFocusSessionRequest) -> bool:

@@ -11,12 +11,14 @@ from typing import ClassVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask
+from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask, occurs
+from services.pomodoro.cache.current import change_stamp
 from services.pomodoro.errors import TooManyWatches
 
 _CHANGES = "pomodoro:changes"
 _LISTEN_SECONDS = 1.0
 _REST_SECONDS = 0.005
+_LONGEST_FLUSH_SECONDS = 0.1
 
 
 class Watches:
@@ -59,7 +61,7 @@ class Watches:
 
 
 class ChangeSender(PeriodicTask):
-    """Tells all replicas whose sessions changed."""
+    """Tells all replicas whose sessions changed, and invalidates what is cached of them."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
 
@@ -67,6 +69,10 @@ class ChangeSender(PeriodicTask):
         super().__init__("send changes")
         self._redis, self._watches = redis, watches
         self._pending: set[str] = set()
+        self._sent = asyncio.Event()
+        """Set when the pass ends that takes what is pending."""
+        self._running = self._sent
+        """The same of the pass that runs, or ran last."""
 
     def send(self, user_id: str) -> None:
         """A session of the user changed; call it after the change has committed."""
@@ -78,15 +84,35 @@ class ChangeSender(PeriodicTask):
         """What comes within the next milliseconds is sent together."""
         return _REST_SECONDS
 
+    async def flush(self) -> None:
+        """Waits until what is pending was sent, but not for a Redis that does not respond.
+
+        A call that changed a session returns after that: whoever reads because of its response sees the change.
+        """
+        last = self._sent if self._pending else self._running
+        if self._works and not last.is_set():
+            await occurs(last, within=_LONGEST_FLUSH_SECONDS)
+
     async def run_once(self) -> int:
-        """Sends what is pending; a change that Redis does not take is found by the watches' own reads."""
+        """Sends what is pending; what Redis does not take stays pending."""
         pending, self._pending = self._pending, set()
-        if pending:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for user_id in pending:
-                    pipe.publish(_CHANGES, user_id)
-                await pipe.execute()
+        self._running, self._sent = self._sent, asyncio.Event()
+        try:
+            if pending:
+                await self._send(pending)
+        except BaseException:
+            self._pending |= pending
+            raise
+        finally:
+            self._running.set()
         return len(pending)
+
+    async def _send(self, user_ids: set[str]) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for user_id in user_ids:
+                change_stamp(pipe, user_id)
+                pipe.publish(_CHANGES, user_id)
+            await pipe.execute()
 
 
 class ChangeListener(SupervisedTask):

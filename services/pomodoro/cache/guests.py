@@ -23,6 +23,7 @@ from mesh.events.outbox import SideEffects, StoredResponse
 from mesh.rpc import idempotency
 from mesh.rpc.pagination import Page
 from mesh.runtime.errors import Overloaded, RequestIdReused
+from services.pomodoro.cache.documents import focus_of, row_of
 from services.pomodoro.errors import FocusSessionNotFound, GuestClaimed, GuestFull, SessionTaskNotFound
 from services.pomodoro.model import (
     MOST_GUEST_SESSIONS,
@@ -33,8 +34,6 @@ from services.pomodoro.model import (
     Guest,
     Session,
     Status,
-    Task,
-    Transition,
 )
 
 _GUEST, _DUE = "pomodoro:guest:", "pomodoro:guests:due"
@@ -57,6 +56,25 @@ else
 end
 return 1
 """
+_FREEZE = """
+local time = redis.call('TIME')
+redis.call('HINCRBY', KEYS[1], 'version', 1)
+redis.call('HSET', KEYS[1], 'claimed_until', time[1] + ARGV[1])
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return redis.call('HGET', KEYS[1], 'document')
+"""
+_FORGET = """
+local time = redis.call('TIME')
+redis.call('HDEL', KEYS[1], 'document')
+redis.call('HINCRBY', KEYS[1], 'version', 1)
+redis.call('HSET', KEYS[1], 'claimed_until', time[1] + ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[2])
+"""
+_FROZEN_SECONDS = 120
+"""Longer than a claim may take; then a guest whose claim failed goes on."""
+_FORGOTTEN_SECONDS = 72 * 3600
+"""The longest life of a guest."""
 _LIST_DUE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -94,6 +112,7 @@ class Guests:
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
         self._write, self._list_due = redis.register_script(_WRITE), redis.register_script(_LIST_DUE)
+        self._freeze, self._forget = redis.register_script(_FREEZE), redis.register_script(_FORGET)
 
     async def retry_on_conflict(self, guest: Guest, decide: Callable[["GuestSessions"], Awaitable[_Result]]) -> _Result:
         """Runs read, decide, write again when another write came first; raises Overloaded after eight.
@@ -130,6 +149,20 @@ class Guests:
         now, seconds, guest_ids = await self._list_due(keys=[_DUE], args=[limit])
         return Due(int(now), float(seconds) if seconds else None, guest_ids)
 
+    async def peek(self, guest_id: str) -> list[Focus]:
+        """The sessions of a guest that are not deleted."""
+        _, content, _ = await self._read(guest_id)
+        return GuestSessions(self, Guest(guest_id, 0), 0, content).kept
+
+    async def freeze(self, guest_id: str) -> list[Focus]:
+        """The same, after which the guest's calls are refused for two minutes: an account claims them."""
+        content = await self._freeze(keys=[_GUEST + guest_id], args=[_FROZEN_SECONDS])
+        return GuestSessions(self, Guest(guest_id, 0), 0, content).kept
+
+    async def forget(self, guest_id: str) -> None:
+        """Removes everything of a guest, whose calls are refused from now on."""
+        await self._forget(keys=[_GUEST + guest_id, _DUE], args=[_FORGOTTEN_SECONDS, guest_id])
+
     async def find(self, guest_id: str) -> "GuestSessions | None":
         """Everything of a guest who is due; None, and no longer due, when there is nothing any more."""
         version, content, claimed = await self._read(guest_id)
@@ -153,7 +186,7 @@ class GuestSessions:
         stored = orjson.loads(content) if content else {"sessions": [], "responses": []}
         self.guest, self.version = guest, version
         self._guests = guests
-        self._sessions = {focus.session.id: focus for focus in map(_focus, stored["sessions"])}
+        self._sessions = {focus.session.id: focus for focus in map(focus_of, stored["sessions"])}
         self._responses = [_Response(*response) for response in stored["responses"]]
         self._in_transaction = False
 
@@ -170,7 +203,7 @@ class GuestSessions:
 
     def document(self) -> str:
         """What is stored."""
-        sessions = [_row(focus) for focus in self._sessions.values()]
+        sessions = [row_of(focus) for focus in self._sessions.values()]
         responses = [tuple(response) for response in self._responses]
         return orjson.dumps({"until": self.guest.until, "sessions": sessions, "responses": responses}).decode()
 
@@ -277,22 +310,6 @@ class GuestSessions:
         if not deleted:
             raise GuestFull(limit=MOST_GUEST_SESSIONS, what="sessions")
         del self._sessions[min(deleted, key=lambda session: session.deleted_at or 0).id]
-
-
-def _focus(row: Sequence[Any]) -> Focus:
-    session, tasks, transitions = row
-    # By name: a guest outlives a release that adds a column.
-    read = Focus(
-        Session._make(map(session.get, Session._fields)),
-        tuple(Task._make(map(task.get, Task._fields)) for task in tasks),
-        tuple(map(Transition._make, transitions)),
-    )
-    return read._replace(stored=read)
-
-
-def _row(focus: Focus) -> tuple[Any, ...]:
-    tasks = [task._asdict() for task in focus.tasks]
-    return focus.session._asdict(), tasks, [tuple(each) for each in focus.transitions]
 
 
 def _stored(response: StoredResponse) -> _Response:

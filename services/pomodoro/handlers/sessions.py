@@ -69,9 +69,8 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     async def GetCurrentFocusSession(
         self, request: pb.GetCurrentFocusSessionRequest, context: Context
     ) -> pb.GetCurrentFocusSessionResponse:
-        user_id, now = current_call().user_id, self.writes.clock()
-        focus = await self.writes.shown(lambda stored: stored.find_current_state(user_id), now)
-        return _respond(pb.GetCurrentFocusSessionResponse, focus, now)
+        now = self.writes.clock()
+        return _respond(pb.GetCurrentFocusSessionResponse, await self.writes.current(now), now)
 
     async def ListFocusSessions(
         self, request: pb.ListFocusSessionsRequest, context: Context

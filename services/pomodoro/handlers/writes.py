@@ -17,7 +17,7 @@ from mesh.rpc.etag import etag_of
 from mesh.rpc.pagination import Page
 from mesh.runtime.clock import Clock
 from services.pomodoro import events
-from services.pomodoro.cache import ChangeSender, Guests, GuestSessions, Presence
+from services.pomodoro.cache import ChangeSender, CurrentSessions, Guests, GuestSessions, Presence
 from services.pomodoro.model import Act, AnotherRuns, Filter, Focus, Guest, Session, Status
 from services.pomodoro.rules import sessions
 from services.pomodoro.store import UserSessions
@@ -65,8 +65,17 @@ class SessionStore(Protocol):
 class Writes:
     """Reads and writes the sessions of the caller."""
 
-    def __init__(self, db: Database, guests: Guests, presence: Presence, changes: ChangeSender, clock: Clock) -> None:
-        self.db, self.guests, self.presence, self.changes, self.clock = db, guests, presence, changes, clock
+    def __init__(
+        self,
+        db: Database,
+        guests: Guests,
+        cache: CurrentSessions,
+        presence: Presence,
+        changes: ChangeSender,
+        clock: Clock,
+    ) -> None:
+        self.db, self.guests, self.cache = db, guests, cache
+        self.presence, self.changes, self.clock = presence, changes, clock
 
     async def run(self, attempt: Callable[[SessionStore], Awaitable[_Result]]) -> _Result:
         """Runs read, decide, write on the sessions of the caller, again when another write came first."""
@@ -95,9 +104,7 @@ class Writes:
                 await self._save(stored, changed, call.side_effects(response, event(changed)))
             return response
 
-        response = await self.run(attempt)
-        self.seen(self.clock())
-        return response
+        return await self._run_change(attempt)
 
     async def begin(
         self,
@@ -117,12 +124,10 @@ class Writes:
                 await self._replace_running(stored, begun, side_effects, act, request.when_running)
             else:
                 await self._save_if_none_runs(stored, begun, side_effects, act)
+            self.changes.send(call.user_id)
             return response
 
-        response = await self.run(attempt)
-        self.changes.send(call.user_id)
-        self.seen(self.clock())
-        return response
+        return await self._run_change(attempt)
 
     async def read(self, stored: SessionStore, request: Any, now: int) -> Focus:
         """The session that a request names, as it is at an instant."""
@@ -159,6 +164,23 @@ class Writes:
         self.seen(now)
         return found
 
+    async def current(self, now: int) -> Focus | None:
+        """The session that the caller is in, with its tasks, as it is at an instant; of a user from the cache."""
+        user_id = current_call().user_id
+
+        async def find(stored: SessionStore) -> Focus | None:
+            return await stored.find_current_state(user_id)
+
+        if current_call().identity.guest_until:
+            return await self.shown(find, now)
+        cached = await self.cache.find(user_id)
+        if cached.known and not (cached.focus and sessions.is_due(cached.focus.session, now)):
+            self.seen(now)
+            return cached.focus
+        focus = await self.shown(find, now)
+        await self.cache.put(user_id, cached.stamp, focus)
+        return focus
+
     async def advance_due(self, stored: SessionStore, found: list[Session], now: int) -> bool:
         """Writes the ends that are due of these sessions; whether there were any."""
         due = [session for session in found if sessions.is_due(session, now)]
@@ -175,6 +197,21 @@ class Writes:
         """Notes that a device of the caller is there; after the call, which may apply ends from before it."""
         identity = current_call().identity
         self.presence.note(identity.user_id, identity.session_id, now)
+
+    async def _run_change(self, attempt: Callable[[SessionStore], Awaitable[_Response]]) -> _Response:
+        """Runs a change; when it returns or raises, nothing that was cached before it is shown any more.
+
+        A change that fails may repeat a call whose replica died after the commit: then what is cached is older.
+        """
+        try:
+            response = await self.run(attempt)
+        except Exception:
+            self.changes.send(current_call().user_id)
+            raise
+        finally:
+            await self.changes.flush()
+        self.seen(self.clock())
+        return response
 
     async def _save(self, stored: SessionStore, focus: Focus, side_effects: SideEffects) -> None:
         """Commits a change and tells the watches; outside a transaction."""

@@ -34,7 +34,7 @@ _INTERVALS_PER_FOCUS = 2
 
 def create(session: Session, tasks: Sequence[Task], act: Act, *, start: bool) -> Focus:
     """The new session, planned or running."""
-    focus = _derived(Focus(session, tuple(tasks), ()))
+    focus = derived(Focus(session, tuple(tasks), ()))
     return _append(focus, act, Kind.START, version=1, status=Status.RUNNING, start_time=act.now) if start else focus
 
 
@@ -248,7 +248,7 @@ def _append(focus: Focus, act: Act, kind: Kind | None = None, *, version: int = 
     if session.status in (Status.RUNNING, Status.PAUSED) and session.current_task_id != before:
         changed = Transition(session.id, following + len(appended), Kind.TASK, now, runs, act.device_id)
         appended.append(changed._replace(task_id=session.current_task_id))
-    return _derived(focus._replace(session=session, transitions=(*focus.transitions, *appended)))
+    return derived(focus._replace(session=session, transitions=(*focus.transitions, *appended)))
 
 
 def current_task(session: Session, tasks: Sequence[Task]) -> str | None:
@@ -259,27 +259,27 @@ def current_task(session: Session, tasks: Sequence[Task]) -> str | None:
     return next(iter(open_tasks), None)
 
 
-def _derived(focus: Focus) -> Focus:
+def derived(focus: Focus) -> Focus:
     """The session and its tasks with the figures as of its last transition."""
     session, transitions = focus.session, focus.transitions
     as_of = transitions[-1].at if transitions else None
-    derived = timeline.derive(plan_of(session), transitions, as_of or 0)
-    intervals = derived.intervals
+    figures = timeline.derive(plan_of(session), transitions, as_of or 0)
+    intervals = figures.intervals
     current = intervals[-1]
     runs = session.status == Status.RUNNING and as_of is not None
     session = session._replace(
         interval_number=current.number,
         interval_end=(as_of or 0) + current.length - current.worked if runs else None,
         progress=current.worked,
-        focused=derived.focused,
-        rested=derived.rested,
+        focused=figures.focused,
+        rested=figures.rested,
         as_of=as_of,
-        pomodoro_count=derived.pomodoros,
-        short_break_count=derived.count(IntervalKind.SHORT_BREAK),
-        long_break_count=derived.count(IntervalKind.LONG_BREAK),
-        interruption_count=derived.interruptions,
+        pomodoro_count=figures.pomodoros,
+        short_break_count=figures.count(IntervalKind.SHORT_BREAK),
+        long_break_count=figures.count(IntervalKind.LONG_BREAK),
+        interruption_count=figures.interruptions,
         current_task_id=current_task(session, focus.tasks),
-        outcome=_outcome(derived) if session.status == Status.FINISHED else None,
+        outcome=_outcome(figures) if session.status == Status.FINISHED else None,
     )
     return focus._replace(session=session, tasks=_with_figures(focus.tasks, intervals, transitions))
 

@@ -225,6 +225,24 @@ def without(spans: Sequence[Span], gaps: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(kept)
 
 
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order; overlapping ones joined, empty ones left out."""
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        elif begin < end:
+            joined.append((begin, end))
+    return joined
+
+
+def counted(intervals: Sequence[Interval], transitions: Sequence[Transition]) -> Iterator[Span]:
+    """When the session ran and that counts, as focus or as a break, in order."""
+    others = _gaps(transitions, without_causes=(Cause.BREAK,))
+    for each in intervals:
+        yield from without(each.ran, others) if each.kind is IntervalKind.FOCUS else each.spans
+
+
 def _whole(begin: int, end: int) -> int:
     """The whole seconds that are completed between two positions of the work of a session."""
     return end // SECOND - begin // SECOND
@@ -232,18 +250,12 @@ def _whole(begin: int, end: int) -> int:
 
 def _gaps(transitions: Iterable[Transition], *, without_causes: Collection[str] = ()) -> list[Span]:
     """What is taken out, in order; overlapping gaps joined, empty ones left out. without_causes: ignores these."""
-    gaps = sorted(
+    gaps = (
         (each.gap_start, each.gap_end)
         for each in transitions
         if each.gap_start is not None and each.gap_end is not None and each.cause not in without_causes
     )
-    merged: list[Span] = []
-    for begin, end in gaps:
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        elif begin < end:
-            merged.append((begin, end))
-    return merged
+    return merged(gaps)
 
 
 def _runs(transitions: Sequence[Transition], now: int) -> Iterator[tuple[int, tuple[Span, ...], int | None]]:

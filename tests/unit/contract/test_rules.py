@@ -62,6 +62,7 @@ def test_a_sound_contract_has_no_complaint() -> None:
         (rules.policies, replace(SOUND, access="UNSPECIFIED")),
         (rules.policies, replace(SOUND, rate="UNSPECIFIED")),
         (rules.policies, replace(SOUND, scope="")),
+        (rules.policies, replace(SOUND, access="GUEST", scope="")),
         (rules.scopes, replace(SOUND, scope="admin")),
         (rules.internal, replace(SOUND, callers=("cart",))),
         (rules.idempotency, replace(SOUND, idempotency="")),
@@ -92,6 +93,7 @@ def test_scopes_of_users_and_guests_are_granted_and_no_others() -> None:
     rpcs = [replace(SOUND, access=access, scope=scope) for access, scope in accesses.items()]
     described = a_contract(*rpcs, replace(SOUND, access="PUBLIC", scope=""))
     assert described.user_scopes == ["items:read", "shops:read"]
+    assert described.guest_scopes == ["shops:read"]
 
 
 @pytest.mark.parametrize("named", [(), ("name",), ("name", "size", "colour")])

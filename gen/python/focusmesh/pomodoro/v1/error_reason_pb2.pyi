@@ -74,6 +74,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_GUEST_CLAIMED: _ErrorReason.ValueType  # 21
     """An account claims the guest's sessions, or has claimed them."""
+    ERROR_REASON_GUEST_TOKEN_INVALID: _ErrorReason.ValueType  # 22
+    """The refresh token is no guest's, or the guest has ended unclaimed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `pomodoro.focusmesh`."""
@@ -130,4 +132,6 @@ ERROR_REASON_GUEST_FULL: ErrorReason.ValueType  # 20
 """
 ERROR_REASON_GUEST_CLAIMED: ErrorReason.ValueType  # 21
 """An account claims the guest's sessions, or has claimed them."""
+ERROR_REASON_GUEST_TOKEN_INVALID: ErrorReason.ValueType  # 22
+"""The refresh token is no guest's, or the guest has ended unclaimed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
