@@ -2,7 +2,8 @@
 
 `realtime:stream:<user>`    the changes of the last minutes; expires when no more are added
 `realtime:head:<resource>`  the latest version of a resource that was added, and the events that carried it
-`realtime:cut:<user>`       first position left of a stream that was trimmed for its length
+`realtime:size:<user>`      bytes of the changes that were added to a stream; some of them have expired
+`realtime:cut:<user>`       first position left of a stream that was trimmed for its length or size
 `realtime:birth`            hash: the run ID of the Redis that holds the streams, and since when they are complete
 `realtime:wake:<replica>`   interrupts the blocking read of a replica
 """
@@ -36,6 +37,8 @@ within seconds of a restart and memory is what Redis has least of."""
 
 _LONGEST_STREAM = 10_000
 """Most entries of one user's stream, about 4 MB: the users share the memory of one Redis."""
+_LARGEST_STREAM = 32 * 1024 * 1024
+"""Most bytes of them: the change of a focus session can have 230 kB."""
 
 _PUBLISH = """
 local version, event, retention = ARGV[1], ARGV[2], ARGV[4]
@@ -60,6 +63,20 @@ if redis.call('XLEN', KEYS[1]) > longest then
     redis.call('XTRIM', KEYS[1], 'MINID', '=', cut)
     redis.call('SET', KEYS[3], cut, 'PX', retention)
 end
+local largest = tonumber(ARGV[7])
+if redis.call('INCRBY', KEYS[4], #ARGV[3]) > largest then
+    local entries, size, first = redis.call('XRANGE', KEYS[1], '-', '+'), 0, 1
+    for _, entry in ipairs(entries) do size = size + #entry[2][2] end
+    if size > largest then
+        while size > largest / 2 and first < #entries do
+            size, first = size - #entries[first][2][2], first + 1
+        end
+        redis.call('XTRIM', KEYS[1], 'MINID', '=', entries[first][1])
+        redis.call('SET', KEYS[3], entries[first][1], 'PX', retention)
+    end
+    redis.call('SET', KEYS[4], size)
+end
+redis.call('PEXPIRE', KEYS[4], retention)
 redis.call('SET', KEYS[2], version .. ' ' .. events, 'PX', ARGV[5])
 return 1
 """
@@ -140,10 +157,12 @@ class Streams:
                 # evalsha, because a Script in a pipeline asks Redis before every batch whether it is loaded.
                 pipe.evalsha(
                     self._publish.sha,
-                    3,
+                    4,
                     *(_stream_key(one.user_id), f"{PREFIX}head:{one.resource}", _cut_key(one.user_id)),
+                    f"{PREFIX}size:{one.user_id}",
                     *(f"{one.epoch:010d}{one.version:020d}", one.event_id, one.change),
-                    *(self._retention_ms, self._retention_ms * _VERSION_RETENTIONS, _LONGEST_STREAM),
+                    *(self._retention_ms, self._retention_ms * _VERSION_RETENTIONS),
+                    *(_LONGEST_STREAM, _LARGEST_STREAM),
                 )
             return sum(await pipe.execute())
 

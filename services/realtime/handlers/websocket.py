@@ -44,6 +44,8 @@ _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
 _LARGE_FRAME = 16 * 1024
 """Bytes; a frame up to here becomes JSON in half a millisecond."""
+_LARGE_TEXTS = 16
+"""Texts of half a megabyte that are kept."""
 _CLOSE_SECONDS = 1.0
 """How long the client may take to acknowledge the close frame."""
 _STOP_SECONDS = 2.0
@@ -99,6 +101,7 @@ class WebSocketServer(SupervisedTask):
         allowed = settings.allowed_origins.split(",")
         self._origins = frozenset(origin.strip() for origin in allowed if origin.strip())
         self._server: Server | None = None
+        self._texts = _LargeTexts()
 
     async def close(self, grace: float = 0.0) -> None:
         """Stops accepting connections and closes the open ones."""
@@ -175,7 +178,7 @@ class WebSocketServer(SupervisedTask):
             cursor: str | None = socket.cursor
             while cursor is not None:
                 async with self._sessions.open(socket.identity, cursor) as session:
-                    cursor = await _Sender(socket, session).run(next_cursor)
+                    cursor = await _Sender(socket, session, self._texts).run(next_cursor)
                 next_cursor = asyncio.create_task(_receive_cursor(socket))
         finally:
             next_cursor.cancel()
@@ -184,8 +187,8 @@ class WebSocketServer(SupervisedTask):
 class _Sender:
     """Sends the frames of one session."""
 
-    def __init__(self, socket: Socket, session: StreamSession) -> None:
-        self._socket, self._session = socket, session
+    def __init__(self, socket: Socket, session: StreamSession, texts: "_LargeTexts") -> None:
+        self._socket, self._session, self._texts = socket, session, texts
         self._changes_sent = False
 
     async def run(self, next_cursor: "asyncio.Task[str]") -> str:
@@ -209,15 +212,33 @@ class _Sender:
         async with aclosing(self._session.frames()) as frames:
             async for frame in frames:
                 self._changes_sent |= frame.HasField("change")
-                await self._socket.send(await _to_json(frame))
+                await self._socket.send(await self._texts.text(frame))
 
 
-async def _to_json(frame: RealtimeEvent) -> str:
-    """The text of a frame; the largest session takes 12 ms, so that large ones take turns with other work."""
-    if frame.ByteSize() <= _LARGE_FRAME:
-        return wire.frame_to_json(frame)
-    [text] = await in_slices(map(wire.frame_to_json, [frame]))
-    return text
+class _LargeTexts:
+    """Texts of large frames: the largest session takes 12 ms, so they take turns with other work.
+
+    All devices of a user get the same text, which is made once for those that are about as far.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, str], str] = {}
+
+    async def text(self, frame: RealtimeEvent) -> str:
+        """The text of a frame of any size."""
+        if frame.ByteSize() <= _LARGE_FRAME:
+            return wire.frame_to_json(frame)
+        [text] = await in_slices(map(self._make, [frame]))
+        return text
+
+    def _make(self, frame: RealtimeEvent) -> str:
+        key = frame.change.event_id, frame.cursor
+        text = self._texts.get(key)
+        if text is None:
+            text = self._texts[key] = wire.frame_to_json(frame)
+            if len(self._texts) > _LARGE_TEXTS:
+                del self._texts[next(iter(self._texts))]
+        return text
 
 
 async def _receive_cursor(socket: Socket) -> str:

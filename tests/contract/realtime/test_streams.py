@@ -406,6 +406,24 @@ async def test_the_very_first_cursor_of_a_new_redis_is_good(
         assert await stream.events(1) == [missed]
 
 
+async def test_large_changes_are_cut_by_their_size(
+    target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher, valkey: str
+) -> None:
+    async with client.open(target, token) as stream:
+        before = (await stream.frame()).cursor
+    flood = [an_event(user, text="x" * 200_000) for _ in range(400)]
+    for first in range(0, 400, 10):
+        await broadcast.apply(flood[first : first + 10])
+    async with Redis.from_url(valkey) as redis:
+        assert await redis.memory_usage(f"realtime:stream:{user}", samples=0) < 40 * 1024 * 1024
+    async with client.open(target, token, before) as stream:
+        await stream.frame()
+        assert (await stream.frame()).HasField("resync")
+        last = an_event(user)
+        await broadcast.apply([last])
+        assert await stream.events(1) == [last.id]
+
+
 async def test_a_flood_is_cut_and_those_who_missed_something_get_a_resync(
     target: Target, client: RealtimeClient, token: str, user: str, broadcast: ChangePublisher
 ) -> None:
