@@ -50,13 +50,15 @@ def task_to_pb(task: Task, message: task_pb2.Task | None = None) -> task_pb2.Tas
         message = task_pb2.Task()
     (
         message.id, _, message.title, description, status, due, reminder, recurring, schedule,
-        estimate, created, updated, completed, deleted, purge, version, message.focus_seconds, message.pomodoros,
+        estimate, created, updated, completed, deleted, purge, version, focus_seconds, pomodoros,
     ) = task  # fmt: skip
     message.state, message.etag = _STATE_TO_PB[status], etag(version)
     if description is not None:
         message.description = description
     if estimate is not None:
         message.estimated_pomodoros = estimate
+    if focus_seconds or pomodoros:
+        message.focus_seconds, message.pomodoros = focus_seconds, pomodoros
     if recurring:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[schedule]
     # Written out: a call for each instant costs a seventh of this function, which runs 50 times for a list.
