@@ -25,8 +25,9 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     platform = Platform("pomodoro", settings, keys)
     db, redis = platform.database(), platform.redis
     watches = Watches(settings.watches_per_user)
-    guests, presence, changes = Guests(redis), Presence(redis, now), ChangeSender(redis, watches)
-    writes = Writes(db, guests, CurrentSessions(redis), presence, changes, now)
+    cache = CurrentSessions(redis)
+    guests, presence, changes = Guests(redis), Presence(redis, now), ChangeSender(redis, watches, cache)
+    writes = Writes(db, guests, cache, presence, changes, now)
     streams = WatchStreams(watches, writes, platform.revocations)
     links = TodoLinks(clients.todo_tasks(platform))
     auth = clients.Auth(platform)
@@ -43,7 +44,8 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
         components=[
             presence,
             changes,
-            ChangeListener(redis, watches),
+            cache,
+            ChangeListener(redis, watches, cache),
             IntervalEnder(db, presence, changes),
             GuestIntervalEnder(guests, presence, changes),
             guest_ender,

@@ -1,6 +1,6 @@
 """Whose sessions changed, passed on to the watches of every replica.
 
-`pomodoro:changes`   channel: ids of users whose sessions changed
+`pomodoro:changes`   channel: ids of users whose sessions changed, each with the stamp since (`current.py`)
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from mesh.runtime.lifecycle import PeriodicTask, SupervisedTask, occurs
-from services.pomodoro.cache.current import change_stamp
+from services.pomodoro.cache.current import STAMP, STAMP_SECONDS, CurrentSessions, new_stamp
 from services.pomodoro.errors import TooManyWatches
 
 _CHANGES = "pomodoro:changes"
@@ -65,9 +65,9 @@ class ChangeSender(PeriodicTask):
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
 
-    def __init__(self, redis: "Redis", watches: Watches) -> None:
+    def __init__(self, redis: "Redis", watches: Watches, cache: CurrentSessions) -> None:
         super().__init__("send changes")
-        self._redis, self._watches = redis, watches
+        self._redis, self._watches, self._cache = redis, watches, cache
         self._pending: set[str] = set()
         self._sent = asyncio.Event()
         """Set when the pass ends that takes what is pending."""
@@ -108,22 +108,25 @@ class ChangeSender(PeriodicTask):
         return len(pending)
 
     async def _send(self, user_ids: set[str]) -> None:
+        stamps = {user_id: new_stamp() for user_id in user_ids}
         async with self._redis.pipeline(transaction=False) as pipe:
-            for user_id in user_ids:
-                change_stamp(pipe, user_id)
-                pipe.publish(_CHANGES, user_id)
+            for user_id, stamp in stamps.items():
+                pipe.set(STAMP + user_id, stamp, ex=STAMP_SECONDS)
+                pipe.publish(_CHANGES, f"{user_id} {stamp}")
             await pipe.execute()
+        for user_id, stamp in stamps.items():
+            self._cache.changed(user_id, stamp)
 
 
 class ChangeListener(SupervisedTask):
-    """Wakes the watches of users whose sessions changed at another replica."""
+    """Wakes the watches of users whose sessions changed at another replica, and forgets what is cached of them."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
     longest_backoff: ClassVar[float] = 1.0
 
-    def __init__(self, redis: "Redis", watches: Watches) -> None:
+    def __init__(self, redis: "Redis", watches: Watches, cache: CurrentSessions) -> None:
         super().__init__("listen to changes")
-        self._redis, self._watches = redis, watches
+        self._redis, self._watches, self._cache = redis, watches, cache
 
     @property
     def ready(self) -> bool:
@@ -142,4 +145,6 @@ class ChangeListener(SupervisedTask):
                     self.succeeded()
                     self._watches.wake_all()
                 elif message["type"] == "message":
-                    self._watches.wake(message["data"])
+                    user_id, _, stamp = message["data"].partition(" ")
+                    self._cache.changed(user_id, stamp)
+                    self._watches.wake(user_id)

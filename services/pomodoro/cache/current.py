@@ -6,24 +6,30 @@
 What was read before a change carries an older stamp, whenever it is stored: it is never shown. A replica that dies
 after a commit and before it changes the stamp leaves the state before the commit to be shown, for a minute at most, or
 until its client repeats the call.
+
+Every replica hears of changes, so the first read after one asks Postgres at once, and what it read is stored in the
+background, together with what others read.
 """
 
 import secrets
-from typing import NamedTuple
+from collections import OrderedDict
+from typing import ClassVar, NamedTuple
 
 import orjson
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
+from mesh.runtime.lifecycle import PeriodicTask
 from services.pomodoro.cache.documents import focus_of, row_of
 from services.pomodoro.model import Focus
 
-_STAMP, _CURRENT = "pomodoro:stamp:", "pomodoro:current:"
-_STAMP_BYTES = 8
-_SHOWN_SECONDS = 60
-_STAMP_SECONDS = 86_400
+STAMP = "pomodoro:stamp:"
+STAMP_SECONDS = 86_400
 """Longer than anything that carries a stamp: what is shown, and a read."""
+_CURRENT = "pomodoro:current:"
+_SHOWN_SECONDS = 60
+_REST_SECONDS = 0.005
+_MOST_CHANGED = 20_000
 
 
 class Cached(NamedTuple):
@@ -36,18 +42,31 @@ class Cached(NamedTuple):
     """None when the user is in no session, or nothing is known."""
 
 
-class CurrentSessions:
+class CurrentSessions(PeriodicTask):
     """Reads and fills the cache. Without Redis nothing is known, and nothing else changes."""
 
+    expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
+
     def __init__(self, redis: "Redis") -> None:
+        super().__init__("cache current sessions")
         self._redis = redis
+        self._changed: OrderedDict[str, str] = OrderedDict()
+        self._read: dict[str, tuple[str, Focus | None]] = {}
+
+    def changed(self, user_id: str, stamp: str) -> None:
+        """A session of the user changed, and this is the stamp since."""
+        self._changed[user_id] = stamp
+        if len(self._changed) > _MOST_CHANGED:
+            self._changed.popitem(last=False)
 
     async def find(self, user_id: str) -> Cached:
         """The session that a user is in, if that is known; else the stamp to `put` it with after it was read."""
+        if stamp := self._changed.pop(user_id, None):
+            return Cached(stamp, False, None)
         try:
-            stamp, entry = await self._redis.mget(_STAMP + user_id, _CURRENT + user_id)
+            stamp, entry = await self._redis.mget(STAMP + user_id, _CURRENT + user_id)
             if stamp is None:
-                return Cached(await self._new_stamp(user_id), False, None)
+                return Cached(await self._begin(user_id), False, None)
         except (RedisError, OSError):
             return Cached("", False, None)
         if entry is None or not entry.startswith(stamp):
@@ -55,28 +74,36 @@ class CurrentSessions:
         row = orjson.loads(entry[len(stamp) :])
         return Cached(stamp, True, None if row is None else focus_of(row))
 
-    async def put(self, user_id: str, stamp: str, focus: Focus | None) -> None:
-        """Stores the session that was read after the stamp."""
-        if not stamp:
-            return
-        content = orjson.dumps(None if focus is None else row_of(focus)).decode()
-        try:
-            await self._redis.set(_CURRENT + user_id, stamp + content, ex=_SHOWN_SECONDS)
-        except (RedisError, OSError):
-            return
+    def put(self, user_id: str, stamp: str, focus: Focus | None) -> None:
+        """Stores the session that was read after the stamp, soon."""
+        if stamp:
+            self._read[user_id] = stamp, focus
+            self.wake()
 
-    async def _new_stamp(self, user_id: str) -> str:
+    def pause_after(self, done: int) -> float:  # noqa: ARG002 (however many)
+        """What is read within the next milliseconds is stored together."""
+        return _REST_SECONDS
+
+    async def run_once(self) -> int:
+        """Stores what was read; returns how many sessions. What Redis does not take is read from Postgres again."""
+        read, self._read = self._read, {}
+        if read:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for user_id, (stamp, focus) in read.items():
+                    content = orjson.dumps(None if focus is None else row_of(focus)).decode()
+                    pipe.set(_CURRENT + user_id, stamp + content, ex=_SHOWN_SECONDS)
+                await pipe.execute()
+        return len(read)
+
+    async def _begin(self, user_id: str) -> str:
+        """The stamp of a user who has none: Redis has lost it, or nothing changed for a day."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(_STAMP + user_id, _random(), ex=_STAMP_SECONDS, nx=True)
-            pipe.get(_STAMP + user_id)
+            pipe.set(STAMP + user_id, new_stamp(), ex=STAMP_SECONDS, nx=True)
+            pipe.get(STAMP + user_id)
             stamp: str = (await pipe.execute())[1]
         return stamp
 
 
-def change_stamp(pipe: "Pipeline", user_id: str) -> None:
-    """Adds to a pipeline what makes everything older that is stored of a user invalid."""
-    pipe.set(_STAMP + user_id, _random(), ex=_STAMP_SECONDS)
-
-
-def _random() -> str:
-    return secrets.token_hex(_STAMP_BYTES)
+def new_stamp() -> str:
+    """Another one each time; always of the same length."""
+    return secrets.token_hex(8)

@@ -178,7 +178,7 @@ class Writes:
             self.seen(now)
             return cached.focus
         focus = await self.shown(find, now)
-        await self.cache.put(user_id, cached.stamp, focus)
+        self.cache.put(user_id, cached.stamp, focus)
         return focus
 
     async def advance_due(self, stored: SessionStore, found: list[Session], now: int) -> bool:

@@ -18,7 +18,7 @@ from mesh.events.outbox import SideEffects
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
-from services.pomodoro.cache import ChangeSender, Guests, Presence, Watches
+from services.pomodoro.cache import ChangeSender, CurrentSessions, Guests, Presence, Watches
 from services.pomodoro.jobs import GuestIntervalEnder
 from services.pomodoro.model import Guest
 from tests.contract.pomodoro.devices import FINISHED, MINUTE, PAUSED, PLANNED, RUNNING, Device, Time
@@ -219,7 +219,7 @@ async def test_intervals_of_guests_end_at_their_end_by_themselves(
     began, start = clock.now() - 26 * MINUTE * SECOND, focus.transitions[0]
     moved = focus.session._replace(interval_end=began + 25 * MINUTE * SECOND, as_of=began, start_time=began)
     await stored.save(focus._replace(session=moved, transitions=(start._replace(at=began),)), SideEffects((), None, ""))
-    changes = ChangeSender(redis, Watches(10))
+    changes = ChangeSender(redis, Watches(10), CurrentSessions(redis))
     ender = GuestIntervalEnder(guests, Presence(redis, clock.now), changes)
     while await ender.run_once():
         pass
@@ -242,7 +242,9 @@ async def test_without_redis_s_data_a_guest_begins_anew(guest: Device, redis: "R
     await redis.delete(f"pomodoro:guest:{guest.user_id}")
     with refused("FOCUS_SESSION_NOT_FOUND"):
         await guest.GetFocusSession(focus_session_id=session.id)
-    ender = GuestIntervalEnder(Guests(redis), Presence(redis, clock.now), ChangeSender(redis, Watches(10)))
+    ender = GuestIntervalEnder(
+        Guests(redis), Presence(redis, clock.now), ChangeSender(redis, Watches(10), CurrentSessions(redis))
+    )
     await redis.zadd("pomodoro:guests:due", {guest.user_id: 1})
     await until(lambda: _ended(ender, redis, guest.user_id), "a guest that is gone is due no more")
 

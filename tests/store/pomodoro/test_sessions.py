@@ -15,7 +15,7 @@ from mesh.runtime import clock
 from mesh.runtime.clock import DAY, SECOND, to_datetime
 from mesh.runtime.ids import new_id
 from services.pomodoro import events, store, wire
-from services.pomodoro.cache import ChangeSender, Presence, Watches
+from services.pomodoro.cache import ChangeSender, CurrentSessions, Presence, Watches
 from services.pomodoro.errors import FocusSessionNotFound
 from services.pomodoro.jobs import IntervalEnder, PausedRetention, SessionPurger
 from services.pomodoro.model import Act, AnotherRuns, Focus, Preferences, Session, Status, Task
@@ -69,7 +69,7 @@ async def redis(valkey: str) -> AsyncIterator["Redis"]:
 
 @pytest.fixture
 def ender(db: Database, redis: "Redis") -> IntervalEnder:
-    return IntervalEnder(db, Presence(redis, clock.now), ChangeSender(redis, Watches(9)))
+    return IntervalEnder(db, Presence(redis, clock.now), ChangeSender(redis, Watches(9), CurrentSessions(redis)))
 
 
 async def test_every_column_and_index_of_the_specification_is_there(connection: Connection) -> None:
