@@ -68,6 +68,8 @@ class Columns(Generic[Row]):
             f"{name} = %({prefix}{name})s::{kind}" for name, kind in columns if name not in fixed
         )
         """For UPDATE … SET, with `parameters(row)`."""
+        self.assignments_of_rows = ", ".join(f"{name} = {table}_rows.{name}" for name in types if name not in fixed)
+        """For UPDATE … SET … FROM `recordset`, with `rows(rows)`."""
         self._parameters = tuple(f"{prefix}{name}" for name in fields)
         self._fields = fields
         self._from_json = [(name, _TO_JSON[kind]) for name, kind in columns if kind in _TO_JSON]

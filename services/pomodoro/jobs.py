@@ -1,6 +1,7 @@
 """The periodic tasks of the pomodoro service."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -25,6 +26,8 @@ _REPLICAS = 4
 """Batches among which replicas that look at the same time find sessions that no other has locked."""
 _SHORTEST_WAIT = 0.02
 """Seconds until what another replica has locked is looked for again."""
+_PORTION = 300
+"""Transitions and tasks of sessions that are written by one statement; those of most sessions are a dozen."""
 _FINISHED_DAYS = 7
 """How long a finished session stays; then it is in the archive only."""
 _CLAIM_DAYS = 30
@@ -64,17 +67,34 @@ class IntervalEnder(PeriodicTask):
         ended = []
         async with self.db.transaction() as tx:
             now, claimed = await store.claim_due(tx, [user_id for user_id, _ in due], self.batch)
-            for focus in claimed:
-                steps = list(sessions.advance(focus, now, seen.get(focus.session.user_id), self.most_ends))
-                made = [events.session_phase_changed(step) for step in steps]
-                await store.UserSessions(tx).save(steps[-1], SideEffects(made, None, ""))
-                ended.append(steps[-1])
+            for some in _portions(claimed):
+                stepped = [
+                    list(sessions.advance(focus, now, seen.get(focus.session.user_id), self.most_ends))
+                    for focus in some
+                ]
+                last = [steps[-1] for steps in stepped]
+                made = [events.session_phase_changed(step) for steps in stepped for step in steps]
+                await store.save_locked(tx, last, SideEffects(made, None, ""))
+                ended += last
         return ended
 
     async def _wake_when_due(self) -> None:
         async with self.db.connection() as connection:
             seconds = await store.seconds_until_due(connection)
         _wake_in(self, seconds)
+
+
+def _portions(claimed: Sequence[Focus]) -> Iterator[list[Focus]]:
+    """The sessions in portions whose ends, events included, take the event loop for a moment only."""
+    portion, size = list[Focus](), 0
+    for focus in claimed:
+        portion.append(focus)
+        size += len(focus.transitions) + len(focus.tasks)
+        if size >= _PORTION:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
 class GuestIntervalEnder(PeriodicTask):

@@ -120,6 +120,9 @@ _SAVE = f"""
     UPDATE sessions SET {SESSIONS.assignments}
     WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND version = %(stored_version)s::bigint
     RETURNING id"""
+_SAVE_LOCKED = f"""
+    UPDATE sessions SET {SESSIONS.assignments_of_rows} FROM {SESSIONS.recordset}
+    WHERE sessions.id = sessions_rows.id RETURNING sessions.id"""
 _ADD_TRANSITIONS = f"""
     INSERT INTO transitions ({TRANSITIONS.names})
     SELECT * FROM {TRANSITIONS.recordset} WHERE EXISTS (SELECT FROM changed)"""
@@ -199,17 +202,8 @@ class UserSessions:
 
         Raises WriteConflict when another write came first, and AnotherRuns when the user has another running session.
         """
-        values, also = SESSIONS.parameters(focus.session), []
-        stored = focus.stored or Focus(focus.session, (), ())
-        if appended := focus.transitions[len(stored.transitions) :]:
-            values |= TRANSITIONS.rows(appended)
-            also.append(_ADD_TRANSITIONS)
-        if changed := [task for task in focus.tasks if task not in stored.tasks]:
-            values |= TASKS.rows(changed)
-            also.append(_PUT_TASKS)
-        if removed := {task.id for task in stored.tasks}.difference(task.id for task in focus.tasks):
-            values["removed"] = sorted(removed)
-            also.append(_REMOVE_TASKS)
+        values, also = _what_belongs_to([focus])
+        values |= SESSIONS.parameters(focus.session)
         if focus.stored is not None:
             values["stored_version"] = focus.stored.session.version
         statement = _INSERT if focus.stored is None else _SAVE
@@ -230,6 +224,30 @@ class UserSessions:
     async def store_response(self, side_effects: SideEffects) -> None:
         """Stores the response of a call that changed nothing."""
         await outbox.store_response(self._connection, side_effects)
+
+
+async def save_locked(tx: Connection, changed: Sequence[Focus], side_effects: SideEffects) -> None:
+    """Writes in one statement what changed of sessions that this transaction has read and locked."""
+    values, also = _what_belongs_to(changed)
+    await outbox.write(tx, _SAVE_LOCKED, values | SESSIONS.rows([each.session for each in changed]), side_effects, also)
+
+
+def _what_belongs_to(sessions: Sequence[Focus]) -> tuple[dict[str, Any], list[str]]:
+    """The writes of transitions and tasks that changed since these sessions were read, and their parameters."""
+    values, also = dict[str, Any](), list[str]()
+    before = [each.stored or Focus(each.session, (), ()) for each in sessions]
+    pairs = list(zip(sessions, before, strict=True))
+    if appended := [one for now, then in pairs for one in now.transitions[len(then.transitions) :]]:
+        values |= TRANSITIONS.rows(appended)
+        also.append(_ADD_TRANSITIONS)
+    if changed := [task for now, then in pairs for task in now.tasks if task not in then.tasks]:
+        values |= TASKS.rows(changed)
+        also.append(_PUT_TASKS)
+    kept = {task.id for now in sessions for task in now.tasks}
+    if removed := [task.id for then in before for task in then.tasks if task.id not in kept]:
+        values["removed"] = removed
+        also.append(_REMOVE_TASKS)
+    return values, also
 
 
 async def list_due(connection: Connection, limit: int) -> list[tuple[str, bool]]:
