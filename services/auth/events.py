@@ -2,7 +2,7 @@
 
 from mesh.events.outbox import Event
 from mesh.runtime.ids import new_id
-from services.auth.model import User
+from services.auth.model import Account, User, WeekStart
 
 TOPICS = ("user-events",)
 
@@ -12,9 +12,9 @@ def user_registered(user: User) -> Event:
     return _event("user-registered", user)
 
 
-def user_updated(user: User) -> Event:
-    """For `UpdateMe`."""
-    return _event("user-updated", user)
+def user_updated(account: Account) -> Event:
+    """For `UpdateMe`, and for another week start."""
+    return _event("user-updated", account.user, account.week_start)
 
 
 def user_deleted(user: User) -> Event:
@@ -22,7 +22,7 @@ def user_deleted(user: User) -> Event:
     return _event("user-deleted", user)
 
 
-def _event(kind: str, user: User) -> Event:
+def _event(kind: str, user: User, week_start: str = WeekStart.MONDAY) -> Event:
     return Event(
         id=new_id(),
         type=kind,
@@ -33,5 +33,10 @@ def _event(kind: str, user: User) -> Event:
         subject_name="user_id",
         version=user.version,
         time=user.updated_at,
-        payload={"name": user.name, "time_zone": user.time_zone, "day_start_minutes": user.day_start_minutes},
+        payload={
+            "name": user.name,
+            "time_zone": user.time_zone,
+            "day_start_minutes": user.day_start_minutes,
+            "week_start": str(week_start),
+        },
     )

@@ -27,6 +27,13 @@ class User(NamedTuple):
     updated_at: int
 
 
+class Account(NamedTuple):
+    """An account with what its events show of the settings."""
+
+    user: User
+    week_start: str
+
+
 class Credentials(NamedTuple):
     """The account and password hash that a login is checked against."""
 
@@ -58,6 +65,14 @@ class Theme(StrEnum):
     SYSTEM = "system"
 
 
+class WeekStart(StrEnum):
+    """On which day the weeks of a user begin; the values are those of the column `week_start` and of events."""
+
+    MONDAY = "monday"
+    SATURDAY = "saturday"
+    SUNDAY = "sunday"
+
+
 class UserSettings(NamedTuple):
     """A user's settings; the defaults are those of a new account and of a cleared setting."""
 
@@ -68,6 +83,7 @@ class UserSettings(NamedTuple):
     theme: str = Theme.LIGHT.value
     auto_start_breaks: bool = True
     auto_start_focus: bool = False
+    week_start: str = WeekStart.MONDAY.value
     version: int = 1
     updated_at: int = 0
 
@@ -83,3 +99,4 @@ class UserPreferences(NamedTuple):
     long_break_interval: int
     auto_start_breaks: bool
     auto_start_focus: bool
+    week_start: str

@@ -7,7 +7,7 @@ from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import to_datetime
 from services.auth.errors import EmailTaken, RefreshTokenInvalid, UserInactive, UserNotFound
-from services.auth.model import Credentials, Session, User, UserPreferences, UserSettings
+from services.auth.model import Account, Credentials, Session, User, UserPreferences, UserSettings
 
 USERS = Columns(
     "users",
@@ -47,6 +47,7 @@ SETTINGS = Columns(
         "theme": "text",
         "auto_start_breaks": "boolean",
         "auto_start_focus": "boolean",
+        "week_start": "text",
         "version": "bigint",
         "updated_at": "timestamptz",
     },
@@ -87,6 +88,22 @@ async def get_user(connection: Connection, user_id: str) -> User:
     if user is None:
         raise UserInactive
     return user
+
+
+_GET_ACCOUNT = f"""
+    SELECT {USERS.select}, week_start FROM users JOIN user_settings ON user_id = users.id
+    WHERE users.id = %(user_id)s AND {_ACTIVE}"""
+
+
+async def get_account(connection: Connection, user_id: str) -> Account:
+    """Reads an account with what its events show; raises UserInactive like `get_user`."""
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(_GET_ACCOUNT, {"user_id": user_id})
+    row = await cursor.fetchone()
+    if row is None:
+        raise UserInactive
+    *user, week_start = row
+    return Account(User._make(user), week_start)
 
 
 _SAVE_USER = f"""

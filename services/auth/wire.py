@@ -7,7 +7,15 @@ from focusmesh.auth.v1 import key_service_pb2, preference_pb2, session_pb2, user
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
-from services.auth.model import DEFAULT_DAY_START, DEFAULT_TIME_ZONE, Theme, User, UserPreferences, UserSettings
+from services.auth.model import (
+    DEFAULT_DAY_START,
+    DEFAULT_TIME_ZONE,
+    Theme,
+    User,
+    UserPreferences,
+    UserSettings,
+    WeekStart,
+)
 from services.auth.rules.tokens import AccessToken, PublicKey
 
 _THEMES_TO_PB = {
@@ -16,6 +24,16 @@ _THEMES_TO_PB = {
     Theme.SYSTEM.value: user_pb2.THEME_SYSTEM,
 }
 _THEMES_FROM_PB = {number: theme for theme, number in _THEMES_TO_PB.items()}
+_WEEK_STARTS_TO_PB = {
+    WeekStart.MONDAY.value: user_pb2.WEEK_START_MONDAY,
+    WeekStart.SATURDAY.value: user_pb2.WEEK_START_SATURDAY,
+    WeekStart.SUNDAY.value: user_pb2.WEEK_START_SUNDAY,
+}
+_FROM_PB: dict[str, dict[Any, str]] = {
+    "theme": _THEMES_FROM_PB,
+    "week_start": {number: week_start for week_start, number in _WEEK_STARTS_TO_PB.items()},
+}
+"""Values of the model by those of the contract, of settings that are enums."""
 
 
 def user_to_pb(user: User) -> user_pb2.User:
@@ -43,6 +61,7 @@ def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
         theme=_THEMES_TO_PB[settings.theme],
         auto_start_breaks=settings.auto_start_breaks,
         auto_start_focus=settings.auto_start_focus,
+        week_start=_WEEK_STARTS_TO_PB[settings.week_start],
         etag=etag(settings.version),
     )
     clock.set_timestamp(message.update_time, settings.updated_at)
@@ -51,7 +70,9 @@ def settings_to_pb(settings: UserSettings) -> user_pb2.UserSettings:
 
 def preferences_to_pb(preferences: UserPreferences) -> preference_pb2.UserPreferences:
     """The preferences."""
-    return preference_pb2.UserPreferences(**preferences._asdict())
+    return preference_pb2.UserPreferences(
+        **preferences._asdict() | {"week_start": _WEEK_STARTS_TO_PB[preferences.week_start]}
+    )
 
 
 def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest) -> dict[str, Any]:
@@ -68,8 +89,9 @@ def settings_changes_from_pb(request: user_service_pb2.UpdateSettingsRequest) ->
     """The new values of the settings that the mask names; unset means the first value."""
     first = UserSettings()
     changes = {path: getattr(request if request.HasField(path) else first, path) for path in update_paths(request)}  # type: ignore[arg-type]  # names of fields
-    if request.HasField("theme") and "theme" in changes:
-        changes["theme"] = _THEMES_FROM_PB[request.theme]
+    for name, from_pb in _FROM_PB.items():
+        if name in changes and request.HasField(name):  # type: ignore[arg-type]  # names of fields
+            changes[name] = from_pb[changes[name]]
     return changes
 
 

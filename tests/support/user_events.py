@@ -19,5 +19,5 @@ def a_user_event(user_id: str, kind: str = "user-deleted", *, version: int = 2) 
         subject_name="user_id",
         version=version,
         time=clock.now(),
-        payload={"name": None, "time_zone": "UTC", "day_start_minutes": 0},
+        payload={"name": None, "time_zone": "UTC", "day_start_minutes": 0, "week_start": "monday"},
     )

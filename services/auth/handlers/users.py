@@ -3,15 +3,18 @@
 from focusmesh.auth.v1 import user_service_pb2 as pb
 from focusmesh.auth.v1 import user_service_pb2_grpc as rpc
 
+from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events import outbox
+from mesh.events.outbox import SideEffects
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.change import change
-from mesh.rpc.etag import etag_of
+from mesh.rpc.etag import etag_of, next_version
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from services.auth import events, store, wire
 from services.auth.handlers.passwords import PasswordWorker
+from services.auth.model import UserSettings
 from services.auth.rules import passwords, users
 
 
@@ -44,10 +47,10 @@ class UserHandlers(rpc.UserServiceServicer):
         user_id, now, changes = current_call().user_id, self.clock(), wire.user_changes_from_pb(request)
         return await change(
             self.db,
-            read=lambda connection: store.get_user(connection, user_id),
-            decide=lambda user: users.update_user(user, changes, now=now, etag=etag_of(request)),
-            respond=lambda user: pb.UpdateMeResponse(user=wire.user_to_pb(user)),
-            save=store.save_user,
+            read=lambda connection: store.get_account(connection, user_id),
+            decide=lambda account: users.update_account(account, changes, now=now, etag=etag_of(request)),
+            respond=lambda account: pb.UpdateMeResponse(user=wire.user_to_pb(account.user)),
+            save=lambda connection, account, side_effects: store.save_user(connection, account.user, side_effects),
             event=events.user_updated,
         )
 
@@ -63,7 +66,22 @@ class UserHandlers(rpc.UserServiceServicer):
             read=lambda connection: store.get_settings(connection, user_id),
             decide=lambda settings: users.update_settings(settings, changes, now=now, etag=etag_of(request)),
             respond=lambda settings: pb.UpdateSettingsResponse(settings=wire.settings_to_pb(settings)),
-            save=lambda connection, settings, side_effects: store.save_settings(
+            save=lambda connection, settings, side_effects: self._save_settings(
                 connection, user_id, settings, side_effects
             ),
         )
+
+    async def _save_settings(
+        self, connection: Connection, user_id: str, settings: UserSettings, side_effects: SideEffects
+    ) -> None:
+        """Writes settings; another week start with the next version of the account, whose event shows it."""
+        account = await store.get_account(connection, user_id)
+        if settings.week_start == account.week_start:
+            await store.save_settings(connection, user_id, settings, side_effects)
+            return
+        user = next_version(account.user, settings.updated_at)
+        event = events.user_updated(account._replace(user=user, week_start=settings.week_start))
+        async with connection.transaction():
+            await store.save_user(connection, user, SideEffects([event], None, side_effects.traceparent))
+            await store.save_settings(connection, user_id, settings, side_effects)
+        outbox.wake()

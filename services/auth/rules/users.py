@@ -7,7 +7,7 @@ from typing import Any
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.errors import FieldViolation
 from services.auth.errors import TimeZoneUnknown
-from services.auth.model import DEFAULT_TIME_ZONE, User, UserSettings
+from services.auth.model import DEFAULT_TIME_ZONE, Account, User, UserSettings
 
 TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
 """Every IANA name, from the package and not from the machine: the same in all replicas."""
@@ -48,6 +48,12 @@ def update_user(user: User, changes: Mapping[str, Any], *, now: int, etag: str |
     if "time_zone" in changes:
         changed = changed._replace(time_zone=time_zone(changes["time_zone"]))
     return user if changed == user else next_version(changed, now)
+
+
+def update_account(account: Account, changes: Mapping[str, Any], *, now: int, etag: str | None) -> Account:
+    """The account with these fields of the user changed; `account` itself when nothing differs."""
+    changed = update_user(account.user, changes, now=now, etag=etag)
+    return account if changed is account.user else account._replace(user=changed)
 
 
 def forget(user: User, *, now: int) -> User:

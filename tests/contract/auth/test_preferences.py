@@ -57,16 +57,16 @@ def pomodoro(tmp_path_factory: pytest.TempPathFactory) -> Caller:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Caller:
+def calendar(tmp_path_factory: pytest.TempPathFactory) -> Caller:
     """Auth knows its key, and no policy names it."""
-    return Caller("history", tmp_path_factory.mktemp("callers"))
+    return Caller("calendar", tmp_path_factory.mktemp("callers"))
 
 
 @pytest.fixture(scope="module")
-def known_to_auth(auth_settings: SettingsBuilder, pomodoro: Caller, history: Caller) -> Settings:
+def known_to_auth(auth_settings: SettingsBuilder, pomodoro: Caller, calendar: Caller) -> Settings:
     """Settings of auth with its callers' keys."""
     planners.declare()
-    keys = ";".join(f"{caller.name}={caller.public_file}" for caller in (pomodoro, history))
+    keys = ";".join(f"{caller.name}={caller.public_file}" for caller in (pomodoro, calendar))
     return auth_settings(caller_keys=keys)
 
 
@@ -105,6 +105,7 @@ async def test_a_caller_reads_the_preferences_of_a_user(
         long_break_interval=4,
         auto_start_breaks=True,
         auto_start_focus=False,
+        week_start=user_pb2.WEEK_START_MONDAY,
     )
     mask = FieldMask(paths=["default_pomodoro_minutes", "long_break_interval", "auto_start_breaks"])
     await users.UpdateSettings(
@@ -140,11 +141,11 @@ async def test_a_user_is_named_by_an_id(preferences: PreferenceServiceStub, pomo
 
 
 async def test_a_service_that_the_policy_does_not_name_is_refused(
-    preferences: PreferenceServiceStub, history: Caller
+    preferences: PreferenceServiceStub, calendar: Caller
 ) -> None:
-    with refused("CALLER_NOT_ALLOWED", DENIED, "focusmesh", service="history"):
+    with refused("CALLER_NOT_ALLOWED", DENIED, "focusmesh", service="calendar"):
         await preferences.GetUserPreferences(
-            of(new_id()), metadata=bearer(service_token("history", "auth", history.key))
+            of(new_id()), metadata=bearer(service_token("calendar", "auth", calendar.key))
         )
 
 
@@ -194,13 +195,13 @@ async def test_a_service_calls_auth_for_its_user(
 
 
 async def test_a_caller_that_is_refused_hides_it_from_its_users(
-    known_to_auth: Settings, channel: grpc.aio.Channel, valkey: str, signer: Signer, history: Caller
+    known_to_auth: Settings, channel: grpc.aio.Channel, valkey: str, signer: Signer, calendar: Caller
 ) -> None:
-    settings = calling(settings_for(redis_url=valkey), history, known_to_auth.listen)
-    async with planner(settings, signer, "history") as plan:
+    settings = calling(settings_for(redis_url=valkey), calendar, known_to_auth.listen)
+    async with planner(settings, signer, "calendar") as plan:
         with refused("INTERNAL", INTERNAL, "focusmesh") as error:
             await plan(StringValue(), metadata=bearer(signer.token()), timeout=5)
-    assert "history" not in error.message
+    assert "calendar" not in error.message
     assert set(error.metadata) == {"error_id"}
 
 

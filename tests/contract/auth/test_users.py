@@ -86,7 +86,12 @@ async def test_a_registration_is_published_without_the_address(a_user: Register,
     assert isinstance(data, dict)
     assert (event["type"], event["source"], event["subject"]) == ("user-registered", "/focusmesh/auth", user.id)
     assert (data["user_id"], data["schema_version"]) == (user.id, "1.0")
-    assert data["payload"] == {"name": "Ann", "time_zone": "Europe/Berlin", "day_start_minutes": 240}
+    assert data["payload"] == {
+        "name": "Ann",
+        "time_zone": "Europe/Berlin",
+        "day_start_minutes": 240,
+        "week_start": "monday",
+    }
     assert user.email not in orjson.dumps(event).decode()
 
 
@@ -300,7 +305,8 @@ async def test_settings_begin_as_documented_and_change_as_requested(users: UserS
         first.theme,
         first.auto_start_breaks,
         first.auto_start_focus,
-    ) == (25, 5, 15, 4, user_pb2.THEME_LIGHT, True, False)
+        first.week_start,
+    ) == (25, 5, 15, 4, user_pb2.THEME_LIGHT, True, False, user_pb2.WEEK_START_MONDAY)
     request = pb.UpdateSettingsRequest(
         update_mask=FieldMask(paths=["default_pomodoro_minutes", "theme", "auto_start_focus"]),
         etag=first.etag,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mesh.runtime.errors import VersionConflict
 from services.auth import events
 from services.auth.errors import TimeZoneUnknown
-from services.auth.model import Theme, User, UserSettings
+from services.auth.model import Account, Theme, User, UserSettings, WeekStart
 from services.auth.rules import users
 
 ANN = users.register("0190-ann", "Ann@example.com", "Ann", "Europe/Berlin", 240, now=1_000)
@@ -26,6 +26,7 @@ changes_of_settings = st.fixed_dictionaries(
         "theme": st.sampled_from(Theme),
         "auto_start_breaks": st.booleans(),
         "auto_start_focus": st.booleans(),
+        "week_start": st.sampled_from(WeekStart),
     },
 )
 changes_of_users = st.fixed_dictionaries(
@@ -98,4 +99,6 @@ def test_a_change_is_never_older_than_the_one_before() -> None:
 
 
 def test_a_snapshot_has_every_field_of_the_contract_and_no_other() -> None:
-    assert list(events.user_updated(ANN).payload) == [field.name for field in UserSnapshot.DESCRIPTOR.fields]
+    assert list(events.user_updated(Account(ANN, WeekStart.SUNDAY)).payload) == [
+        field.name for field in UserSnapshot.DESCRIPTOR.fields
+    ]

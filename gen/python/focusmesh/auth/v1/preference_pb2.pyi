@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from focusmesh.auth.v1 import user_pb2 as _user_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 import builtins as _builtins
@@ -30,6 +31,7 @@ class UserPreferences(_message.Message):
     LONG_BREAK_INTERVAL_FIELD_NUMBER: _builtins.int
     AUTO_START_BREAKS_FIELD_NUMBER: _builtins.int
     AUTO_START_FOCUS_FIELD_NUMBER: _builtins.int
+    WEEK_START_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name of the time zone the user lives in, such as `Europe/Berlin`."""
     day_start_minutes: _builtins.int
@@ -46,6 +48,8 @@ class UserPreferences(_message.Message):
     """Whether a break starts by itself at the end of a focus interval."""
     auto_start_focus: _builtins.bool
     """Whether a focus interval starts by itself at the end of a break."""
+    week_start: _user_pb2.WeekStart.ValueType
+    """On which day the user's weeks begin."""
     def __init__(
         self,
         *,
@@ -57,10 +61,11 @@ class UserPreferences(_message.Message):
         long_break_interval: _builtins.int = ...,
         auto_start_breaks: _builtins.bool = ...,
         auto_start_focus: _builtins.bool = ...,
+        week_start: _user_pb2.WeekStart.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "day_start_minutes", b"day_start_minutes", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "long_break_interval", b"long_break_interval", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "day_start_minutes", b"day_start_minutes", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "long_break_interval", b"long_break_interval", "time_zone", b"time_zone", "week_start", b"week_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

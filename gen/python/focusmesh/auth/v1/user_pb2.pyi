@@ -46,6 +46,34 @@ THEME_SYSTEM: Theme.ValueType  # 3
 """As the device is set."""
 Global___Theme: _TypeAlias = Theme  # noqa: Y015
 
+class _WeekStart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WeekStartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WeekStart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WEEK_START_UNSPECIFIED: _WeekStart.ValueType  # 0
+    """Never sent."""
+    WEEK_START_MONDAY: _WeekStart.ValueType  # 1
+    """On Monday."""
+    WEEK_START_SATURDAY: _WeekStart.ValueType  # 2
+    """On Saturday."""
+    WEEK_START_SUNDAY: _WeekStart.ValueType  # 3
+    """On Sunday."""
+
+class WeekStart(_WeekStart, metaclass=_WeekStartEnumTypeWrapper):
+    """On which day the weeks of a user begin. Values may be added."""
+
+WEEK_START_UNSPECIFIED: WeekStart.ValueType  # 0
+"""Never sent."""
+WEEK_START_MONDAY: WeekStart.ValueType  # 1
+"""On Monday."""
+WEEK_START_SATURDAY: WeekStart.ValueType  # 2
+"""On Saturday."""
+WEEK_START_SUNDAY: WeekStart.ValueType  # 3
+"""On Sunday."""
+Global___WeekStart: _TypeAlias = WeekStart  # noqa: Y015
+
 @_typing.final
 class User(_message.Message):
     """A user's account."""
@@ -117,6 +145,7 @@ class UserSettings(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     AUTO_START_BREAKS_FIELD_NUMBER: _builtins.int
     AUTO_START_FOCUS_FIELD_NUMBER: _builtins.int
+    WEEK_START_FIELD_NUMBER: _builtins.int
     default_pomodoro_minutes: _builtins.int
     """Length of a focus interval, in minutes; 1 to 180, at first 25."""
     default_short_break_minutes: _builtins.int
@@ -133,6 +162,8 @@ class UserSettings(_message.Message):
     """Whether a break starts by itself at the end of a focus interval; at first true."""
     auto_start_focus: _builtins.bool
     """Whether a focus interval starts by itself at the end of a break; at first false."""
+    week_start: Global___WeekStart.ValueType
+    """On which day weeks begin; at first Monday."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the settings last changed."""
@@ -149,10 +180,11 @@ class UserSettings(_message.Message):
         etag: _builtins.str = ...,
         auto_start_breaks: _builtins.bool = ...,
         auto_start_focus: _builtins.bool = ...,
+        week_start: Global___WeekStart.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_time", b"update_time", "week_start", b"week_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -274,6 +274,7 @@ class UpdateSettingsRequest(_message.Message):
     THEME_FIELD_NUMBER: _builtins.int
     AUTO_START_BREAKS_FIELD_NUMBER: _builtins.int
     AUTO_START_FOCUS_FIELD_NUMBER: _builtins.int
+    WEEK_START_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """The `etag` that the change is based on; absent to skip the check."""
     request_id: _builtins.str
@@ -292,6 +293,8 @@ class UpdateSettingsRequest(_message.Message):
     """Whether a break starts by itself at the end of a focus interval."""
     auto_start_focus: _builtins.bool
     """Whether a focus interval starts by itself at the end of a break."""
+    week_start: _user_pb2.WeekStart.ValueType
+    """On which day weeks begin. A change is published as `user-updated` too, and changes the etag of the account."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Settings to change, of those from `default_pomodoro_minutes` on."""
@@ -309,10 +312,11 @@ class UpdateSettingsRequest(_message.Message):
         theme: _user_pb2.Theme.ValueType | None = ...,
         auto_start_breaks: _builtins.bool | None = ...,
         auto_start_focus: _builtins.bool | None = ...,
+        week_start: _user_pb2.WeekStart.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks", "_auto_start_focus", b"_auto_start_focus", "_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks", "_auto_start_focus", b"_auto_start_focus", "_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "_week_start", b"_week_start", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "theme", b"theme", "update_mask", b"update_mask", "week_start", b"week_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks", "_auto_start_focus", b"_auto_start_focus", "_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "request_id", b"request_id", "theme", b"theme", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks", "_auto_start_focus", b"_auto_start_focus", "_default_long_break_minutes", b"_default_long_break_minutes", "_default_pomodoro_minutes", b"_default_pomodoro_minutes", "_default_short_break_minutes", b"_default_short_break_minutes", "_etag", b"_etag", "_long_break_interval", b"_long_break_interval", "_theme", b"_theme", "_week_start", b"_week_start", "auto_start_breaks", b"auto_start_breaks", "auto_start_focus", b"auto_start_focus", "default_long_break_minutes", b"default_long_break_minutes", "default_pomodoro_minutes", b"default_pomodoro_minutes", "default_short_break_minutes", b"default_short_break_minutes", "etag", b"etag", "long_break_interval", b"long_break_interval", "request_id", b"request_id", "theme", b"theme", "update_mask", b"update_mask", "week_start", b"week_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_start_breaks: _TypeAlias = _typing.Literal["auto_start_breaks"]  # noqa: Y015
     _WhichOneofArgType__auto_start_breaks: _TypeAlias = _typing.Literal["_auto_start_breaks", b"_auto_start_breaks"]  # noqa: Y015
@@ -330,6 +334,8 @@ class UpdateSettingsRequest(_message.Message):
     _WhichOneofArgType__long_break_interval: _TypeAlias = _typing.Literal["_long_break_interval", b"_long_break_interval"]  # noqa: Y015
     _WhichOneofReturnType__theme: _TypeAlias = _typing.Literal["theme"]  # noqa: Y015
     _WhichOneofArgType__theme: _TypeAlias = _typing.Literal["_theme", b"_theme"]  # noqa: Y015
+    _WhichOneofReturnType__week_start: _TypeAlias = _typing.Literal["week_start"]  # noqa: Y015
+    _WhichOneofArgType__week_start: _TypeAlias = _typing.Literal["_week_start", b"_week_start"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_start_breaks) -> _WhichOneofReturnType__auto_start_breaks | None: ...
     @_typing.overload
@@ -346,6 +352,8 @@ class UpdateSettingsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__long_break_interval) -> _WhichOneofReturnType__long_break_interval | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__theme) -> _WhichOneofReturnType__theme | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__week_start) -> _WhichOneofReturnType__week_start | None: ...
 
 Global___UpdateSettingsRequest: _TypeAlias = UpdateSettingsRequest  # noqa: Y015
 

@@ -69,22 +69,26 @@ class UserSnapshot(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     DAY_START_MINUTES_FIELD_NUMBER: _builtins.int
+    WEEK_START_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to show; null in `user-deleted`."""
     time_zone: _builtins.str
     """IANA name of the user's time zone, such as `Europe/Berlin`."""
     day_start_minutes: _builtins.int
     """Minutes after local midnight at which the user's day begins; 0 to 1439."""
+    week_start: _builtins.str
+    """On which day the user's weeks begin: `monday`, `saturday` or `sunday`."""
     def __init__(
         self,
         *,
         name: _builtins.str | None = ...,
         time_zone: _builtins.str = ...,
         day_start_minutes: _builtins.int = ...,
+        week_start: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "day_start_minutes", b"day_start_minutes", "name", b"name", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "day_start_minutes", b"day_start_minutes", "name", b"name", "time_zone", b"time_zone", "week_start", b"week_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
