@@ -5,7 +5,7 @@ from typing import Any
 from mesh.events.outbox import Event
 from mesh.runtime.clock import SECOND, to_datetime
 from mesh.runtime.ids import new_id
-from services.pomodoro.model import Focus, Status
+from services.pomodoro.model import Focus, IntervalKind, Status
 from services.pomodoro.rules import sessions, timeline
 from services.pomodoro.rules.timeline import Interval
 
@@ -130,11 +130,23 @@ def _intervals(focus: Focus, *, ends_all: bool) -> list[dict[str, Any]]:
     intervals = sessions.timeline_of(focus).intervals
     if ends_all:
         intervals = (*intervals[:-1], intervals[-1]._replace(end=focus.session.as_of))
+    spans: dict[int, list[dict[str, Any]]] = {
+        each.number: [] if each.kind is IntervalKind.FOCUS else [_span(*span, None) for span in each.spans]
+        for each in intervals
+    }
+    task_ids = {task.id for task in focus.tasks}
+    for piece in timeline.work(intervals, focus.transitions):
+        task_id = piece.task_id if piece.task_id in task_ids else None
+        spans[piece.interval.number].append(_span(piece.begin, piece.end, task_id))
     seconds = timeline.seconds_of_intervals(intervals)
-    return [_interval(each, whole) for each, whole in zip(intervals, seconds, strict=True) if each.end is not None]
+    return [
+        _interval(each, whole, spans[each.number])
+        for each, whole in zip(intervals, seconds, strict=True)
+        if each.end is not None
+    ]
 
 
-def _interval(interval: Interval, seconds: int) -> dict[str, Any]:
+def _interval(interval: Interval, seconds: int, spans: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "number": interval.number,
         "kind": interval.kind,
@@ -143,8 +155,12 @@ def _interval(interval: Interval, seconds: int) -> dict[str, Any]:
         "end_time": _instant(interval.end),
         "seconds": seconds,
         "is_pomodoro": interval.is_pomodoro,
-        "spans": [{"start_time": to_datetime(begin), "end_time": to_datetime(end)} for begin, end in interval.spans],
+        "spans": spans,
     }
+
+
+def _span(begin: int, end: int, task_id: str | None) -> dict[str, Any]:
+    return {"start_time": to_datetime(begin), "end_time": to_datetime(end), "task_id": task_id}
 
 
 def _instant(instant: int | None) -> Any:

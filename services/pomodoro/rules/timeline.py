@@ -77,11 +77,17 @@ class Interval(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Work of one interval on one task."""
+    """Work of one interval on one task, without a gap."""
 
     interval: Interval
     task_id: str | None
-    worked: int
+    begin: int
+    end: int
+
+    @property
+    def worked(self) -> int:
+        """How long it took."""
+        return self.end - self.begin
 
 
 class Timeline(NamedTuple):
@@ -165,7 +171,7 @@ def work(intervals: Iterable[Interval], transitions: Sequence[Transition]) -> It
                 while changes[index + 1][0] <= at:
                     index += 1
                 until = min(end, changes[index + 1][0])
-                yield Piece(interval, changes[index][1], until - at)
+                yield Piece(interval, changes[index][1], at, until)
                 at = until
 
 

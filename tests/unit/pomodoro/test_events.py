@@ -16,6 +16,7 @@ from mesh.events.outbox import envelope
 from mesh.runtime.ids import new_id
 from services.pomodoro import events
 from services.pomodoro.model import MOST_TASKS, MOST_TRANSITIONS
+from services.pomodoro.rules import tasks
 from tests.unit.pomodoro.drive import Driven
 
 
@@ -60,11 +61,20 @@ def test_an_end_is_published_with_its_own_instant_and_the_intervals_that_have_en
             "seconds": 1500,
             "is_pomodoro": True,
             "spans": [
-                {"start_time": "2026-03-02T10:00:00Z", "end_time": "2026-03-02T10:10:00Z"},
-                {"start_time": "2026-03-02T10:15:00Z", "end_time": "2026-03-02T10:30:00Z"},
+                {"start_time": "2026-03-02T10:00:00Z", "end_time": "2026-03-02T10:10:00Z", "task_id": "a"},
+                {"start_time": "2026-03-02T10:15:00Z", "end_time": "2026-03-02T10:30:00Z", "task_id": "a"},
             ],
         }
     ]
+
+
+def test_the_spans_of_an_interval_say_which_task_they_count_to() -> None:
+    session = started("a", "b")
+    session.at("10:10").select("b")
+    session.focus = tasks.remove(session.at("10:20").focus, session.act, "a")
+    [interval] = events.session_updated(session.at("10:27").focus).payload["intervals"]
+    assert [span["task_id"] for span in interval["spans"]] == [None, "b"]
+    assert sum((span["end_time"] - span["start_time"]).total_seconds() for span in interval["spans"]) == 1500
 
 
 def test_the_current_interval_of_a_running_session_is_shown_as_of_the_event() -> None:

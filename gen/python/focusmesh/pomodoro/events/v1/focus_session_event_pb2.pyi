@@ -339,7 +339,7 @@ class IntervalSnapshot(_message.Message):
     """Whether it counts as a pomodoro."""
     @_builtins.property
     def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpanSnapshot]:
-        """When it ran, without gaps."""
+        """When it ran, without gaps; cut where work began to count to another task."""
 
     def __init__(
         self,
@@ -371,20 +371,26 @@ class SpanSnapshot(_message.Message):
 
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
     start_time: _builtins.str
     """Its begin."""
     end_time: _builtins.str
     """Its end."""
+    task_id: _builtins.str
+    """The task that work counted to; null for none, and in a break."""
     def __init__(
         self,
         *,
         start_time: _builtins.str = ...,
         end_time: _builtins.str = ...,
+        task_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "task_id", b"task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "end_time", b"end_time", "start_time", b"start_time", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
+    _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 
 Global___SpanSnapshot: _TypeAlias = SpanSnapshot  # noqa: Y015
