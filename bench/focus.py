@@ -85,14 +85,14 @@ def measure(rounds: int = ROUNDS) -> list[Focus]:
         replica = stack.replicas_of("pomodoro")[0]
         sides = [
             _Side(_CEILING, target, bare.pid, lambda user: (CALLER, user)),
-            _Side(_SERVED, f"{LOOPBACK}:{replica.port(ports)}", stack.pid(replica.name), _signs(stack)),
+            _Side(_SERVED, f"{LOOPBACK}:{replica.port(ports)}", stack.pid(replica.name), signs(stack)),
         ]
         samples = uvloop.run(_rounds(sides, database, rounds))
     shutil.rmtree(folder, ignore_errors=True)
     return [_row(operation, samples) for operation in OPERATIONS]
 
 
-def _signs(stack: Stack) -> Callable[[str], tuple[str, str]]:
+def signs(stack: Stack) -> Callable[[str], tuple[str, str]]:
     key = load_pem_private_key(stack.keys.signing_key().read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 (for the type checker)
     headers, now = {"kid": kid_of(key.public_key()), "typ": "at+jwt"}, int(time.time())

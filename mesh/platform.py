@@ -54,6 +54,16 @@ class Platform:
             statement_timeout_ms=self.settings.statement_timeout_ms,
         )
 
+    def replica(self, url: str) -> Database:
+        """The service's schema, for reads only. url: of its runtime role, on the primary or on a standby of it."""
+        return Database(
+            url,
+            revision=head(self.service),
+            connections=self.settings.database_connections,
+            statement_timeout_ms=self.settings.statement_timeout_ms,
+            reads_only=True,
+        )
+
     def consumer(self, database: Database, subscriptions: Sequence[TopicSubscription]) -> Consumer:
         """A consumer that applies each event of these topics once, in the transaction of its handler."""
         inbox = Inbox(database, subscriptions)

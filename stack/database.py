@@ -1,10 +1,11 @@
 """Provisions a database: roles, schemas, grants and migrations of every service that owns tables.
 
 Each schema has two roles: NAME_owner, who owns it and migrates it, and NAME, who runs the service and may read and
-write rows there, and nothing else. What a service may not do to its own tables, its migrations take away.
+write rows there, and nothing else; a second schema of the owner is out of its reach. What a
+service may not do to its own tables, its migrations take away.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class Cluster:
         return postgres.url(self.port, role, self.keys.password(f"postgres-{role}"), database)
 
 
-def provision(cluster: Cluster, services: Iterable[Service], database: str = MAIN) -> None:
+def provision(cluster: Cluster, services: Collection[Service], database: str = MAIN) -> None:
     """Brings the services' schemas to their head revisions; does only what is missing. Raises StackError."""
     owners = [service.schema for service in services if service.schema]
     with psycopg.connect(cluster.administrator_url(), autocommit=True) as connection:
@@ -54,6 +55,10 @@ def provision(cluster: Cluster, services: Iterable[Service], database: str = MAI
         connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         for schema in owners:
             _make_schema(connection, database, schema)
+        for service in services:
+            if service.cold_schema:
+                statement = "CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}"
+                _execute(connection, statement, service.cold_schema, f"{service.schema}_owner")
         behind = [schema for schema in owners if _revision(connection, schema) != migrate.head(schema)]
     for schema in behind:
         _migrate(cluster, schema, database)

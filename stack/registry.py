@@ -25,6 +25,7 @@ class Service:
     port: int
     websocket_port: int | None = None
     schema: str | None = None
+    cold_schema: str | None = None
     publishes: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()

@@ -50,14 +50,24 @@ class Database(SupervisedTask):
     expected: ClassVar[tuple[type[Exception], ...]] = (NotReady,)
     longest_backoff: ClassVar[float] = 0.1
 
-    def __init__(self, url: str, *, revision: str, connections: int = 8, statement_timeout_ms: int = 5000) -> None:
-        """url: of the runtime role. revision: the oldest schema revision to serve. connections: of this process."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        revision: str,
+        connections: int = 8,
+        statement_timeout_ms: int = 5000,
+        reads_only: bool = False,
+    ) -> None:
+        """url: of the runtime role. revision: the oldest schema revision to serve. connections: of this process.
+        reads_only: the server may be a standby."""
         super().__init__("database")
         self._url = url
         self._revision = revision
         self._connections = connections
         self._slots = asyncio.Semaphore(connections)
         self._options = f"-c statement_timeout={statement_timeout_ms}"
+        self._connect_options = CONNECT_OPTIONS | ({"target_session_attrs": "any"} if reads_only else {})
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._in_use: set[Connection] = set()
         self._lost = asyncio.Event()
@@ -178,7 +188,7 @@ class Database(SupervisedTask):
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             connection_class=psycopg.AsyncConnection,
-            kwargs={"autocommit": True, "options": self._options, **CONNECT_OPTIONS},
+            kwargs={"autocommit": True, "options": self._options, **self._connect_options},
             min_size=self._connections,
             max_size=self._connections,
             max_waiting=1000,
@@ -196,7 +206,7 @@ class Database(SupervisedTask):
         return pool
 
     async def _check_schema(self) -> None:
-        async with await Connection.connect(self._url, **CONNECT_OPTIONS) as connection:
+        async with await Connection.connect(self._url, **self._connect_options) as connection:
             found = await migrate.revision_of(connection)
         if found < self._revision:
             raise SchemaBehind(f"revision {found or 'none'} is behind {self._revision}; run the migrations")

@@ -61,6 +61,8 @@ class TopicSubscription:
     """Handler of one event, by event type."""
     batch: BatchHandler | None = None
     """Instead of `on`: handles a batch of events of every type, in order."""
+    prepare: Callable[[Sequence[ConsumedEvent]], Awaitable[None]] | None = None
+    """Runs before the transaction, for what must not run within one, such as a call to another service."""
     drop_stale: bool = True
     """Whether to drop an event older than the newest applied one of its aggregate. False where every event counts."""
 
@@ -91,6 +93,9 @@ class Inbox:
 
     async def apply(self, events: Sequence[ConsumedEvent]) -> None:
         """Applies the new ones of these events of one topic, atomically."""
+        subscription = self._subscriptions[events[0].topic]
+        if subscription.prepare is not None:
+            await subscription.prepare([event for event in events if subscription.wants(event)])
         async with self._database.transaction() as tx:
             dropped = await self._apply(tx, events)
         dropped.report(events[0].topic)

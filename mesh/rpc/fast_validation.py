@@ -20,7 +20,10 @@ Check: TypeAlias = Callable[[Any], bool]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NOT_BLANK = "[^\\t-\\r \u0085\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
 """Pattern of the contract for a text that shows something: neither Unicode's white space nor what has no width."""
+DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+"""Pattern of the contract for a date, such as `2026-06-15`; whether the month has the day is for the handler to say."""
 _VISIBLE = re.compile(NOT_BLANK)
+_DATE = re.compile(DATE[1:-1])
 _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
 _TOGETHER = re.compile(r"this\.(\w+) == \(this\.(\w+) != 0\)")
 _COMPARISON = re.compile(r"this\.\w+ [<>=!]=? this\.\w+")
@@ -114,6 +117,8 @@ def _string(field: FieldDescriptor, rules: Any) -> Check:
     least, most = rules.min_len, rules.max_len if rules.HasField("max_len") else _INFINITE
     if not rules.HasField("pattern"):
         return lambda value: least <= len(value) <= most
+    if rules.pattern == DATE:
+        return lambda value: least <= len(value) <= most and _DATE.fullmatch(value) is not None
     if rules.pattern != NOT_BLANK:
         raise UnknownRuleError(f"{field.name}: string.pattern {rules.pattern}")
     return lambda value: least <= len(value) <= most and _VISIBLE.search(value) is not None

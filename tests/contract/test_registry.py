@@ -19,8 +19,10 @@ from tools.paths import ROOT
 
 REGISTRY = registry.load()
 NAMES = sorted(REGISTRY.services)
-TO_COME = {"calendar", "history", "notification", "recurrence"}
+TO_COME = {"calendar", "notification", "recurrence"}
 """Services of the specification that are not built yet; contracts may name them as callers before."""
+OPERATOR = "operator"
+"""Calls internal RPCs by hand, with a key of its own: `make service-token CALLER=operator CALLEE=history`."""
 
 
 def module(service: str, name: str) -> ModuleType:
@@ -82,7 +84,7 @@ def test_a_service_calls_those_whose_contract_names_it(service: str) -> None:
 
 def test_every_caller_of_the_contract_is_a_service() -> None:
     named = {caller for method in METHODS for caller in method.callers}
-    assert named <= set(NAMES) | TO_COME, "protos/ names callers that services.toml does not"
+    assert named <= set(NAMES) | TO_COME | {OPERATOR}, "protos/ names callers that services.toml does not"
     assert not TO_COME & set(NAMES), "a service that is there is not to come any more: take its name from TO_COME"
 
 

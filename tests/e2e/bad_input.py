@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
-from mesh.rpc.fast_validation import NOT_BLANK
+from mesh.rpc.fast_validation import DATE, NOT_BLANK
 from tests.support.rpcs import request_class
 from tests.support.valid_requests import MASK, is_required, put, rules_of, valid_element, valid_message
 
@@ -23,6 +23,7 @@ UNIQUE_ITEMS = 2
 COMPANIONS: dict[str, dict[str, Any]] = {
     "recurrence_schedule": {"is_recurring": True},
     "when_running": {"start": True},
+    "todo_task_id": {"task_title": "Write"},
 }
 """What must be set together with a field for rules about several fields."""
 
@@ -123,6 +124,13 @@ def _texts(rules: validate_pb2.FieldRules) -> Iterator[tuple[str, Any, bool]]:
         yield "no UUID", "not-a-uuid", False
         yield "too long for a UUID", f"{uuid.uuid4()}0", False
         yield "empty", "", empty_is_absent
+        return
+    if text.pattern == DATE:
+        yield "a date", "2026-06-15", True
+        yield "a month that is none", "2026-13-01", False
+        yield "a day that is none", "2026-01-32", False
+        yield "a digit too many", "2026-06-150", False
+        yield "empty", "", False
         return
     if text.min_len:
         yield "as short as may be", "x" * text.min_len, True
@@ -272,6 +280,11 @@ def _cleared(name: str) -> Callable[[Any], None]:
     return change
 
 
+def _task_without_title(request: Any) -> None:
+    request.ClearField("task_title")
+    request.todo_task_id = str(uuid.uuid4())
+
+
 def _making_way_for_what_does_not_start(request: Any) -> None:
     request.start, request.when_running = False, 1
 
@@ -289,6 +302,9 @@ BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "update_focus_session.long_break_interval": _cleared("long_break_interval"),
     "update_focus_session.auto_start_breaks": _cleared("auto_start_breaks"),
     "update_focus_session.auto_start_focus": _cleared("auto_start_focus"),
+    "add_manual_session.todo_task_id": _task_without_title,
+    "update_archived_session.start_time": _cleared("start_time"),
+    "update_archived_session.end_time": _cleared("end_time"),
     "update_session_task.title": _cleared("title"),
     "update_session_task.is_done": _cleared("is_done"),
 }

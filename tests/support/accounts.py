@@ -1,6 +1,7 @@
 """People who use the product: registered, signed in, with resources of their own."""
 
 import re
+import time
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -10,9 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from focusmesh.audit.v1 import audit_service_pb2
 from focusmesh.auth.v1 import session_service_pb2
+from focusmesh.history.v1 import history_service_pb2
 from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
 from harness.accounts import PASSWORD, Accounts, User
@@ -46,6 +49,7 @@ class Account:
         self._user = self._accounts.sign_up()
         self.id, self.email, self.token = self._user.id, self._user.email, self._user.token
         self.refresh_token = self._user.refresh_token
+        self._manual_sessions = 0
         self.shown_in: dict[str, tuple[str, str]] = {}
         """Of resources that no RPC reads alone: the id field and the id of the resource that shows them."""
 
@@ -86,6 +90,21 @@ class Account:
         self.shown_in.update((task.id, ("focus_session_id", session.id)) for task in session.tasks)
         return session
 
+    def free_time(self) -> dict[str, Timestamp]:
+        """Twenty minutes of the past in which no session of the account was at work; others each time."""
+        self._manual_sessions += 1
+        end = int(time.time()) - self._manual_sessions * 3 * 3600
+        return {"start_time": Timestamp(seconds=end - 1200), "end_time": Timestamp(seconds=end)}
+
+    def archived_session_id(self, *, is_deleted: bool = False) -> str:
+        """Id of a new session of the history, which was added by hand."""
+        request = history_service_pb2.AddManualSessionRequest(title="Read", **self.free_time())
+        session_id: str = self.call("AddManualSession", request).archived_session.id
+        if is_deleted:
+            delete = history_service_pb2.DeleteArchivedSessionRequest(archived_session_id=session_id)
+            self.call("DeleteArchivedSession", delete)
+        return session_id
+
     def record_id(self) -> str:
         """Id of a record in the audit log; waits until there is one."""
         found: list[str] = []
@@ -109,6 +128,12 @@ class Account:
 
     def page_token(self, method: Method) -> str:
         """A token of the second page of a list, which shows what its Create RPC makes or what follows from tasks."""
+        if method.owner == "history":
+            for _ in range(9):  # of two days
+                self.archived_session_id()
+            first = self.call(method.name, self.listing(method, page_size=1))
+            token_of_history: str = first.next_page_token
+            return token_of_history
         fields = descriptor(method).output_type.fields
         [listed] = [field.message_type.name for field in fields if field.is_repeated and field.message_type]
         create = BY_NAME.get(f"Create{listed}", BY_NAME["CreateTask"])
@@ -118,6 +143,12 @@ class Account:
         wait_until(lambda: self.call(method.name, request).next_page_token, f"{method.name} has two pages")
         token: str = self.call(method.name, request).next_page_token
         return token
+
+    def listing(self, method: Method, **fields: Any) -> Message:
+        """A valid request of a list with these fields, and what else it must have."""
+        required = {field.name for field in descriptor(method).input_type.fields if is_required(field)}
+        given = {name: value for name, value in self.fitting(method).items() if name in required}
+        return valid_request(method, given | fields)
 
     def fitting(self, method: Method) -> dict[str, Any]:
         """Values for a valid call of the RPC that must exist: resources of this account, in the state that it needs."""
@@ -130,6 +161,9 @@ class Account:
             "session_task_ids": lambda: [task.id for task in session().tasks],
             "when_running": lambda: FINISH_CURRENT if "focus_session_id" in names else 0,
             "audit_record_id": self.record_id,
+            "archived_session_id": lambda: self.archived_session_id(
+                is_deleted=method.name == "UndeleteArchivedSession"
+            ),
             "refresh_token": lambda: self.sign_in().refresh_token,
             "guest_refresh_token": lambda: Guest(self._rest).refresh_token,
             "guest_id": new_id,
@@ -140,6 +174,11 @@ class Account:
             if field.name.endswith("_id") and is_required(field):
                 makers.setdefault(field.name, partial(self.created, field.name.removesuffix("_id")))
         given = {name: make() for name, make in makers.items() if name in names}
+        if method.name == "AddManualSession":
+            given |= self.free_time()
+        if "before_date" in names:
+            years = (2026, 2026) if method.name == "GetHeatmap" else (2020, 2029)
+            given |= {"from_date": f"{years[0]}-01-01", "before_date": f"{years[1]}-12-31"}
         if "password" in names:
             given["password"] = PASSWORD
         if method.name == "Login":

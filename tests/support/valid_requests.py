@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from contract.methods import Method
+from mesh.rpc.fast_validation import DATE
 from tests.support.rpcs import request_class
 
 MASK = "google.protobuf.FieldMask"
@@ -87,6 +88,8 @@ def _text(rules: validate_pb2.StringRules) -> str:
         return str(uuid.uuid4())
     if rules.email:
         return f"{uuid.uuid4()}@example.org"
+    if rules.pattern == DATE:
+        return "2026-06-15"
     # Another one each time: a service may want names to be unique.
     return uuid.uuid4().hex.ljust(rules.min_len, "x")[: rules.max_len or None]
 

@@ -4,6 +4,8 @@ USER_SCOPES: tuple[str, ...] = (
     "audit:read",
     "focus:read",
     "focus:write",
+    "history:read",
+    "history:write",
     "profile:read",
     "profile:write",
     "realtime:read",

@@ -406,3 +406,26 @@ async def test_a_refused_registration_leaves_the_address_free(
         await users.Register(registration(email=email, time_zone="Nowhere"))
     await users.Register(registration(email=email))
     assert (await login(sessions, email)).access_token
+
+
+async def test_another_week_start_is_published_with_the_next_version_of_the_account(
+    users: UserServiceStub, signed_in: SignIn, db: Database
+) -> None:
+    account = await signed_in(name="Ann", time_zone="Asia/Tokyo")
+    request = pb.UpdateSettingsRequest(
+        update_mask=FieldMask(paths=["week_start"]), week_start=user_pb2.WEEK_START_SUNDAY, request_id=new_id()
+    )
+    changed = await users.UpdateSettings(request, metadata=account.bearer)
+    assert changed.settings.week_start == user_pb2.WEEK_START_SUNDAY
+    assert await users.UpdateSettings(request, metadata=account.bearer) == changed
+    same = pb.UpdateSettingsRequest(update_mask=FieldMask(paths=["theme"]), theme=user_pb2.THEME_DARK)
+    await users.UpdateSettings(same, metadata=account.bearer)
+    rename = pb.UpdateMeRequest(update_mask=FieldMask(paths=["name"]), name="Anna")
+    await users.UpdateMe(rename, metadata=account.bearer)
+    events = await events_of(db, account.user.id)
+    shown = [(event["type"], event["sequence"][-2:], event["data"]["payload"]["week_start"]) for event in events]  # type: ignore[index]  # JSON
+    assert shown == [
+        ("user-registered", "01", "monday"),
+        ("user-updated", "02", "sunday"),
+        ("user-updated", "03", "sunday"),
+    ]

@@ -40,6 +40,11 @@ LEFT_TO_PROTOVALIDATE = {
     "focusmesh.auth.v1.RegisterRequest": "email: string.email",
     "focusmesh.auth.v1.UpdateMeRequest": "update_mask: cel",
     "focusmesh.auth.v1.UpdateSettingsRequest": "update_mask: cel",
+    "focusmesh.history.v1.AddManualSessionRequest": "message.cel: !has(this.todo_task_id) || has(this.task_title)",
+    "focusmesh.history.v1.UpdateArchivedSessionRequest": (
+        "message.cel: !('start_time' in this.update_mask.paths) || has(this.start_time)"
+    ),
+    "focusmesh.history.v1.UpdateGoalsRequest": "update_mask: cel",
     "focusmesh.pomodoro.v1.CreateFocusSessionRequest": "message.cel: this.start || this.when_running == 0",
     "focusmesh.pomodoro.v1.UpdateFocusSessionRequest": (
         "message.cel: !('focus_minutes' in this.update_mask.paths) || has(this.focus_minutes)"
@@ -88,6 +93,10 @@ def texts(field: FieldDescriptor) -> st.SearchStrategy[str]:
         "\u2003x",
         "ä",
         "\0",
+        "2026-06-15",
+        "2026-06-15\n",
+        "2026-13-01",
+        "2026-06-155",
         ID,
         ID.upper(),
         f"{ID}\n",

@@ -1,0 +1,117 @@
+"""What the history service does with events of other services."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events.envelope import ConsumedEvent, traced
+from mesh.events.inbox import TopicSubscription
+from mesh.rpc import idempotency
+from mesh.runtime.slices import in_slices
+from services.history import wire
+from services.history.model import Person, Record, Recorded
+from services.history.rules import days, sessions, windows
+from services.history.store import archive, erasure, partitions, people, recordings
+
+_FIGURES, _SESSIONS, _RESPONSES = 2000, 500, 5000
+"""Rows of one statement: however many a user has, it ends long before the statement timeout."""
+
+
+class Recorder:
+    """Keeps the history of users as their sessions go on."""
+
+    def __init__(self, db: Database, fetch: Callable[[str], Awaitable[Person]]) -> None:
+        """fetch: reads where a user is whose events have not arrived yet."""
+        self._db, self._fetch = db, fetch
+
+    def subscriptions(self) -> list[TopicSubscription]:
+        """Where a user was counts from every event, in whatever order: an older one is not dropped as stale."""
+        on_user = {
+            "user-registered": self.on_user_changed,
+            "user-updated": self.on_user_changed,
+            "user-deleted": self.on_user_deleted,
+        }
+        return [
+            TopicSubscription("session-events", batch=self.on_session_events, prepare=self.learn),
+            TopicSubscription("user-events", on_user, drop_stale=False),
+        ]
+
+    async def learn(self, events: Sequence[ConsumedEvent]) -> None:
+        """Reads what must be known of the users before their sessions can be split into days."""
+        await people.learn(self._db, {event.user_id for event in events}, self._fetch)
+
+    async def on_session_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        """Stores a batch: of each session what its last event shows, which is everything."""
+        with traced(events):
+            known = await people.lock(tx, (event.user_id for event in events))
+            newest = {event.subject: event for event in events if not known[event.user_id].is_deleted}
+            stored = await recordings.find(tx, newest)
+            read = await in_slices(_read(event, stored.get(event.subject)) for event in newest.values())
+            archived = [record for _, record in read if record is not None]
+            changed = [recorded for recorded, _ in read if recorded and recorded != stored.get(recorded.id)]
+            await recordings.put_titles(
+                tx, {title for event in newest.values() for title in wire.titles_from_event(event)}
+            )
+            await recordings.put(tx, changed)
+            await _split(tx, changed, known)
+            await archive.mark_deletions(
+                tx, [(each, newest[each.id].version, newest[each.id].time) for each in changed if each.id in stored]
+            )
+            if archived:
+                await partitions.make(tx, windows.months_between([each.archived.created_at for each in archived]))
+                await archive.put(tx, [(each.archived, each.tasks) for each in archived])
+
+    async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
+        """Notes where a user is since then, and splits again what ran since then."""
+        zone, week_start = wire.zone_from_event(event)
+        await people.add(tx, Person(event.user_id, (zone,), week_start, False))
+        person = (await people.lock(tx, [event.user_id]))[event.user_id]
+        if person.is_deleted:
+            return
+        is_last = zone.since >= person.zones[-1].since
+        changed = person._replace(
+            zones=days.with_zone(person.zones, zone), week_start=week_start if is_last else person.week_start
+        )
+        if changed != person:
+            await people.save(tx, changed)
+        if differs := days.affected(person.zones, changed.zones, zone):
+            await split_again(tx, changed, *differs)
+
+    async def on_user_deleted(self, tx: Connection, event: ConsumedEvent) -> None:
+        """Erases everything of a user whose account was deleted; what the outbox still holds is published."""
+        await erasure.mark_deleted(tx, event.user_id)
+        for erase, limit in (
+            (erasure.erase_figures, _FIGURES),
+            (erasure.erase_sessions, _SESSIONS),
+            (erasure.erase_cold, _SESSIONS),
+            (idempotency.erase_responses, _RESPONSES),
+        ):
+            while await erase(tx, event.user_id, limit):
+                pass
+
+
+async def split_again(tx: Connection, person: Person, since: int | None, until: int | None) -> None:
+    """Splits the sessions of a locked user again that ran between two instants."""
+    after: Recorded | None = None
+    while page := await recordings.list_between(tx, person.user_id, since, until, after):
+        await _split(tx, page, {person.user_id: person})
+        after = page[-1]
+
+
+async def _split(tx: Connection, recorded: Sequence[Recorded], known: Mapping[str, Person]) -> None:
+    """Replaces what sessions have on each day."""
+    parts = await in_slices(days.split(each, known[each.user_id].zones) for each in recorded)
+    await recordings.replace_days(tx, [each.id for each in recorded], [part for each in parts for part in each])
+
+
+def _read(event: ConsumedEvent, stored: Recorded | None) -> tuple[Recorded | None, Record | None]:
+    """What becomes of a session by its newest event: its intervals, and its row in the archive when it comes there."""
+    recorded = wire.recorded_from_event(event)
+    if stored is not None and stored.archived_at is not None:
+        # It is over, and its user may have corrected it here: only a deletion there still counts.
+        return sessions.deleted_since(stored, recorded.deleted_at), None
+    if record := wire.record_from_event(event, recorded):
+        record = sessions.with_deletion(record, recorded.deleted_at)
+        return record.recorded, record
+    is_new = stored is None and not recorded.intervals
+    return None if is_new else sessions.deleted_since(recorded, recorded.deleted_at), None

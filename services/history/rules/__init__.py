@@ -1,0 +1,1 @@
+"""Decisions of the history service: pure, time is an argument."""

@@ -1,0 +1,1 @@
+"""SQL of the history service: one statement per function, owner first."""

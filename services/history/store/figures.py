@@ -1,0 +1,113 @@
+"""What the intervals of users add up to."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from mesh.database.connection import Connection
+from mesh.rpc.pagination import Key, Page
+from services.history.model import Bucket, Figures, Group
+
+_DAY_SUMS = """
+    sum(total_focused_seconds)::integer AS focused, sum(total_break_seconds)::integer AS breaks,
+    sum(total_pomodoros)::integer AS pomodoros, sum(total_planned_seconds)::integer AS planned"""
+_PART_SUMS = """
+    sum(focused_seconds)::integer AS focused, sum(break_seconds)::integer AS breaks,
+    sum(pomodoro_count)::integer AS pomodoros, sum(planned_seconds)::integer AS planned"""
+_FROM_DAYS = """
+    FROM daily_user_aggregates
+    WHERE user_id = %(user_id)s::uuid AND date_date >= %(first)s::date AND date_date < %(before)s::date"""
+_FROM_PARTS = """
+    FROM session_days
+    WHERE user_id = %(user_id)s::uuid AND local_date >= %(first)s::date AND local_date < %(before)s::date"""
+_DATES = {
+    Group.DAY: "date_date",
+    Group.WEEK: "date_date - (extract(isodow FROM date_date)::integer - %(week_start)s::integer + 7) %% 7",
+    Group.MONTH: "date_trunc('month', date_date::timestamp)::date",
+    Group.YEAR: "date_trunc('year', date_date::timestamp)::date",
+}
+_NUMBERS = {
+    Group.HOUR: ("hour::integer", _PART_SUMS, _FROM_PARTS),
+    Group.WEEKDAY: ("extract(isodow FROM date_date)::integer", _DAY_SUMS, _FROM_DAYS),
+}
+_TOTAL = f"""
+    SELECT coalesce(focused, 0), coalesce(breaks, 0), coalesce(pomodoros, 0), coalesce(planned, 0)
+    FROM (SELECT {_DAY_SUMS} {_FROM_DAYS}) AS total"""
+_BY_DATE = {
+    group: f"""
+    SELECT * FROM (SELECT {key} AS key, {_DAY_SUMS} {_FROM_DAYS} GROUP BY 1) AS bucket
+    WHERE %(after)s::date IS NULL OR key > %(after)s::date ORDER BY key LIMIT %(limit)s"""
+    for group, key in _DATES.items()
+}
+_BY_NUMBER = {
+    group: f"""
+    SELECT * FROM (SELECT {key} AS key, {sums} {rows} GROUP BY 1) AS bucket
+    WHERE %(after)s::integer IS NULL OR key > %(after)s::integer ORDER BY key LIMIT %(limit)s"""
+    for group, (key, sums, rows) in _NUMBERS.items()
+}
+_NO_TASK = "'00000000-0000-0000-0000-000000000000'::uuid"
+_BY_TASK = f"""
+    SELECT task_id::text, title, focused, breaks, pomodoros, planned
+    FROM (SELECT task_id, {_PART_SUMS} {_FROM_PARTS} GROUP BY 1) AS bucket
+    LEFT JOIN task_titles USING (task_id)
+    WHERE (task_titles.user_id IS NULL OR task_titles.user_id = %(user_id)s::uuid)
+        AND (%(after)s::integer IS NULL
+            OR (-focused, coalesce(task_id, {_NO_TASK})) > (%(after)s::integer, %(after_id)s::uuid))
+    ORDER BY -focused, coalesce(task_id, {_NO_TASK}) LIMIT %(limit)s"""
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+async def total(connection: Connection, user_id: str, first: date, before: date) -> Figures:
+    """Adds up a window of dates."""
+    cursor = await connection.execute(_TOTAL, {"user_id": user_id, "first": first, "before": before})
+    return Figures._make(await cursor.fetchone() or ())
+
+
+async def list_buckets(
+    connection: Connection, user_id: str, first: date, before: date, group: Group, week_start: int, page: Page
+) -> list[Bucket]:
+    """Adds up a window of dates by group; one group more than the page holds."""
+    after, after_id = page.after if page.after is not None else (None, None)
+    values: dict[str, Any] = {
+        **{"user_id": user_id, "first": first, "before": before, "limit": page.limit()},
+        **{"after": after, "after_id": after_id},
+    }
+    if group is Group.TASK:
+        cursor = await connection.execute(_BY_TASK, values)
+        return [Bucket(None, None, task, title, Figures(*sums)) for task, title, *sums in await cursor.fetchall()]
+    if group in _BY_NUMBER:
+        cursor = await connection.execute(_BY_NUMBER[group], values)
+        return [Bucket(None, key, None, None, Figures(*sums)) for key, *sums in await cursor.fetchall()]
+    cursor = await connection.execute(_BY_DATE[group], values | {"week_start": week_start})
+    return [Bucket(key, None, None, None, Figures(*sums)) for key, *sums in await cursor.fetchall()]
+
+
+def bucket_key(bucket: Bucket) -> Key:
+    """The sort key of a group."""
+    if bucket.date is not None:
+        return [bucket.date.isoformat(), None]
+    if bucket.number is not None:
+        return [bucket.number, None]
+    return [-bucket.figures.focused_seconds, bucket.task_id or _NOBODY]
+
+
+async def list_days(connection: Connection, user_id: str, first: date, before: date) -> list[tuple[date, Figures]]:
+    """Reads the days of a window, in order."""
+    cursor = await connection.execute(
+        f"""
+        SELECT date_date, total_focused_seconds, total_break_seconds, total_pomodoros, total_planned_seconds
+        {_FROM_DAYS} ORDER BY date_date""",
+        {"user_id": user_id, "first": first, "before": before},
+    )
+    return [(day, Figures(*sums)) for day, *sums in await cursor.fetchall()]
+
+
+async def list_qualifying(connection: Connection, user_id: str, *, seconds: int, pomodoros: int) -> Sequence[date]:
+    """Reads the dates with so many seconds worked and so many pomodoros."""
+    cursor = await connection.execute(
+        """
+        SELECT date_date FROM daily_user_aggregates
+        WHERE user_id = %s::uuid AND total_focused_seconds >= %s AND total_pomodoros >= %s""",
+        (user_id, seconds, pomodoros),
+    )
+    return [day for (day,) in await cursor.fetchall()]

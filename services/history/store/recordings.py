@@ -1,0 +1,215 @@
+"""Intervals of sessions, and what they have on each day."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from mesh.database.columns import Columns
+from mesh.database.connection import Connection
+from mesh.runtime.clock import to_datetime
+from services.history.model import DayPart, Interval, Recorded, Span
+
+RECORDED = Columns(
+    "recorded_sessions",
+    Recorded,
+    {
+        "id": "uuid",
+        "user_id": "uuid",
+        "begin_time": "timestamptz",
+        "end_time": "timestamptz",
+        "intervals": "jsonb",
+        "todo_task_ids": "jsonb",
+        "archived_at": "timestamptz",
+        "deleted_at": "timestamptz",
+        "purge_at": "timestamptz",
+    },
+)
+DAYS = Columns(
+    "session_days",
+    DayPart,
+    {
+        "user_id": "uuid",
+        "session_id": "uuid",
+        "local_date": "date",
+        "hour": "smallint",
+        "task_id": "uuid",
+        "focused_seconds": "integer",
+        "break_seconds": "integer",
+        "pomodoro_count": "integer",
+        "planned_seconds": "integer",
+    },
+)
+PAGE = 50
+"""Sessions read at once: decoding the largest takes half a millisecond each."""
+
+_PUT = f"""
+    INSERT INTO recorded_sessions ({RECORDED.names}) SELECT * FROM {RECORDED.recordset}
+    ON CONFLICT (id) DO UPDATE SET
+        begin_time = excluded.begin_time, end_time = excluded.end_time, intervals = excluded.intervals,
+        todo_task_ids = excluded.todo_task_ids, archived_at = excluded.archived_at,
+        deleted_at = excluded.deleted_at, purge_at = excluded.purge_at
+    WHERE recorded_sessions.user_id = excluded.user_id"""
+
+
+async def put(tx: Connection, recorded: Sequence[Recorded]) -> None:
+    """Stores the intervals of sessions, in place of those that are stored."""
+    plain = [each._replace(intervals=to_json(each.intervals)) for each in recorded]
+    await tx.execute(_PUT, RECORDED.rows(plain))
+
+
+async def find(connection: Connection, session_ids: Collection[str]) -> dict[str, Recorded]:
+    """Reads those of these sessions that are stored."""
+    cursor = RECORDED.cursor(connection)
+    await cursor.execute(
+        f"SELECT {RECORDED.select} FROM recorded_sessions WHERE id = ANY(%s::uuid[])", (list(session_ids),)
+    )
+    return {row.id: from_row(row) for row in await cursor.fetchall()}
+
+
+_LIST = f"""
+    SELECT {RECORDED.select} FROM recorded_sessions
+    WHERE user_id = %(user_id)s::uuid AND (end_time, id) > (%(after_time)s, %(after_id)s::uuid)
+        AND end_time > %(since)s AND begin_time < %(until)s
+    ORDER BY recorded_sessions.end_time, recorded_sessions.id LIMIT %(limit)s"""
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+async def list_between(
+    connection: Connection, user_id: str, since: int | None, until: int | None, after: Recorded | None
+) -> list[Recorded]:
+    """Reads a page of a user's sessions that ran between two instants, by their end. after: the last one before."""
+    first, last = to_datetime(since) if since is not None else "-infinity", "infinity"
+    cursor = RECORDED.cursor(connection)
+    await cursor.execute(
+        _LIST,
+        {
+            "user_id": user_id,
+            "since": first,
+            "until": to_datetime(until) if until is not None else last,
+            "after_time": to_datetime(after.end_time) if after and after.end_time else first,
+            "after_id": after.id if after else _NO_ID,
+            "limit": PAGE,
+        },
+    )
+    return [from_row(row) for row in await cursor.fetchall()]
+
+
+_FIGURES = "focused_seconds, break_seconds, pomodoro_count, planned_seconds"
+_REPLACE_DAYS = f"""
+    WITH removed AS (
+        DELETE FROM session_days WHERE session_id = ANY(%(session_ids)s::uuid[])
+        RETURNING user_id, local_date, {_FIGURES}
+    ), added AS (
+        INSERT INTO session_days ({DAYS.names}) SELECT * FROM {DAYS.recordset} RETURNING user_id, local_date, {_FIGURES}
+    ), moved AS (
+        SELECT user_id, local_date, sum(focused_seconds) AS focused, sum(break_seconds) AS breaks,
+            sum(pomodoro_count) AS pomodoros, sum(planned_seconds) AS planned
+        FROM (
+            SELECT * FROM added UNION ALL
+            SELECT user_id, local_date, -focused_seconds, -break_seconds, -pomodoro_count, -planned_seconds FROM removed
+        ) AS change GROUP BY user_id, local_date
+    )
+    INSERT INTO daily_user_aggregates AS day (
+        user_id, date_date, total_focused_seconds, total_break_seconds, total_pomodoros, total_planned_seconds)
+    SELECT user_id, local_date, focused, breaks, pomodoros, planned FROM moved
+    WHERE (focused, breaks, pomodoros, planned) <> (0, 0, 0, 0) ORDER BY user_id, local_date
+    ON CONFLICT (user_id, date_date) DO UPDATE SET
+        total_focused_seconds = day.total_focused_seconds + excluded.total_focused_seconds,
+        total_break_seconds = day.total_break_seconds + excluded.total_break_seconds,
+        total_pomodoros = day.total_pomodoros + excluded.total_pomodoros,
+        total_planned_seconds = day.total_planned_seconds + excluded.total_planned_seconds
+    RETURNING day.id, (day.total_focused_seconds, day.total_break_seconds, day.total_pomodoros,
+        day.total_planned_seconds) = (0, 0, 0, 0)"""
+
+
+async def replace_days(tx: Connection, session_ids: Collection[str], parts: Sequence[DayPart]) -> None:
+    """Replaces what sessions have on each day, and moves the aggregates by the difference. Their users are locked."""
+    cursor = await tx.execute(_REPLACE_DAYS, DAYS.rows(parts) | {"session_ids": list(session_ids)})
+    if empty := [day for day, is_empty in await cursor.fetchall() if is_empty]:
+        await tx.execute("DELETE FROM daily_user_aggregates WHERE id = ANY(%s::uuid[])", (empty,))
+
+
+_REBUILD = """
+    WITH summed AS (
+        SELECT local_date, sum(focused_seconds)::integer AS focused, sum(break_seconds)::integer AS breaks,
+            sum(pomodoro_count)::integer AS pomodoros, sum(planned_seconds)::integer AS planned
+        FROM session_days WHERE user_id = %(user_id)s::uuid GROUP BY local_date
+    ), gone AS (
+        DELETE FROM daily_user_aggregates WHERE user_id = %(user_id)s::uuid
+            AND NOT EXISTS (SELECT FROM summed WHERE local_date = date_date)
+        RETURNING date_date
+    ), written AS (
+        INSERT INTO daily_user_aggregates AS day (
+            user_id, date_date, total_focused_seconds, total_break_seconds, total_pomodoros, total_planned_seconds)
+        SELECT %(user_id)s::uuid, local_date, focused, breaks, pomodoros, planned FROM summed
+        ON CONFLICT (user_id, date_date) DO UPDATE SET
+            total_focused_seconds = excluded.total_focused_seconds, total_break_seconds = excluded.total_break_seconds,
+            total_pomodoros = excluded.total_pomodoros, total_planned_seconds = excluded.total_planned_seconds
+        WHERE (day.total_focused_seconds, day.total_break_seconds, day.total_pomodoros, day.total_planned_seconds)
+            <> (excluded.total_focused_seconds, excluded.total_break_seconds, excluded.total_pomodoros,
+                excluded.total_planned_seconds)
+        RETURNING date_date
+    )
+    SELECT (SELECT count(*) FROM gone)::integer + (SELECT count(*) FROM written)::integer"""
+
+
+async def clear_days(tx: Connection, user_id: str) -> None:
+    """Removes what all sessions of a user have on each day; the aggregates stay."""
+    await tx.execute("DELETE FROM session_days WHERE user_id = %s::uuid", (user_id,))
+
+
+async def add_days(tx: Connection, parts: Sequence[DayPart]) -> None:
+    """Adds what sessions have on each day; the aggregates stay."""
+    await tx.execute(f"INSERT INTO session_days ({DAYS.names}) SELECT * FROM {DAYS.recordset}", DAYS.rows(parts))
+
+
+async def rebuild_aggregates(tx: Connection, user_id: str) -> int:
+    """Makes the aggregates of a user from what the sessions have on each day; returns how many days differed."""
+    cursor = await tx.execute(_REBUILD, {"user_id": user_id})
+    [changed] = await cursor.fetchone() or (0,)
+    return int(changed)
+
+
+async def put_titles(tx: Connection, titles: Collection[tuple[str, str, str]]) -> None:
+    """Stores the titles of tasks: user, task, title."""
+    columns = [list(column) for column in zip(*sorted(titles), strict=True)] or [[], [], []]
+    await tx.execute(
+        """
+        INSERT INTO task_titles AS stored (user_id, task_id, title)
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[])
+        ON CONFLICT (user_id, task_id) DO UPDATE SET title = excluded.title WHERE stored.title <> excluded.title""",
+        columns,
+    )
+
+
+async def purge(connection: Connection, limit: int) -> int:
+    """Removes sessions that can no longer be undeleted, from the archive too; returns how many."""
+    cursor = await connection.execute(
+        """
+        WITH gone AS (
+            DELETE FROM recorded_sessions WHERE id IN (
+                SELECT id FROM recorded_sessions WHERE purge_at <= now() ORDER BY purge_at LIMIT %s
+                FOR UPDATE SKIP LOCKED)
+            RETURNING id, archived_at
+        ), of_archive AS (
+            DELETE FROM sessions_archive USING gone
+            WHERE sessions_archive.id = gone.id AND created_at = archived_at
+        ), of_tasks AS (
+            DELETE FROM session_tasks USING gone
+            WHERE session_tasks.id = gone.id AND created_at = archived_at
+        )
+        SELECT count(*)::integer FROM gone""",
+        (limit,),
+    )
+    [count] = await cursor.fetchone() or (0,)
+    return int(count)
+
+
+def to_json(intervals: Sequence[Interval]) -> Any:
+    """Intervals as the column `intervals` has them."""
+    return [[*each[:-1], [list(span) for span in each.spans]] for each in intervals]
+
+
+def from_row(row: Recorded) -> Recorded:
+    """A row as it is read, with its intervals."""
+    intervals = tuple(Interval(*each[:-1], spans=tuple(map(Span._make, each[-1]))) for each in row.intervals)
+    return row._replace(intervals=intervals)
