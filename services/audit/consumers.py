@@ -18,7 +18,7 @@ from services.audit.model import ChainHead, PendingRecord
 class Recorder:
     """Appends events to the chains of the users that they belong to."""
 
-    topics: ClassVar[tuple[str, ...]] = ("task-events", "session-events")
+    topics: ClassVar[tuple[str, ...]] = ("task-events", "session-events", "history-events")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -12,7 +12,7 @@ from services.realtime.cache.streams import Publication, Streams
 class ChangePublisher:
     """Adds events to the streams of the users that own them. The streams drop duplicates."""
 
-    topics: ClassVar[tuple[str, ...]] = ("task-updates", "session-events")
+    topics: ClassVar[tuple[str, ...]] = ("task-updates", "session-events", "history-events")
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

@@ -32,4 +32,5 @@ async def on_focus(tx: Connection, events: Sequence[ConsumedEvent]) -> None:
 SUBSCRIPTIONS = (
     TopicSubscription("user-events", {"user-deleted": on_user_deleted}),
     TopicSubscription("session-events", batch=on_focus),
+    TopicSubscription("history-events", batch=on_focus),
 )

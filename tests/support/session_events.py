@@ -6,7 +6,7 @@ from mesh.events.outbox import Event
 from mesh.runtime import clock
 from mesh.runtime.ids import new_id
 
-TOPIC = "session-events"
+TOPIC, HISTORY_TOPIC = "session-events", "history-events"
 
 
 def a_session_event(
@@ -25,6 +25,12 @@ def a_session_event(
         time=clock.now(),
         payload=payload,
     )
+
+
+def a_correction(user_id: str, *, session_id: str = "", version: int = 1, **payload: Any) -> Event:
+    """An event as history publishes it of a session that its user corrected."""
+    event = a_session_event(user_id, session_id=session_id, version=version, kind="archived-session-updated", **payload)
+    return event._replace(source="history", topics=(HISTORY_TOPIC,))
 
 
 def largest_session() -> dict[str, Any]:

@@ -9,14 +9,18 @@ import grpc
 import pytest
 from focusmesh.audit.v1 import audit_service_pb2 as pb
 from focusmesh.audit.v1 import audit_service_pb2_grpc as rpc
-from focusmesh.audit.v1.audit_record_pb2 import SUBJECT_TYPE_FOCUS_SESSION, AuditRecord
+from focusmesh.audit.v1.audit_record_pb2 import (
+    SUBJECT_TYPE_ARCHIVED_SESSION,
+    SUBJECT_TYPE_FOCUS_SESSION,
+    AuditRecord,
+)
 from google.protobuf.json_format import MessageToDict
 
 from harness.waiting import until
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
+from tests.support.session_events import HISTORY_TOPIC, a_correction, a_session_event
 from tests.support.session_events import TOPIC as SESSION_EVENTS
-from tests.support.session_events import a_session_event
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
 
@@ -81,12 +85,16 @@ async def test_what_happens_to_a_focus_session_is_recorded_beside_the_tasks(
 ) -> None:
     user = new_id()
     task, session = a_task_event(user, title="Buy groceries"), a_session_event(user, status="running")
+    correction = a_correction(user, session_id=session.subject, status="finished")
     async with running() as channel:
         await publish(producer, TOPIC, [task])
         await publish(producer, SESSION_EVENTS, [session, session])
-        await until(lambda: _has(log, channel, user, 2), "both events are recorded")
+        await publish(producer, HISTORY_TOPIC, [correction])
+        await until(lambda: _has(log, channel, user, 3), "all events are recorded")
         records = {record.event_id: record for record in await log(channel, user)}
-    assert set(records) == {task.id, session.id}
+    assert set(records) == {task.id, session.id, correction.id}
+    corrected = records[correction.id]
+    assert (corrected.subject_type, corrected.task_id) == (SUBJECT_TYPE_ARCHIVED_SESSION, session.subject)
     recorded = records[session.id]
     assert (recorded.subject_type, recorded.task_id) == (SUBJECT_TYPE_FOCUS_SESSION, session.subject)
     assert MessageToDict(recorded.payload)["session_id"] == session.subject

@@ -2,19 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from harness.waiting import until
+from mesh.events.outbox import Event
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
 from tests.support.realtime_clients import GRPC, WEBSOCKET, Ended, RealtimeClient, Target
 from tests.support.realtime_replicas import Replica
+from tests.support.session_events import HISTORY_TOPIC, a_correction, a_session_event
 from tests.support.session_events import TOPIC as SESSION_EVENTS
-from tests.support.session_events import a_session_event
 from tests.support.task_events import a_task_event, publish
 from tests.support.tokens import Signer
 
@@ -81,16 +82,17 @@ async def test_an_event_reaches_every_open_stream(
             assert dict(change.payload) == {"title": "Buy groceries", "description": None}
 
 
+@pytest.mark.parametrize(("topic", "make"), [(SESSION_EVENTS, a_session_event), (HISTORY_TOPIC, a_correction)])
 async def test_a_session_reaches_every_open_stream(
-    replica: Replica, producer: Producer, signer: Signer, user: str
+    replica: Replica, producer: Producer, signer: Signer, user: str, topic: str, make: Callable[..., Event]
 ) -> None:
     target = await replica()
     token = signer.token(sub=user)
-    event = a_session_event(user, version=3, kind="session-paused", status="paused", tasks=[{"is_done": False}])
+    event = make(user, version=3, status="paused", tasks=[{"is_done": False}])
     async with GRPC.open(target, token) as one, WEBSOCKET.open(target, token) as other:
         await one.frame()
         await other.frame()
-        await publish(producer, SESSION_EVENTS, [event])
+        await publish(producer, topic, [event])
         for stream in (one, other):
             change = (await stream.change()).change
             assert (change.event_id, change.event_type, change.subject_id) == (event.id, event.type, event.subject)

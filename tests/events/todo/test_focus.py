@@ -10,7 +10,7 @@ from harness.waiting import until
 from mesh.events.outbox import Event
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
-from tests.support.session_events import TOPIC, a_session_event
+from tests.support.session_events import HISTORY_TOPIC, TOPIC, a_correction, a_session_event
 from tests.support.task_events import publish
 from tests.support.tokens import Signer
 from tests.support.user_stub import UserStub
@@ -25,11 +25,16 @@ class Session:
     def event(self, version: int, seconds: int, pomodoros: int = 0, *, delete_time: str | None = None) -> Event:
         """What it reports at a version."""
         worked = {"focused_seconds": seconds, "pomodoro_count": pomodoros}
-        payload: dict[str, Any] = {
-            "tasks": [{"todo_task_id": self._task_id} | worked],
-            "delete_time": delete_time,
-        }
-        return a_session_event(self._user_id, session_id=self._id, version=version, **payload)
+        return a_session_event(self._user_id, **self._fields(version, worked, delete_time))
+
+    def correction(self, version: int, seconds: int, pomodoros: int = 0, *, delete_time: str | None = None) -> Event:
+        """What history says of it at a version of its own."""
+        worked = {"focused_seconds": seconds, "pomodoro_count": pomodoros}
+        return a_correction(self._user_id, **self._fields(version, worked, delete_time))
+
+    def _fields(self, version: int, worked: dict[str, int], delete_time: str | None) -> dict[str, Any]:
+        tasks = [{"todo_task_id": self._task_id} | worked]
+        return {"session_id": self._id, "version": version, "tasks": tasks, "delete_time": delete_time}
 
 
 async def test_a_task_shows_what_was_worked_on_it_whatever_comes_late_or_twice(
@@ -53,5 +58,11 @@ async def test_a_task_shows_what_was_worked_on_it_whatever_comes_late_or_twice(
     await shows(60, 0)
     await publish(producer, TOPIC, [one.event(5, 1500, 1), third])
     await shows(1560, 1)
+    await publish(producer, HISTORY_TOPIC, [one.correction(2, 900), one.correction(1, 5), one.correction(2, 900)])
+    await shows(960, 0)
+    await publish(producer, HISTORY_TOPIC, [one.correction(3, 900, delete_time="2026-03-02T10:00:00Z")])
+    await shows(60, 0)
+    await publish(producer, HISTORY_TOPIC, [one.correction(4, 900)])
+    await shows(960, 0)
     shown = (await user.GetTask(task_id=task.id)).task
     assert (shown.etag, shown.update_time, shown.estimated_pomodoros) == (task.etag, task.update_time, 4)
