@@ -176,7 +176,7 @@ async def lock_sessions(tx: Connection, reports: Sequence[FocusReport]) -> list[
         {
             "ids": [report.session_id for report in reports],
             "user_ids": [report.user_id for report in reports],
-            "counts": [report.is_correction or bool(report.totals) for report in reports],
+            "counts": [bool(report.totals) for report in reports],
         },
     )
     return await cursor.fetchall()

@@ -79,7 +79,7 @@ async def test_deleted_sessions_withdraw_and_undeleted_ones_come_back(db: Databa
 async def test_a_correction_in_history_counts_even_when_it_comes_first(db: Database) -> None:
     task, session = a_task(), new_id()
     await insert(db, task)
-    await apply(db, focus(session, source="history"))
+    await apply(db, focus(session, (task, 0, 0), source="history"))
     await apply(db, focus(session, (task, 600, 1)))
     assert await sums(db, task) == [(0, 0)]
     await apply(db, focus(session, (task, 300, 0), source="history"))
@@ -102,7 +102,8 @@ async def test_a_sum_moves_neither_version_nor_time_and_publishes_nothing(db: Da
 async def test_sessions_without_links_and_tasks_of_others_leave_nothing(db: Database) -> None:
     foreign = a_task(user_id=new_id())
     await insert(db, foreign)
-    await apply(db, focus(new_id(), (foreign, 600, 1)), focus(new_id(), user=foreign.user_id))
+    unlinked = (focus(new_id(), user=foreign.user_id, source=source) for source in ("pomodoro", "history"))
+    await apply(db, focus(new_id(), (foreign, 600, 1)), *unlinked)
     assert (await sums(db, foreign), await known(db)) == ([(0, 0)], 0)
     await insert(db, a_task())
     await apply(db, focus(new_id(), (foreign, 600, 1)))
@@ -116,7 +117,7 @@ async def test_an_erased_user_leaves_nothing_however_late_an_event_comes(db: Dat
     deleted = ConsumedEvent(new_id(), "user-deleted", "auth", USER, USER, 1, 2, now(), {}, "", "user-events", b"")
     async with db.transaction() as tx:
         await consumers.on_user_deleted(tx, deleted)
-    await apply(db, focus(new_id(), (task, 600, 1)), focus(new_id(), source="history"))
+    await apply(db, focus(new_id(), (task, 600, 1)), focus(new_id(), (task, 60, 0), source="history"))
     assert (await sums(db, other), await known(db)) == ([(60, 0)], 1)
 
 
