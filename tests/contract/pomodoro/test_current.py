@@ -50,9 +50,13 @@ async def all_known(redis: "Redis", devices: list[Device]) -> bool:
 
 async def cached(device: Device, redis: "Redis") -> focus_session_pb2.FocusSession:
     """The session that a user is in, which is cached from then on."""
-    session = (await current(device)).focus_session
-    await until(lambda: all_known(redis, [device]), "the session is cached")
-    return session
+
+    async def is_cached() -> bool:
+        await current(device)
+        return await all_known(redis, [device])
+
+    await until(is_cached, "the session is cached")
+    return (await current(device)).focus_session
 
 
 async def current(device: Device) -> pb.GetCurrentFocusSessionResponse:
