@@ -17,10 +17,12 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.errors import DependencyUnavailable, Overloaded
 from mesh.runtime.ids import new_id
 from mesh.runtime.lifecycle import PeriodicTask
-from services.pomodoro import events, store
+from services.pomodoro import events
 from services.pomodoro.cache import ChangeSender, Guests, GuestSessions, Presence
 from services.pomodoro.model import Act, Focus
 from services.pomodoro.rules import sessions
+from services.pomodoro.store import claims as claim_store
+from services.pomodoro.store import sessions as session_store
 
 _REPLICAS = 4
 """Batches among which replicas that look at the same time find sessions that no other has locked."""
@@ -62,11 +64,11 @@ class IntervalEnder(PeriodicTask):
 
     async def _end(self) -> list[Focus]:
         async with self.db.connection() as connection:
-            due = await store.list_due(connection, self.batch * _REPLICAS)
+            due = await session_store.list_due(connection, self.batch * _REPLICAS)
         seen = await self.presence.last([user_id for user_id, endless in due if endless])
         ended = []
         async with self.db.transaction() as tx:
-            now, claimed = await store.claim_due(tx, [user_id for user_id, _ in due], self.batch)
+            now, claimed = await session_store.claim_due(tx, [user_id for user_id, _ in due], self.batch)
             for some in _portions(claimed):
                 stepped = [
                     list(sessions.advance(focus, now, seen.get(focus.session.user_id), self.most_ends))
@@ -74,13 +76,13 @@ class IntervalEnder(PeriodicTask):
                 ]
                 last = [steps[-1] for steps in stepped]
                 made = [events.session_phase_changed(step) for steps in stepped for step in steps]
-                await store.save_locked(tx, last, SideEffects(made, None, ""))
+                await session_store.save_locked(tx, last, SideEffects(made, None, ""))
                 ended += last
         return ended
 
     async def _wake_when_due(self) -> None:
         async with self.db.connection() as connection:
-            seconds = await store.seconds_until_due(connection)
+            seconds = await session_store.seconds_until_due(connection)
         _wake_in(self, seconds)
 
 
@@ -143,13 +145,13 @@ class GuestEnder(PeriodicTask):
     async def run_once(self) -> int:
         """Ends one batch of guests; returns how many."""
         async with self.db.connection() as connection:
-            claims = await store.list_unended(connection, self.batch)
+            claims = await claim_store.list_unended(connection, self.batch)
         for claim in claims:
             await self.guests.forget(claim.guest_id)
             request = EndGuestRequest(user_id=claim.user_id, guest_id=claim.guest_id, request_id=new_id())
             await self.auth.EndGuest(request)
             async with self.db.connection() as connection:
-                await store.end_claim(connection, claim.guest_id)
+                await claim_store.end_claim(connection, claim.guest_id)
             self.changes.send(claim.guest_id)
         return len(claims)
 
@@ -168,14 +170,14 @@ class PausedRetention(PeriodicTask):
     async def run_once(self) -> int:
         """Puts one batch away; returns its size."""
         async with self.db.transaction() as tx:
-            claimed = await store.claim_paused(tx, self.days, self.batch)
+            claimed = await session_store.claim_paused(tx, self.days, self.batch)
             for focus in claimed:
                 if self.deletes:
                     deleted = sessions.delete(focus, Act(self.clock(), None, None))
-                    await store.UserSessions(tx).save(deleted, _effects(events.session_deleted(deleted)))
+                    await session_store.UserSessions(tx).save(deleted, _effects(events.session_deleted(deleted)))
                 else:
                     archived = focus._replace(session=next_version(focus.session, self.clock()))
-                    await store.remove(tx, archived, _effects(events.session_archived(archived)))
+                    await session_store.remove(tx, archived, _effects(events.session_archived(archived)))
         for focus in claimed:
             self.changes.send(focus.session.user_id)
         if claimed:
@@ -197,8 +199,8 @@ class SessionPurger(PeriodicTask):
     async def run_once(self) -> int:
         """Removes one batch; returns its size."""
         async with self.db.connection() as connection:
-            purged = await store.purge(connection, _FINISHED_DAYS, self.batch)
-            return purged + await store.purge_claims(connection, _CLAIM_DAYS, self.batch)
+            purged = await session_store.purge(connection, _FINISHED_DAYS, self.batch)
+            return purged + await claim_store.purge_claims(connection, _CLAIM_DAYS, self.batch)
 
 
 def _wake_in(task: PeriodicTask, seconds: float | None) -> None:

@@ -14,7 +14,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.status import CalleeError
 from mesh.runtime.slices import in_slices
-from services.pomodoro import events, store, wire
+from services.pomodoro import events, wire
 from services.pomodoro.cache import Guests
 from services.pomodoro.errors import GuestClaimed, GuestTokenInvalid
 from services.pomodoro.handlers.writes import Writes
@@ -22,7 +22,8 @@ from services.pomodoro.model import MOST_TRANSITIONS, Act, AnotherRuns, Focus, G
 from services.pomodoro.rules import claims, sessions, timeline
 from services.pomodoro.rules.claims import Claimed
 from services.pomodoro.rules.timeline import Span
-from services.pomodoro.store import UserSessions
+from services.pomodoro.store import claims as claim_store
+from services.pomodoro.store.sessions import UserSessions
 
 _FIRST = "00000000-0000-0000-0000-000000000000"
 
@@ -43,7 +44,7 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
         found, act = await self.guests.peek(guest.guest_id), self.writes.act(request)
 
         async def attempt(connection: Connection) -> Sequence[Claimed]:
-            if await store.find_claim(connection, guest.guest_id) is not None:
+            if await claim_store.find_claim(connection, guest.guest_id) is not None:
                 raise GuestClaimed
             if not guest.active:
                 raise GuestTokenInvalid
@@ -62,7 +63,7 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
         user_id = current_call().user_id
 
         async def attempt(connection: Connection) -> pb.ClaimGuestSessionsResponse:
-            made = await store.find_claim(connection, guest.guest_id)
+            made = await claim_store.find_claim(connection, guest.guest_id)
             if made is None:
                 return await self._claim(connection, guest)
             if made.user_id != user_id:
@@ -96,7 +97,7 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
         claim = GuestClaim(guest.guest_id, call.user_id, response.SerializeToString().hex(), act.now)
         try:
             async with connection.transaction():
-                await store.insert_claim(connection, claim)
+                await claim_store.insert_claim(connection, claim)
                 for focus, _ in claimed:
                     effects = SideEffects([events.session_claimed(focus)], None, call.traceparent)
                     await UserSessions(connection).save(focus, effects)

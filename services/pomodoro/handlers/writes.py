@@ -20,7 +20,7 @@ from services.pomodoro import events
 from services.pomodoro.cache import ChangeSender, CurrentSessions, Guests, GuestSessions, Presence
 from services.pomodoro.model import Act, AnotherRuns, Filter, Focus, Guest, Session, Status
 from services.pomodoro.rules import sessions
-from services.pomodoro.store import UserSessions
+from services.pomodoro.store.sessions import UserSessions
 
 _Response = TypeVar("_Response", bound=Message)
 _Result = TypeVar("_Result")

@@ -9,8 +9,8 @@ from mesh.database.pool import WriteConflict
 from mesh.runtime import clock
 from mesh.runtime.clock import DAY
 from mesh.runtime.ids import new_id
-from services.pomodoro import store
 from services.pomodoro.model import GuestClaim
+from services.pomodoro.store import claims as claim_store
 from tests.support.databases import ServiceUrl, opened
 
 
@@ -26,38 +26,38 @@ def a_claim(*, ago: int = 0) -> GuestClaim:
 
 async def test_a_guest_is_claimed_once(connection: Connection) -> None:
     claim = a_claim()
-    await store.insert_claim(connection, claim)
+    await claim_store.insert_claim(connection, claim)
     with pytest.raises(WriteConflict):
-        await store.insert_claim(connection, claim._replace(user_id=new_id()))
-    assert await store.find_claim(connection, claim.guest_id) == claim
-    assert await store.find_claim(connection, new_id()) is None
+        await claim_store.insert_claim(connection, claim._replace(user_id=new_id()))
+    assert await claim_store.find_claim(connection, claim.guest_id) == claim
+    assert await claim_store.find_claim(connection, new_id()) is None
 
 
 async def test_the_guest_of_a_claim_is_to_be_ended_until_it_was(connection: Connection) -> None:
     older, newer = a_claim(ago=DAY), a_claim()
     for claim in (newer, older):
-        await store.insert_claim(connection, claim)
-    assert await store.list_unended(connection, 10) == [older, newer]
-    assert await store.list_unended(connection, 1) == [older]
-    await store.end_claim(connection, older.guest_id)
-    assert await store.list_unended(connection, 10) == [newer]
+        await claim_store.insert_claim(connection, claim)
+    assert await claim_store.list_unended(connection, 10) == [older, newer]
+    assert await claim_store.list_unended(connection, 1) == [older]
+    await claim_store.end_claim(connection, older.guest_id)
+    assert await claim_store.list_unended(connection, 10) == [newer]
 
 
 async def test_claims_go_after_a_month_when_their_guests_have_ended(connection: Connection) -> None:
     unended, ended, newer = a_claim(ago=31 * DAY), a_claim(ago=31 * DAY), a_claim(ago=29 * DAY)
     for claim in (unended, ended, newer):
-        await store.insert_claim(connection, claim)
+        await claim_store.insert_claim(connection, claim)
     for claim in (ended, newer):
-        await store.end_claim(connection, claim.guest_id)
-    assert await store.purge_claims(connection, 30, 10) == 1
-    left = [await store.find_claim(connection, claim.guest_id) for claim in (unended, ended, newer)]
+        await claim_store.end_claim(connection, claim.guest_id)
+    assert await claim_store.purge_claims(connection, 30, 10) == 1
+    left = [await claim_store.find_claim(connection, claim.guest_id) for claim in (unended, ended, newer)]
     assert left == [unended, None, newer]
 
 
 async def test_claims_go_with_their_account(connection: Connection) -> None:
     mine, other = a_claim(), a_claim()
     for claim in (mine, other):
-        await store.insert_claim(connection, claim)
-    assert await store.erase_claims(connection, mine.user_id, 10) == 1
-    assert await store.erase_claims(connection, mine.user_id, 10) == 0
-    assert await store.find_claim(connection, other.guest_id) == other
+        await claim_store.insert_claim(connection, claim)
+    assert await claim_store.erase_claims(connection, mine.user_id, 10) == 1
+    assert await claim_store.erase_claims(connection, mine.user_id, 10) == 0
+    assert await claim_store.find_claim(connection, other.guest_id) == other

@@ -14,12 +14,13 @@ from mesh.events.outbox import SideEffects
 from mesh.runtime import clock
 from mesh.runtime.clock import DAY, SECOND, to_datetime
 from mesh.runtime.ids import new_id
-from services.pomodoro import events, store, wire
+from services.pomodoro import events, wire
 from services.pomodoro.cache import ChangeSender, CurrentSessions, Presence, Watches
 from services.pomodoro.errors import FocusSessionNotFound
 from services.pomodoro.jobs import IntervalEnder, PausedRetention, SessionPurger
 from services.pomodoro.model import Act, AnotherRuns, Focus, Preferences, Session, Status, Task
 from services.pomodoro.rules import sessions
+from services.pomodoro.store import sessions as session_store
 from tests.support.databases import ServiceUrl, opened
 
 USER = new_id()
@@ -114,22 +115,22 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
 
 async def test_a_session_is_read_as_it_was_written_and_by_its_owner_only(connection: Connection) -> None:
     focus = a_focus(tasks=3)
-    await store.UserSessions(connection).save(focus, NOTHING)
-    read = await store.UserSessions(connection).get_focus(USER, focus.session.id)
+    await session_store.UserSessions(connection).save(focus, NOTHING)
+    read = await session_store.UserSessions(connection).get_focus(USER, focus.session.id)
     assert read._replace(stored=None) == focus
-    assert await store.UserSessions(connection).get_focus_of_task(USER, focus.tasks[2].id) == read
-    assert (await store.UserSessions(connection).get_state(USER, focus.session.id)).transitions == ()
+    assert await session_store.UserSessions(connection).get_focus_of_task(USER, focus.tasks[2].id) == read
+    assert (await session_store.UserSessions(connection).get_state(USER, focus.session.id)).transitions == ()
     with pytest.raises(FocusSessionNotFound):
-        await store.UserSessions(connection).get_focus(new_id(), focus.session.id)
+        await session_store.UserSessions(connection).get_focus(new_id(), focus.session.id)
 
 
 async def test_a_session_of_the_calendar_keeps_its_occurrence(connection: Connection) -> None:
     planned = {"slot": "2026-03-29T02:30:00", "planned_start_time": 90 * MINUTE, "planned_minutes": 50}
     focus = a_focus(original_event_id=new_id(), **planned)
-    await store.UserSessions(connection).save(focus, NOTHING)
-    read = await store.UserSessions(connection).get_focus(USER, focus.session.id)
-    await store.UserSessions(connection).save(sessions.pause(read, act()), NOTHING)
-    session = (await store.UserSessions(connection).get_focus(USER, focus.session.id)).session
+    await session_store.UserSessions(connection).save(focus, NOTHING)
+    read = await session_store.UserSessions(connection).get_focus(USER, focus.session.id)
+    await session_store.UserSessions(connection).save(sessions.pause(read, act()), NOTHING)
+    session = (await session_store.UserSessions(connection).get_focus(USER, focus.session.id)).session
     assert session.status == Status.PAUSED
     assert {name: getattr(session, name) for name in planned} == planned
     payload = events.session_paused(read).payload
@@ -144,19 +145,21 @@ async def test_a_session_of_the_calendar_keeps_its_occurrence(connection: Connec
 async def test_a_session_has_a_whole_occurrence_or_none(connection: Connection, missing: str) -> None:
     planned = {"slot": "2026-03-29", "planned_start_time": MINUTE, "planned_minutes": 5, "original_event_id": new_id()}
     with pytest.raises(psycopg.errors.CheckViolation, match="sessions_planned"):
-        await store.UserSessions(connection).save(a_focus(**planned | {missing: None}), NOTHING)
+        await session_store.UserSessions(connection).save(a_focus(**planned | {missing: None}), NOTHING)
 
 
 async def test_a_change_is_written_whole_or_not_at_all(connection: Connection) -> None:
     focus = a_focus(ago=10 * MINUTE, tasks=2)
-    await store.UserSessions(connection).save(focus, SideEffects([events.session_started(focus)], None, ""))
-    read = await store.UserSessions(connection).get_focus(USER, focus.session.id)
+    await session_store.UserSessions(connection).save(focus, SideEffects([events.session_started(focus)], None, ""))
+    read = await session_store.UserSessions(connection).get_focus(USER, focus.session.id)
     paused = sessions.pause(read, act())
-    await store.UserSessions(connection).save(paused, SideEffects([events.session_paused(paused)], None, ""))
+    await session_store.UserSessions(connection).save(paused, SideEffects([events.session_paused(paused)], None, ""))
     again = sessions.finish(read, act())
     with pytest.raises(WriteConflict):
-        await store.UserSessions(connection).save(again, SideEffects([events.session_finished(again)], None, ""))
-    stored = await store.UserSessions(connection).get_focus(USER, focus.session.id)
+        await session_store.UserSessions(connection).save(
+            again, SideEffects([events.session_finished(again)], None, "")
+        )
+    stored = await session_store.UserSessions(connection).get_focus(USER, focus.session.id)
     assert stored._replace(stored=None) == paused._replace(stored=None)
     cursor = await connection.execute("SELECT version FROM outbox ORDER BY seq")
     assert await cursor.fetchall() == [(1,), (2,)]
@@ -165,17 +168,17 @@ async def test_a_change_is_written_whole_or_not_at_all(connection: Connection) -
 
 
 async def test_a_user_has_one_running_session(connection: Connection) -> None:
-    await store.UserSessions(connection).save(a_focus(), NOTHING)
+    await session_store.UserSessions(connection).save(a_focus(), NOTHING)
     with pytest.raises(AnotherRuns):
-        await store.UserSessions(connection).save(a_focus(), NOTHING)
-    await store.UserSessions(connection).save(a_focus(new_id()), NOTHING)
+        await session_store.UserSessions(connection).save(a_focus(), NOTHING)
+    await session_store.UserSessions(connection).save(a_focus(new_id()), NOTHING)
 
 
 @pytest.mark.parametrize(
     "change", ["UPDATE transitions SET kind = 'pause'", "DELETE FROM transitions", "TRUNCATE transitions"]
 )
 async def test_transitions_are_only_ever_added(connection: Connection, change: str) -> None:
-    await store.UserSessions(connection).save(a_focus(), NOTHING)
+    await session_store.UserSessions(connection).save(a_focus(), NOTHING)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         await connection.execute(change)
 
@@ -186,7 +189,7 @@ async def test_an_end_is_written_once_at_its_instant_however_many_replicas_look(
     due = [a_focus(new_id(), ago=26 * MINUTE, auto_start_breaks=False) for _ in range(30)]
     running = a_focus(new_id(), ago=24 * MINUTE)
     for focus in (*due, running):
-        await store.UserSessions(connection).save(focus, NOTHING)
+        await session_store.UserSessions(connection).save(focus, NOTHING)
     others = [IntervalEnder(db, ender.presence, ender.changes) for _ in range(2)]
 
     async def end_all(each: IntervalEnder) -> int:
@@ -204,20 +207,22 @@ async def test_an_end_is_written_once_at_its_instant_however_many_replicas_look(
 
 async def test_many_missed_ends_are_all_written(connection: Connection, ender: IntervalEnder) -> None:
     focus = a_focus(ago=121 * MINUTE, auto_start_focus=True)
-    await store.UserSessions(connection).save(focus, NOTHING)
+    await session_store.UserSessions(connection).save(focus, NOTHING)
     while await ender.run_once():
         pass
-    session = (await store.UserSessions(connection).get_focus(USER, focus.session.id)).session
+    session = (await session_store.UserSessions(connection).get_focus(USER, focus.session.id)).session
     assert (session.interval_number, session.pomodoro_count, session.status) == (8, 4, Status.RUNNING)
 
 
 async def test_the_ender_wakes_when_the_next_interval_ends(connection: Connection, ender: IntervalEnder) -> None:
     focus = a_focus(ago=25 * MINUTE - SECOND // 2)
-    await store.UserSessions(connection).save(focus, NOTHING)
+    await session_store.UserSessions(connection).save(focus, NOTHING)
     ender.start()
     try:
         async with asyncio.timeout(10):
-            while (await store.UserSessions(connection).get_focus(USER, focus.session.id)).session.interval_number == 1:
+            while (
+                await session_store.UserSessions(connection).get_focus(USER, focus.session.id)
+            ).session.interval_number == 1:
                 await asyncio.sleep(0.02)
         assert clock.now() - (focus.session.interval_end or 0) < SECOND // 2
     finally:
@@ -231,7 +236,7 @@ async def test_sessions_that_were_paused_for_too_long_are_put_away(
     old, recent = a_focus(new_id(), ago=31 * DAY), a_focus(new_id(), ago=29 * DAY)
     for focus in (old, recent):
         paused = sessions.pause(focus, act((focus.session.as_of or 0) + MINUTE))
-        await store.UserSessions(connection).save(paused, NOTHING)
+        await session_store.UserSessions(connection).save(paused, NOTHING)
     retention = PausedRetention(db, ender.changes, clock.now, days=30, deletes=deletes)
     assert [await retention.run_once() for _ in range(2)] == [1, 0]
     cursor = await connection.execute("SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
@@ -248,10 +253,12 @@ async def test_finished_sessions_go_after_a_week_and_deleted_ones_after_their_wi
     for days in (6, 8):
         focus = a_focus(new_id(), ago=days * DAY)
         finished = sessions.finish(focus, act((focus.session.as_of or 0) + MINUTE))
-        await store.UserSessions(connection).save(finished, NOTHING)
+        await session_store.UserSessions(connection).save(finished, NOTHING)
     for days in (29, 31):
         focus = a_focus(new_id(), ago=days * DAY, start=False)
-        await store.UserSessions(connection).save(sessions.delete(focus, act(clock.now() - days * DAY)), NOTHING)
+        await session_store.UserSessions(connection).save(
+            sessions.delete(focus, act(clock.now() - days * DAY)), NOTHING
+        )
     assert [await SessionPurger(db).run_once() for _ in range(2)] == [2, 0]
     cursor = await connection.execute("SELECT count(*) FROM sessions")
     assert await cursor.fetchall() == [(2,)]
@@ -264,8 +271,8 @@ async def test_finished_sessions_go_after_a_week_and_deleted_ones_after_their_wi
 async def test_the_sessions_of_a_user_are_erased_in_batches_and_no_others(connection: Connection) -> None:
     kept = a_focus(new_id())
     for focus in (*(a_focus(start=False) for _ in range(3)), kept):
-        await store.UserSessions(connection).save(focus, NOTHING)
-    assert [await store.erase_sessions(connection, USER, 2) for _ in range(3)] == [2, 1, 0]
+        await session_store.UserSessions(connection).save(focus, NOTHING)
+    assert [await session_store.erase_sessions(connection, USER, 2) for _ in range(3)] == [2, 1, 0]
     cursor = await connection.execute("SELECT id::text FROM sessions")
     assert await cursor.fetchall() == [(kept.session.id,)]
 

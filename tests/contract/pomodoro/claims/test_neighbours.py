@@ -11,7 +11,7 @@ from services.pomodoro.jobs import GuestEnder
 from services.pomodoro.model import MOST_TRANSITIONS, Act, Focus, Preferences
 from services.pomodoro.model import Guest as StoredGuest
 from services.pomodoro.rules import sessions as sessions_rules
-from services.pomodoro.store import UserSessions
+from services.pomodoro.store.sessions import UserSessions
 from tests.contract.pomodoro.claims.claimants import Claimant, Guest, claim
 from tests.contract.pomodoro.devices import Time
 from tests.support.neighbours import disturbance

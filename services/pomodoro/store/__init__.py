@@ -1,0 +1,1 @@
+"""SQL of the pomodoro service: one statement per function, owner first."""
