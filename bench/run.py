@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from bench import delivery, drain, nine_services, report
+from bench import delivery, drain, focus, nine_services, report
 from bench.accounts import Account
 from bench.cases import Addresses
 from bench.dataset import Dataset
@@ -103,10 +103,12 @@ class Session:
             self._start_consumers()
             down = timed_stop(self._machine)
         start_up = StartUp(cold, warm, down, memory)
-        nine = None
+        nine, focused = None, list[focus.Focus]()
         if not self._plan.quick:
             say("start of nine services")
             nine = nine_services.measure()
+            say("focus sessions")
+            focused = focus.measure()
         spans = sum(json.loads(self._sink_file.read_text()).values())
         shutil.rmtree(self._state.folder)
         return report.Findings(
@@ -117,6 +119,7 @@ class Session:
             drained,
             start_up,
             nine,
+            focused,
             bench.failures,
             spans,
             bench.others(),
