@@ -5,12 +5,15 @@ Every function takes observations and returns the violations about them, one sen
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 UNAVAILABLE = "UNAVAILABLE"
 SUCCESS = "OK"
 CREATED = "task-created"
+PHASE_CHANGED = "session-phase-changed"
+_MILLISECOND = timedelta(milliseconds=1)
 
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key", bound=Hashable)
@@ -61,7 +64,12 @@ class Message(NamedTuple):
     type: str
     user_id: str
     task_id: str
+    """Id of the subject."""
     version: int
+    time: datetime
+    """When it happened, as the event says."""
+    published: datetime
+    """When Kafka got it; truncated to milliseconds."""
 
 
 class Record(NamedTuple):
@@ -82,6 +90,24 @@ class Delivered(NamedTuple):
     event_id: str
     task_id: str
     version: int
+
+
+def wrong_ends(ends: Mapping[str, datetime], messages: Iterable[Message]) -> list[str]:
+    """Sessions whose interval did not end exactly once, at its instant and not before it. ends: by session."""
+    found = _group(
+        (one for one in messages if one.type == PHASE_CHANGED and one.task_id in ends), lambda one: one.task_id
+    )
+    violations = []
+    for session, end in ends.items():
+        changes = {one.event_id: one for one in found.get(session, ())}.values()
+        if len(changes) != 1:
+            violations.append(f"the interval of session {session} ended {len(changes)} times")
+        for one in changes:
+            if one.time != end:
+                violations.append(f"the interval of session {session} ended {one.time - end} from its instant")
+            if one.published < end - _MILLISECOND:
+                violations.append(f"the end of session {session} was published {end - one.published} early")
+    return violations
 
 
 def unexpected_responses(attempts: Iterable[Attempt]) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import confluent_kafka
@@ -15,6 +16,7 @@ from stack.errors import StackError
 from stack.stack import Stack
 
 TASK_EVENTS, TASK_UPDATES, USER_EVENTS = "task-events", "task-updates", "user-events"
+SESSION_EVENTS = "session-events"
 _SECONDS = 20.0
 _BATCH = 1000
 _BATCH_SECONDS = 0.1
@@ -135,4 +137,6 @@ def _message(record: confluent_kafka.Message) -> Message:
         user_id=(record.key() or b"").decode(),
         task_id=envelope["subject"],
         version=int(envelope["sequence"]),
+        time=datetime.fromisoformat(envelope["time"]),
+        published=datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC),
     )

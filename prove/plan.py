@@ -39,6 +39,8 @@ class Plan:
     at_once: int
     """Services that are restarted side by side; each still one replica after the other."""
     logouts: int
+    intervals: int
+    """Sessions whose intervals end within one second."""
     folder: Path = _FOLDER / "stack"
     """State of its own stack."""
     report: Path = _FOLDER / "latest.json"
@@ -64,4 +66,5 @@ class Plan:
             recovery_seconds=6.0 if quick else 12.0,
             at_once=2 if quick else 1,
             logouts=2 if quick else 5,
+            intervals=200 if quick else 2000,
         )

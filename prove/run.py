@@ -10,7 +10,7 @@ import httpx
 import uvloop
 
 from harness.accounts import Accounts
-from prove import promises, users, verdict
+from prove import intervals, promises, users, verdict
 from prove.experiment import run_load
 from prove.nemesis import Nemesis
 from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
@@ -45,7 +45,7 @@ def _own(plan: Plan) -> Iterator[Stack]:
     """A stack for this run; what it stored and logged stays until the next."""
     shutil.rmtree(plan.folder, ignore_errors=True)
     ports, claim = preflight.claim_ports()
-    replicas = dict.fromkeys(_service_names(), REPLICAS)
+    replicas = {**dict.fromkeys(_service_names(), REPLICAS), "pomodoro": REPLICAS + 1}
     with claim, Stack(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as stack:
         yield stack
 
@@ -56,7 +56,7 @@ async def _prove(stack: Stack, plan: Plan) -> list[Promise]:
         nemesis = Nemesis(stack, plan, accounts, await users.sign_up(accounts, plan.logouts))
         run = await run_load(stack, plan, http, nemesis)
     found = []
-    for promise in verdict.promises(run, nemesis):
+    for promise in (*verdict.promises(run, nemesis), *await intervals.prove(stack, plan)):
         promises.show(promise)
         found.append(promise)
     return found

@@ -1,7 +1,8 @@
 """`make demo`: the main journey on the running stack; shows every call with its response.
 
 A person registers, signs in, opens the WebSocket, creates the specification's task over REST, sees it arrive on the
-socket and in the audit log, completes it over gRPC, and signs out.
+socket and in the audit log, completes it over gRPC; starts, pauses, resumes and finishes a focus session, finds it in
+the history, and signs out.
 """
 
 import asyncio
@@ -99,7 +100,8 @@ class Journey:
         async with self._socket() as socket:
             await self._frame(socket, "opened")
             await self._work(socket)
-            step(9, "Sign out: the access token and the open stream end with the session")
+            await self._focus(socket)
+            step(12, "Sign out: the access token and the open stream end with the session")
             await self._sign_out(socket)
 
     async def _work(self, socket: ClientConnection) -> None:
@@ -119,6 +121,41 @@ class Journey:
         await self._audit(task["id"], "task-completed", since=began)
         step(8, "Verify the chain of the audit log")
         await self._get("/v1/auditRecords:verify")
+
+    async def _focus(self, socket: ClientConnection) -> None:
+        step(9, "Start a focus session: its clock is the server's, and every device gets its changes")
+        tasks = [{"title": "Buy groceries"}]
+        body = {"start": True, "title": "Shopping", "tasks": tasks, "requestId": str(uuid.uuid4())}
+        session = await self._turn(socket, "/v1/focusSessions", body)
+        step(10, "Pause it, resume it, finish it")
+        for verb in ("pause", "resume", "finish"):
+            body = {"etag": session["etag"], "requestId": str(uuid.uuid4())}
+            session = await self._turn(socket, f"/v1/focusSessions/{session['id']}:{verb}", body)
+        step(11, "Find it in the history")
+        began = time.monotonic()
+        archived = await self._found(f"/v1/history/sessions/{session['id']}")
+        came(f"in the archive{_after(began)}", archived)
+
+    async def _turn(self, socket: ClientConnection, path: str, body: Json) -> Json:
+        """Changes the session and shows the frame of it; returns the session."""
+        began = time.monotonic()
+        session: Json = (await self._post(path, body))["focusSession"]
+        await self._frame(socket, "change", since=began)
+        return session
+
+    async def _found(self, path: str) -> Json:
+        """Asks until the resource is there."""
+        sent(f"GET {path}   until it is there")
+        found: list[Json] = []
+
+        async def there() -> bool:
+            response = await asyncio.to_thread(self._http.get, path, extensions={_SHOWN: False})
+            if response.is_success:
+                found.append(response.json())
+            return bool(found)
+
+        await until(there, f"{path} is there", _SECONDS, advice="`make logs S=history-0`, `make topics`")
+        return found[0]
 
     def _socket(self) -> connect:
         sent(f"GET ws://{self._target}/v1/realtime   subprotocols: focusmesh.v1, bearer.TOKEN")

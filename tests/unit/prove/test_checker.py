@@ -1,14 +1,17 @@
 """The checker of the proofs: silent about what is right, and loud about everything that can go wrong."""
 
+from datetime import UTC, datetime, timedelta
+
 from prove import checker
 from prove.checker import Attempt, Delivered, Message, Record, Task
 
 ANN, BEN = "ann", "ben"
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 EVENTS, UPDATES = "task-events", "task-updates"
 
 
 def message(task: str, version: int, offset: int, *, event: str = "", topic: str = EVENTS, **other: object) -> Message:
-    found = Message(topic, 0, offset, event or f"{task}.{version}", "task-updated", ANN, task, version)
+    found = Message(topic, 0, offset, event or f"{task}.{version}", "task-updated", ANN, task, version, NOON, NOON)
     return found._replace(**other)  # type: ignore[arg-type]
 
 
@@ -117,3 +120,28 @@ def test_a_subscriber_is_shown_everything_once_and_in_order() -> None:
     assert violations(shown("a", 1), shown("a", 2), shown("a", 2)) == ["screen saw event a.2 2 times"]
     assert violations(shown("a", 2), shown("a", 1)) == ["screen: task a goes from version 2 to 1"]
     assert violations(shown("a", 1), shown("a", 2), shown("x", 1)) == ["screen saw event x.1, which is not its user's"]
+
+
+def end(session: str, *, event: str = "e", late: float = 0.0, published: float = 0.0) -> Message:
+    return message(
+        session,
+        2,
+        0,
+        event=event,
+        type="session-phase-changed",
+        time=NOON + timedelta(seconds=late),
+        published=NOON + timedelta(seconds=published),
+    )
+
+
+def test_an_interval_ends_once_at_its_instant_and_is_published_after_it() -> None:
+    ends = {"a": NOON, "b": NOON}
+    assert checker.wrong_ends(ends, [end("a"), end("b", published=3), end("a", published=1), end("c", late=9)]) == []
+    [missing] = checker.wrong_ends(ends, [end("a")])
+    [twice] = checker.wrong_ends(ends, [end("a"), end("a", event="f"), end("b")])
+    [late] = checker.wrong_ends(ends, [end("a", late=0.1), end("b")])
+    [early] = checker.wrong_ends(ends, [end("a", published=-0.1), end("b")])
+    assert missing == "the interval of session b ended 0 times"
+    assert twice == "the interval of session a ended 2 times"
+    assert "session a ended 0:00:00.100000 from its instant" in late
+    assert "session a was published 0:00:00.100000 early" in early
