@@ -27,9 +27,10 @@ def pasted(guide: str, stack: Stack) -> list[str]:
 
 
 def test_a_timer_client_is_built_as_its_guide_says(stack: Stack) -> None:
-    made, drawn, skipped, synced, task, tasks, outcome, *guest = pasted("timer-client.md", stack)
+    made, drawn, skipped, synced, task, tasks, outcome, archived, *guest = pasted("timer-client.md", stack)
     assert '"state":"FOCUS_SESSION_STATE_RUNNING"' in made
     assert re.fullmatch(r"FOCUS 2[45]:\d\d", drawn)
     assert (skipped, synced) == ("INTERVAL_KIND_SHORT_BREAK", "SYNC_RESULT_CONFIRMED")
-    assert (len(task), tasks, outcome) == (36, "1", "FOCUS_SESSION_OUTCOME_PARTIAL")
+    assert (len(task), tasks) == (36, "1")
+    assert (outcome, archived) == ("FOCUS_SESSION_OUTCOME_PARTIAL", "ARCHIVED_SESSION_STATE_FINISHED")
     assert guest == ["Try it out", "1", "Try it out"]
