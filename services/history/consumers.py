@@ -52,11 +52,13 @@ class Recorder:
             await recordings.put_titles(
                 tx, {title for event in newest.values() for title in wire.titles_from_event(event)}
             )
-            await recordings.put(tx, changed)
-            await _split(tx, changed, known)
-            await archive.mark_deletions(
-                tx, [(each, newest[each.id].version, newest[each.id].time) for each in changed if each.id in stored]
-            )
+            if changed:
+                await recordings.put(tx, changed)
+                await _split(tx, changed, known)
+                marked = [
+                    (each, newest[each.id].version, newest[each.id].time) for each in changed if each.id in stored
+                ]
+                await archive.mark_deletions(tx, marked)
             if archived:
                 await partitions.make(tx, windows.months_between([each.archived.created_at for each in archived]))
                 await archive.put(tx, [(each.archived, each.tasks) for each in archived])

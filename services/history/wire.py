@@ -238,21 +238,23 @@ def archived_to_pb(
 
 def figures_to_pb(figures: Figures) -> focus_summary_pb2.FocusFigures:
     """The message of figures."""
-    return focus_summary_pb2.FocusFigures(**figures._asdict())
+    focused, breaks, pomodoros, planned = figures
+    return focus_summary_pb2.FocusFigures(
+        focused_seconds=focused, break_seconds=breaks, pomodoro_count=pomodoros, planned_seconds=planned
+    )
 
 
 def bucket_to_pb(bucket: Bucket, group: Group) -> focus_summary_pb2.FocusBucket:
     """The message of a group."""
-    message = focus_summary_pb2.FocusBucket(
-        task_id=bucket.task_id, task_title=bucket.task_title, figures=figures_to_pb(bucket.figures)
-    )
-    if bucket.date is not None:
-        message.date = bucket.date.isoformat()
-    elif group is Group.HOUR:
-        message.hour = bucket.number or 0
-    elif group is Group.WEEKDAY:
-        message.weekday = _weekday(bucket.number or 0)
-    return message
+    day, number, task_id, title, figures = bucket
+    message = figures_to_pb(figures)
+    if day is not None:
+        return focus_summary_pb2.FocusBucket(date=day.isoformat(), figures=message)
+    if group is Group.HOUR:
+        return focus_summary_pb2.FocusBucket(hour=number, figures=message)
+    if group is Group.WEEKDAY:
+        return focus_summary_pb2.FocusBucket(weekday=_weekday(number or 0), figures=message)
+    return focus_summary_pb2.FocusBucket(task_id=task_id, task_title=title, figures=message)
 
 
 def heatmap_to_pb(days: Sequence[tuple[date, Figures]]) -> Iterator[focus_summary_pb2.HeatmapDay]:

@@ -47,13 +47,12 @@ _BY_NUMBER = {
 }
 _NO_TASK = "'00000000-0000-0000-0000-000000000000'::uuid"
 _BY_TASK = f"""
-    SELECT task_id::text, title, focused, breaks, pomodoros, planned
+    SELECT bucket.task_id::text, title, focused, breaks, pomodoros, planned
     FROM (SELECT task_id, {_PART_SUMS} {_FROM_PARTS} GROUP BY 1) AS bucket
-    LEFT JOIN task_titles USING (task_id)
-    WHERE (task_titles.user_id IS NULL OR task_titles.user_id = %(user_id)s::uuid)
-        AND (%(after)s::integer IS NULL
-            OR (-focused, coalesce(task_id, {_NO_TASK})) > (%(after)s::integer, %(after_id)s::uuid))
-    ORDER BY -focused, coalesce(task_id, {_NO_TASK}) LIMIT %(limit)s"""
+    LEFT JOIN task_titles ON task_titles.user_id = %(user_id)s::uuid AND task_titles.task_id = bucket.task_id
+    WHERE %(after)s::integer IS NULL
+        OR (-focused, coalesce(bucket.task_id, {_NO_TASK})) > (%(after)s::integer, %(after_id)s::uuid)
+    ORDER BY -focused, coalesce(bucket.task_id, {_NO_TASK}) LIMIT %(limit)s"""
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
@@ -74,12 +73,12 @@ async def list_buckets(
     }
     if group is Group.TASK:
         cursor = await connection.execute(_BY_TASK, values)
-        return [Bucket(None, None, task, title, Figures(*sums)) for task, title, *sums in await cursor.fetchall()]
+        return [Bucket(None, None, task, title, Figures._make(sums)) for task, title, *sums in await cursor.fetchall()]
     if group in _BY_NUMBER:
         cursor = await connection.execute(_BY_NUMBER[group], values)
-        return [Bucket(None, key, None, None, Figures(*sums)) for key, *sums in await cursor.fetchall()]
+        return [Bucket(None, key, None, None, Figures._make(sums)) for key, *sums in await cursor.fetchall()]
     cursor = await connection.execute(_BY_DATE[group], values | {"week_start": week_start})
-    return [Bucket(key, None, None, None, Figures(*sums)) for key, *sums in await cursor.fetchall()]
+    return [Bucket(key, None, None, None, Figures._make(sums)) for key, *sums in await cursor.fetchall()]
 
 
 def bucket_key(bucket: Bucket) -> Key:

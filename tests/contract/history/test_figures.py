@@ -13,6 +13,7 @@ from focusmesh.history.v1 import focus_summary_pb2, goals_pb2
 from focusmesh.history.v1 import history_service_pb2 as pb
 from focusmesh.history.v1.history_service_pb2_grpc import HistoryServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.database.pool import Database
 from mesh.runtime.clock import DAY, SECOND
@@ -207,3 +208,16 @@ async def test_an_operator_computes_the_figures_again(
         )
     assert await rebuild() == pb.RebuildAggregatesResponse(session_count=2, changed_day_count=3)
     assert await user.summary(pb.SUMMARY_GROUP_DAY) == before
+
+
+async def test_a_task_that_two_users_name_has_a_title_of_its_own_for_each(histories: Histories) -> None:
+    ann, bob = await histories.user(), await histories.user()
+    timer = ann.session(instant("2026-06-01T08:00"), titles=["Write"]).after(26 * MINUTES).finish()
+    await ann.record(timer)
+    task_id = timer.tasks[0].id
+    end = Timestamp(seconds=instant("2026-06-02T09:00") // SECOND)
+    start = Timestamp(seconds=end.seconds - 600)
+    await bob.AddManualSession(start_time=start, end_time=end, task_title="Bob's", todo_task_id=task_id)
+    for user, title in ((ann, "Write"), (bob, "Bob's")):
+        first = (await user.summary(pb.SUMMARY_GROUP_TASK)).buckets[0]
+        assert (first.task_id, first.task_title) == (task_id, title)
