@@ -1,4 +1,5 @@
-"""Summaries over a large archive: latency of SummarizeFocus, called straight at the service.
+"""Summaries over a large archive: latency of SummarizeFocus, called straight at the service, and its CPU against a bare
+handler that runs the same statements.
 
 Alone: python -m bench.history [SESSIONS [USERS]]; a million sessions of a thousand users, two years, three minutes.
 """
@@ -11,7 +12,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
 import grpc
 import psycopg
@@ -19,7 +21,9 @@ import uvloop
 from focusmesh.history.v1 import history_service_pb2 as pb
 from focusmesh.history.v1.history_service_pb2_grpc import HistoryServiceStub
 
+from bench.ceiling import CALLER
 from bench.focus import signs
+from bench.processes import Module, cpu_seconds
 from stack.database import MAIN
 from stack.errors import run_command
 from stack.layout import LOOPBACK, RUN, State
@@ -28,6 +32,7 @@ from stack.stack import Stack
 
 SESSIONS, USERS = 1_000_000, 1000
 CALLS = 4000
+ROUNDS = 12
 DAYS = 730
 _IN_FLIGHT = 4
 _MONTHS = """
@@ -62,6 +67,15 @@ _FILL = (
 )
 
 
+class Cpu(NamedTuple):
+    """CPU of a call that summarizes a month by day, of the service and of the ceiling."""
+
+    cpu_ms: float
+    ceiling_cpu_ms: float
+    ratio: float
+    """Median of the rounds' ratios."""
+
+
 class Summaries(NamedTuple):
     """Calls with one grouping."""
 
@@ -71,8 +85,8 @@ class Summaries(NamedTuple):
     p99_ms: float
 
 
-def measure(sessions: int = SESSIONS, users: int = USERS) -> list[Summaries]:
-    """Every grouping on a stack of its own. Raises StackError."""
+def measure(sessions: int = SESSIONS, users: int = USERS) -> list[Summaries | Cpu]:
+    """Every grouping, and the CPU of one, on a stack of its own. Raises StackError."""
     ports, claim = claim_ports()
     folder = RUN / "bench-history"
     shutil.rmtree(folder, ignore_errors=True)
@@ -80,10 +94,21 @@ def measure(sessions: int = SESSIONS, users: int = USERS) -> list[Summaries]:
         opened.enter_context(claim)
         stack = opened.enter_context(Stack(State(folder), ports, only=["auth", "history"]))
         _fill(stack.cluster.administrator_url(MAIN), sessions, users)
-        target = f"{LOOPBACK}:{stack.replicas_of('history')[0].port(ports)}"
+        replica = stack.replicas_of("history")[0]
+        target, bare_target = f"{LOOPBACK}:{replica.port(ports)}", f"{LOOPBACK}:{ports.base + 90}"
+        url = stack.cluster.runtime_url("history")
+        bare = opened.enter_context(
+            Module("bench.history_ceiling", (url, bare_target), ports.base + 90, folder / "ceiling.log")
+        )
         sign = signs(stack)
         owners = [f"00000000-0000-7000-8000-{person:012x}" for person in range(users)]
-        found = uvloop.run(_calls(target, [(sign(owner),) for owner in owners]))
+        signed = [(sign(owner),) for owner in owners]
+        found: list[Summaries | Cpu] = [*uvloop.run(_calls(target, signed))]
+        sides = [
+            (target, stack.pid(replica.name), signed),
+            (bare_target, bare.pid, [((CALLER, owner),) for owner in owners]),
+        ]
+        found.append(uvloop.run(_cpu(sides)))
     shutil.rmtree(folder, ignore_errors=True)
     return found
 
@@ -95,8 +120,10 @@ def _fill(url: str, sessions: int, users: int) -> None:
         for statement in _FILL:
             connection.execute(statement, {"users": users, "each": sessions // users})
         connection.execute("VACUUM ANALYZE")
-        [counted] = connection.execute("SELECT count(*) FROM history.sessions_archive").fetchone() or (0,)
-    print(f"bench: {counted} sessions of {users} users after {time.monotonic() - began:.0f} s", flush=True)
+        [counted] = connection.execute("SELECT count(DISTINCT session_id) FROM history.session_days").fetchone() or (0,)
+        [hot] = connection.execute("SELECT count(*) FROM history.sessions_archive").fetchone() or (0,)
+    took = time.monotonic() - began
+    print(f"bench: {counted} sessions of {users} users, {hot} not in cold storage, after {took:.0f} s", flush=True)
 
 
 async def _calls(target: str, callers: Sequence[tuple[tuple[str, str]]]) -> list[Summaries]:
@@ -123,6 +150,28 @@ async def _calls(target: str, callers: Sequence[tuple[tuple[str, str]]]) -> list
             taken.sort()
             found.append(Summaries(name, len(taken), taken[len(taken) // 2], taken[len(taken) * 99 // 100]))
     return found
+
+
+async def _cpu(sides: Sequence[tuple[str, int, Sequence[tuple[tuple[str, str]]]]]) -> Cpu:
+    """Rounds in which both sides summarize the same month for the same users."""
+    request = pb.SummarizeFocusRequest(group=pb.SUMMARY_GROUP_DAY, from_date="2026-06-01", before_date="2026-07-01")
+    taken: list[list[float]] = [[], []]
+    for number in range(ROUNDS + 1):
+        for index in (0, 1) if number % 2 else (1, 0):
+            target, pid, callers = sides[index]
+            waiting = [callers[call % len(callers)] for call in range(CALLS // 8)]
+            began, count = cpu_seconds(pid), len(waiting)
+            async with grpc.aio.insecure_channel(target) as channel:
+                stub = HistoryServiceStub(channel)
+
+                async def caller(waiting: list[Any] = waiting, stub: HistoryServiceStub = stub) -> None:
+                    while waiting:
+                        await stub.SummarizeFocus(request, metadata=waiting.pop(), timeout=10)
+
+                await asyncio.gather(*(caller() for _ in range(4 * _IN_FLIGHT)))
+            taken[index].append((cpu_seconds(pid) - began) * 1000 / count)
+    served, bare = (each[1:] for each in taken)  # the first round warms up
+    return Cpu(median(served), median(bare), median(one / other for one, other in zip(served, bare, strict=True)))
 
 
 def main(arguments: list[str]) -> None:
