@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from focusmesh.history.v1 import history_service_pb2 as pb
 from focusmesh.history.v1 import history_service_pb2_grpc as rpc
+from focusmesh.history.v1.archived_session_pb2 import ArchivedSession
 from google.protobuf.message import Message
 
 from mesh.database.connection import Connection
@@ -20,7 +21,7 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from mesh.runtime.slices import in_slices
 from services.history import events, wire
-from services.history.model import Goals, Group, Person, Record
+from services.history.model import Archived, Goals, Group, Person, Record
 from services.history.rules import days, sessions, windows
 from services.history.rules import goals as goal_rules
 from services.history.store import archive, figures, partitions, people, recordings
@@ -32,7 +33,8 @@ _Change: TypeAlias = (
 )
 _LONGEST_SUMMARY, _LONGEST_HEATMAP = 3660, 371
 """Dates."""
-_EXPORT_BYTES = 768 * 1024
+_EXPORT_BYTES, _EXPORT_STEP = 768 * 1024, 10
+"""Of a response, and the sessions whose tasks are read at once: 375 KB each at most."""
 _DAY = timedelta(days=1)
 
 
@@ -191,17 +193,11 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
         window, page = wire.window_from_pb(request), self.pages.read(request, user_id)
         async with self.reads.connection() as connection:
             found, cold = await archive.list_sessions(connection, user_id, window, page, ascending=True)
-            tasks = await archive.list_tasks(connection, user_id, found[: page.size], cold)
         is_csv = request.format == pb.EXPORT_FORMAT_CSV
-        write = wire.csv_row if is_csv else wire.json_text
-        rows = await in_slices(
-            write(wire.archived_to_pb(each, tasks.get(each.id, ()), is_cold=each.id in cold))
-            for each in found[: page.size]
-        )
-        fit = _fitting(rows, _EXPORT_BYTES)
-        shown, next_page_token = self.pages.cut(found, page, archive.page_key, fit=fit)
+        rows = await self._rows(found[: page.size], cold, wire.csv_row if is_csv else wire.json_text)
+        _, next_page_token = self.pages.cut(found, page, archive.page_key, fit=max(len(rows), 1))
         join = wire.csv_page if is_csv else wire.json_page
-        text = join(rows[: len(shown)], is_first=page.after is None, is_last=not next_page_token)
+        text = join(rows, is_first=page.after is None, is_last=not next_page_token)
         return pb.ExportHistoryResponse(text=text, next_page_token=next_page_token)
 
     async def RebuildAggregates(
@@ -214,6 +210,24 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
             response = pb.RebuildAggregatesResponse(session_count=count, changed_day_count=changed)
             await outbox.store_response(tx, current_call().side_effects(response))
         return response
+
+    async def _rows(
+        self, found: Sequence[Archived], cold: set[str], write: Callable[[ArchivedSession], str]
+    ) -> list[str]:
+        """The first of these sessions as an export writes them: as many as fit into a response, at least one."""
+        rows, size = list[str](), 0
+        for begin in range(0, len(found), _EXPORT_STEP):
+            step = found[begin : begin + _EXPORT_STEP]
+            async with self.reads.connection() as connection:
+                tasks = await archive.list_tasks(connection, current_call().user_id, step, cold)
+            for row in await in_slices(
+                write(wire.archived_to_pb(each, tasks.get(each.id, ()), is_cold=each.id in cold)) for each in step
+            ):
+                size += len(row.encode())
+                if rows and size > _EXPORT_BYTES:
+                    return rows
+                rows.append(row)
+        return rows
 
     async def _change(
         self,
@@ -285,13 +299,3 @@ async def _save(tx: Connection, person: Person, record: Record, response: Messag
     await recordings.put(tx, [record.recorded])
     await recordings.replace_days(tx, [record.archived.id], days.split(record.recorded, person.zones))
     await archive.save(tx, record, current_call().side_effects(response, event))
-
-
-def _fitting(rows: Sequence[str], most: int) -> int:
-    """How many of the rows are together at most so many bytes; at least one."""
-    size = 0
-    for index, row in enumerate(rows):
-        size += len(row.encode())
-        if size > most:
-            return max(index, 1)
-    return max(len(rows), 1)

@@ -198,7 +198,10 @@ BEGIN
         IF month + interval '1 month' > hot_from THEN
             RETURN 0;
         END IF;
-        -- Nobody writes meanwhile; readers of the archive wait for the few catalogue changes only.
+        EXECUTE format('SELECT EXISTS (SELECT FROM history.%I WHERE deleted_at IS NOT NULL)',
+            partition_name('sessions_archive', month)) INTO keeps;
+        CONTINUE WHEN keeps;
+        -- Nobody writes meanwhile; readers wait for the few catalogue changes only. Deletions until now count too.
         LOCK TABLE sessions_archive, session_tasks IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('SELECT EXISTS (SELECT FROM history.%I WHERE deleted_at IS NOT NULL)',
             partition_name('sessions_archive', month)) INTO keeps;

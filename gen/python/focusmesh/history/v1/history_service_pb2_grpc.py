@@ -165,8 +165,8 @@ class HistoryServiceServicer:
     def UndeleteArchivedSession(self, request, context):
         """Brings a deleted session back, and its intervals into the figures. Publishes `archived-session-updated`.
 
-        Needs scope `history:write`. Errors: ARCHIVED_SESSION_NOT_FOUND, ARCHIVED_SESSION_NOT_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        Needs scope `history:write`. Errors: ARCHIVED_SESSION_NOT_FOUND, ARCHIVED_SESSION_NOT_DELETED, TIME_OVERLAPS,
+        VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,8 +54,8 @@ class HistoryServiceStub:
     UndeleteArchivedSession: _aio.UnaryUnaryMultiCallable[_history_service_pb2.UndeleteArchivedSessionRequest, _history_service_pb2.UndeleteArchivedSessionResponse]
     """Brings a deleted session back, and its intervals into the figures. Publishes `archived-session-updated`.
 
-    Needs scope `history:write`. Errors: ARCHIVED_SESSION_NOT_FOUND, ARCHIVED_SESSION_NOT_DELETED, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    Needs scope `history:write`. Errors: ARCHIVED_SESSION_NOT_FOUND, ARCHIVED_SESSION_NOT_DELETED, TIME_OVERLAPS,
+    VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     SummarizeFocus: _aio.UnaryUnaryMultiCallable[_history_service_pb2.SummarizeFocusRequest, _history_service_pb2.SummarizeFocusResponse]
     """Adds up the intervals of a window of dates: in all, and by day, week, month, year, task, hour of the day or day of
@@ -172,8 +172,8 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_history_service_pb2.UndeleteArchivedSessionResponse]:
         """Brings a deleted session back, and its intervals into the figures. Publishes `archived-session-updated`.
 
-        Needs scope `history:write`. Errors: ARCHIVED_SESSION_NOT_FOUND, ARCHIVED_SESSION_NOT_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        Needs scope `history:write`. Errors: ARCHIVED_SESSION_NOT_FOUND, ARCHIVED_SESSION_NOT_DELETED, TIME_OVERLAPS,
+        VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
