@@ -48,16 +48,18 @@ class Recorder:
             stored = await recordings.find(tx, newest)
             read = await in_slices(_read(event, stored.get(event.subject)) for event in newest.values())
             archived = [record for _, record in read if record is not None]
-            changed = [recorded for recorded, _ in read if recorded and recorded != stored.get(recorded.id)]
+            recorded = [each for each, _ in read if each is not None]
+            changed = [each for each in recorded if each != stored.get(each.id)]
+            over = [each for each in recorded if each.id in stored and stored[each.id].archived_at is not None]
             await recordings.put_titles(
                 tx, {title for event in newest.values() for title in wire.titles_from_event(event)}
             )
             if changed:
                 await recordings.put(tx, changed)
                 await _split(tx, changed, known)
-                marked = [
-                    (each, newest[each.id].version, newest[each.id].time) for each in changed if each.id in stored
-                ]
+            if over:
+                # Also of one that a batch deletes and brings back: its version must not depend on the batches.
+                marked = [(each, newest[each.id].version, newest[each.id].time) for each in over]
                 await archive.mark_deletions(tx, marked)
             if archived:
                 await partitions.make(tx, windows.months_between([each.archived.created_at for each in archived]))

@@ -82,21 +82,19 @@ _MARK_DELETIONS = """
     WHERE sessions_archive.id = marked.id AND sessions_archive.created_at = marked.created_at"""
 
 
-async def mark_deletions(tx: Connection, changed: Sequence[tuple[Recorded, int, int]]) -> None:
+async def mark_deletions(tx: Connection, marked: Sequence[tuple[Recorded, int, int]]) -> None:
     """Deletes or brings back sessions of the archive as their recordings say; with the version and instant of that."""
-    of_archive = [each for each in changed if each[0].archived_at is not None]
-    if of_archive:
-        await tx.execute(
-            _MARK_DELETIONS,
-            {
-                "ids": [each.id for each, _, _ in of_archive],
-                "times": [_moment(each.archived_at) for each, _, _ in of_archive],
-                "deleted": [_moment(each.deleted_at) for each, _, _ in of_archive],
-                "purge": [_moment(each.purge_at) for each, _, _ in of_archive],
-                "versions": [version for _, version, _ in of_archive],
-                "at": [_moment(at) for _, _, at in of_archive],
-            },
-        )
+    await tx.execute(
+        _MARK_DELETIONS,
+        {
+            "ids": [each.id for each, _, _ in marked],
+            "times": [_moment(each.archived_at) for each, _, _ in marked],
+            "deleted": [_moment(each.deleted_at) for each, _, _ in marked],
+            "purge": [_moment(each.purge_at) for each, _, _ in marked],
+            "versions": [version for _, version, _ in marked],
+            "at": [_moment(at) for _, _, at in marked],
+        },
+    )
 
 
 async def save(tx: Connection, record: Record, side_effects: SideEffects) -> None:

@@ -93,6 +93,23 @@ async def test_deletion_withdraws_a_session_and_undelete_restores_it(histories: 
     assert [each.id for each in (await user.ListArchivedSessions()).archived_sessions] == [over.id]
 
 
+async def test_the_version_of_a_session_does_not_depend_on_the_batches_of_its_events(
+    histories: Histories, time: Time
+) -> None:
+    etags = set()
+    for sizes in ([7], [1] * 7, [5, 2], [6, 1], [4, 3]):
+        user = await histories.user()
+        timer = user.session(time.noon(1)).after(26 * MINUTES).after(300).resume().after(60).finish()
+        timer.after(60).delete().after(60).undelete()
+        for size in sizes:
+            await user.apply(timer.events[:size])
+            del timer.events[:size]
+        assert not timer.events
+        found = (await user.GetArchivedSession(archived_session_id=timer.id)).archived_session
+        etags.add((found.etag, found.update_time.seconds - found.end_time.seconds))
+    assert len(etags) == 1
+
+
 async def test_a_session_that_was_paused_for_too_long_joins_the_archive(histories: Histories, time: Time) -> None:
     user = await histories.user()
     timer = user.session(time.noon(40)).after(10 * MINUTES).pause().after(30 * 86400).put_away()
