@@ -37,9 +37,10 @@ from stack.layout import RUN, State
 from stack.preflight import claim_ports
 from stack.stack import Stack
 
-USERS, PER_SECOND, SECONDS = 20, 100, 20.0
-"""Each session has 5 transitions a second, and 300 in its life at most."""
-_WARM_SECONDS, _LAST_SECONDS = 2.0, 20.0
+USERS, PER_SECOND, SECONDS = 60, 100, 20.0
+"""Each session has under two transitions a second, and 300 in its life at most."""
+_WARM_SECONDS, _LAST_SECONDS = 15.0, 20.0
+"""A broker that has just started compiles itself for half a minute, and takes most of a core for it."""
 _UNLIMITED = "1000000 then 1000000/s"
 _PROBE_TOPIC, _PROBE_BYTES = "bench-probe", 2_000
 _PLAN: dict[str, Any] = {
