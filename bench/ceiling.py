@@ -11,6 +11,7 @@ import base64
 import signal
 import sys
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -152,14 +153,14 @@ class BareTasks(task_service_pb2_grpc.TaskServiceServicer):
         return response
 
 
-async def serve(database_url: str, listen: str) -> None:
-    """Serves until SIGTERM."""
+async def serve(register: Callable[[grpc.aio.Server, Pool], None], database_url: str, listen: str) -> None:
+    """Serves until SIGTERM. register: adds the servicer."""
     pool: Pool = AsyncConnectionPool(
         database_url, min_size=CONNECTIONS, max_size=CONNECTIONS, kwargs={"autocommit": True}, open=False
     )
     await pool.open(wait=True)
     server = grpc.aio.server()
-    task_service_pb2_grpc.add_TaskServiceServicer_to_server(BareTasks(pool), server)  # type: ignore[abstract]
+    register(server, pool)
     server.add_insecure_port(listen)
     await server.start()
     stop = asyncio.Event()
@@ -169,5 +170,9 @@ async def serve(database_url: str, listen: str) -> None:
     await pool.close()
 
 
+def _register(server: grpc.aio.Server, pool: Pool) -> None:
+    task_service_pb2_grpc.add_TaskServiceServicer_to_server(BareTasks(pool), server)  # type: ignore[abstract]
+
+
 if __name__ == "__main__":
-    uvloop.run(serve(*sys.argv[1:3]))
+    uvloop.run(serve(_register, *sys.argv[1:3]))

@@ -4,8 +4,6 @@ No token, policy, validation, idempotency, outbox, metrics or rules; a header na
 session with its tasks and transitions, and writes the session and one transition in one statement, as the service does.
 """
 
-import asyncio
-import signal
 import sys
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -17,9 +15,8 @@ from focusmesh.pomodoro.v1 import focus_session_pb2
 from focusmesh.pomodoro.v1 import focus_session_service_pb2 as pb
 from focusmesh.pomodoro.v1 import focus_session_service_pb2_grpc as rpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from psycopg_pool import AsyncConnectionPool
 
-from bench.ceiling import CALLER, CONNECTIONS, Context, Pool, set_time
+from bench.ceiling import CALLER, Context, Pool, serve, set_time
 
 _COLUMNS = (
     "id, user_id, title, status, duration_pomodoro_minutes, duration_short_break_minutes, duration_long_break_minutes,"
@@ -165,22 +162,9 @@ def _message(row: dict[str, Any], now: datetime) -> focus_session_pb2.FocusSessi
     return message
 
 
-async def serve(database_url: str, listen: str) -> None:
-    """Serves until SIGTERM."""
-    pool: Pool = AsyncConnectionPool(
-        database_url, min_size=CONNECTIONS, max_size=CONNECTIONS, kwargs={"autocommit": True}, open=False
-    )
-    await pool.open(wait=True)
-    server = grpc.aio.server()
+def _register(server: grpc.aio.Server, pool: Pool) -> None:
     rpc.add_FocusSessionServiceServicer_to_server(BareFocus(pool), server)  # type: ignore[abstract]
-    server.add_insecure_port(listen)
-    await server.start()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-    await server.stop(0.2)
-    await pool.close()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(*sys.argv[1:3]))
+    uvloop.run(serve(_register, *sys.argv[1:3]))
