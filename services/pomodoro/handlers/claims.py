@@ -90,6 +90,7 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
         if not guest.active:
             raise GuestTokenInvalid
         call, act = current_call(), Act(self.writes.clock(), current_call().identity.session_id, None)
+        known = await claim_store.list_claimed(connection, call.user_id)
         claimed = await self._plan(connection, await self.guests.freeze(guest.guest_id), act)
         response = pb.ClaimGuestSessionsResponse(
             claimed_sessions=wire.claimed_to_pb(claimed, act.now), server_time=wire.timestamp(act.now)
@@ -97,7 +98,7 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
         claim = GuestClaim(guest.guest_id, call.user_id, response.SerializeToString().hex(), act.now)
         try:
             async with connection.transaction():
-                await claim_store.insert_claim(connection, claim)
+                await claim_store.insert_claim(connection, claim, known)
                 for focus, _ in claimed:
                     effects = SideEffects([events.session_claimed(focus)], None, call.traceparent)
                     await UserSessions(connection).save(focus, effects)

@@ -1,5 +1,7 @@
 """Claims of guests by accounts."""
 
+from collections.abc import Sequence
+
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
 from mesh.database.pool import WriteConflict
@@ -19,8 +21,23 @@ async def find_claim(connection: Connection, guest_id: str) -> GuestClaim | None
     return await cursor.fetchone()
 
 
-async def insert_claim(tx: Connection, claim: GuestClaim) -> None:
-    """Writes that an account has claimed a guest; raises WriteConflict when one had before."""
+async def list_claimed(connection: Connection, user_id: str) -> list[str]:
+    """Reads which guests a user has claimed."""
+    cursor = await connection.execute(
+        "SELECT guest_id::text FROM guest_claims WHERE user_id = %s::uuid ORDER BY guest_id", (user_id,)
+    )
+    return [guest_id for (guest_id,) in await cursor.fetchall()]
+
+
+async def insert_claim(tx: Connection, claim: GuestClaim, known: Sequence[str]) -> None:
+    """Writes that an account has claimed a guest; claims of one user wait for one another until the transaction ends.
+
+    known: what `list_claimed` returned before the claim was decided on. Raises WriteConflict when the user has claimed
+    another guest since, or somebody this one.
+    """
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (claim.user_id,))
+    if await list_claimed(tx, claim.user_id) != known:
+        raise WriteConflict
     cursor = await tx.execute(
         f"INSERT INTO guest_claims ({CLAIMS.names}) VALUES ({CLAIMS.values}) ON CONFLICT DO NOTHING",
         CLAIMS.parameters(claim),

@@ -180,6 +180,22 @@ async def test_a_second_guest_overlaps_the_sessions_of_the_first(
     assert await worked(user.device) == 8 * MINUTE
 
 
+async def test_guests_that_one_user_claims_at_once_count_no_second_twice(
+    user: Claimant, channel: grpc.aio.Channel, sessions: Sessions, signer: Signer, time: Time
+) -> None:
+    guests = [await a_guest(channel, sessions, signer) for _ in range(4)]
+    for each in guests:
+        await each.device.create(start=True)
+    time.pass_(8 * MINUTE)
+    for each in guests:
+        current = (await each.device.GetCurrentFocusSession()).focus_session
+        await each.device.FinishFocusSession(focus_session_id=current.id)
+    responses = await asyncio.gather(*(claim(user, each) for each in guests))
+    overlaps = [each.claimed_sessions[0].overlap_seconds for each in responses]
+    assert sorted(overlaps) == [0, 8 * MINUTE, 8 * MINUTE, 8 * MINUTE]
+    assert await worked(user.device) == 8 * MINUTE
+
+
 async def test_a_guest_without_sessions_is_claimed_too(user: Claimant, guest: Guest, guest_ender: GuestEnder) -> None:
     assert (await claim(user, guest)).claimed_sessions == []
     with refused("GUEST_CLAIMED"):
