@@ -64,17 +64,17 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
 
         async def attempt(connection: Connection) -> pb.ClaimGuestSessionsResponse:
             made = await claim_store.find_claim(connection, guest.guest_id)
-            if made is None:
-                return await self._claim(connection, guest)
-            if made.user_id != user_id:
+            if made is not None and made.user_id != user_id:
                 raise GuestClaimed
-            return pb.ClaimGuestSessionsResponse.FromString(bytes.fromhex(made.response))
+            if made is not None:
+                response = pb.ClaimGuestSessionsResponse.FromString(bytes.fromhex(made.response))
+            else:
+                response = await self._claim(connection, guest)
+            self.writes.changes.send(user_id)
+            return response
 
-        response = await self.db.retry_on_conflict(attempt)
+        response = await self.writes.notify(self.db.retry_on_conflict(attempt))
         self._claimed()
-        self.writes.changes.send(user_id)
-        await self.writes.changes.flush()
-        self.writes.seen(self.writes.clock())
         return response
 
     async def _guest(self, token: str) -> GetGuestResponse:

@@ -104,7 +104,7 @@ class Writes:
                 await self._save(stored, changed, call.side_effects(response, event(changed)))
             return response
 
-        return await self._run_change(attempt)
+        return await self.notify(self.run(attempt))
 
     async def begin(
         self,
@@ -127,7 +127,7 @@ class Writes:
             self.changes.send(call.user_id)
             return response
 
-        return await self._run_change(attempt)
+        return await self.notify(self.run(attempt))
 
     async def read(self, stored: SessionStore, request: Any, now: int) -> Focus:
         """The session that a request names, as it is at an instant."""
@@ -198,14 +198,14 @@ class Writes:
         identity = current_call().identity
         self.presence.note(identity.user_id, identity.session_id, now)
 
-    async def _run_change(self, attempt: Callable[[SessionStore], Awaitable[_Response]]) -> _Response:
-        """Runs a change; when it returns or raises, nothing that was cached before it is shown any more.
+    async def notify(self, change: Awaitable[_Response]) -> _Response:
+        """Awaits a change; when it returns or raises, nothing that was cached before it is shown any more.
 
-        A change that fails may repeat a call whose replica died after the commit: then what is cached is older.
+        One that fails or is cancelled may have committed before, or repeat a call whose replica died after the commit.
         """
         try:
-            response = await self.run(attempt)
-        except Exception:
+            response = await change
+        except BaseException:
             self.changes.send(current_call().user_id)
             raise
         finally:

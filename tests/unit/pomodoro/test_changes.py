@@ -1,0 +1,82 @@
+"""Whoever may have changed sessions says so, however the call ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from focusmesh.auth.v1.guest_service_pb2 import GetGuestResponse
+from focusmesh.pomodoro.v1 import focus_session_service_pb2 as pb
+from focusmesh.pomodoro.v1.guest_claim_service_pb2 import ClaimGuestSessionsRequest
+
+from mesh.rpc.call import CallContext, set_current_call
+from mesh.rpc.identity import NOBODY
+from mesh.runtime.errors import VersionConflict
+from mesh.runtime.ids import new_id
+from services.pomodoro import events
+from services.pomodoro.cache import ChangeSender, CurrentSessions, Watches
+from services.pomodoro.handlers.claims import GuestClaimHandlers
+from services.pomodoro.handlers.writes import Writes
+from services.pomodoro.rules import sessions
+
+USER, SESSION = new_id(), new_id()
+ENDS: list[BaseException] = [asyncio.CancelledError(), VersionConflict(etag="v2")]
+
+
+class Ended:
+    """A database whose call ends with an exception, after a commit perhaps."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    async def retry_on_conflict(self, _decide: Callable[[Any], Awaitable[Any]]) -> None:
+        raise self._error
+
+
+class Auth:
+    """GuestService, which knows every guest."""
+
+    async def GetGuest(self, _request: object) -> GetGuestResponse:
+        return GetGuestResponse(guest_id=new_id(), active=True)
+
+
+def a_sender() -> ChangeSender:
+    redis = cast(Any, None)
+    return ChangeSender(redis, Watches(10), CurrentSessions(redis))
+
+
+def the_writes(error: BaseException, sender: ChangeSender) -> Writes:
+    nothing = cast(Any, SimpleNamespace())
+    return Writes(cast(Any, Ended(error)), nothing, nothing, nothing, sender, lambda: 1)
+
+
+def the_call(request: Any) -> None:
+    call = CallContext("package.Service/Method", {}, "", request, cast(Any, None))
+    call.identity = NOBODY._replace(user_id=USER)
+    set_current_call(call)
+
+
+@pytest.mark.parametrize("error", ENDS, ids=["cancelled", "failed"])
+async def test_a_change_that_did_not_return_may_have_committed(error: BaseException) -> None:
+    sender = a_sender()
+    request = pb.PauseFocusSessionRequest(focus_session_id=SESSION)
+    the_call(request)
+    with sender._watches.open(USER) as changed:
+        with pytest.raises(type(error)):
+            await the_writes(error, sender).change(
+                request, sessions.pause, events.session_paused, lambda focus, now: pb.PauseFocusSessionResponse()
+            )
+        assert changed.is_set()
+    assert sender._pending == {USER}
+
+
+@pytest.mark.parametrize("error", ENDS, ids=["cancelled", "failed"])
+async def test_a_claim_that_did_not_return_may_have_committed(error: BaseException) -> None:
+    sender, request = a_sender(), ClaimGuestSessionsRequest(guest_refresh_token="a token")
+    writes = the_writes(error, sender)
+    handlers = GuestClaimHandlers(writes.db, writes.guests, cast(Any, Auth()), writes, lambda: None)
+    the_call(request)
+    with pytest.raises(type(error)):
+        await handlers.ClaimGuestSessions(request, cast(Any, None))
+    assert sender._pending == {USER}
