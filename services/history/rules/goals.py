@@ -43,16 +43,18 @@ def streaks(
     """The streak that goes on, and the longest one, as of every date from the first that qualifies to today.
 
     Dates on which nothing is expected and those that were never lived neither count nor break it; today does not break
-    it. was_lived: whether the user had any instant of a date.
+    it, nor do later dates, which one who travelled west has had already; they count.
+    was_lived: whether the user had any instant of a date.
     """
     length = longest = 0
     days = set(qualifying)
     day = min(days, default=today)
-    while day <= today:
+    last = max(today, max(days, default=today))
+    while day <= last:
         if day in days:
             length += 1
             longest = max(longest, length)
-        elif length and day != today and not is_neutral(goals, day) and was_lived(day):
+        elif length and day < today and not is_neutral(goals, day) and was_lived(day):
             length = 0
         yield Streak(length, longest)
         day += _DAY

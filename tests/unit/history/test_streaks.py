@@ -61,6 +61,14 @@ def test_a_date_that_was_never_lived_does_not_break_a_streak() -> None:
     assert streak == goals.Streak(3, 3)
 
 
+def test_dates_ahead_of_a_traveller_to_the_west_count() -> None:
+    """In Honolulu it is yesterday again, of which Kiritimati has had all."""
+    assert goals.streak(june(2), Goals(), JUNE) == goals.Streak(1, 1)
+    assert goals.streak(june(1, 2, 3), Goals(), date(2026, 6, 2)) == goals.Streak(3, 3)
+    # From 00:30 in Kiritimati it is two dates back to Pago Pago: the one between is not over.
+    assert goals.streak(june(1, 3), Goals(), JUNE) == goals.Streak(2, 2)
+
+
 def test_a_missed_day_ends_a_streak_and_the_longest_stays() -> None:
     assert goals.streak(june(1, 2, 3, 5, 6), Goals(), date(2026, 6, 7)) == goals.Streak(2, 3)
     assert goals.streak(june(1, 2), Goals(), date(2026, 6, 4)) == goals.Streak(0, 2)
