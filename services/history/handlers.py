@@ -290,7 +290,7 @@ async def _require_free(tx: Connection, record: Record) -> None:
     """Raises TimeOverlaps when another session of the user was at work at the same time."""
     begin, end, after = record.recorded.begin_time, record.recorded.end_time, None
     while begin is not None and (page := await recordings.list_between(tx, record.archived.user_id, begin, end, after)):
-        sessions.require_free(record, (each for each in page if each.deleted_at is None))
+        await in_slices(sessions.require_free(record, (each for each in page if each.deleted_at is None)))
         after = page[-1]
 
 

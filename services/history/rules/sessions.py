@@ -1,6 +1,6 @@
 """Sessions of the archive: how they come there, and how their user corrects them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mesh.rpc.etag import check_etag, next_version
@@ -109,12 +109,13 @@ def require_hot(instant: int, hot_from: int) -> None:
         raise errors.TimeInColdStorage(oldest_time=to_json(hot_from))
 
 
-def require_free(record: Record, others: Iterable[Recorded]) -> None:
-    """Raises when another session was at work while this one was."""
+def require_free(record: Record, others: Iterable[Recorded]) -> Iterator[Recorded]:
+    """The others one by one, of which none was at work while this one was; raises at the first that was."""
     mine = _focus_spans(record.recorded)
     for other in others:
         if other.id != record.archived.id and _overlap(mine, _focus_spans(other)):
             raise errors.TimeOverlaps(archived_session_id=other.id)
+        yield other
 
 
 def seconds_of_tasks(recorded: Recorded) -> dict[str | None, int]:
@@ -202,9 +203,24 @@ def _times(archived: Archived) -> tuple[int | None, int | None]:
     return archived.start_time, archived.end_time
 
 
+def _begin(span: Span) -> int:
+    return span.begin
+
+
 def _focus_spans(recorded: Recorded) -> list[Span]:
-    return [span for each in recorded.intervals if each.kind == IntervalKind.FOCUS for span in each.spans]
+    return sorted(
+        (span for each in recorded.intervals if each.kind == IntervalKind.FOCUS for span in each.spans), key=_begin
+    )
 
 
 def _overlap(one: Sequence[Span], other: Sequence[Span]) -> bool:
-    return any(mine.begin < theirs.end and theirs.begin < mine.end for mine in one for theirs in other)
+    """Whether any of these spans overlap; both are in order."""
+    mine = theirs = 0
+    while mine < len(one) and theirs < len(other):
+        if one[mine].end <= other[theirs].begin:
+            mine += 1
+        elif other[theirs].end <= one[mine].begin:
+            theirs += 1
+        else:
+            return True
+    return False
