@@ -76,6 +76,9 @@ _CSV = (
     *("interruption_count", "planned_start_time", "planned_minutes", "tasks"),
 )
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a cell begins that spreadsheets run as a formula."""
+
 
 def zone_from_event(event: ConsumedEvent) -> tuple[Zone, str]:
     """Where a user is since an event of `user-events`, and when their weeks begin."""
@@ -300,7 +303,7 @@ def streak_to_pb(streak: goal_rules.Streak, today: date, *, today_qualifies: boo
 
 
 def csv_row(message: archived_session_pb2.ArchivedSession) -> str:
-    """A session as a row of an export, RFC 4180; its tasks as one text."""
+    """A session as a row of an export, RFC 4180; its tasks as one text. No cell is a formula."""
     values = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
@@ -325,8 +328,12 @@ def json_page(rows: Sequence[str], *, is_first: bool, is_last: bool) -> str:
 
 def _csv_line(values: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(values)
+    csv.writer(text, lineterminator="\r\n").writerow(map(_csv_cell, values))
     return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    return f"'{value}" if str(value).startswith(_FORMULA) else value
 
 
 def _weekday(number: int) -> "focus_summary_pb2.DayOfWeek.ValueType":

@@ -77,7 +77,9 @@ class _ExportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportFo
     EXPORT_FORMAT_UNSPECIFIED: _ExportFormat.ValueType  # 0
     """Not valid."""
     EXPORT_FORMAT_CSV: _ExportFormat.ValueType  # 1
-    """Comma-separated values (RFC 4180), a session a row, with a header."""
+    """Comma-separated values (RFC 4180), a session a row, with a header. A value that begins with `=`, `+`, `-`, `@`, a tab
+    or a carriage return has an apostrophe before it, so that no spreadsheet runs it as a formula.
+    """
     EXPORT_FORMAT_JSON: _ExportFormat.ValueType  # 2
     """A JSON array of sessions, as GetArchivedSession shows them."""
 
@@ -87,7 +89,9 @@ class ExportFormat(_ExportFormat, metaclass=_ExportFormatEnumTypeWrapper):
 EXPORT_FORMAT_UNSPECIFIED: ExportFormat.ValueType  # 0
 """Not valid."""
 EXPORT_FORMAT_CSV: ExportFormat.ValueType  # 1
-"""Comma-separated values (RFC 4180), a session a row, with a header."""
+"""Comma-separated values (RFC 4180), a session a row, with a header. A value that begins with `=`, `+`, `-`, `@`, a tab
+or a carriage return has an apostrophe before it, so that no spreadsheet runs it as a formula.
+"""
 EXPORT_FORMAT_JSON: ExportFormat.ValueType  # 2
 """A JSON array of sessions, as GetArchivedSession shows them."""
 Global___ExportFormat: _TypeAlias = ExportFormat  # noqa: Y015
