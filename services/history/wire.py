@@ -322,8 +322,9 @@ def json_text(message: archived_session_pb2.ArchivedSession) -> str:
 
 
 def json_page(rows: Sequence[str], *, is_first: bool, is_last: bool) -> str:
-    """A page of an export: all of them one after the other are an array."""
-    return ("[" if is_first else ",") + "\n" + ",\n".join(rows) + ("\n]\n" if is_last else "")
+    """A page of an export: all of them one after the other are an array, also when sessions went away between two."""
+    before = "[" if is_first else "," if rows else ""
+    return before + "\n" + ",\n".join(rows) + ("\n]\n" if is_last else "")
 
 
 def _csv_line(values: Sequence[Any]) -> str:

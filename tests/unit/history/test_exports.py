@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 from focusmesh.history.v1.archived_session_pb2 import ArchivedSession, ArchivedTask
@@ -21,3 +22,13 @@ def test_no_cell_is_a_formula_of_a_spreadsheet(first: str) -> None:
 def test_other_cells_are_as_they_are() -> None:
     row = wire.csv_row(ArchivedSession(title="1 = 1", total_focused_seconds=60))
     assert row.split(",")[1] == "1 = 1"
+
+
+def test_pages_are_an_array_whichever_of_them_are_empty() -> None:
+    row = wire.json_text(ArchivedSession(title="Write"))
+    for pages in ([[row, row], [row]], [[row], []], [[]]):
+        last = len(pages) - 1
+        text = "".join(
+            wire.json_page(rows, is_first=index == 0, is_last=index == last) for index, rows in enumerate(pages)
+        )
+        assert [each["title"] for each in json.loads(text)] == ["Write"] * sum(map(len, pages))
