@@ -65,7 +65,7 @@ async def test_a_change_that_did_not_return_may_have_committed(error: BaseExcept
     with sender._watches.open(USER) as changed:
         with pytest.raises(type(error)):
             await the_writes(error, sender).change(
-                request, sessions.pause, events.session_paused, lambda focus, now: pb.PauseFocusSessionResponse()
+                request, sessions.pause, events.session_paused, lambda _focus, _now: pb.PauseFocusSessionResponse()
             )
         assert changed.is_set()
     assert sender._pending == {USER}
