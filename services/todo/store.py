@@ -240,4 +240,4 @@ def _list(order: Order, show_deleted: bool, names: frozenset[str]) -> str:
         conditions.append(f"({key}, id) {beyond} (%(after)s::timestamptz, %(after_id)s::uuid)")
     return f"""
         SELECT {TASKS.select} FROM tasks WHERE {" AND ".join(conditions)}
-        ORDER BY {key} {direction}, id {direction} LIMIT %(limit)s"""
+        ORDER BY {key} {direction}, tasks.id {direction} LIMIT %(limit)s"""

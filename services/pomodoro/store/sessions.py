@@ -191,7 +191,7 @@ class UserSessions:
         await cursor.execute(
             f"""
             SELECT {SESSIONS.select} FROM sessions WHERE {" AND ".join(conditions)}
-            ORDER BY created_at DESC, id DESC LIMIT %(limit)s""",
+            ORDER BY created_at DESC, sessions.id DESC LIMIT %(limit)s""",
             values,
         )
         return await cursor.fetchall()
