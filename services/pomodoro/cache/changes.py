@@ -64,11 +64,14 @@ class ChangeSender(PeriodicTask):
     """Tells all replicas whose sessions changed, and invalidates what is cached of them."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError)
+    longest_backoff: ClassVar[float] = 0.1
+    """So long, at most, other replicas show what was cached before an outage of Redis."""
 
     def __init__(self, redis: "Redis", watches: Watches, cache: CurrentSessions) -> None:
         super().__init__("send changes")
         self._redis, self._watches, self._cache = redis, watches, cache
         self._pending: set[str] = set()
+        self._sending: set[str] = set()
         self._sent = asyncio.Event()
         """Set when the pass ends that takes what is pending."""
         self._running = self._sent
@@ -79,6 +82,10 @@ class ChangeSender(PeriodicTask):
         self._watches.wake(user_id)
         self._pending.add(user_id)
         self.wake()
+
+    def sent(self, user_id: str) -> bool:
+        """Whether every change of the user was sent; False while Redis takes nothing: what is cached may be older."""
+        return self._works and user_id not in self._pending and user_id not in self._sending
 
     def pause_after(self, done: int) -> float:  # noqa: ARG002 (however many)
         """What comes within the next milliseconds is sent together."""
@@ -95,17 +102,18 @@ class ChangeSender(PeriodicTask):
 
     async def run_once(self) -> int:
         """Sends what is pending; what Redis does not take stays pending."""
-        pending, self._pending = self._pending, set()
+        self._sending, self._pending = self._pending, set()
         self._running, self._sent = self._sent, asyncio.Event()
         try:
-            if pending:
-                await self._send(pending)
+            if self._sending:
+                await self._send(self._sending)
+            return len(self._sending)
         except BaseException:
-            self._pending |= pending
+            self._pending |= self._sending
             raise
         finally:
+            self._sending = set()
             self._running.set()
-        return len(pending)
 
     async def _send(self, user_ids: set[str]) -> None:
         stamps = {user_id: new_stamp() for user_id in user_ids}

@@ -42,6 +42,10 @@ class Cached(NamedTuple):
     """None when the user is in no session, or nothing is known."""
 
 
+UNKNOWN = Cached("", False, None)
+"""Read from Postgres, and not stored."""
+
+
 class CurrentSessions(PeriodicTask):
     """Reads and fills the cache. Without Redis nothing is known, and nothing else changes."""
 
@@ -69,7 +73,7 @@ class CurrentSessions(PeriodicTask):
             if stamp is None:
                 return Cached(await self._begin(user_id), False, None)
         except (RedisError, OSError):
-            return Cached("", False, None)
+            return UNKNOWN
         if entry is None or not entry.startswith(stamp):
             return Cached(stamp, False, None)
         row = orjson.loads(entry[len(stamp) :])
@@ -101,7 +105,7 @@ class CurrentSessions(PeriodicTask):
         if was_read:
             return Cached(stamp, False, None)
         self._changed[user_id] = stamp, True
-        return Cached("", False, None)
+        return UNKNOWN
 
     async def _begin(self, user_id: str) -> str:
         """The stamp of a user who has none: Redis has lost it, or nothing changed for a day."""

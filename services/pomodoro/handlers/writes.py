@@ -18,6 +18,7 @@ from mesh.rpc.pagination import Page
 from mesh.runtime.clock import Clock
 from services.pomodoro import events
 from services.pomodoro.cache import ChangeSender, CurrentSessions, Guests, GuestSessions, Presence
+from services.pomodoro.cache.current import UNKNOWN
 from services.pomodoro.model import Act, AnotherRuns, Filter, Focus, Guest, Session, Status
 from services.pomodoro.rules import sessions
 from services.pomodoro.store.sessions import UserSessions
@@ -173,7 +174,7 @@ class Writes:
 
         if current_call().identity.guest_until:
             return await self.shown(find, now)
-        cached = await self.cache.find(user_id)
+        cached = await self.cache.find(user_id) if self.changes.sent(user_id) else UNKNOWN
         if cached.known and not (cached.focus and sessions.is_due(cached.focus.session, now)):
             self.seen(now)
             return cached.focus

@@ -9,7 +9,9 @@ import pytest
 from focusmesh.auth.v1.guest_service_pb2 import GetGuestResponse
 from focusmesh.pomodoro.v1 import focus_session_service_pb2 as pb
 from focusmesh.pomodoro.v1.guest_claim_service_pb2 import ClaimGuestSessionsRequest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from harness.waiting import until
 from mesh.rpc.call import CallContext, set_current_call
 from mesh.rpc.identity import NOBODY
 from mesh.runtime.errors import VersionConflict
@@ -18,7 +20,9 @@ from services.pomodoro import events
 from services.pomodoro.cache import ChangeSender, CurrentSessions, Watches
 from services.pomodoro.handlers.claims import GuestClaimHandlers
 from services.pomodoro.handlers.writes import Writes
+from services.pomodoro.model import Focus
 from services.pomodoro.rules import sessions
+from tests.unit.pomodoro.drive import a_session
 
 USER, SESSION = new_id(), new_id()
 ENDS: list[BaseException] = [asyncio.CancelledError(), VersionConflict(etag="v2")]
@@ -80,3 +84,63 @@ async def test_a_claim_that_did_not_return_may_have_committed(error: BaseExcepti
     with pytest.raises(type(error)):
         await handlers.ClaimGuestSessions(request, cast(Any, None))
     assert sender._pending == {USER}
+
+
+class Redis:
+    """Takes changes, unless it is away; holds what was cached before, and counts how often that is asked for."""
+
+    away = False
+
+    async def __aenter__(self) -> "Redis":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        return None
+
+    def pipeline(self, **_options: bool) -> "Redis":
+        return self
+
+    def set(self, *_arguments: object, **_options: object) -> None:
+        return None
+
+    def publish(self, *_arguments: object) -> None:
+        return None
+
+    async def execute(self) -> None:
+        if self.away:
+            raise RedisConnectionError
+
+    async def mget(self, *_keys: str) -> tuple[str, str]:
+        return "s", "snull"
+
+
+class Stored:
+    """A database in which the user is in a session."""
+
+    def __init__(self, focus: Focus) -> None:
+        self._focus = focus
+
+    async def retry_on_conflict(self, _decide: Callable[[Any], Awaitable[Any]]) -> Focus:
+        return self._focus
+
+
+async def test_what_was_cached_is_not_shown_before_a_change_was_sent() -> None:
+    """Redis comes back with what it held before the change, and the response to the change is out."""
+    redis = cast(Any, Redis())
+    cache, watches, nobody = CurrentSessions(redis), Watches(10), cast(Any, SimpleNamespace(note=lambda *_: None))
+    sender, focus = ChangeSender(redis, watches, cache), Focus(a_session(), (), ())
+    writes = Writes(cast(Any, Stored(focus)), nobody, cache, nobody, sender, lambda: 1)
+    the_call(pb.GetCurrentFocusSessionRequest())
+    sender.start()
+    await until(lambda: sender.sent(USER), "the sender works")
+    assert await writes.current(1) is None
+    redis.away = True
+    sender.send(USER)
+    assert await writes.current(1) is focus
+    await until(lambda: not sender.sent(new_id()), "the sender fails")
+    redis.away = False
+    assert await writes.current(1) is focus
+    before = asyncio.get_running_loop().time()
+    await until(lambda: sender.sent(USER), "the change is sent")
+    assert asyncio.get_running_loop().time() - before < 1
+    await sender.close()
