@@ -153,10 +153,18 @@ class GuestFull(ResourceExhausted):
 
 
 class GuestClaimed(FailedPrecondition):
-    """A guest calls, or another user claims, whose sessions an account claims or has claimed."""
+    """A guest calls, or another user claims, whose sessions an account has claimed."""
 
     reason = "GUEST_CLAIMED"
     message = "An account has claimed this guest's sessions. Sign in to that account to go on."
+
+
+class GuestBeingClaimed(Unavailable):
+    """A guest calls while an account claims its sessions; the claim may fail still."""
+
+    reason = "UNAVAILABLE"
+    message = "An account is claiming this guest's sessions. Try again in a moment."
+    domain = "focusmesh"
 
 
 class GuestTokenInvalid(FailedPrecondition):

@@ -1,7 +1,8 @@
 """The sessions of guests, of which Redis has the only copy.
 
-`pomodoro:guest:<guest>`   hash, until the guest ends: document, JSON of everything of the guest; its version; and
-                           claimed_until, seconds since the epoch: an account claims it, or has claimed it
+`pomodoro:guest:<guest>`   hash, until the guest ends: document, JSON of everything of the guest; its version; claims,
+                           how many claims are made of it, which freeze it until frozen_until, seconds since the epoch;
+                           and claimed, once an account has claimed it
 `pomodoro:guests:due`      sorted set: guests by the end of their running interval, microseconds since the epoch
 
 A guest's document is read, changed and written as one, by whoever finds the version that it was read with.
@@ -24,7 +25,13 @@ from mesh.rpc import idempotency
 from mesh.rpc.pagination import Page
 from mesh.runtime.errors import Overloaded, RequestIdReused
 from services.pomodoro.cache.documents import focus_of, row_of
-from services.pomodoro.errors import FocusSessionNotFound, GuestClaimed, GuestFull, SessionTaskNotFound
+from services.pomodoro.errors import (
+    FocusSessionNotFound,
+    GuestBeingClaimed,
+    GuestClaimed,
+    GuestFull,
+    SessionTaskNotFound,
+)
 from services.pomodoro.model import (
     MOST_GUEST_SESSIONS,
     MOST_GUEST_TASKS,
@@ -58,21 +65,27 @@ return 1
 """
 _FREEZE = """
 local time = redis.call('TIME')
+local frozen_until = tonumber(redis.call('HGET', KEYS[1], 'frozen_until') or '0')
+if frozen_until <= tonumber(time[1]) then redis.call('HDEL', KEYS[1], 'claims') end
+redis.call('HINCRBY', KEYS[1], 'claims', 1)
 redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'claimed_until', time[1] + ARGV[1])
+redis.call('HSET', KEYS[1], 'frozen_until', time[1] + ARGV[1])
 if redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
 return redis.call('HGET', KEYS[1], 'document')
 """
+_UNFREEZE = """
+if redis.call('HINCRBY', KEYS[1], 'claims', -1) <= 0 then redis.call('HDEL', KEYS[1], 'claims', 'frozen_until') end
+"""
 _FORGET = """
-local time = redis.call('TIME')
 redis.call('HDEL', KEYS[1], 'document')
 redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'claimed_until', time[1] + ARGV[1])
+redis.call('HSET', KEYS[1], 'claimed', 1)
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
 """
 _FROZEN_SECONDS = 120
-"""Longer than a claim may take; then a guest whose claim failed goes on."""
+"""Longer than a claim may take; then a guest goes on of whose claim nobody knows what became."""
+_FROZEN_RETRY_SECONDS = 1.0
 _FORGOTTEN_SECONDS = 72 * 3600
 """The longest life of a guest."""
 _LIST_DUE = """
@@ -106,18 +119,29 @@ class Due(NamedTuple):
     guest_ids: Sequence[str]
 
 
+class _Stored(NamedTuple):
+    """What is stored of a guest."""
+
+    version: int
+    content: str | None
+    frozen: bool
+    """An account claims the guest."""
+    claimed: bool
+
+
 class Guests:
     """Reads and writes the sessions of guests."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
         self._write, self._list_due = redis.register_script(_WRITE), redis.register_script(_LIST_DUE)
-        self._freeze, self._forget = redis.register_script(_FREEZE), redis.register_script(_FORGET)
+        self._freeze, self._unfreeze = redis.register_script(_FREEZE), redis.register_script(_UNFREEZE)
+        self._forget = redis.register_script(_FORGET)
 
     async def retry_on_conflict(self, guest: Guest, decide: Callable[["GuestSessions"], Awaitable[_Result]]) -> _Result:
         """Runs read, decide, write again when another write came first; raises Overloaded after eight.
 
-        Raises GuestClaimed.
+        Raises GuestClaimed and GuestBeingClaimed.
         """
         for _ in range(_MOST_CONFLICTS):
             try:
@@ -127,11 +151,13 @@ class Guests:
         raise Overloaded(retry_after=0.1)
 
     async def read(self, guest: Guest) -> "GuestSessions":
-        """Everything of a guest; raises GuestClaimed."""
-        version, content, claimed = await self._read(guest.id)
-        if claimed:
+        """Everything of a guest; raises GuestClaimed and GuestBeingClaimed."""
+        stored = await self._read(guest.id)
+        if stored.claimed:
             raise GuestClaimed
-        return GuestSessions(self, guest, version, content)
+        if stored.frozen:
+            raise GuestBeingClaimed(retry_after=_FROZEN_RETRY_SECONDS)
+        return GuestSessions(self, guest, stored.version, stored.content)
 
     async def write(self, sessions: "GuestSessions") -> None:
         """Replaces everything of a guest; raises WriteConflict when another write came first."""
@@ -151,13 +177,17 @@ class Guests:
 
     async def peek(self, guest_id: str) -> list[Focus]:
         """The sessions of a guest that are not deleted."""
-        _, content, _ = await self._read(guest_id)
-        return GuestSessions(self, Guest(guest_id, 0), 0, content).kept
+        stored = await self._read(guest_id)
+        return GuestSessions(self, Guest(guest_id, 0), 0, stored.content).kept
 
     async def freeze(self, guest_id: str) -> list[Focus]:
-        """The same, after which the guest's calls are refused for two minutes: an account claims them."""
+        """The same, after which the guest's calls are refused, for two minutes at most: an account claims them."""
         content = await self._freeze(keys=[_GUEST + guest_id], args=[_FROZEN_SECONDS])
         return GuestSessions(self, Guest(guest_id, 0), 0, content).kept
+
+    async def unfreeze(self, guest_id: str) -> None:
+        """Ends a claim that has not committed; the guest goes on unless there is another one."""
+        await self._unfreeze(keys=[_GUEST + guest_id])
 
     async def forget(self, guest_id: str) -> None:
         """Removes everything of a guest, whose calls are refused from now on."""
@@ -165,17 +195,16 @@ class Guests:
 
     async def find(self, guest_id: str) -> "GuestSessions | None":
         """Everything of a guest who is due; None, and no longer due, when there is nothing any more."""
-        version, content, claimed = await self._read(guest_id)
-        if content is None or claimed:
+        version, content, frozen, _ = await self._read(guest_id)
+        if content is None or frozen:
             await self._redis.zrem(_DUE, guest_id)
             return None
         return GuestSessions(self, Guest(guest_id, orjson.loads(content)["until"]), version, content)
 
-    async def _read(self, guest_id: str) -> tuple[int, str | None, bool]:
-        """Version and document, and whether an account claims them."""
-        reading: Any = self._redis.hmget(_GUEST + guest_id, ["version", "document", "claimed_until"])
-        version, content, claimed_until = await reading
-        return int(version or 0), content, float(claimed_until or 0) > time.time()
+    async def _read(self, guest_id: str) -> _Stored:
+        reading: Any = self._redis.hmget(_GUEST + guest_id, ["version", "document", "frozen_until", "claimed"])
+        version, content, frozen_until, claimed = await reading
+        return _Stored(int(version or 0), content, float(frozen_until or 0) > time.time(), claimed is not None)
 
 
 class GuestSessions:

@@ -1,11 +1,13 @@
 """The RPCs of GuestClaimService: an account takes a guest's sessions along, once (ADR 13)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from focusmesh.auth.v1.guest_service_pb2 import GetGuestRequest, GetGuestResponse
 from focusmesh.auth.v1.guest_service_pb2_grpc import GuestServiceStub
 from focusmesh.pomodoro.v1 import guest_claim_service_pb2 as pb
 from focusmesh.pomodoro.v1 import guest_claim_service_pb2_grpc as rpc
+from redis.exceptions import RedisError
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database, WriteConflict
@@ -75,6 +77,7 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
 
         response = await self.writes.notify(self.db.retry_on_conflict(attempt))
         self._claimed()
+        await _tried(self.guests.forget(guest.guest_id))
         return response
 
     async def _guest(self, token: str) -> GetGuestResponse:
@@ -91,19 +94,24 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
             raise GuestTokenInvalid
         call, act = current_call(), Act(self.writes.clock(), current_call().identity.session_id, None)
         known = await claim_store.list_claimed(connection, call.user_id)
-        claimed = await self._plan(connection, await self.guests.freeze(guest.guest_id), act)
-        response = pb.ClaimGuestSessionsResponse(
-            claimed_sessions=wire.claimed_to_pb(claimed, act.now), server_time=wire.timestamp(act.now)
-        )
-        claim = GuestClaim(guest.guest_id, call.user_id, response.SerializeToString().hex(), act.now)
+        commits, found = False, await self.guests.freeze(guest.guest_id)
         try:
+            claimed = await self._plan(connection, found, act)
+            response = pb.ClaimGuestSessionsResponse(
+                claimed_sessions=wire.claimed_to_pb(claimed, act.now), server_time=wire.timestamp(act.now)
+            )
+            claim = GuestClaim(guest.guest_id, call.user_id, response.SerializeToString().hex(), act.now)
             async with connection.transaction():
                 await claim_store.insert_claim(connection, claim, known)
                 for focus, _ in claimed:
                     effects = SideEffects([events.session_claimed(focus)], None, call.traceparent)
                     await UserSessions(connection).save(focus, effects)
+                commits = True
         except AnotherRuns:
             raise WriteConflict from None
+        finally:
+            if not commits:
+                await _tried(self.guests.unfreeze(guest.guest_id))
         outbox.wake()
         return response
 
@@ -139,3 +147,9 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
             more = bool(page)
             after_id = page[-1].session.id if page else after_id
         return timeline.merged(own)
+
+
+async def _tried(change: Awaitable[None]) -> None:
+    """Awaits what may be left undone while Redis is away: the guest stays frozen, and GuestEnder forgets it."""
+    with suppress(RedisError, OSError):
+        await change

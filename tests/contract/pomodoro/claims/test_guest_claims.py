@@ -208,7 +208,7 @@ async def test_a_claim_that_was_cut_off_before_it_committed_is_made_by_the_next(
 ) -> None:
     session = await guest.device.create()
     await guest_ender.guests.freeze(guest.device.user_id)
-    with refused("GUEST_CLAIMED"):
+    with refused("UNAVAILABLE"):
         await guest.device.create()
     assert (await user.device.ListFocusSessions()).focus_sessions == []
     [claimed] = (await claim(user, guest)).claimed_sessions
@@ -244,7 +244,21 @@ async def test_a_guest_whose_claim_never_committed_goes_on(guest: Guest, guest_e
     await guest_ender.guests.freeze(guest.device.user_id)
     key = f"pomodoro:guest:{guest.device.user_id}"
     assert await guest_ender.guests._redis.ttl(key) > 0
-    await guest_ender.guests._redis.hset(key, "claimed_until", "1")
+    with refused("UNAVAILABLE"):
+        await guest.device.GetFocusSession(focus_session_id=session.id)
+    await guest_ender.guests._redis.hset(key, "frozen_until", "1")
+    assert (await guest.device.GetFocusSession(focus_session_id=session.id)).focus_session == session
+
+
+async def test_a_guest_stays_frozen_while_any_of_its_claims_may_commit(guest: Guest, guest_ender: GuestEnder) -> None:
+    guests, guest_id = guest_ender.guests, guest.device.user_id
+    session = await guest.device.create()
+    for _ in range(2):
+        await guests.freeze(guest_id)
+    await guests.unfreeze(guest_id)
+    with refused("UNAVAILABLE"):
+        await guest.device.GetFocusSession(focus_session_id=session.id)
+    await guests.unfreeze(guest_id)
     assert (await guest.device.GetFocusSession(focus_session_id=session.id)).focus_session == session
 
 
@@ -287,5 +301,6 @@ async def test_nothing_is_half_claimed_when_a_session_cannot_be_written(
         with refused("INTERNAL"):
             await claim(user, guest)
         assert (await user.device.ListFocusSessions()).focus_sessions == []
+        assert len((await guest.device.ListFocusSessions()).focus_sessions) == 3
         connection.execute("DELETE FROM sessions WHERE id = %s", (made[-1].id,))
     assert len((await claim(user, guest)).claimed_sessions) == 3
