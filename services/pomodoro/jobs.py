@@ -19,7 +19,7 @@ from mesh.runtime.ids import new_id
 from mesh.runtime.lifecycle import PeriodicTask
 from services.pomodoro import events
 from services.pomodoro.cache import ChangeSender, Guests, GuestSessions, Presence
-from services.pomodoro.model import Act, Focus
+from services.pomodoro.model import Act, Focus, GuestClaim
 from services.pomodoro.rules import sessions
 from services.pomodoro.store import claims as claim_store
 from services.pomodoro.store import sessions as session_store
@@ -28,6 +28,8 @@ _REPLICAS = 4
 """Batches among which replicas that look at the same time find sessions that no other has locked."""
 _SHORTEST_WAIT = 0.02
 """Seconds until what another replica has locked is looked for again."""
+_CALLS = 4
+"""Guests that are ended at once."""
 _PORTION = 300
 """Transitions and tasks of sessions that are written by one statement; those of most sessions are a dozen."""
 _FINISHED_DAYS = 7
@@ -132,28 +134,37 @@ class GuestIntervalEnder(PeriodicTask):
 
 
 class GuestEnder(PeriodicTask):
-    """Ends the guests whom accounts have claimed: here, then at auth. Repeats that until it has worked."""
+    """Ends the guests whom accounts have claimed: all of them here, then each at auth; until that has worked."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisError, OSError)
     longest_wait: ClassVar[float] = 5.0
+    longest_backoff: ClassVar[float] = 5.0
     batch: ClassVar[int] = 50
 
     def __init__(self, db: Database, guests: Guests, auth: GuestServiceStub, changes: ChangeSender) -> None:
         super().__init__("end claimed guests")
+        self._calls = asyncio.Semaphore(_CALLS)
         self.db, self.guests, self.auth, self.changes = db, guests, auth, changes
 
     async def run_once(self) -> int:
-        """Ends one batch of guests; returns how many."""
+        """Ends one batch of guests; returns how many. Raises the first error of auth when all were tried."""
         async with self.db.connection() as connection:
             claims = await claim_store.list_unended(connection, self.batch)
         for claim in claims:
             await self.guests.forget(claim.guest_id)
-            request = EndGuestRequest(user_id=claim.user_id, guest_id=claim.guest_id, request_id=new_id())
+            self.changes.send(claim.guest_id)
+        results = await asyncio.gather(*(self._end(claim) for claim in claims), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return len(claims)
+
+    async def _end(self, claim: GuestClaim) -> None:
+        request = EndGuestRequest(user_id=claim.user_id, guest_id=claim.guest_id, request_id=new_id())
+        async with self._calls:
             await self.auth.EndGuest(request)
             async with self.db.connection() as connection:
                 await claim_store.end_claim(connection, claim.guest_id)
-            self.changes.send(claim.guest_id)
-        return len(claims)
 
 
 class PausedRetention(PeriodicTask):

@@ -6,6 +6,7 @@ import grpc
 import psycopg
 import pytest
 from focusmesh.auth.v1 import session_service_pb2
+from focusmesh.auth.v1.guest_service_pb2 import EndGuestRequest
 from focusmesh.pomodoro.v1 import focus_session_pb2
 from focusmesh.pomodoro.v1 import focus_session_service_pb2 as focus_pb
 from focusmesh.pomodoro.v1 import guest_claim_service_pb2 as pb
@@ -228,6 +229,7 @@ async def test_a_claim_that_was_cut_off_after_it_committed_ends_the_guest_later(
     session = await guest.device.create(start=True)
     await claim(user, guest)
     cut_off = GuestEnder(guest_ender.db, guest_ender.guests, Away(), guest_ender.changes)  # type: ignore[arg-type]
+    await guest_ender.guests._redis.hdel(f"pomodoro:guest:{guest.device.user_id}", "claimed")
     with pytest.raises(DependencyUnavailable):
         await cut_off.run_once()
     with refused("GUEST_CLAIMED"):
@@ -237,6 +239,37 @@ async def test_a_claim_that_was_cut_off_after_it_committed_ends_the_guest_later(
     with refused("REFRESH_TOKEN_INVALID"):
         await sessions.Refresh(session_service_pb2.RefreshRequest(refresh_token=guest.tokens.refresh_token))
     assert await guest_ender.run_once() == 0
+
+
+class AwayFor:
+    """GuestService of an auth that fails for one guest; keeps the ids of the others."""
+
+    def __init__(self, guest_id: str) -> None:
+        self.guest_id, self.ended = guest_id, list[str]()
+
+    async def EndGuest(self, request: EndGuestRequest) -> None:
+        if request.guest_id == self.guest_id:
+            raise DependencyUnavailable("auth")
+        self.ended.append(request.guest_id)
+
+
+async def test_one_guest_that_cannot_be_ended_keeps_no_other_from_it(
+    user: Claimant, guest: Guest, channel: grpc.aio.Channel, sessions: Sessions, signer: Signer, guest_ender: GuestEnder
+) -> None:
+    others = [await a_guest(channel, sessions, signer) for _ in range(2)]
+    for each in (guest, *others):
+        await claim(user, each)
+        # As if the replica had died after the commit, more than two minutes ago.
+        await guest_ender.guests._redis.delete(f"pomodoro:guest:{each.device.user_id}")
+    auth = AwayFor(guest.device.user_id)
+    ender = GuestEnder(guest_ender.db, guest_ender.guests, auth, guest_ender.changes)  # type: ignore[arg-type]
+    with pytest.raises(DependencyUnavailable):
+        await ender.run_once()
+    assert {each.device.user_id for each in others} <= set(auth.ended)
+    for each in (guest, *others):
+        with refused("GUEST_CLAIMED"):
+            await each.device.create()
+    assert await guest_ender.run_once() == 1
 
 
 async def test_a_guest_whose_claim_never_committed_goes_on(guest: Guest, guest_ender: GuestEnder) -> None:
