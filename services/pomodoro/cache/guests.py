@@ -23,6 +23,7 @@ from mesh.database.pool import WriteConflict
 from mesh.events.outbox import SideEffects, StoredResponse
 from mesh.rpc import idempotency
 from mesh.rpc.pagination import Page
+from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import Overloaded, RequestIdReused
 from services.pomodoro.cache.documents import focus_of, row_of
 from services.pomodoro.errors import (
@@ -86,6 +87,7 @@ redis.call('ZREM', KEYS[2], ARGV[2])
 _FROZEN_SECONDS = 120
 """Longer than a claim may take; then a guest goes on of whose claim nobody knows what became."""
 _FROZEN_RETRY_SECONDS = 1.0
+"""Until a frozen guest calls again, and until its intervals are looked at again."""
 _FORGOTTEN_SECONDS = 72 * 3600
 """The longest life of a guest."""
 _LIST_DUE = """
@@ -194,12 +196,17 @@ class Guests:
         await self._forget(keys=[_GUEST + guest_id, _DUE], args=[_FORGOTTEN_SECONDS, guest_id])
 
     async def find(self, guest_id: str) -> "GuestSessions | None":
-        """Everything of a guest who is due; None, and no longer due, when there is nothing any more."""
-        version, content, frozen, _ = await self._read(guest_id)
-        if content is None or frozen:
+        """Everything of a guest who is due; None when there is nothing any more, or while an account claims it."""
+        stored = await self._read(guest_id)
+        if stored.content is None or stored.claimed:
             await self._redis.zrem(_DUE, guest_id)
             return None
-        return GuestSessions(self, Guest(guest_id, orjson.loads(content)["until"]), version, content)
+        if stored.frozen:
+            await self._redis.zadd(_DUE, {guest_id: (time.time() + _FROZEN_RETRY_SECONDS) * SECOND}, xx=True, gt=True)
+            return None
+        return GuestSessions(
+            self, Guest(guest_id, orjson.loads(stored.content)["until"]), stored.version, stored.content
+        )
 
     async def _read(self, guest_id: str) -> _Stored:
         reading: Any = self._redis.hmget(_GUEST + guest_id, ["version", "document", "frozen_until", "claimed"])

@@ -229,6 +229,22 @@ async def test_intervals_of_guests_end_at_their_end_by_themselves(
     assert guest.user_id in changes._pending
 
 
+async def test_intervals_of_a_guest_whose_claim_did_not_commit_still_end(
+    guest: Device, guests: Guests, redis: "Redis"
+) -> None:
+    await guest.create(start=True)
+    await redis.zadd("pomodoro:guests:due", {guest.user_id: 1})
+    await guests.freeze(guest.user_id)
+    assert await guests.find(guest.user_id) is None
+    due = await redis.zscore("pomodoro:guests:due", guest.user_id)
+    assert due is not None
+    assert 0 < due / SECOND - real_time.time() <= 1
+    await guests.unfreeze(guest.user_id)
+    found = await guests.find(guest.user_id)
+    assert found is not None
+    assert found.due is not None
+
+
 async def test_a_guest_watches_its_session(guest: Device) -> None:
     session = await guest.create(start=True)
     async with guest.watching() as states:
