@@ -56,8 +56,11 @@ async def list_unended(connection: Connection, limit: int) -> list[GuestClaim]:
 
 
 async def end_claim(connection: Connection, guest_id: str) -> None:
-    """Writes that the guest of a claim is ended."""
-    await connection.execute("UPDATE guest_claims SET ended_at = now() WHERE guest_id = %s::uuid", (guest_id,))
+    """Writes that the guest of a claim is ended; removes the claim when its account was deleted."""
+    await connection.execute(
+        "UPDATE guest_claims SET ended_at = now() WHERE guest_id = %s::uuid AND response <> ''", (guest_id,)
+    )
+    await connection.execute("DELETE FROM guest_claims WHERE guest_id = %s::uuid AND response = ''", (guest_id,))
 
 
 async def purge_claims(connection: Connection, days: int, limit: int) -> int:
@@ -73,10 +76,23 @@ async def purge_claims(connection: Connection, days: int, limit: int) -> int:
 
 
 async def erase_claims(tx: Connection, user_id: str, limit: int) -> int:
-    """Deletes up to so many claims of a user; returns how many."""
-    cursor = await tx.execute(
-        "DELETE FROM guest_claims WHERE guest_id IN ("
-        "SELECT guest_id FROM guest_claims WHERE user_id = %s::uuid LIMIT %s)",
+    """Erases up to so many claims of a user; returns how many.
+
+    One whose guest is not ended stays, without its response, until `end_claim`.
+    """
+    emptied = await tx.execute(
+        """
+        UPDATE guest_claims SET response = '' WHERE guest_id IN (
+            SELECT guest_id FROM guest_claims
+            WHERE user_id = %s::uuid AND ended_at IS NULL AND response <> '' LIMIT %s)
+        AND ended_at IS NULL""",
         (user_id, limit),
     )
-    return cursor.rowcount
+    # After the update, which waits for an `end_claim`: what that has ended is deleted here.
+    deleted = await tx.execute(
+        """
+        DELETE FROM guest_claims WHERE guest_id IN (
+            SELECT guest_id FROM guest_claims WHERE user_id = %s::uuid AND ended_at IS NOT NULL LIMIT %s)""",
+        (user_id, limit),
+    )
+    return emptied.rowcount + deleted.rowcount

@@ -92,6 +92,18 @@ async def test_claims_go_with_their_account(connection: Connection) -> None:
     mine, other = a_claim(), a_claim()
     for claim in (mine, other):
         await claim_store.insert_claim(connection, claim, [])
+        await claim_store.end_claim(connection, claim.guest_id)
     assert await claim_store.erase_claims(connection, mine.user_id, 10) == 1
     assert await claim_store.erase_claims(connection, mine.user_id, 10) == 0
+    assert await claim_store.find_claim(connection, mine.guest_id) is None
     assert await claim_store.find_claim(connection, other.guest_id) == other
+
+
+async def test_a_claim_whose_account_is_deleted_stays_empty_until_its_guest_is_ended(connection: Connection) -> None:
+    claim = a_claim()
+    await claim_store.insert_claim(connection, claim, [])
+    assert await claim_store.erase_claims(connection, claim.user_id, 10) == 1
+    assert await claim_store.erase_claims(connection, claim.user_id, 10) == 0
+    assert await claim_store.list_unended(connection, 10) == [claim._replace(response="")]
+    await claim_store.end_claim(connection, claim.guest_id)
+    assert await claim_store.find_claim(connection, claim.guest_id) is None
