@@ -173,6 +173,9 @@ class GuestTokenInvalid(FailedPrecondition):
     reason = "GUEST_TOKEN_INVALID"
     message = "This is no valid refresh token of a guest. The guest's sessions are gone, or it was refreshed since."
 
+    def __init__(self) -> None:
+        super().__init__(fields=[FieldViolation("guest_refresh_token", "must be the newest of a guest")])
+
 
 class TooManyWatches(ResourceExhausted):
     """A user has too many open watches on this replica."""

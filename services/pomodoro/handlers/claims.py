@@ -85,7 +85,9 @@ class GuestClaimHandlers(rpc.GuestClaimServiceServicer):
         request = GetGuestRequest(user_id=current_call().user_id, guest_refresh_token=token)
         try:
             return await self.auth.GetGuest(request)
-        except CalleeError:
+        except CalleeError as error:
+            if error.reason != "REFRESH_TOKEN_INVALID":
+                raise
             raise GuestTokenInvalid from None
 
     async def _claim(self, connection: Connection, guest: GetGuestResponse) -> pb.ClaimGuestSessionsResponse:

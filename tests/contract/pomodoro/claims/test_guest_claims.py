@@ -299,8 +299,9 @@ async def test_only_a_live_guest_can_be_claimed(user: Claimant, guest: Guest, se
     await sessions.Logout(session_service_pb2.LogoutRequest(refresh_token=guest.tokens.refresh_token))
     for token in (guest.tokens.refresh_token, guest.tokens.access_token[:512], "nonsense"):
         for call in (user.claims.ClaimGuestSessions, user.claims.PreviewGuestClaim):
-            with refused("GUEST_TOKEN_INVALID"):
+            with refused("GUEST_TOKEN_INVALID") as error:
                 await call(guest_refresh_token=token)
+            assert error.fields == ["guest_refresh_token"]
 
 
 async def test_a_token_that_was_exchanged_long_ago_claims_nothing(
