@@ -187,7 +187,8 @@ def _responder(handler: _Handler) -> _Respond:
 
 
 def _response_loader(method: MethodDescriptor, database: Database | None) -> _LoadResponse:
-    """Returns what loads the stored response of a failed call; only requests with a request_id have one."""
+    """Returns what loads the stored response of a failed call; only requests with a request_id have one, and no guest's
+    is in the database."""
     parse = GetMessageClass(method.output_type).FromString
     if database is None or "request_id" not in method.input_type.fields_by_name:
 
@@ -197,7 +198,7 @@ def _response_loader(method: MethodDescriptor, database: Database | None) -> _Lo
         return load_nothing
 
     async def load(call: CallContext, error: Exception) -> Message | None:
-        if not call.request.request_id or not idempotency.may_be_replay(error):
+        if not call.request.request_id or call.identity.guest_until or not idempotency.may_be_replay(error):
             return None
         stored = await idempotency.load_response(database, call.user_id, call.method, call.request)
         return None if stored is None else parse(stored)

@@ -1,10 +1,15 @@
 """Which calls are the same, and which failed ones may have a stored response."""
 
+from typing import Any, cast
+
 import pytest
 from focusmesh.auth.v1 import user_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
+from mesh.rpc.call import CallContext
 from mesh.rpc.idempotency import NOBODY, fingerprint, may_be_replay, stored_response
+from mesh.rpc.identity import NOBODY as NO_IDENTITY
+from mesh.rpc.interceptor import _response_loader
 from mesh.runtime import errors
 from mesh.runtime.ids import new_id
 from services.todo.errors import TaskAlreadyComplete, TaskNotFound
@@ -54,3 +59,26 @@ def test_a_failure_that_the_first_call_may_have_caused_asks_for_its_response_and
     failed: Exception, asked: bool
 ) -> None:
     assert may_be_replay(failed) is asked
+
+
+class AskedError(Exception):
+    """The database was asked."""
+
+
+class Database:
+    """Is asked for nothing."""
+
+    def connection(self) -> None:
+        raise AskedError
+
+
+async def test_the_database_is_not_asked_for_the_response_to_a_guest() -> None:
+    method = pb.DESCRIPTOR.services_by_name["TaskService"].methods_by_name["CreateTask"]
+    load = _response_loader(method, cast(Any, Database()))
+    call = CallContext("m", {}, "", pb.CreateTaskRequest(request_id=REQUEST_ID), cast(Any, None))
+    failed = TaskNotFound(task_id="t")
+    call.identity = NO_IDENTITY._replace(user_id=new_id())
+    with pytest.raises(AskedError):
+        await load(call, failed)
+    call.identity = call.identity._replace(guest_until=2_000_000_000)
+    assert await load(call, failed) is None
