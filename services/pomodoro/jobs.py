@@ -31,7 +31,8 @@ _SHORTEST_WAIT = 0.02
 _CALLS = 4
 """Guests that are ended at once."""
 _PORTION = 300
-"""Transitions and tasks of sessions that are written by one statement; those of most sessions are a dozen."""
+"""Transitions and tasks of sessions that are written by one statement, unless one session has more; those of most
+sessions are a dozen."""
 _FINISHED_DAYS = 7
 """How long a finished session stays; then it is in the archive only."""
 _CLAIM_DAYS = 30
@@ -92,11 +93,12 @@ def _portions(claimed: Sequence[Focus]) -> Iterator[list[Focus]]:
     """The sessions in portions whose ends, events included, take the event loop for a moment only."""
     portion, size = list[Focus](), 0
     for focus in claimed:
-        portion.append(focus)
-        size += len(focus.transitions) + len(focus.tasks)
-        if size >= _PORTION:
+        rows = len(focus.transitions) + len(focus.tasks)
+        if portion and size + rows > _PORTION:
             yield portion
             portion, size = [], 0
+        portion.append(focus)
+        size += rows
     if portion:
         yield portion
 
