@@ -146,7 +146,7 @@ class TodoUnavailable(Unavailable):
 
 
 class GuestFull(ResourceExhausted):
-    """A guest has as many sessions, or tasks in all of them, as a guest may have."""
+    """A guest has as many sessions, tasks in all of them, or bytes in all, as a guest may have."""
 
     reason = "GUEST_FULL"
     message = "A guest has {limit} {what} at most. Delete a session, or register to go on."

@@ -9,7 +9,9 @@ MOST_TRANSITIONS = 300
 
 
 MOST_GUEST_SESSIONS, MOST_GUEST_TASKS = 20, 100
-"""Of one guest in all: everything of a guest is read and written as one, at most 2 MiB."""
+"""Of one guest in all."""
+MOST_GUEST_BYTES = 256 * 1024
+"""Everything of a guest is read and written as one: 20 sessions of 30 transitions with 5 tasks each are 125 KiB."""
 
 
 class Status(StrEnum):

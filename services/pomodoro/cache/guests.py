@@ -34,12 +34,14 @@ from services.pomodoro.errors import (
     SessionTaskNotFound,
 )
 from services.pomodoro.model import (
+    MOST_GUEST_BYTES,
     MOST_GUEST_SESSIONS,
     MOST_GUEST_TASKS,
     AnotherRuns,
     Filter,
     Focus,
     Guest,
+    Kind,
     Session,
     Status,
 )
@@ -48,7 +50,9 @@ _GUEST, _DUE = "pomodoro:guest:", "pomodoro:guests:due"
 _MOST_CONFLICTS = 8
 _MOST_RESPONSES = 20
 """Stored responses of one guest; the newest of them, and others as long as they fit into `_RESPONSE_BYTES`."""
-_RESPONSE_BYTES = 256 * 1024
+_RESPONSE_BYTES = 64 * 1024
+_ALWAYS = frozenset({Kind.PAUSE, Kind.FINISH, Kind.END})
+"""Transitions that a guest may make who is full."""
 _ACTIVE = (Status.RUNNING, Status.PAUSED)
 _Result = TypeVar("_Result")
 
@@ -239,9 +243,12 @@ class GuestSessions:
 
     def document(self) -> str:
         """What is stored."""
+        return self._content().decode()
+
+    def _content(self) -> bytes:
         sessions = [row_of(focus) for focus in self._sessions.values()]
         responses = [tuple(response) for response in self._responses]
-        return orjson.dumps({"until": self.guest.until, "sessions": sessions, "responses": responses}).decode()
+        return orjson.dumps({"until": self.guest.until, "sessions": sessions, "responses": responses})
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -307,6 +314,8 @@ class GuestSessions:
             raise GuestFull(limit=MOST_GUEST_TASKS, what="tasks")
         self._sessions[focus.session.id] = focus
         self._keep(side_effects.response)
+        if not _is_always_let(before, focus):
+            self._require_bytes()
         if not self._in_transaction:
             await self._guests.write(self)
 
@@ -340,12 +349,35 @@ class GuestSessions:
 
     def _make_room(self) -> None:
         """Drops the session that was deleted first when there are as many as may be; raises GuestFull without one."""
-        if len(self._sessions) < MOST_GUEST_SESSIONS:
-            return
-        deleted = [each.session for each in self._sessions.values() if each.session.deleted_at is not None]
-        if not deleted:
+        if len(self._sessions) >= MOST_GUEST_SESSIONS and self._drop_deleted() is None:
             raise GuestFull(limit=MOST_GUEST_SESSIONS, what="sessions")
-        del self._sessions[min(deleted, key=lambda session: session.deleted_at or 0).id]
+
+    def _require_bytes(self) -> None:
+        """Drops older responses, then deleted sessions, when there is more than may be; raises GuestFull."""
+        if len(self._content()) <= MOST_GUEST_BYTES:
+            return
+        del self._responses[:-1]
+        excess = len(self._content()) - MOST_GUEST_BYTES
+        while excess > 0:
+            dropped = self._drop_deleted()
+            if dropped is None:
+                raise GuestFull(limit=MOST_GUEST_BYTES // 1024, what="KiB")
+            excess -= len(orjson.dumps(row_of(dropped)))
+
+    def _drop_deleted(self) -> Focus | None:
+        """Drops the session that was deleted first; None without one."""
+        deleted = [each.session for each in self._sessions.values() if each.session.deleted_at is not None]
+        first = min(deleted, key=lambda session: session.deleted_at or 0, default=None)
+        return None if first is None else self._sessions.pop(first.id)
+
+
+def _is_always_let(before: Focus | None, focus: Focus) -> bool:
+    """Whether a change puts a session away, removes a task or ends intervals; who is full may do that."""
+    if before is None:
+        return False
+    added = {each.kind for each in focus.transitions[len(before.transitions) :]}
+    is_deleted = focus.session.deleted_at is not None
+    return is_deleted or len(focus.tasks) < len(before.tasks) or bool(added and added <= _ALWAYS)
 
 
 def _stored(response: StoredResponse) -> _Response:

@@ -8,7 +8,7 @@ from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
 from services.pomodoro import wire
 from services.pomodoro.jobs import GuestEnder
-from services.pomodoro.model import MOST_TRANSITIONS, Act, Focus, Preferences
+from services.pomodoro.model import MOST_GUEST_BYTES, MOST_TRANSITIONS, Act, Focus, Preferences
 from services.pomodoro.model import Guest as StoredGuest
 from services.pomodoro.rules import sessions as sessions_rules
 from services.pomodoro.store.sessions import UserSessions
@@ -46,15 +46,16 @@ def a_copy(focus: Focus) -> Focus:
 async def test_the_largest_guest_and_its_claim_disturb_nobody(
     user: Claimant, guest: Guest, guest_ender: GuestEnder, time: Time
 ) -> None:
-    """As many sessions, transitions and tasks as a guest may have, and as many sessions of the user's own."""
+    """As many transitions as a guest's 256 KiB hold, and 19 of the largest sessions of the user's own."""
     other, begin = user.device.another_user(), time.now() - 3600 * SECOND
     await other.create(start=True, focus_minutes=180)
     device, nothing = guest.device, SideEffects((), None, "")
     stored = await guest_ender.guests.read(StoredGuest(device.user_id, 2_000_000_000))
     async with stored.transaction():
-        worst = a_worst(device.user_id, begin, 5)
-        for _ in range(19):
+        worst = a_worst(device.user_id, begin, 0)
+        while len(stored.document()) < MOST_GUEST_BYTES - 60_000:
             await stored.save(a_copy(worst), nothing)
+        kept = len(stored.kept)
     async with guest_ender.db.connection() as connection:
         own = a_worst(user.device.user_id, begin + SECOND, 5)
         for _ in range(19):
@@ -66,6 +67,6 @@ async def test_the_largest_guest_and_its_claim_disturb_nobody(
             await change(focus_session_id=session.id, request_id=new_id(), timeout=60)
         await device.ListFocusSessions(timeout=60)
         await user.claims.PreviewGuestClaim(guest_refresh_token=guest.tokens.refresh_token, timeout=60)
-        assert len((await claim(user, guest)).claimed_sessions) == 20
+        assert len((await claim(user, guest)).claimed_sessions) == kept + 1
 
     (await disturbance(live(), lambda: other.GetCurrentFocusSession(timeout=60))).check()

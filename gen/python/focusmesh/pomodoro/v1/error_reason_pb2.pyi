@@ -69,11 +69,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TODO_UNAVAILABLE: _ErrorReason.ValueType  # 19
     """Whose a todo task is cannot be found out now: nothing was changed; try again, or without it."""
     ERROR_REASON_GUEST_FULL: _ErrorReason.ValueType  # 20
-    """A guest has as many sessions, or tasks in all of them, as a guest may have. Metadata: `limit`, and `what`:
-    `sessions` or `tasks`.
+    """A guest has as many sessions, tasks in all of them, or bytes in all, as a guest may have. Metadata: `limit`, and
+    `what`: `sessions`, `tasks` or `KiB`.
     """
     ERROR_REASON_GUEST_CLAIMED: _ErrorReason.ValueType  # 21
-    """An account claims the guest's sessions, or has claimed them."""
+    """An account has claimed the guest's sessions."""
     ERROR_REASON_GUEST_TOKEN_INVALID: _ErrorReason.ValueType  # 22
     """The refresh token is no guest's, or the guest has ended unclaimed."""
 
@@ -127,11 +127,11 @@ ERROR_REASON_TODO_TASK_NOT_FOUND: ErrorReason.ValueType  # 18
 ERROR_REASON_TODO_UNAVAILABLE: ErrorReason.ValueType  # 19
 """Whose a todo task is cannot be found out now: nothing was changed; try again, or without it."""
 ERROR_REASON_GUEST_FULL: ErrorReason.ValueType  # 20
-"""A guest has as many sessions, or tasks in all of them, as a guest may have. Metadata: `limit`, and `what`:
-`sessions` or `tasks`.
+"""A guest has as many sessions, tasks in all of them, or bytes in all, as a guest may have. Metadata: `limit`, and
+`what`: `sessions`, `tasks` or `KiB`.
 """
 ERROR_REASON_GUEST_CLAIMED: ErrorReason.ValueType  # 21
-"""An account claims the guest's sessions, or has claimed them."""
+"""An account has claimed the guest's sessions."""
 ERROR_REASON_GUEST_TOKEN_INVALID: ErrorReason.ValueType  # 22
 """The refresh token is no guest's, or the guest has ended unclaimed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -30,9 +30,10 @@ class FocusSessionServiceStub:
     carries; another user's session is reported as missing. Every change of a user is published to the topic
     `session-events`.
 
-    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
-    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
-    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
+    A guest has at most 20 sessions, 100 tasks and 256 KiB in all (GUEST_FULL; pausing, finishing, deleting and removing
+    go on), and they are gone when the guest ends. Nothing of a guest is published, and a response is replayed for the
+    last 20 calls with a `request_id`. While an account claims a guest, the guest's calls are refused for a moment
+    (UNAVAILABLE), and afterwards for good (GUEST_CLAIMED).
     """
 
     def __init__(self, channel):
@@ -153,9 +154,10 @@ class FocusSessionServiceServicer:
     carries; another user's session is reported as missing. Every change of a user is published to the topic
     `session-events`.
 
-    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
-    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
-    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
+    A guest has at most 20 sessions, 100 tasks and 256 KiB in all (GUEST_FULL; pausing, finishing, deleting and removing
+    go on), and they are gone when the guest ends. Nothing of a guest is published, and a response is replayed for the
+    last 20 calls with a `request_id`. While an account claims a guest, the guest's calls are refused for a moment
+    (UNAVAILABLE), and afterwards for good (GUEST_CLAIMED).
     """
 
     def CreateFocusSession(self, request, context):
@@ -498,9 +500,10 @@ class FocusSessionService:
     carries; another user's session is reported as missing. Every change of a user is published to the topic
     `session-events`.
 
-    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
-    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
-    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
+    A guest has at most 20 sessions, 100 tasks and 256 KiB in all (GUEST_FULL; pausing, finishing, deleting and removing
+    go on), and they are gone when the guest ends. Nothing of a guest is published, and a response is replayed for the
+    last 20 calls with a `request_id`. While an account claims a guest, the guest's calls are refused for a moment
+    (UNAVAILABLE), and afterwards for good (GUEST_CLAIMED).
     """
 
     @staticmethod

@@ -17,9 +17,10 @@ class FocusSessionServiceStub:
     carries; another user's session is reported as missing. Every change of a user is published to the topic
     `session-events`.
 
-    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
-    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
-    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
+    A guest has at most 20 sessions, 100 tasks and 256 KiB in all (GUEST_FULL; pausing, finishing, deleting and removing
+    go on), and they are gone when the guest ends. Nothing of a guest is published, and a response is replayed for the
+    last 20 calls with a `request_id`. While an account claims a guest, the guest's calls are refused for a moment
+    (UNAVAILABLE), and afterwards for good (GUEST_CLAIMED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -164,9 +165,10 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     carries; another user's session is reported as missing. Every change of a user is published to the topic
     `session-events`.
 
-    A guest has at most 20 sessions and 100 tasks in all (GUEST_FULL), and they are gone when the guest ends. Nothing of
-    a guest is published, and a response is replayed for the last 20 calls with a `request_id`. While an account claims a
-    guest, and afterwards, the guest's calls are refused (GUEST_CLAIMED).
+    A guest has at most 20 sessions, 100 tasks and 256 KiB in all (GUEST_FULL; pausing, finishing, deleting and removing
+    go on), and they are gone when the guest ends. Nothing of a guest is published, and a response is replayed for the
+    last 20 calls with a `request_id`. While an account claims a guest, the guest's calls are refused for a moment
+    (UNAVAILABLE), and afterwards for good (GUEST_CLAIMED).
     """
 
     @_abc_1.abstractmethod
