@@ -17,6 +17,7 @@ TABLES = {
     "alembic_version",
     "aggregate_versions",
     "database_epoch",
+    "focus_sessions",
     "idempotency",
     "inbox",
     "outbox",

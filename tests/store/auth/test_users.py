@@ -13,7 +13,7 @@ from mesh.runtime.clock import now
 from mesh.runtime.ids import new_id
 from services.auth import events, store
 from services.auth.errors import EmailTaken, UserInactive
-from services.auth.model import Credentials, Theme, User, UserSettings
+from services.auth.model import Account, Credentials, Theme, User, UserSettings
 from services.auth.rules import users
 
 NOTHING = SideEffects((), None, "")
@@ -77,7 +77,9 @@ async def test_the_next_version_of_an_account_is_written_with_its_event(
     user = await a_user()
     changed = users.update_user(user, {"name": "Bea", "time_zone": "Asia/Tokyo"}, now=now(), etag=None)
     async with db.connection() as connection:
-        await store.save_user(connection, changed, SideEffects([events.user_updated(changed)], None, ""))
+        await store.save_user(
+            connection, changed, SideEffects([events.user_updated(Account(changed, "monday"))], None, "")
+        )
         assert await store.get_user(connection, user.id) == changed
     assert [row[2] for row in await outbox_rows()] == [1, 2]
 
@@ -90,7 +92,7 @@ async def test_a_change_of_another_version_or_of_a_closed_account_writes_nothing
 ) -> None:
     user = await a_user()
     changed = users.update_user(user, {"name": "Bea"}, now=now(), etag=None)
-    effect = SideEffects([events.user_updated(changed)], None, "")
+    effect = SideEffects([events.user_updated(Account(changed, "monday"))], None, "")
     async with db.connection() as connection:
         with pytest.raises(WriteConflict):
             await store.save_user(connection, changed._replace(version=3), effect)
