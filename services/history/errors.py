@@ -59,7 +59,10 @@ class TimesInvalid(InvalidArgument):
     """A session would end before it begins, or one that is added by hand would be too long."""
 
     reason = "TIMES_INVALID"
-    message = "A session cannot last from {start_time} to {end_time}: it takes between a microsecond and 24 hours."
+    message = (
+        "A session cannot last from {start_time} to {end_time}: it ends after it begins and, when it is added by hand, "
+        "at most 24 hours later."
+    )
 
 
 def invalid(field: str, description: str) -> InvalidRequest:

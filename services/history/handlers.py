@@ -87,7 +87,7 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
         session, task = wire.manual_from_pb(request, session_id=new_id(), task_id=new_id(), user_id=user_id, now=now)
         sessions.require_past(session.created_at, now)
         sessions.require_hot(session.created_at, self._hot_from(now))
-        sessions.require_times(session.start_time or 0, session.created_at)
+        sessions.require_times(session.start_time or 0, session.created_at, is_manual=True)
         record = sessions.manual(session, task, is_pomodoro=request.is_pomodoro)
         response = pb.AddManualSessionResponse(archived_session=wire.archived_to_pb(record.archived, record.tasks))
         await people.learn(self.db, [user_id], self.fetch)

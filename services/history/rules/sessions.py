@@ -5,6 +5,7 @@ from typing import Any
 
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.clock import DAY, SECOND, to_json
+from mesh.runtime.errors import FieldViolation
 from services.history import errors
 from services.history.model import (
     Archived,
@@ -22,7 +23,10 @@ from services.history.rules import days
 UNDELETE_WINDOW = 30 * DAY
 _WORKED_OF_A_POMODORO = 80
 """Percent of a focus interval, as in the pomodoro service."""
-_MINUTE = 60 * SECOND
+_TIMES_RULE = {
+    "start_time": "must be before end_time, by at most 24 hours when the session is added by hand",
+    "end_time": "must be after start_time, by at most 24 hours when the session is added by hand",
+}
 
 
 def spanned(recorded: Recorded) -> Recorded:
@@ -94,13 +98,19 @@ def deleted_since(recorded: Recorded, deleted_at: int | None) -> Recorded:
 def require_past(end: int, now: int) -> None:
     """Raises when a session would end in the future."""
     if end > now:
-        raise errors.TimeInFuture(server_time=to_json(now))
+        violation = FieldViolation("end_time", "must not be in the future")
+        raise errors.TimeInFuture(server_time=to_json(now), fields=[violation])
 
 
-def require_times(begin: int, end: int, longest: int = DAY) -> None:
-    """Raises when a session would end before it begins, or be too long."""
-    if not 0 < end - begin <= longest:
-        raise errors.TimesInvalid(start_time=to_json(begin), end_time=to_json(end))
+def require_times(begin: int, end: int, *, is_manual: bool, field: str = "end_time") -> None:
+    """Raises when a session would end before it begins, or one that is added by hand be too long.
+
+    field: of the request, which the error names.
+    """
+    if end <= begin or (is_manual and end - begin > DAY):
+        raise errors.TimesInvalid(
+            start_time=to_json(begin), end_time=to_json(end), fields=[FieldViolation(field, _TIMES_RULE[field])]
+        )
 
 
 def require_hot(instant: int, hot_from: int) -> None:
@@ -138,8 +148,10 @@ def _require_changeable(archived: Archived, etag: str | None, hot_from: int) -> 
 def _retimed(record: Record, archived: Archived, now: int) -> Record:
     """The session with its work between its new times only; of one that was added by hand, in all of that time."""
     begin, end = archived.start_time or 0, archived.end_time or 0
-    require_times(begin, end, DAY if archived.original_session_id is None else end)
-    if archived.original_session_id is None:
+    is_manual = archived.original_session_id is None
+    field = "start_time" if archived.end_time == record.archived.end_time else "end_time"
+    require_times(begin, end, is_manual=is_manual, field=field)
+    if is_manual:
         require_past(end, now)
         [interval] = record.recorded.intervals
         spans = (interval.spans[0]._replace(begin=begin, end=end),)

@@ -96,8 +96,9 @@ async def test_no_second_counts_twice(histories: Histories, time: Time) -> None:
         await user.UpdateArchivedSession(archived_session_id=made.id, update_mask=mask, start_time=start)
     await user.DeleteArchivedSession(archived_session_id=timer.id)
     await add(user, time.noon(1) - 1200 * SECOND)
-    with refused("TIME_IN_FUTURE"):
+    with refused("TIME_IN_FUTURE") as error:
         await add(user, time.now() - 60 * SECOND)
+    assert error.fields == ["end_time"]
     with refused("TIME_IN_COLD_STORAGE"):
         await add(user, time.noon(500))
 

@@ -45,7 +45,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `archived_session_id`, and `start_time` and `end_time` of the session, RFC 3339.
     """
     ERROR_REASON_TIMES_INVALID: _ErrorReason.ValueType  # 8
-    """The session would end before it begins, or be longer than 24 hours. Metadata: `start_time` and `end_time`, RFC 3339."""
+    """The session would end before it begins, or one that is added by hand be longer than 24 hours. Metadata: `start_time`
+    and `end_time`, RFC 3339.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `history.focusmesh`."""
@@ -73,5 +75,7 @@ ERROR_REASON_TIME_NOT_RECORDED: ErrorReason.ValueType  # 7
 `archived_session_id`, and `start_time` and `end_time` of the session, RFC 3339.
 """
 ERROR_REASON_TIMES_INVALID: ErrorReason.ValueType  # 8
-"""The session would end before it begins, or be longer than 24 hours. Metadata: `start_time` and `end_time`, RFC 3339."""
+"""The session would end before it begins, or one that is added by hand be longer than 24 hours. Metadata: `start_time`
+and `end_time`, RFC 3339.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
