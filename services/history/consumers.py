@@ -60,6 +60,7 @@ class Recorder:
             if over:
                 # Also of one that a batch deletes and brings back: its version must not depend on the batches.
                 marked = [(each, newest[each.id].version, newest[each.id].time) for each in over]
+                await partitions.make(tx, windows.months_between([each.archived_at or 0 for each in over]))
                 await archive.mark_deletions(tx, marked)
             if archived:
                 await partitions.make(tx, windows.months_between([each.archived.created_at for each in archived]))

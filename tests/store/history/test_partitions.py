@@ -163,3 +163,16 @@ async def test_while_the_archive_is_in_use_nothing_is_detached(databases: list[D
         assert await partitions.freeze(connection, HOT_FROM) == 0
     async with db.connection() as connection:
         assert await partitions.freeze(connection, HOT_FROM) == 1
+
+
+async def test_a_deletion_reaches_a_session_in_cold_storage(databases: list[Database]) -> None:
+    db, user_id = databases[0], new_id()
+    timer = Timer(user_id, OLD).after(1600).finish()
+    await record(db, timer)
+    await keep(db)
+    assert not await listed(db, user_id, HOT)
+    timer.now = NOW
+    await record(db, timer.delete())
+    assert not await listed(db, user_id, ALL)
+    [deleted] = await listed(db, user_id, HOT._replace(show_deleted=True))
+    assert (deleted.id, deleted.deleted_at) == (timer.id, NOW)
