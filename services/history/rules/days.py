@@ -112,16 +112,17 @@ def pieces(zones: Sequence[Zone], begin: int, end: int) -> Iterator[Piece]:
 def split(recorded: Recorded, zones: Sequence[Zone]) -> list[DayPart]:
     """What a session has in each hour of each day, on each task; of a deleted one nothing.
 
-    Whole seconds are cut from the sum of all work before, as the pomodoro service does: those of days, hours and tasks
-    add up to those of the session. What an interval counts as counts where the last work on its main task is.
+    Whole seconds are cut from the sum of all work before, and of all breaks, as the pomodoro service does: those of
+    days, hours and tasks add up to those of the session. What an interval counts as counts where the last work on its
+    main task is.
     """
     if recorded.deleted_at is not None:
         return []
     parts: dict[tuple[date, int, str | None], list[int]] = {}
-    worked = 0
+    worked = rested = 0
     for interval in recorded.intervals:
         is_focus = interval.kind == IntervalKind.FOCUS
-        total, last = worked if is_focus else 0, None
+        total, last = worked if is_focus else rested, None
         main = main_task(interval)
         for span in interval.spans:
             for piece in pieces(zones, span.begin, span.end):
@@ -137,6 +138,8 @@ def split(recorded: Recorded, zones: Sequence[Zone]) -> list[DayPart]:
             if last is not None:
                 last[2] += interval.is_pomodoro
                 last[3] += interval.planned_seconds
+        else:
+            rested = total
     return [
         DayPart(recorded.user_id, recorded.id, day, hour, task_id, *figures)
         for (day, hour, task_id), figures in sorted(parts.items(), key=_in_order)

@@ -139,6 +139,18 @@ async def content(db: Database) -> dict[str, list[str]]:
     return found
 
 
+async def differing_breaks(db: Database) -> list[tuple[str, int, int]]:
+    """Sessions whose breaks have other seconds in the archive than on all days: id, and both."""
+    async with db.connection() as connection:
+        cursor = await connection.execute(
+            """
+            SELECT id::text, total_break_seconds, coalesce(rested, 0) FROM sessions_archive LEFT JOIN (
+                SELECT session_id, sum(break_seconds)::integer AS rested FROM session_days GROUP BY session_id
+            ) AS days ON session_id = id WHERE deleted_at IS NULL AND total_break_seconds <> coalesce(rested, 0)"""
+        )
+        return await cursor.fetchall()
+
+
 async def test_generated_histories_add_up_to_the_second_rebuilt_and_replayed(databases: list[Database]) -> None:
     rng, first = random.Random(10), clock.now() - SPAN - 200 * DAY  # noqa: S311 (not a secret)
     travellers = {each.user_id: each for each in (a_traveller(rng, first) for _ in range(SESSIONS // EACH))}
@@ -176,6 +188,7 @@ async def test_generated_histories_add_up_to_the_second_rebuilt_and_replayed(dat
             pomodoros[user_id] += count
             if seconds:
                 days[user_id][day] = seconds
+    assert await differing_breaks(db) == []
     assert of_archive == {
         timer.id: (sum(1 for _ in whole_seconds(timer)), timer.focus.session.pomodoro_count) for timer in live
     }

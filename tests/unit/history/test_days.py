@@ -215,3 +215,24 @@ def test_days_follow_one_another_without_a_gap(zone: str, start: int, day: date)
     hours = (days.day_start(zone, start, day + timedelta(days=1)) - begin) / (3600 * SECOND)
     assert 22 <= hours <= 26
     assert datetime.fromtimestamp(begin / SECOND, UTC).second == 0
+
+
+def test_breaks_add_up_to_the_whole_seconds_of_their_session() -> None:
+    """Two breaks of 300.6 s are 601 s, as the pomodoro service counts them."""
+    begins = [instant("2026-06-01T08:00"), instant("2026-06-01T09:00")]
+    session = recorded(
+        *(
+            Interval(
+                number,
+                IntervalKind.SHORT_BREAK,
+                300,
+                begin,
+                False,
+                (Span(begin, begin + 300 * SECOND + 600_000, None),),
+            )
+            for number, begin in enumerate(begins, 1)
+        )
+    )
+    parts = days.split(session, at_home("UTC"))
+    assert [part.break_seconds for part in parts] == [300, 301]
+    assert not any(part.focused_seconds for part in parts)
