@@ -137,7 +137,7 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
         user_id, group = current_call().user_id, wire.group_from_pb(request.group)
         first, before = wire.dates_from_pb(request, _LONGEST_SUMMARY)
         page = self.pages.read(request, user_id)
-        async with self.reads.connection() as connection:
+        async with self.reads.snapshot() as connection:
             week_start = 1
             if group is Group.WEEK:
                 week_start = windows.week_start_number((await people.get_person(connection, user_id)).week_start)

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +18,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.database.pool import Database
 from mesh.runtime.clock import DAY, SECOND
+from services.history.model import Figures
+from services.history.store import figures
 from tests.contract.history.histories import Histories, History, Time
 from tests.support.errors import refused
 from tests.support.tokens import service_token
@@ -154,6 +157,23 @@ async def test_a_streak_counts_dates_and_today_does_not_break_it(histories: Hist
     assert (await user.GetStreak()).streak.current_days == 7
     await user.UpdateGoals(update_mask=FieldMask(paths=["daily_minutes"]), daily_minutes=30)
     assert (await user.GetStreak()).streak.current_days == 0
+
+
+async def test_the_groups_of_a_summary_add_up_to_its_total_while_sessions_arrive(
+    histories: Histories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await histories.user()
+    await worked(user, "2026-06-13T08:00")
+    read_total = figures.total
+
+    async def total_before_a_session_arrives(*of: Any) -> Figures:
+        total = await read_total(*of)
+        await worked(user, "2026-06-14T08:00")
+        return total
+
+    monkeypatch.setattr(figures, "total", total_before_a_session_arrives)
+    shown = await user.summary(pb.SUMMARY_GROUP_DAY)
+    assert sum(each.figures.focused_seconds for each in shown.buckets) == shown.total.focused_seconds
 
 
 async def exported(user: History, format_: int) -> str:
