@@ -47,7 +47,7 @@ async def channel(
 async def test_every_read_is_served_by_the_standby(histories: Histories, time: Time, standby_url: str) -> None:
     with psycopg.connect(standby_url) as connection:
         assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
-    user = await histories.user("Europe/Berlin")
+    user = await histories.user("UTC")  # where noon of the day before is always yesterday
     timer = user.session(time.noon(1), titles=["Write"]).after(26 * 60).finish()
     await user.record(timer)
 
