@@ -77,6 +77,7 @@ class Account:
         starts = state != "planned"
         request = focus_session_service_pb2.CreateFocusSessionRequest(
             start=starts,
+            auto_start_breaks=False,  # one that runs after SkipInterval would end in the middle of another test
             when_running=FINISH_CURRENT if starts else 0,
             tasks=[focus_session_service_pb2.NewSessionTask(title="Write")],
         )

@@ -114,10 +114,9 @@ async def a_process(settings: ServiceSettings, **environment: str) -> AsyncItera
 
 
 @pytest.fixture
-def settings(todo_url: str, valkey: str, kafka: str, auth_target: str) -> ServiceSettings:
-    """With Kafka: without it a process takes eight seconds to stop, for the events that it could not publish."""
+def settings(todo_url: str, valkey: str, auth_target: str) -> ServiceSettings:
     made = settings_for(database_url=todo_url, redis_url=valkey, drain_seconds=0.5)
-    return replace(made, kafka_bootstrap=kafka, jwks_target=auth_target)
+    return replace(made, jwks_target=auth_target)
 
 
 @pytest.fixture
