@@ -1,8 +1,8 @@
 """Provisions a database: roles, schemas, grants and migrations of every service that owns tables.
 
 Each schema has two roles: NAME_owner, who owns it and migrates it, and NAME, who runs the service and may read and
-write rows there, and nothing else; a second schema of the owner is out of its reach. What a
-service may not do to its own tables, its migrations take away.
+write rows there, and nothing else; a second schema of the owner is out of its reach. What a service may not do to its
+own tables, its migrations take away.
 """
 
 from collections.abc import Collection

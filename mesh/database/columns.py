@@ -72,9 +72,11 @@ class Columns(Generic[Row]):
         """For UPDATE … SET … FROM `recordset`, with `rows(rows)`."""
         self._parameters = tuple(f"{prefix}{name}" for name in fields)
         self._fields = fields
-        self._from_json = [(name, _TO_JSON[kind]) for name, kind in columns if kind in _TO_JSON]
         self._row_factory = namedtuple_row(model)
-        self._converted = [(f"{prefix}{name}", _TO_PARAMETER[kind]) for name, kind in columns if kind in _TO_PARAMETER]
+        self._to_json = [(name, _TO_JSON[kind]) for name, kind in columns if kind in _TO_JSON]
+        self._to_parameters = [
+            (f"{prefix}{name}", _TO_PARAMETER[kind]) for name, kind in columns if kind in _TO_PARAMETER
+        ]
 
     def cursor(self, connection: Connection) -> AsyncCursor[Row]:
         """A cursor over rows of `select`."""
@@ -82,24 +84,23 @@ class Columns(Generic[Row]):
 
     def parameters(self, row: Row) -> dict[str, Any]:
         """The parameters of one row."""
-        values = dict(zip(self._parameters, row, strict=True))
-        for name, convert in self._converted:
-            value = values[name]
-            if value is not None:
-                values[name] = convert(value)
-        return values
+        return _converted(self._parameters, row, self._to_parameters)
 
     def rows(self, rows: Sequence[Row]) -> dict[str, str]:
         """The parameter of many rows: one text of JSON, because psycopg makes an array value by value, in Python."""
-        return {self._rows: orjson.dumps([self._json(row) for row in rows]).decode()}
+        made = [_converted(self._fields, row, self._to_json) for row in rows]
+        return {self._rows: orjson.dumps(made).decode()}
 
-    def _json(self, row: Row) -> dict[str, Any]:
-        values = dict(zip(self._fields, row, strict=True))
-        for name, convert in self._from_json:
-            value = values[name]
-            if value is not None:
-                values[name] = convert(value)
-        return values
+
+def _converted(
+    names: Sequence[str], row: tuple[Any, ...], conversions: Sequence[tuple[str, Callable[[Any], Any]]]
+) -> dict[str, Any]:
+    values = dict(zip(names, row, strict=True))
+    for name, convert in conversions:
+        value = values[name]
+        if value is not None:
+            values[name] = convert(value)
+    return values
 
 
 def microseconds(column: str) -> str:

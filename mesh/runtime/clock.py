@@ -39,6 +39,11 @@ def to_json(instant: int) -> str:
     return message.ToJsonString()
 
 
+def to_datetime_or_none(instant: int | None) -> datetime | None:
+    """The same instant as an aware datetime, if there is one."""
+    return None if instant is None else to_datetime(instant)
+
+
 @lru_cache(maxsize=256)
 def to_datetime(instant: int) -> datetime:
     """The same instant as an aware datetime; exact for every year. Cached: a write converts one up to five times."""

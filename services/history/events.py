@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh.events.outbox import Event
-from mesh.runtime.clock import to_datetime
+from mesh.runtime.clock import to_datetime_or_none
 from mesh.runtime.ids import new_id
 from services.history.model import Record
 
@@ -51,13 +51,9 @@ def _snapshot(record: Record) -> dict[str, Any]:
         "pomodoro_count": archived.pomodoro_count,
         "total_focused_seconds": archived.total_focused_seconds,
         "total_break_seconds": archived.total_break_seconds,
-        "start_time": _instant(archived.start_time),
-        "end_time": _instant(archived.end_time),
-        "archive_time": _instant(archived.created_at),
-        "delete_time": _instant(archived.deleted_at),
+        "start_time": to_datetime_or_none(archived.start_time),
+        "end_time": to_datetime_or_none(archived.end_time),
+        "archive_time": to_datetime_or_none(archived.created_at),
+        "delete_time": to_datetime_or_none(archived.deleted_at),
         "tasks": [task._asdict() for task in record.tasks],
     }
-
-
-def _instant(instant: int | None) -> Any:
-    return None if instant is None else to_datetime(instant)

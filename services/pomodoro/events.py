@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh.events.outbox import Event
-from mesh.runtime.clock import SECOND, to_datetime
+from mesh.runtime.clock import SECOND, to_datetime, to_datetime_or_none
 from mesh.runtime.ids import new_id
 from services.pomodoro.model import Focus, IntervalKind, Status
 from services.pomodoro.rules import sessions, timeline
@@ -93,7 +93,7 @@ def _snapshot(focus: Focus, *, ends_all: bool) -> dict[str, Any]:
         "interval_number": session.interval_number,
         "interval_kind": timeline.plan_of(session).kind(session.interval_number),
         "progress_seconds": session.progress // SECOND,
-        "interval_end_time": _instant(session.interval_end),
+        "interval_end_time": to_datetime_or_none(session.interval_end),
         "pomodoro_count": session.pomodoro_count,
         "short_break_count": session.short_break_count,
         "long_break_count": session.long_break_count,
@@ -101,9 +101,9 @@ def _snapshot(focus: Focus, *, ends_all: bool) -> dict[str, Any]:
         "total_break_seconds": session.rested // SECOND,
         "interruption_count": session.interruption_count,
         "outcome": session.outcome,
-        "start_time": _instant(session.start_time),
-        "end_time": _instant(session.end_time),
-        "delete_time": _instant(session.deleted_at),
+        "start_time": to_datetime_or_none(session.start_time),
+        "end_time": to_datetime_or_none(session.end_time),
+        "delete_time": to_datetime_or_none(session.deleted_at),
         "current_task_id": session.current_task_id,
         "tasks": [
             {
@@ -121,7 +121,7 @@ def _snapshot(focus: Focus, *, ends_all: bool) -> dict[str, Any]:
         "intervals": _intervals(focus, ends_all=ends_all),
         "original_event_id": session.original_event_id,
         "slot": session.slot,
-        "planned_start_time": _instant(session.planned_start_time),
+        "planned_start_time": to_datetime_or_none(session.planned_start_time),
         "planned_minutes": session.planned_minutes,
     }
 
@@ -151,8 +151,8 @@ def _interval(interval: Interval, seconds: int, spans: list[dict[str, Any]]) -> 
         "number": interval.number,
         "kind": interval.kind,
         "planned_seconds": interval.length // SECOND,
-        "start_time": _instant(interval.start),
-        "end_time": _instant(interval.end),
+        "start_time": to_datetime_or_none(interval.start),
+        "end_time": to_datetime_or_none(interval.end),
         "seconds": seconds,
         "is_pomodoro": interval.is_pomodoro,
         "spans": spans,
@@ -161,7 +161,3 @@ def _interval(interval: Interval, seconds: int, spans: list[dict[str, Any]]) -> 
 
 def _span(begin: int, end: int, task_id: str | None) -> dict[str, Any]:
     return {"start_time": to_datetime(begin), "end_time": to_datetime(end), "task_id": task_id}
-
-
-def _instant(instant: int | None) -> Any:
-    return None if instant is None else to_datetime(instant)

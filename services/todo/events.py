@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh.events.outbox import Event
-from mesh.runtime.clock import to_datetime
+from mesh.runtime.clock import to_datetime_or_none
 from mesh.runtime.ids import new_id
 from services.todo.model import Task
 
@@ -50,8 +50,8 @@ def _snapshot(task: Task) -> dict[str, Any]:
         "title": task.title,
         "description": task.description,
         "status": task.status,
-        "due_date": None if task.due_date is None else to_datetime(task.due_date),
-        "reminder_time": None if task.reminder_time is None else to_datetime(task.reminder_time),
+        "due_date": to_datetime_or_none(task.due_date),
+        "reminder_time": to_datetime_or_none(task.reminder_time),
         "is_recurring": task.is_recurring,
         "recurrence_schedule": task.recurrence_schedule,
         "estimated_pomodoros": task.estimated_pomodoros,

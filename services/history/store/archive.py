@@ -1,7 +1,6 @@
 """Sessions of the archive, in its partitions and in cold storage."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -11,7 +10,7 @@ from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
-from mesh.runtime.clock import to_datetime
+from mesh.runtime.clock import to_datetime, to_datetime_or_none
 from services.history.errors import ArchivedSessionNotFound
 from services.history.model import Archived, Record, Recorded, Task, Window
 from services.history.store import recordings
@@ -88,11 +87,11 @@ async def mark_deletions(tx: Connection, marked: Sequence[tuple[Recorded, int, i
         _MARK_DELETIONS,
         {
             "ids": [each.id for each, _, _ in marked],
-            "times": [_moment(each.archived_at) for each, _, _ in marked],
-            "deleted": [_moment(each.deleted_at) for each, _, _ in marked],
-            "purge": [_moment(each.purge_at) for each, _, _ in marked],
+            "times": [to_datetime_or_none(each.archived_at) for each, _, _ in marked],
+            "deleted": [to_datetime_or_none(each.deleted_at) for each, _, _ in marked],
+            "purge": [to_datetime_or_none(each.purge_at) for each, _, _ in marked],
             "versions": [version for _, version, _ in marked],
-            "at": [_moment(at) for _, _, at in marked],
+            "at": [to_datetime_or_none(at) for _, _, at in marked],
         },
     )
 
@@ -223,8 +222,8 @@ def _window_values(user_id: str, window: Window, page: Page, ascending: bool) ->
     after_time, after_id = page.after if page.after is not None else (None, None)
     return {
         "user_id": user_id,
-        "begin": None if window.begin is None else to_datetime(window.begin),
-        "end": None if window.end is None else to_datetime(window.end),
+        "begin": to_datetime_or_none(window.begin),
+        "end": to_datetime_or_none(window.end),
         "after_time": to_datetime(after_time) if isinstance(after_time, int) else None,
         "after_id": after_id,
         "ascending": ascending,
@@ -239,10 +238,6 @@ def _parameters(sessions: Sequence[tuple[Archived, Sequence[Task]]]) -> dict[str
         "task_lists": [orjson.dumps([task._asdict() for task in tasks]).decode() for _, tasks in sessions],
         "task_times": [to_datetime(row.created_at) for row in rows],
     }
-
-
-def _moment(instant: int | None) -> datetime | None:
-    return None if instant is None else to_datetime(instant)
 
 
 def _tasks(rows: Sequence[dict[str, Any]] | None) -> tuple[Task, ...]:
