@@ -10,12 +10,16 @@ from mesh.rpc.identity import Identity
 from mesh.rpc.revocations import Revocations
 from mesh.runtime.clock import SECOND, Clock
 from mesh.runtime.errors import ServiceError, TokenInvalid, TokenRevoked
+from mesh.runtime.slices import in_slices
 from services.realtime import wire
 from services.realtime.cache.feeds import Feeds, Listener
 from services.realtime.cache.streams import READ_LIMIT, Streams
 from services.realtime.model import Entry, Gap, Heartbeat, Position
 from services.realtime.rules import position_of
 from services.realtime.settings import Settings
+
+LARGE_FRAME = 16 * 1024
+"""Bytes; up to here a frame is made in 0.1 ms, and becomes JSON in half a millisecond."""
 
 
 class StreamSession:
@@ -52,8 +56,9 @@ class StreamSession:
                 if isinstance(item, Entry) and item.position <= position:
                     continue
                 position = item.position
+                frame = await self._frame(item)
                 with self._listener.sending(more=count < len(items)):
-                    yield self._frame(item)
+                    yield frame
 
     async def _next(self, position: Position) -> Sequence[Entry | Gap | Heartbeat]:
         """The next items: read from the stream while the listener is behind, otherwise from its queue."""
@@ -72,9 +77,13 @@ class StreamSession:
             self._listener.fall_behind()
         return [Gap(page.tail)] if page.lost else page.entries
 
-    def _frame(self, item: Entry | Gap | Heartbeat) -> RealtimeEvent:
+    async def _frame(self, item: Entry | Gap | Heartbeat) -> RealtimeEvent:
         if isinstance(item, Entry):
-            return wire.change_frame(item)
+            if len(item.change) <= LARGE_FRAME:
+                return wire.change_frame(item)
+            # Every device of the user is about to send the same: one after the other, not all in one piece.
+            [frame] = await in_slices(map(wire.change_frame, [item]))
+            return frame
         if isinstance(item, Gap):
             return wire.resync_frame(item.position, retention_seconds=self._settings.retention_seconds)
         return wire.heartbeat_frame(item.position, now=self._sessions.clock())

@@ -32,7 +32,7 @@ from mesh.runtime.lifecycle import SupervisedTask
 from mesh.runtime.slices import in_slices
 from services.realtime import wire
 from services.realtime.errors import CursorInvalid, OriginRefused, ShuttingDown
-from services.realtime.handlers.sessions import StreamSession, StreamSessions
+from services.realtime.handlers.sessions import LARGE_FRAME, StreamSession, StreamSessions
 from services.realtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ SUBPROTOCOL = Subprotocol("focusmesh.v1")
 _BEARER = "bearer."
 _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
-_LARGE_FRAME = 16 * 1024
-"""Bytes; a frame up to here becomes JSON in half a millisecond."""
 _LARGE_TEXTS = 16
 """Texts of half a megabyte that are kept."""
 _CLOSE_SECONDS = 1.0
@@ -226,7 +224,7 @@ class _LargeTexts:
 
     async def text(self, frame: RealtimeEvent) -> str:
         """The text of a frame of any size."""
-        if frame.ByteSize() <= _LARGE_FRAME:
+        if frame.ByteSize() <= LARGE_FRAME:
             return wire.frame_to_json(frame)
         [text] = await in_slices(map(self._make, [frame]))
         return text
