@@ -6,9 +6,10 @@ from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events.envelope import ConsumedEvent, traced
 from mesh.events.inbox import TopicSubscription
+from mesh.events.outbox import SideEffects
 from mesh.rpc import idempotency
 from mesh.runtime.slices import in_slices
-from services.history import wire
+from services.history import events, wire
 from services.history.model import Person, Record, Recorded
 from services.history.rules import days, sessions, windows
 from services.history.store import archive, erasure, partitions, people, recordings
@@ -42,29 +43,31 @@ class Recorder:
 
     async def on_session_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
         """Stores a batch: of each session what its last event shows, which is everything."""
-        with traced(events):
+        with traced(events) as traceparents:
             known = await people.lock(tx, (event.user_id for event in events))
-            newest = {event.subject: event for event in events if not known[event.user_id].is_deleted}
+            newest = {
+                event.subject: event._replace(traceparent=traceparent)
+                for event, traceparent in zip(events, traceparents, strict=True)
+                if not known[event.user_id].is_deleted
+            }
             stored = await recordings.find(tx, newest)
             read = await in_slices(_read(event, stored.get(event.subject)) for event in newest.values())
-            archived = [record for _, record in read if record is not None]
-            recorded = [each for each, _ in read if each is not None]
+            ran, joining = (
+                [each for each, _ in read if each is not None],
+                [each for _, each in read if each is not None],
+            )
+            by_hand = await recordings.list_by_hand(tx, ran)
+            recorded = await in_slices(sessions.without(each, by_hand.get(each.id, ())) for each in ran)
             changed = [each for each in recorded if each != stored.get(each.id)]
-            over = [each for each in recorded if each.id in stored and stored[each.id].archived_at is not None]
             await recordings.put_titles(
                 tx, {title for event in newest.values() for title in wire.titles_from_event(event)}
             )
             if changed:
                 await recordings.put(tx, changed)
                 await _split(tx, changed, known)
-            if over:
-                # Also of one that a batch deletes and brings back: its version must not depend on the batches.
-                marked = [(each, newest[each.id].version, newest[each.id].time) for each in over]
-                await partitions.make(tx, windows.months_between([each.archived_at or 0 for each in over]))
-                await archive.mark_deletions(tx, marked)
-            if archived:
-                await partitions.make(tx, windows.months_between([each.archived.created_at for each in archived]))
-                await archive.put(tx, [(each.archived, each.tasks) for each in archived])
+            if over := {each.id: each for each in recorded if each.archived_at is not None}:
+                there = [each for each in stored.values() if each.archived_at is not None]
+                await _archive(tx, over, newest, joining, there)
 
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
         """Notes where a user is since then, and splits again what ran since then."""
@@ -107,6 +110,33 @@ async def _split(tx: Connection, recorded: Sequence[Recorded], known: Mapping[st
     """Replaces what sessions have on each day."""
     parts = await in_slices(days.split(each, known[each.user_id].zones) for each in recorded)
     await recordings.replace_days(tx, [each.id for each in recorded], [part for each in parts for part in each])
+
+
+async def _archive(
+    tx: Connection,
+    over: Mapping[str, Recorded],
+    newest: Mapping[str, ConsumedEvent],
+    joining: Sequence[Record],
+    there: Sequence[Recorded],
+) -> None:
+    """Stores sessions that are over, as their newest events leave them. joining, there: as they were before that.
+
+    Publishes those that have other figures than the pomodoro service says.
+    """
+    await partitions.make(tx, windows.months_between([each.archived_at or 0 for each in over.values()]))
+    moved = [(each, sessions.with_recorded(each, over[each.archived.id])) for each in joining]
+    for each in await archive.list_records(tx, there):
+        event = newest[each.archived.id]
+        moved.append((each, sessions.followed(each, over[event.subject], version=event.version, at=event.time)))
+    if same := [after for before, after in moved if not _differs(before, after)]:
+        await archive.put(tx, [(each.archived, each.tasks) for each in same])
+    for _, after in (each for each in moved if _differs(*each)):
+        trace = newest[after.archived.id].traceparent
+        await archive.save(tx, after, SideEffects([events.archived_session_updated(after)], None, trace))
+
+
+def _differs(before: Record, after: Record) -> bool:
+    return after.recorded.intervals != before.recorded.intervals
 
 
 def _read(event: ConsumedEvent, stored: Recorded | None) -> tuple[Recorded | None, Record | None]:

@@ -1,5 +1,6 @@
 """Sessions of the archive: how they come there, and how their user corrects them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from services.history.rules import days
 UNDELETE_WINDOW = 30 * DAY
 _WORKED_OF_A_POMODORO = 80
 """Percent of a focus interval, as in the pomodoro service."""
+_MOST_TAKEN = 50
+"""Pieces of one session; they bound its spans."""
 _TIMES_RULE = {
     "start_time": "must be before end_time, by at most 24 hours when the session is added by hand",
     "end_time": "must be after start_time, by at most 24 hours when the session is added by hand",
@@ -84,9 +87,25 @@ def undelete(record: Record, *, now: int, etag: str | None) -> Record:
 
 def with_deletion(record: Record, deleted_at: int | None) -> Record:
     """The session as it is when it was deleted at an instant, or is not deleted."""
-    recorded = deleted_since(record.recorded, deleted_at)
+    return with_recorded(record, deleted_since(record.recorded, deleted_at))
+
+
+def with_recorded(record: Record, recorded: Recorded) -> Record:
+    """The session with what is recorded of it now."""
     archived = record.archived._replace(deleted_at=recorded.deleted_at, purge_at=recorded.purge_at)
-    return record._replace(archived=archived, recorded=recorded)
+    changed = Record(archived, recorded, record.tasks)
+    return changed if recorded.intervals == record.recorded.intervals else _counted(changed)
+
+
+def followed(record: Record, recorded: Recorded, *, version: int, at: int) -> Record:
+    """The session of the archive with what is recorded after an event of this version and instant.
+
+    Its version rises also when nothing changed: it must not depend on how events come in batches.
+    """
+    changed = with_recorded(record, recorded)
+    archived = changed.archived
+    raised = archived._replace(version=max(archived.version + 1, version), updated_at=max(archived.updated_at, at))
+    return changed._replace(archived=raised)
 
 
 def deleted_since(recorded: Recorded, deleted_at: int | None) -> Recorded:
@@ -126,6 +145,21 @@ def require_free(record: Record, others: Iterable[Recorded]) -> Iterator[Recorde
         if other.id != record.archived.id and _overlap(mine, _focus_spans(other)):
             raise errors.TimeOverlaps(archived_session_id=other.id)
         yield other
+
+
+def without(recorded: Recorded, taken: Sequence[tuple[int, int]]) -> Recorded:
+    """The recording without the work between any of these instants; of a deleted one nothing counts anyway.
+
+    taken: in order, none overlaps another. Of more than 50 that count, all between the first and the last is taken.
+    """
+    ran = _focus_spans(recorded)
+    ends = [span.end for span in ran]
+    hits = [each for each in taken if (at := bisect_right(ends, each[0])) < len(ran) and ran[at].begin < each[1]]
+    if not hits or recorded.deleted_at is not None:
+        return recorded
+    if len(hits) > _MOST_TAKEN:
+        hits = [(hits[0][0], hits[-1][1])]
+    return spanned(recorded._replace(intervals=tuple(_without(each, hits) for each in recorded.intervals)))
 
 
 def seconds_of_tasks(recorded: Recorded) -> dict[str | None, int]:
@@ -170,10 +204,27 @@ def _retimed(record: Record, archived: Archived, now: int) -> Record:
 
 def _cut(interval: Interval, begin: int, end: int) -> Interval:
     kept = [span._replace(begin=max(span.begin, begin), end=min(span.end, end)) for span in interval.spans]
+    cut = _left(interval, kept)
+    return cut if cut is interval else cut._replace(end=max(min(interval.end, end), begin))
+
+
+def _without(interval: Interval, taken: Sequence[tuple[int, int]]) -> Interval:
+    if interval.kind != IntervalKind.FOCUS:
+        return interval
+    spans = list(interval.spans)
+    for begin, end in taken:
+        before = [Span(span.begin, min(span.end, begin), span.task_id) for span in spans]
+        after = [Span(max(span.begin, end), span.end, span.task_id) for span in spans]
+        spans = [span for both in zip(before, after, strict=True) for span in both if span.begin < span.end]
+    return _left(interval, spans)
+
+
+def _left(interval: Interval, kept: Iterable[Span]) -> Interval:
+    """The interval with these of its spans, some of them shorter or empty."""
     spans = tuple(span for span in kept if span.begin < span.end)
     if spans == interval.spans:
         return interval
-    cut = interval._replace(spans=spans, end=max(min(interval.end, end), begin))
+    cut = interval._replace(spans=spans)
     enough = days.length(cut) * 100 >= cut.planned_seconds * SECOND * _WORKED_OF_A_POMODORO
     return cut._replace(is_pomodoro=cut.is_pomodoro and enough)
 

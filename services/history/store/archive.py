@@ -72,28 +72,15 @@ async def put(tx: Connection, sessions: Sequence[tuple[Archived, Sequence[Task]]
     await tx.execute(_PUT_TASKS, values)
 
 
-_MARK_DELETIONS = """
-    UPDATE sessions_archive SET deleted_at = marked.deleted_at, purge_at = marked.purge_at,
-        updated_at = greatest(sessions_archive.updated_at, marked.at),
-        version = greatest(sessions_archive.version + 1, marked.version)
-    FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[], %(deleted)s::timestamptz[], %(purge)s::timestamptz[],
-        %(versions)s::bigint[], %(at)s::timestamptz[]) AS marked (id, created_at, deleted_at, purge_at, version, at)
-    WHERE sessions_archive.id = marked.id AND sessions_archive.created_at = marked.created_at"""
-
-
-async def mark_deletions(tx: Connection, marked: Sequence[tuple[Recorded, int, int]]) -> None:
-    """Deletes or brings back sessions of the archive as their recordings say; with the version and instant of that."""
-    await tx.execute(
-        _MARK_DELETIONS,
-        {
-            "ids": [each.id for each, _, _ in marked],
-            "times": [to_datetime_or_none(each.archived_at) for each, _, _ in marked],
-            "deleted": [to_datetime_or_none(each.deleted_at) for each, _, _ in marked],
-            "purge": [to_datetime_or_none(each.purge_at) for each, _, _ in marked],
-            "versions": [version for _, version, _ in marked],
-            "at": [to_datetime_or_none(at) for _, _, at in marked],
-        },
+async def list_records(tx: Connection, recorded: Sequence[Recorded]) -> list[Record]:
+    """Reads recorded sessions with what the archive has of them, whoever has them and whether they are deleted."""
+    cursor = tx.cursor(binary=True)
+    await cursor.execute(
+        _LIST_RECORDS, ([each.id for each in recorded], [to_datetime_or_none(each.archived_at) for each in recorded])
     )
+    by_id = {each.id: each for each in recorded}
+    rows = [(Archived._make(row[:-1]), row[-1]) for row in await cursor.fetchall()]
+    return [Record(archived, by_id[archived.id], _tasks(tasks)) for archived, tasks in rows]
 
 
 async def save(tx: Connection, record: Record, side_effects: SideEffects) -> None:
@@ -112,6 +99,10 @@ _GET = f"""
     SELECT {ARCHIVE.select}, {_ITS_TASKS} FROM sessions_archive
     WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND created_at = {_WHEN}
         AND (purge_at IS NULL OR purge_at > now())"""
+_LIST_RECORDS = f"""
+    SELECT {ARCHIVE.select}, {_ITS_TASKS} FROM sessions_archive
+    JOIN unnest(%s::uuid[], %s::timestamptz[]) AS wanted (session_id, at)
+        ON sessions_archive.id = session_id AND created_at = at"""
 _COLD = """
     cold_sessions(%(user_id)s::uuid, %(begin)s::timestamptz, %(end)s::timestamptz, %(after_time)s::timestamptz,
         %(after_id)s::uuid, %(ascending)s::boolean, %(limit)s::integer) AS sessions_archive"""

@@ -1,9 +1,10 @@
 """Intervals of sessions, and what they have on each day."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from mesh.database.columns import Columns
+from mesh.database.columns import Columns, microseconds
 from mesh.database.connection import Connection
 from mesh.runtime.clock import to_datetime
 from services.history.model import DayPart, Interval, Recorded, Span
@@ -91,6 +92,37 @@ async def list_between(
         },
     )
     return [from_row(row) for row in await cursor.fetchall()]
+
+
+_LIST_BY_HAND = f"""
+    SELECT ran.id::text, {microseconds("by_hand.begin_time")}, {microseconds("by_hand.end_time")}
+    FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS ran (id, user_id, begin_time, end_time)
+    JOIN recorded_sessions AS by_hand ON by_hand.user_id = ran.user_id AND by_hand.id <> ran.id
+        AND by_hand.end_time > ran.begin_time AND by_hand.begin_time < ran.end_time
+        -- None is longer: the index ends there.
+        AND by_hand.end_time < ran.end_time + interval '24 hours'
+    WHERE by_hand.deleted_at IS NULL AND (
+        SELECT original_session_id IS NULL FROM sessions_archive
+        WHERE sessions_archive.id = by_hand.id AND sessions_archive.created_at = by_hand.archived_at)
+    ORDER BY by_hand.begin_time"""
+
+
+async def list_by_hand(tx: Connection, recorded: Iterable[Recorded]) -> dict[str, list[tuple[int, int]]]:
+    """Reads when the users were at work in sessions that they added by hand, by the sessions that ran meanwhile."""
+    ran = [each for each in recorded if each.begin_time is not None and each.end_time is not None]
+    cursor = await tx.execute(
+        _LIST_BY_HAND,
+        (
+            [each.id for each in ran],
+            [each.user_id for each in ran],
+            [to_datetime(each.begin_time or 0) for each in ran],
+            [to_datetime(each.end_time or 0) for each in ran],
+        ),
+    )
+    found = defaultdict[str, list[tuple[int, int]]](list)
+    for session_id, begin, end in await cursor.fetchall():
+        found[session_id].append((begin, end))
+    return found
 
 
 _FIGURES = "focused_seconds, break_seconds, pomodoro_count, planned_seconds"

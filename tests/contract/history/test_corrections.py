@@ -14,6 +14,8 @@ from mesh.database.pool import Database
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
+from services.history.handlers import rebuild
+from services.history.store import people
 from tests.contract.history.histories import Histories, History, Time
 from tests.support.errors import refused
 
@@ -101,6 +103,71 @@ async def test_no_second_counts_twice(histories: Histories, time: Time) -> None:
     assert error.fields == ["end_time"]
     with refused("TIME_IN_COLD_STORAGE"):
         await add(user, time.noon(500))
+
+
+async def rebuilt(db: Database, user: History) -> int:
+    """How many days differ when the figures of a user are made again."""
+    async with db.transaction() as tx:
+        _, differing = await rebuild(tx, (await people.lock(tx, [user.user_id]))[user.user_id])
+    return differing
+
+
+@pytest.mark.parametrize(
+    ("begin", "minutes", "left", "outcome"),
+    [
+        (5, 10, 15, archived_session_pb2.ARCHIVED_SESSION_OUTCOME_PARTIAL),
+        (-5, 10, 20, archived_session_pb2.ARCHIVED_SESSION_OUTCOME_COMPLETED),
+        (20, 60, 20, archived_session_pb2.ARCHIVED_SESSION_OUTCOME_COMPLETED),
+        (-5, 60, 0, archived_session_pb2.ARCHIVED_SESSION_OUTCOME_ABANDONED),
+        (25, 5, 25, archived_session_pb2.ARCHIVED_SESSION_OUTCOME_COMPLETED),
+    ],
+)
+async def test_an_interval_counts_without_what_was_added_by_hand_before_it_ended(
+    histories: Histories, time: Time, db: Database, begin: int, minutes: int, left: int, outcome: int
+) -> None:
+    user = await histories.user()
+    timer = user.session(time.noon(1), titles=["Write"])
+    await user.record(timer)
+    await add(user, time.noon(1) + begin * MINUTES * SECOND, minutes * MINUTES)
+    await user.record(timer.after(26 * MINUTES))
+    assert await worked(user) == (left + minutes) * MINUTES
+    await user.record(timer.finish())
+    assert (await worked(user), await rebuilt(db, user)) == ((left + minutes) * MINUTES, 0)
+    found = (await user.GetArchivedSession(archived_session_id=timer.id)).archived_session
+    assert (found.total_focused_seconds, found.tasks[0].focused_seconds, found.outcome) == (
+        *[left * MINUTES] * 2,
+        outcome,
+    )
+    # Others have heard from the pomodoro service that all of it was worked.
+    told = [event["data"]["payload"]["total_focused_seconds"] for event in await published(db, timer.id)]
+    assert told == ([] if left == 25 else [left * MINUTES])
+
+
+async def test_a_session_by_hand_that_is_deleted_in_time_takes_nothing(histories: Histories, time: Time) -> None:
+    user = await histories.user()
+    timer = user.session(time.noon(1))
+    made = await add(user, time.noon(1), 600)
+    await user.record(timer.after(26 * MINUTES))
+    assert await worked(user) == 25 * MINUTES
+    await user.DeleteArchivedSession(archived_session_id=made.id)
+    await user.record(timer.finish())
+    assert await worked(user) == 25 * MINUTES
+    with refused("TIME_OVERLAPS", archived_session_id=timer.id):
+        await user.UndeleteArchivedSession(archived_session_id=made.id)
+
+
+async def test_a_session_that_is_undeleted_elsewhere_counts_without_what_was_added_by_hand(
+    histories: Histories, time: Time, db: Database
+) -> None:
+    user = await histories.user()
+    timer = user.session(time.noon(1), titles=["Write"]).after(26 * MINUTES).finish()
+    await user.record(timer)
+    await user.record(timer.after(60).delete())
+    await add(user, time.noon(1) + 300 * SECOND, 600)
+    await user.record(timer.after(60).undelete())
+    assert (await worked(user), await rebuilt(db, user)) == (25 * MINUTES, 0)
+    found = (await user.GetArchivedSession(archived_session_id=timer.id)).archived_session
+    assert (found.total_focused_seconds, found.tasks[0].focused_seconds, found.pomodoro_count) == (900, 900, 0)
 
 
 async def test_a_recorded_session_can_be_made_shorter_and_not_longer(

@@ -12,8 +12,8 @@ from mesh.database.pool import Database
 from mesh.rpc.pagination import Page
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
-from services.history.model import Group, Window
-from services.history.store import archive, figures, goals, partitions, people
+from services.history.model import Group, Recorded, Window
+from services.history.store import archive, figures, goals, partitions, people, recordings
 from stack.database import Cluster
 
 ANN = "00000000-0000-7000-8000-000000000007"
@@ -102,6 +102,7 @@ def page(after: list[Any] | None = None) -> Page:
     return Page(50, after, b"")
 
 
+RAN = Recorded(new_id(), ANN, instant(2025, 7, 5), instant(2025, 7, 7) + 1, (), {}, None, None, None)
 READS: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[str]]] = {
     "a month of the archive": (
         lambda it: archive.list_sessions(it, ANN, Window(instant(2025, 6), instant(2025, 7)), page()),
@@ -125,6 +126,10 @@ READS: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[str]]] = {
     ),
     "one session": (
         lambda it: archive.get(it, ANN, f"00000000-0000-7000-9000-{7 * 1000 + 200:012x}", include_cold=False),
+        {"202507"},
+    ),
+    "what was added by hand while a session ran": (
+        lambda it: recordings.list_by_hand(it, [RAN]),
         {"202507"},
     ),
     **{

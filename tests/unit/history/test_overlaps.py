@@ -52,3 +52,40 @@ def test_very_long_sessions_are_compared_at_once() -> None:
     require_free(mine, theirs)
     assert time.process_time() - before < 0.1
     assert not is_free(mine, worked(*other, (7998, 1)))
+
+
+def seconds_of(session: Recorded) -> set[int]:
+    return {
+        second
+        for each in session.intervals
+        for span in each.spans
+        for second in range(span.begin // SECOND, span.end // SECOND)
+    }
+
+
+@given(SPANS, SPANS)
+def test_what_is_taken_out_and_nothing_else_counts_no_more(
+    one: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> None:
+    ran, taken = (
+        sorted({second for begin, length in each for second in range(begin, begin + length)}) for each in (one, other)
+    )
+    mine = worked(*((second, 1) for second in ran))
+    left = sessions.without(mine, [(second * SECOND, (second + 1) * SECOND) for second in taken])
+    assert seconds_of(left) == set(ran) - set(taken)
+    assert (left == mine) == set(ran).isdisjoint(taken)
+
+
+def test_nothing_is_taken_out_of_breaks() -> None:
+    mine = worked((0, 10), kind=IntervalKind.SHORT_BREAK)
+    assert sessions.without(mine, [(0, 10 * SECOND)]) is mine
+
+
+def test_of_very_many_pieces_all_between_the_first_and_the_last_is_taken_at_once() -> None:
+    mine = worked(*((begin, 10) for begin in range(0, 80_000, 20)))
+    taken = [(begin * SECOND, (begin + 1) * SECOND) for begin in range(1, 80_001, 2)]
+    before = time.process_time()
+    left = sessions.without(mine, taken)
+    assert time.process_time() - before < 0.1
+    assert seconds_of(left) == {0}
+    assert len(sessions.without(worked((0, 200)), taken[:50]).intervals[0].spans) == 51

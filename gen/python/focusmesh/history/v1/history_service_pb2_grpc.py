@@ -129,8 +129,8 @@ class HistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddManualSession(self, request, context):
-        """Adds a session that no timer recorded. Its time must be free: no second counts twice. Publishes `archived-session-
-        added`.
+        """Adds a session that no timer recorded. Its time must be free: no second counts twice. What a timer reports of that
+        time later, such as an interval that has not ended yet, counts without it. Publishes `archived-session-added`.
 
         Needs scope `history:write`. Errors: TIMES_INVALID, TIME_IN_COLD_STORAGE, TIME_IN_FUTURE, TIME_OVERLAPS,
         REQUEST_ID_REUSED.

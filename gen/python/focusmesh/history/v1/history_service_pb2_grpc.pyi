@@ -30,8 +30,8 @@ class HistoryServiceStub:
     Needs scope `history:read`. Errors: ARCHIVED_SESSION_NOT_FOUND.
     """
     AddManualSession: _aio.UnaryUnaryMultiCallable[_history_service_pb2.AddManualSessionRequest, _history_service_pb2.AddManualSessionResponse]
-    """Adds a session that no timer recorded. Its time must be free: no second counts twice. Publishes `archived-session-
-    added`.
+    """Adds a session that no timer recorded. Its time must be free: no second counts twice. What a timer reports of that
+    time later, such as an interval that has not ended yet, counts without it. Publishes `archived-session-added`.
 
     Needs scope `history:write`. Errors: TIMES_INVALID, TIME_IN_COLD_STORAGE, TIME_IN_FUTURE, TIME_OVERLAPS,
     REQUEST_ID_REUSED.
@@ -130,8 +130,8 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _history_service_pb2.AddManualSessionRequest,
         context: _aio.ServicerContext[_history_service_pb2.AddManualSessionRequest, _abc.Awaitable[_history_service_pb2.AddManualSessionResponse]],
     ) -> _abc.Awaitable[_history_service_pb2.AddManualSessionResponse]:
-        """Adds a session that no timer recorded. Its time must be free: no second counts twice. Publishes `archived-session-
-        added`.
+        """Adds a session that no timer recorded. Its time must be free: no second counts twice. What a timer reports of that
+        time later, such as an interval that has not ended yet, counts without it. Publishes `archived-session-added`.
 
         Needs scope `history:write`. Errors: TIMES_INVALID, TIME_IN_COLD_STORAGE, TIME_IN_FUTURE, TIME_OVERLAPS,
         REQUEST_ID_REUSED.
