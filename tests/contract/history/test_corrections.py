@@ -16,8 +16,12 @@ from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
 from services.history.handlers import rebuild
 from services.history.store import people
+from services.pomodoro.events import session_claimed
+from services.pomodoro.model import Act
+from services.pomodoro.rules import claims
 from tests.contract.history.histories import Histories, History, Time
 from tests.support.errors import refused
+from tests.support.focus_events import Timer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DAY = pb.SUMMARY_GROUP_DAY
@@ -168,6 +172,26 @@ async def test_a_session_that_is_undeleted_elsewhere_counts_without_what_was_add
     assert (await worked(user), await rebuilt(db, user)) == (25 * MINUTES, 0)
     found = (await user.GetArchivedSession(archived_session_id=timer.id)).archived_session
     assert (found.total_focused_seconds, found.tasks[0].focused_seconds, found.pomodoro_count) == (900, 900, 0)
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+async def test_a_session_of_a_claimed_guest_counts_without_what_was_added_by_hand(
+    histories: Histories, time: Time, db: Database, *, is_finished: bool
+) -> None:
+    user = await histories.user()
+    guest = Timer(new_id(), time.noon(1), titles=["Write"], auto_start_focus=True).after(40 * MINUTES)
+    if is_finished:
+        guest.finish()
+    await add(user, time.noon(1) + 300 * SECOND, 600)
+    act = Act(guest.now, "device", None)
+    guest.focus = claims.claim(guest.focus, act, user.user_id, [], another_runs=False).focus
+    guest.events[:] = [session_claimed(guest.focus)]
+    await user.record(guest)
+    assert await worked(user) == (35 if is_finished else 25) * MINUTES
+    await user.record(guest if is_finished else guest.finish())
+    assert (await worked(user), await rebuilt(db, user)) == (35 * MINUTES, 0)
+    found = (await user.GetArchivedSession(archived_session_id=guest.id)).archived_session
+    assert (found.total_focused_seconds, found.tasks[0].focused_seconds, found.pomodoro_count) == (1500, 1500, 0)
 
 
 async def test_a_recorded_session_can_be_made_shorter_and_not_longer(
