@@ -121,22 +121,19 @@ async def _archive(
 ) -> None:
     """Stores sessions that are over, as their newest events leave them. joining, there: as they were before that.
 
-    Publishes those that have other figures than the pomodoro service says.
+    Publishes what becomes of those that were there, and those that join with other figures than their event has: the
+    archive has the last word on its sessions, because deletions in pomodoro and here have no common order elsewhere.
     """
     await partitions.make(tx, windows.months_between([each.archived_at or 0 for each in over.values()]))
     moved = [(each, sessions.with_recorded(each, over[each.archived.id])) for each in joining]
     for each in await archive.list_records(tx, there):
         event = newest[each.archived.id]
         moved.append((each, sessions.followed(each, over[event.subject], version=event.version, at=event.time)))
-    if same := [after for before, after in moved if not _differs(before, after)]:
+    if same := [after for before, after in moved if after.recorded == before.recorded]:
         await archive.put(tx, [(each.archived, each.tasks) for each in same])
-    for _, after in (each for each in moved if _differs(*each)):
+    for after in (after for before, after in moved if after.recorded != before.recorded):
         trace = newest[after.archived.id].traceparent
-        await archive.save(tx, after, SideEffects([events.archived_session_updated(after)], None, trace))
-
-
-def _differs(before: Record, after: Record) -> bool:
-    return after.recorded.intervals != before.recorded.intervals
+        await archive.save(tx, after, SideEffects([events.archived_session_followed(after)], None, trace))
 
 
 def _read(event: ConsumedEvent, stored: Recorded | None) -> tuple[Recorded | None, Record | None]:

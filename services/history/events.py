@@ -1,4 +1,4 @@
-"""What the history service publishes, to `history-events`: corrections by the user."""
+"""What the history service publishes, to `history-events`: corrections by the user, and what follows of them."""
 
 from typing import Any
 
@@ -23,6 +23,11 @@ def archived_session_updated(record: Record) -> Event:
 def archived_session_deleted(record: Record) -> Event:
     """For a session that was deleted."""
     return _event("archived-session-deleted", record)
+
+
+def archived_session_followed(record: Record) -> Event:
+    """For a session that an event of the pomodoro service changed, deleted or brought back."""
+    return archived_session_updated(record) if record.archived.deleted_at is None else archived_session_deleted(record)
 
 
 def _event(kind: str, record: Record) -> Event:

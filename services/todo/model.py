@@ -83,7 +83,7 @@ class FocusSession(NamedTuple):
     is_deleted: bool
     """Whether pomodoro has deleted it."""
     corrected: Totals | None = None
-    """As history reported them last; None until its user corrects the session there, which then counts."""
+    """As history reported them last; None until it does, because its user corrects the session, which then counts."""
     is_removed: bool = False
     """Whether history has deleted it."""
 

@@ -79,10 +79,10 @@ def report(session: FocusSession, report: FocusReport) -> FocusSession:
 
 
 def counted(session: FocusSession) -> Totals:
-    """What counts of a focus session: nothing once either service has deleted it, else its user's last correction."""
-    if session.is_deleted or session.is_removed:
-        return {}
-    return session.totals if session.corrected is None else session.corrected
+    """What counts of a focus session: as history has it, once history has said so, which then follows pomodoro too."""
+    if session.corrected is None:
+        return {} if session.is_deleted else session.totals
+    return {} if session.is_removed else session.corrected
 
 
 def moved(before: Sequence[FocusSession], after: Sequence[FocusSession]) -> dict[tuple[str, str], list[int]]:

@@ -86,6 +86,18 @@ async def test_a_correction_in_history_counts_even_when_it_comes_first(db: Datab
     assert await sums(db, task) == [(300, 0)]
 
 
+async def test_once_history_has_reported_a_session_it_alone_says_whether_it_counts(db: Database) -> None:
+    task, session = a_task(), new_id()
+    await insert(db, task)
+    await apply(db, focus(session, (task, 600, 1)), focus(session, (task, 600, 1), deleted=True))
+    assert await sums(db, task) == [(0, 0)]
+    await apply(db, focus(session, (task, 600, 1), source="history"))  # undeleted there
+    assert await sums(db, task) == [(600, 1)]
+    await apply(db, focus(session, (task, 600, 1), source="history", deleted=True))
+    await apply(db, focus(session, (task, 600, 1)))
+    assert await sums(db, task) == [(0, 0)]
+
+
 async def test_a_sum_moves_neither_version_nor_time_and_publishes_nothing(db: Database, connection: Connection) -> None:
     task = a_task()
     await insert(db, task)

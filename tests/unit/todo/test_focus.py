@@ -38,8 +38,11 @@ def test_a_correction_in_history_stays_whatever_pomodoro_reports() -> None:
     corrected = after(WORKED, reported(correction=True, read=(300, 0)))
     assert rules.counted(corrected) == {READ: [300, 0]}
     deleted = after(corrected, reported(deleted=True, write=(1500, 1)))
-    assert rules.counted(deleted) == {}
-    assert rules.counted(after(deleted, reported(write=(1500, 1)))) == {READ: [300, 0]}
+    assert rules.counted(deleted) == {READ: [300, 0]}  # history follows a deletion, and reports it
+    followed = after(deleted, reported(correction=True, deleted=True, read=(300, 0)))
+    assert rules.counted(followed) == rules.counted(after(followed, reported(write=(1500, 1)))) == {}
+    back = after(followed, reported(correction=True, read=(300, 0)))
+    assert rules.counted(back) == {READ: [300, 0]}
 
 
 def test_a_session_that_history_deleted_counts_nothing_until_it_is_back() -> None:

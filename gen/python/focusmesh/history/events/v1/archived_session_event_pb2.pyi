@@ -24,7 +24,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class ArchivedSessionEvent(_message.Message):
     """How a user corrected their history, with the whole session after it. A session that is finished comes into the
     archive without such an event: `session-finished` of `session-events` reports it. Only when the user added some of its
-    time by hand before, `archived-session-updated` follows, with the rest.
+    time by hand before, `archived-session-updated` follows, with the rest. What the pomodoro service deletes or brings back
+    after that is reported here too.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

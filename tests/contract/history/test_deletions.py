@@ -1,0 +1,83 @@
+"""A session may be deleted and brought back here and in pomodoro: its task shows what the days of its user show."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import pytest
+from focusmesh.history.v1 import history_service_pb2 as pb
+
+from mesh.database.pool import Database
+from mesh.events.envelope import ConsumedEvent, Message, read
+from mesh.runtime.ids import new_id
+from services.todo import rules, wire
+from services.todo.model import FocusSession
+from tests.contract.history.histories import Histories, History, Time
+from tests.support.focus_events import Timer, consumed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+MINUTES = 60
+TOPIC = "history-events"
+
+
+def orders() -> Iterator[tuple[str, ...]]:
+    """Four deletions and returns that are possible one after the other: in pomodoro, which history follows, or here."""
+    for acts in product(("p-", "p+", "h-", "h+"), repeat=4):
+        there = {"p": True, "h": True}
+        for service, act in acts:
+            if there[service] == (act == "+"):
+                break
+            there["h"] = act == "+"
+            if service == "p":
+                there["p"] = act == "+"
+        else:
+            yield acts
+
+
+async def published(db: Database, session_id: str) -> list[ConsumedEvent]:
+    async with db.connection() as connection:
+        cursor = await connection.execute("SELECT key, value FROM outbox ORDER BY seq")
+        rows = await cursor.fetchall()
+    events = [read(Message(TOPIC, 0, 0, key.encode(), value, (), 0)) for key, value in rows]
+    return [event for event in events if event.subject == session_id]
+
+
+def on_tasks(*topics: Sequence[ConsumedEvent]) -> int:
+    """Seconds that todo counts of a session after these events."""
+    session = FocusSession("", "", {}, is_deleted=False)
+    for event in (event for topic in topics for event in topic):
+        session = rules.report(session, wire.report_from_event(event))
+    return sum(seconds for seconds, _ in rules.counted(session).values())
+
+
+async def on_days(user: History) -> int:
+    total: int = (await user.summary(pb.SUMMARY_GROUP_DAY)).total.focused_seconds
+    return total
+
+
+def a_session(user: History, begin: int) -> Timer:
+    """A finished one of 25 minutes on a task of todo."""
+    timer = user.session(begin, titles=["Write"])
+    [task] = timer.focus.tasks
+    timer.focus = timer.focus._replace(tasks=(task._replace(todo_task_id=new_id()),))
+    return timer.after(26 * MINUTES).finish()
+
+
+@pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
+async def test_a_task_shows_what_days_show_wherever_the_session_was_deleted_last(
+    histories: Histories, time: Time, db: Database, acts: tuple[str, ...]
+) -> None:
+    user = await histories.user()
+    timer = a_session(user, time.noon(1))
+    await user.record(timer)
+    for act in acts:
+        if act == "h-":
+            await user.DeleteArchivedSession(archived_session_id=timer.id)
+        elif act == "h+":
+            await user.UndeleteArchivedSession(archived_session_id=timer.id)
+        else:
+            timer.after(60)
+            await user.record(timer.delete() if act == "p-" else timer.undelete())
+        days = await on_days(user)
+        assert days == (25 * MINUTES if act[1] == "+" else 0)
+        of_pomodoro, of_history = consumed(timer.events), await published(db, timer.id)
+        assert (on_tasks(of_pomodoro, of_history), on_tasks(of_history, of_pomodoro)) == (days, days)
