@@ -46,11 +46,14 @@ def date_at(zones: Sequence[Zone], instant: int) -> date:
 def with_zone(zones: Sequence[Zone], added: Zone) -> tuple[Zone, ...]:
     """The zones with one more, in order; it replaces another of the same instant.
 
-    One that changes nothing is kept as well, because one from before it may still arrive; among very many it is not.
+    One that changes nothing is kept as well, because one from before it may still arrive; among very many it is not,
+    and of these the shortest stay is forgotten, but never the first or the last.
     """
     merged = sorted([*(zone for zone in zones if zone.since != added.since), added])
     if len(merged) > _MOST_ZONES:
         merged = [zone for index, zone in enumerate(merged) if index == 0 or zone[1:] != merged[index - 1][1:]]
+    if len(merged) > _MOST_ZONES:
+        del merged[min(range(1, len(merged) - 1), key=lambda index: merged[index + 1].since - merged[index].since)]
     return tuple(merged)
 
 

@@ -146,6 +146,16 @@ def test_very_many_zones_are_kept_only_where_they_change_something() -> None:
     assert [days.zone_at(home, at).time_zone for at in (0, 499, 500, 999)] == ["Asia/Tokyo"] * 2 + ["Europe/Berlin"] * 2
 
 
+def test_of_very_many_places_the_shortest_stay_is_forgotten() -> None:
+    months, names = 30 * 86_400 * SECOND, ("Asia/Tokyo", "Europe/Berlin")
+    home = tuple(Zone(number * months, names[number % 2], 0) for number in range(100))
+    travelled = home
+    for number in range(1000):  # now for a second each
+        travelled = days.with_zone(travelled, Zone(100 * months + number * SECOND, names[number % 2], 0))
+    assert len(travelled) <= 200
+    assert set(home) <= set(travelled)
+
+
 ZONES = (
     "Europe/Berlin",
     "America/New_York",
