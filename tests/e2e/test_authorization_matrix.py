@@ -178,19 +178,27 @@ class Way:
         return Grpc(f"127.0.0.1:{replica.port(self._stack.ports)}")
 
 
-@pytest.fixture(scope="module", params=["rest", "grpc", "direct"])
-def way(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Way]:
-    """Every way to call an RPC."""
-    way = Way(request.param, stack)
-    yield way
-    way.close()
+WAYS = ("rest", "grpc", "direct")
+
+
+@pytest.fixture(scope="module")
+def ways(stack: Stack) -> Iterator[dict[str, Way]]:
+    """Every way to call an RPC; a fixture with parameters would be made again whenever the tests change it."""
+    ways = {name: Way(name, stack) for name in WAYS}
+    yield ways
+    for way in ways.values():
+        way.close()
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, ways: dict[str, Way]) -> Way:
+    """Each way to call an RPC."""
+    return ways[request.param]
 
 
 def ways_of(methods: list[Method]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Runs a test for every method by every way that the method has."""
-    cases = [
-        (way, method) for way in ("rest", "grpc", "direct") for method in methods if way != "rest" or method.binding
-    ]
+    cases = [(way, method) for way in WAYS for method in methods if way != "rest" or method.binding]
     return pytest.mark.parametrize(
         ("way", "method"), cases, indirect=["way"], ids=[f"{way}-{method.name}" for way, method in cases]
     )
@@ -335,12 +343,10 @@ def service_call(stack: Stack, owner: Account, issuer: Signer, method: Method, c
     return ServiceCall(caller, method.owner, service_signer(stack, caller), owner, issuer)
 
 
-@pytest.fixture(scope="module")
-def direct(stack: Stack) -> Iterator[Way]:
+@pytest.fixture
+def direct(ways: dict[str, Way]) -> Way:
     """Straight to the service: the only way to an internal RPC."""
-    way = Way("direct", stack)
-    yield way
-    way.close()
+    return ways["direct"]
 
 
 @SERVICE_CALLS
