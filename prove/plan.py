@@ -64,7 +64,7 @@ class Plan:
             interval_seconds=1.5 if quick else 5.0,
             settle_seconds=30.0 if quick else 60.0,
             recovery_seconds=6.0 if quick else 12.0,
-            at_once=2 if quick else 1,
+            at_once=3 if quick else 1,
             logouts=2 if quick else 5,
             intervals=200 if quick else 2000,
         )
