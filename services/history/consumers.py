@@ -82,8 +82,8 @@ class Recorder:
         )
         if changed != person:
             await people.save(tx, changed)
-        if differs := days.affected(person.zones, changed.zones, zone):
-            await split_again(tx, changed, *differs)
+        for since, until in days.affected(person.zones, changed.zones):
+            await split_again(tx, changed, since, until)
 
     async def on_user_deleted(self, tx: Connection, event: ConsumedEvent) -> None:
         """Erases everything of a user whose account was deleted; what the outbox still holds is published."""

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -57,15 +58,16 @@ def with_zone(zones: Sequence[Zone], added: Zone) -> tuple[Zone, ...]:
     return tuple(merged)
 
 
-def affected(before: Sequence[Zone], after: Sequence[Zone], added: Zone) -> tuple[int | None, int | None] | None:
-    """Between which instants the days differ when a zone was added; None when nowhere.
-
-    An end of None is unbounded: before the first zone, and after the last.
-    """
-    if zone_at(before, added.since)[1:] == added[1:]:
-        return None
-    following = bisect_right(after, added.since, key=_since)
-    return (None if following == 1 else added.since), (after[following].since if following < len(after) else None)
+def affected(before: Sequence[Zone], after: Sequence[Zone]) -> list[tuple[int | None, int | None]]:
+    """Between which instants the days differ; None is unbounded: before the first zone, and after the last."""
+    bounds = [None, *sorted({zone.since for zone in (*before, *after)}), None]
+    found: list[tuple[int | None, int | None]] = []
+    for since, until in pairwise(bounds):
+        instant = (until or 0) - 1 if since is None else since
+        if zone_at(before, instant)[1:] != zone_at(after, instant)[1:]:
+            first, _ = found.pop() if found and found[-1][1] == since else (since, until)
+            found.append((first, until))
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -129,13 +129,13 @@ def test_a_late_zone_concerns_what_ran_between_it_and_the_next() -> None:
     before = zones(("2026-01-01", "Asia/Tokyo"), ("2026-06-01", "Europe/Berlin"))
     late = zones(("2026-03-01", "America/New_York"))[0]
     after = days.with_zone(before, late)
-    assert days.affected(before, after, late) == (late.since, before[1].since)
+    assert days.affected(before, after) == [(late.since, before[1].since)]
     first = zones(("2025-01-01", "Asia/Tokyo"))[0]
-    assert days.affected(before, days.with_zone(before, first), first) is None
+    assert days.affected(before, days.with_zone(before, first)) == []
     earlier = zones(("2025-01-01", "Europe/Rome"))[0]
-    assert days.affected(before, days.with_zone(before, earlier), earlier) == (None, before[0].since)
+    assert days.affected(before, days.with_zone(before, earlier)) == [(None, before[0].since)]
     newest = zones(("2026-08-01", "Europe/Rome"))[0]
-    assert days.affected(before, days.with_zone(before, newest), newest) == (newest.since, None)
+    assert days.affected(before, days.with_zone(before, newest)) == [(newest.since, None)]
 
 
 def test_very_many_zones_are_kept_only_where_they_change_something() -> None:
@@ -154,6 +154,15 @@ def test_of_very_many_places_the_shortest_stay_is_forgotten() -> None:
         travelled = days.with_zone(travelled, Zone(100 * months + number * SECOND, names[number % 2], 0))
     assert len(travelled) <= 200
     assert set(home) <= set(travelled)
+
+
+def test_what_ran_in_a_stay_that_is_forgotten_is_split_again() -> None:
+    day, names = 86_400 * SECOND, ("Asia/Tokyo", "Europe/Berlin")
+    home = tuple(Zone(number * day - (day // 2 if number == 101 else 0), names[number % 2], 0) for number in range(200))
+    travelled = days.with_zone(home, Zone(200 * day, names[0], 0))
+    forgotten = (home[100].since, home[101].since)
+    assert home[100] not in travelled
+    assert days.affected(home, travelled) == [forgotten, (200 * day, None)]
 
 
 ZONES = (
