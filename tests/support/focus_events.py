@@ -8,7 +8,7 @@ from mesh.events.outbox import Event
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
 from services.pomodoro import events
-from services.pomodoro.model import Act, Cause, Focus, Preferences, Session, Status, Task
+from services.pomodoro.model import Act, Cause, Focus, IdleAction, Preferences, Session, Status, Task
 from services.pomodoro.rules import gaps, sessions, tasks
 
 MINUTE = 60 * SECOND
@@ -63,6 +63,12 @@ class Timer:
     def interrupt(self, seconds: int) -> "Timer":
         """Adds an interruption."""
         changed = gaps.interrupt(self.focus, self._act(), cause=Cause.EXTERNAL, duration=seconds * SECOND)
+        return self._changed(changed, events.session_updated)
+
+    def rest(self, seconds: int) -> "Timer":
+        """Counts the last focus time to breaks instead."""
+        since = self.now - seconds * SECOND
+        changed = gaps.report_idle(self.focus, self._act(), since=since, action=IdleAction.REASSIGN)
         return self._changed(changed, events.session_updated)
 
     def select(self, index: int) -> "Timer":

@@ -94,7 +94,8 @@ def with_recorded(record: Record, recorded: Recorded) -> Record:
     """The session with what is recorded of it now."""
     archived = record.archived._replace(deleted_at=recorded.deleted_at, purge_at=recorded.purge_at)
     changed = Record(archived, recorded, record.tasks)
-    return changed if recorded.intervals == record.recorded.intervals else _counted(changed)
+    # Of breaks nothing is taken out, and what was reassigned to them has no span.
+    return changed if recorded.intervals == record.recorded.intervals else _with_work(changed)
 
 
 def followed(record: Record, recorded: Recorded, *, version: int, at: int) -> Record:
@@ -231,18 +232,22 @@ def _left(interval: Interval, kept: Iterable[Span]) -> Interval:
 
 def _counted(record: Record) -> Record:
     """The session with the figures of its intervals."""
+    breaks = [each for each in record.recorded.intervals if each.kind != IntervalKind.FOCUS and each.spans]
+    archived = record.archived._replace(
+        short_break_count=sum(1 for each in breaks if each.kind == IntervalKind.SHORT_BREAK),
+        long_break_count=sum(1 for each in breaks if each.kind == IntervalKind.LONG_BREAK),
+        total_break_seconds=sum(map(days.length, breaks)) // SECOND,
+    )
+    return _with_work(record._replace(archived=archived))
+
+
+def _with_work(record: Record) -> Record:
+    """The session with the figures of its focus intervals."""
     recorded = record.recorded
-    breaks = [each for each in recorded.intervals if each.kind != IntervalKind.FOCUS and each.spans]
     pomodoros = [each for each in recorded.intervals if each.is_pomodoro]
     seconds, mains = seconds_of_tasks(recorded), [days.main_task(each) for each in pomodoros]
     focused = days.whole_seconds(recorded.intervals)
-    archived = record.archived._replace(
-        pomodoro_count=len(pomodoros),
-        short_break_count=sum(1 for each in breaks if each.kind == IntervalKind.SHORT_BREAK),
-        long_break_count=sum(1 for each in breaks if each.kind == IntervalKind.LONG_BREAK),
-        total_focused_seconds=focused,
-        total_break_seconds=sum(map(days.length, breaks)) // SECOND,
-    )
+    archived = record.archived._replace(pomodoro_count=len(pomodoros), total_focused_seconds=focused)
     if archived.status == Status.FINISHED:
         archived = archived._replace(outcome=_outcome(len(pomodoros), focused))
     tasks = tuple(

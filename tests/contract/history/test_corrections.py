@@ -147,6 +147,19 @@ async def test_an_interval_counts_without_what_was_added_by_hand_before_it_ended
     assert told == ([] if left == 25 else [left * MINUTES])
 
 
+async def test_focus_time_that_is_taken_out_leaves_every_break(histories: Histories, time: Time, db: Database) -> None:
+    user = await histories.user()
+    timer = user.session(time.noon(1))
+    await user.record(timer.after(20 * MINUTES).rest(10 * MINUTES))
+    await add(user, time.noon(1), 1)
+    await user.record(timer.after(15 * MINUTES).after(5 * MINUTES).finish())
+    found = (await user.GetArchivedSession(archived_session_id=timer.id)).archived_session
+    [event] = await published(db, timer.id)
+    for figures in (found.total_break_seconds, event["data"]["payload"]["total_break_seconds"]):
+        assert figures == (10 + 5) * MINUTES
+    assert (found.short_break_count, found.total_focused_seconds) == (1, 25 * MINUTES - 1)
+
+
 async def test_a_session_by_hand_that_is_deleted_in_time_takes_nothing(histories: Histories, time: Time) -> None:
     user = await histories.user()
     timer = user.session(time.noon(1))
