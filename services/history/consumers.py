@@ -131,9 +131,11 @@ async def _archive(
         moved.append((each, sessions.followed(each, over[event.subject], version=event.version, at=event.time)))
     if same := [after for before, after in moved if after.recorded == before.recorded]:
         await archive.put(tx, [(each.archived, each.tasks) for each in same])
-    for after in (after for before, after in moved if after.recorded != before.recorded):
-        trace = newest[after.archived.id].traceparent
-        await archive.save(tx, after, SideEffects([events.archived_session_followed(after)], None, trace))
+    for before, after in moved:
+        if after.recorded != before.recorded:
+            cause = newest[after.archived.id]
+            published = events.archived_session_followed(after, cause.id)
+            await archive.save(tx, after, SideEffects([published], None, cause.traceparent))
 
 
 def _read(event: ConsumedEvent, stored: Recorded | None) -> tuple[Recorded | None, Record | None]:

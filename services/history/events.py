@@ -1,6 +1,7 @@
 """What the history service publishes, to `history-events`: corrections by the user, and what follows of them."""
 
 from typing import Any
+from uuid import UUID, uuid5
 
 from mesh.events.outbox import Event
 from mesh.runtime.clock import to_datetime_or_none
@@ -25,9 +26,13 @@ def archived_session_deleted(record: Record) -> Event:
     return _event("archived-session-deleted", record)
 
 
-def archived_session_followed(record: Record) -> Event:
-    """For a session that an event of the pomodoro service changed, deleted or brought back."""
-    return archived_session_updated(record) if record.archived.deleted_at is None else archived_session_deleted(record)
+def archived_session_followed(record: Record, cause_id: str) -> Event:
+    """For a session that an event of the pomodoro service deleted or brought back, or that joins with time taken out.
+
+    cause_id: of that event; the id is made from it, so consumers drop what a replay publishes again.
+    """
+    event = archived_session_updated(record) if record.archived.deleted_at is None else archived_session_deleted(record)
+    return event._replace(id=str(uuid5(UUID(cause_id), record.archived.id)))
 
 
 def _event(kind: str, record: Record) -> Event:
