@@ -56,7 +56,7 @@ class Recorder:
                 [each for each, _ in read if each is not None],
                 [each for _, each in read if each is not None],
             )
-            by_hand = await recordings.list_by_hand(tx, ran)
+            by_hand = await recordings.list_by_hand(tx, ran, sessions.MOST_TAKEN)
             recorded = await in_slices(sessions.without(each, by_hand.get(each.id, ())) for each in ran)
             changed = [each for each in recorded if each != stored.get(each.id)]
             await recordings.put_titles(

@@ -115,6 +115,8 @@ class Recorded(NamedTuple):
     """`created_at` of its row in the archive; None while the session is not over."""
     deleted_at: int | None
     purge_at: int | None
+    is_manual: bool = False
+    """Whether it was added by hand."""
 
 
 class DayPart(NamedTuple):

@@ -24,7 +24,7 @@ from services.history.rules import days
 UNDELETE_WINDOW = 30 * DAY
 _WORKED_OF_A_POMODORO = 80
 """Percent of a focus interval, as in the pomodoro service."""
-_MOST_TAKEN = 50
+MOST_TAKEN = 50
 """Pieces of one session; they bound its spans."""
 _TIMES_RULE = {
     "start_time": "must be before end_time, by at most 24 hours when the session is added by hand",
@@ -46,7 +46,9 @@ def manual(archived: Archived, task: Task | None, *, is_pomodoro: bool) -> Recor
     seconds = (end - begin) // SECOND
     interval = Interval(1, IntervalKind.FOCUS, seconds, end, is_pomodoro, (span,))
     linked = {task.task_id: task.todo_task_id} if task and task.todo_task_id else {}
-    recorded = Recorded(archived.id, archived.user_id, begin, end, (interval,), linked, archived.created_at, None, None)
+    recorded = Recorded(
+        archived.id, archived.user_id, begin, end, (interval,), linked, archived.created_at, None, None, is_manual=True
+    )
     return _counted(Record(archived, recorded, (task,) if task else ()))
 
 
@@ -158,7 +160,7 @@ def without(recorded: Recorded, taken: Sequence[tuple[int, int]]) -> Recorded:
     hits = [each for each in taken if (at := bisect_right(ends, each[0])) < len(ran) and ran[at].begin < each[1]]
     if not hits or recorded.deleted_at is not None:
         return recorded
-    if len(hits) > _MOST_TAKEN:
+    if len(hits) > MOST_TAKEN:
         hits = [(hits[0][0], hits[-1][1])]
     return spanned(recorded._replace(intervals=tuple(_without(each, hits) for each in recorded.intervals)))
 

@@ -7,7 +7,8 @@ from typing import Any
 from mesh.database.columns import Columns, microseconds
 from mesh.database.connection import Connection
 from mesh.runtime.clock import to_datetime
-from services.history.model import DayPart, Interval, Recorded, Span
+from mesh.runtime.slices import in_slices
+from services.history.model import DayPart, Interval, IntervalKind, Recorded, Span
 
 RECORDED = Columns(
     "recorded_sessions",
@@ -22,6 +23,7 @@ RECORDED = Columns(
         "archived_at": "timestamptz",
         "deleted_at": "timestamptz",
         "purge_at": "timestamptz",
+        "is_manual": "boolean",
     },
 )
 DAYS = Columns(
@@ -41,6 +43,8 @@ DAYS = Columns(
 )
 PAGE = 25
 """Sessions read at once: of the largest, 31 KB each, in up to 260 hours, days and tasks."""
+_MOST_COMPARED = 100
+"""Sessions that are compared in one statement with those that were added by hand."""
 
 _PUT = f"""
     INSERT INTO recorded_sessions ({RECORDED.names}) SELECT * FROM {RECORDED.recordset}
@@ -95,34 +99,52 @@ async def list_between(
 
 
 _LIST_BY_HAND = f"""
-    SELECT ran.id::text, {microseconds("by_hand.begin_time")}, {microseconds("by_hand.end_time")}
-    FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS ran (id, user_id, begin_time, end_time)
-    JOIN recorded_sessions AS by_hand ON by_hand.user_id = ran.user_id AND by_hand.id <> ran.id
-        AND by_hand.end_time > ran.begin_time AND by_hand.begin_time < ran.end_time
-        -- None is longer: the index ends there.
-        AND by_hand.end_time < ran.end_time + interval '24 hours'
-    WHERE by_hand.deleted_at IS NULL AND (
-        SELECT original_session_id IS NULL FROM sessions_archive
-        WHERE sessions_archive.id = by_hand.id AND sessions_archive.created_at = by_hand.archived_at)
-    ORDER BY by_hand.begin_time"""
+    SELECT id, begin_time, end_time FROM (
+        SELECT ran.id::text, {microseconds("by_hand.begin_time")} AS begin_time,
+            {microseconds("by_hand.end_time")} AS end_time,
+            row_number() OVER (PARTITION BY ran.id ORDER BY by_hand.begin_time) AS number,
+            row_number() OVER (PARTITION BY ran.id ORDER BY by_hand.begin_time DESC) AS from_last
+        FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::int8multirange[])
+            AS ran (id, user_id, begin_time, end_time, worked)
+        JOIN recorded_sessions AS by_hand ON by_hand.user_id = ran.user_id
+            AND by_hand.end_time > ran.begin_time AND by_hand.begin_time < ran.end_time
+            -- None is longer: the index ends there.
+            AND by_hand.end_time < ran.end_time + interval '24 hours'
+        WHERE by_hand.is_manual AND by_hand.deleted_at IS NULL AND ran.worked
+            && int8range({microseconds("by_hand.begin_time")}, {microseconds("by_hand.end_time")})
+    ) AS found WHERE number <= %s OR from_last = 1 ORDER BY id, number"""
 
 
-async def list_by_hand(tx: Connection, recorded: Iterable[Recorded]) -> dict[str, list[tuple[int, int]]]:
-    """Reads when the users were at work in sessions that they added by hand, by the sessions that ran meanwhile."""
-    ran = [each for each in recorded if each.begin_time is not None and each.end_time is not None]
-    cursor = await tx.execute(
-        _LIST_BY_HAND,
-        (
-            [each.id for each in ran],
-            [each.user_id for each in ran],
-            [to_datetime(each.begin_time or 0) for each in ran],
-            [to_datetime(each.end_time or 0) for each in ran],
-        ),
-    )
+async def list_by_hand(tx: Connection, recorded: Iterable[Recorded], most: int) -> dict[str, list[tuple[int, int]]]:
+    """Reads when the users were at work in sessions that they added by hand, by the sessions that worked meanwhile.
+
+    most: for each session; of more, the first so many and the last.
+    """
+    ran = [each for each in recorded if each.begin_time is not None and each.deleted_at is None]
+    worked = await in_slices(map(_worked, ran))
     found = defaultdict[str, list[tuple[int, int]]](list)
-    for session_id, begin, end in await cursor.fetchall():
-        found[session_id].append((begin, end))
+    for first in range(0, len(ran), _MOST_COMPARED):
+        compared = ran[first : first + _MOST_COMPARED]
+        cursor = await tx.execute(
+            _LIST_BY_HAND,
+            (
+                [each.id for each in compared],
+                [each.user_id for each in compared],
+                [to_datetime(each.begin_time or 0) for each in compared],
+                [to_datetime(each.end_time or 0) for each in compared],
+                worked[first : first + _MOST_COMPARED],
+                most,
+            ),
+        )
+        for session_id, begin, end in await cursor.fetchall():
+            found[session_id].append((begin, end))
     return found
+
+
+def _worked(recorded: Recorded) -> str:
+    """When a session was at work, as a multirange."""
+    focus = (each for each in recorded.intervals if each.kind == IntervalKind.FOCUS)
+    return f"{{{','.join(f'[{span.begin},{span.end})' for each in focus for span in each.spans)}}}"
 
 
 _FIGURES = "focused_seconds, break_seconds, pomodoro_count, planned_seconds"

@@ -129,8 +129,8 @@ READS: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[str]]] = {
         {"202507"},
     ),
     "what was added by hand while a session ran": (
-        lambda it: recordings.list_by_hand(it, [RAN]),
-        {"202507"},
+        lambda it: recordings.list_by_hand(it, [RAN], 50),
+        set(),
     ),
     **{
         f"a summary by {group}": (

@@ -28,6 +28,7 @@ CREATE TABLE recorded_sessions (
     archived_at timestamptz,
     deleted_at timestamptz,
     purge_at timestamptz,
+    is_manual boolean NOT NULL DEFAULT false,
     CONSTRAINT recorded_sessions_deleted CHECK ((deleted_at IS NULL) = (purge_at IS NULL))
 );
 CREATE INDEX recorded_sessions_user ON recorded_sessions (user_id, end_time, id);
