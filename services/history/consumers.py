@@ -52,10 +52,8 @@ class Recorder:
             }
             stored = await recordings.find(tx, newest)
             read = await in_slices(_read(event, stored.get(event.subject)) for event in newest.values())
-            ran, joining = (
-                [each for each, _ in read if each is not None],
-                [each for _, each in read if each is not None],
-            )
+            ran = [each for each, _ in read if each is not None]
+            joining = [each for _, each in read if each is not None]
             by_hand = await recordings.list_by_hand(tx, ran, sessions.MOST_TAKEN)
             recorded = await in_slices(sessions.without(each, by_hand.get(each.id, ())) for each in ran)
             changed = [each for each in recorded if each != stored.get(each.id)]
@@ -124,11 +122,14 @@ async def _archive(
     Publishes what becomes of those that were there, and those that join with other figures than their event has: the
     archive has the last word on its sessions, because deletions in pomodoro and here have no common order elsewhere.
     """
+
+    def follow(record: Record) -> tuple[Record, Record]:
+        event = newest[record.archived.id]
+        return record, sessions.followed(record, over[event.subject], version=event.version, at=event.time)
+
     await partitions.make(tx, windows.months_between([each.archived_at or 0 for each in over.values()]))
-    moved = [(each, sessions.with_recorded(each, over[each.archived.id])) for each in joining]
-    for each in await archive.list_records(tx, there):
-        event = newest[each.archived.id]
-        moved.append((each, sessions.followed(each, over[event.subject], version=event.version, at=event.time)))
+    moved = await in_slices((each, sessions.with_recorded(each, over[each.archived.id])) for each in joining)
+    moved += await in_slices(map(follow, await archive.list_records(tx, there)))
     if same := [after for before, after in moved if after.recorded == before.recorded]:
         await archive.put(tx, [(each.archived, each.tasks) for each in same])
     for before, after in moved:

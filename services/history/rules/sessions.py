@@ -1,7 +1,8 @@
 """Sessions of the archive: how they come there, and how their user corrects them."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from mesh.rpc.etag import check_etag, next_version
@@ -25,7 +26,9 @@ UNDELETE_WINDOW = 30 * DAY
 _WORKED_OF_A_POMODORO = 80
 """Percent of a focus interval, as in the pomodoro service."""
 MOST_TAKEN = 50
-"""Pieces of one session; they bound its spans."""
+"""Pieces that one event takes out of a session."""
+_MOST_SPANS = 400
+"""Of work in one session: the most that pomodoro reports, 300 transitions and 50 gaps of a claim, and those pieces."""
 _TIMES_RULE = {
     "start_time": "must be before end_time, by at most 24 hours when the session is added by hand",
     "end_time": "must be after start_time, by at most 24 hours when the session is added by hand",
@@ -103,7 +106,8 @@ def with_recorded(record: Record, recorded: Recorded) -> Record:
 def followed(record: Record, recorded: Recorded, *, version: int, at: int) -> Record:
     """The session of the archive with what is recorded after an event of this version and instant.
 
-    Its version rises also when nothing changed: it must not depend on how events come in batches.
+    Its version rises also when nothing changed: the version of a session that its user does not correct must not depend
+    on how events come in batches.
     """
     changed = with_recorded(record, recorded)
     archived = changed.archived
@@ -153,7 +157,8 @@ def require_free(record: Record, others: Iterable[Recorded]) -> Iterator[Recorde
 def without(recorded: Recorded, taken: Sequence[tuple[int, int]]) -> Recorded:
     """The recording without the work between any of these instants; of a deleted one nothing counts anyway.
 
-    taken: in order, none overlaps another. Of more than 50 that count, all between the first and the last is taken.
+    taken: in order, none overlaps another. Of more than 50 that count, all between the first and the last is taken; of
+    a session that would be left in more than 400 spans, all from the first on.
     """
     ran = _focus_spans(recorded)
     ends = [span.end for span in ran]
@@ -162,6 +167,8 @@ def without(recorded: Recorded, taken: Sequence[tuple[int, int]]) -> Recorded:
         return recorded
     if len(hits) > MOST_TAKEN:
         hits = [(hits[0][0], hits[-1][1])]
+    if len(ran) + len(hits) > _MOST_SPANS:
+        hits = [(hits[0][0], max(ends))]
     return spanned(recorded._replace(intervals=tuple(_without(each, hits) for each in recorded.intervals)))
 
 
@@ -214,12 +221,17 @@ def _cut(interval: Interval, begin: int, end: int) -> Interval:
 def _without(interval: Interval, taken: Sequence[tuple[int, int]]) -> Interval:
     if interval.kind != IntervalKind.FOCUS:
         return interval
-    spans = list(interval.spans)
-    for begin, end in taken:
-        before = [Span(span.begin, min(span.end, begin), span.task_id) for span in spans]
-        after = [Span(max(span.begin, end), span.end, span.task_id) for span in spans]
-        spans = [span for both in zip(before, after, strict=True) for span in both if span.begin < span.end]
-    return _left(interval, spans)
+    return _left(interval, (piece for span in interval.spans for piece in _pieces(span, taken)))
+
+
+def _pieces(span: Span, taken: Sequence[tuple[int, int]]) -> Iterator[Span]:
+    """What is left of a span, some of it empty."""
+    left = span
+    first, last = bisect_right(taken, span.begin, key=itemgetter(1)), bisect_left(taken, span.end, key=itemgetter(0))
+    for begin, end in taken[first:last]:
+        yield left._replace(end=begin)
+        left = left._replace(begin=end)
+    yield left
 
 
 def _left(interval: Interval, kept: Iterable[Span]) -> Interval:

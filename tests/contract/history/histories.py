@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+from focusmesh.history.v1 import archived_session_pb2
 from focusmesh.history.v1 import history_service_pb2 as pb
 from focusmesh.history.v1 import history_service_pb2_grpc as rpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.database.pool import Database
 from mesh.events.inbox import Inbox
@@ -73,6 +75,22 @@ class History(UserStub):
     async def summary(self, group: int, first: str = "2020-01-01", before: str = "2029-12-31", **more: Any) -> Any:
         """A summary of all the time, unless a window is given."""
         return await self.SummarizeFocus(group=group, from_date=first, before_date=before, **more)
+
+
+def timestamp(instant: int) -> Timestamp:
+    """The instant in a request."""
+    message = Timestamp()
+    clock.set_timestamp(message, instant)
+    return message
+
+
+async def add(user: History, begin: int, seconds: int = 1800, **more: Any) -> archived_session_pb2.ArchivedSession:
+    """Adds a session by hand."""
+    response = await user.AddManualSession(
+        start_time=timestamp(begin), end_time=timestamp(begin + seconds * SECOND), **more
+    )
+    session: archived_session_pb2.ArchivedSession = response.archived_session
+    return session
 
 
 class Histories:

@@ -8,10 +8,8 @@ from focusmesh.history.events.v1.archived_session_event_pb2 import ArchivedSessi
 from focusmesh.history.v1 import archived_session_pb2
 from focusmesh.history.v1 import history_service_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.database.pool import Database
-from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
 from services.history.handlers import rebuild
@@ -19,7 +17,7 @@ from services.history.store import people
 from services.pomodoro.events import session_claimed
 from services.pomodoro.model import Act
 from services.pomodoro.rules import claims
-from tests.contract.history.histories import Histories, History, Time
+from tests.contract.history.histories import Histories, History, Time, add, timestamp
 from tests.support.errors import refused
 from tests.support.focus_events import Timer
 
@@ -28,26 +26,12 @@ DAY = pb.SUMMARY_GROUP_DAY
 MINUTES = 60
 
 
-def timestamp(instant: int) -> Timestamp:
-    message = Timestamp()
-    clock.set_timestamp(message, instant)
-    return message
-
-
 async def published(db: Database, session_id: str) -> list[dict[str, Any]]:
     """The events of a session that wait in the outbox."""
     async with db.connection() as connection:
         cursor = await connection.execute("SELECT value FROM outbox ORDER BY seq")
         events = [orjson.loads(value) for (value,) in await cursor.fetchall()]
     return [event for event in events if event["subject"] == session_id]
-
-
-async def add(user: History, begin: int, seconds: int = 1800, **more: Any) -> archived_session_pb2.ArchivedSession:
-    response = await user.AddManualSession(
-        start_time=timestamp(begin), end_time=timestamp(begin + seconds * SECOND), **more
-    )
-    session: archived_session_pb2.ArchivedSession = response.archived_session
-    return session
 
 
 async def worked(user: History) -> int:
@@ -143,8 +127,8 @@ async def test_an_interval_counts_without_what_was_added_by_hand_before_it_ended
         outcome,
     )
     # Others have heard from the pomodoro service that all of it was worked.
-    told = [event["data"]["payload"]["total_focused_seconds"] for event in await published(db, timer.id)]
-    assert told == ([] if left == 25 else [left * MINUTES])
+    counted = [event["data"]["payload"]["total_focused_seconds"] for event in await published(db, timer.id)]
+    assert counted == ([] if left == 25 else [left * MINUTES])
 
 
 async def test_focus_time_that_is_taken_out_leaves_every_break(histories: Histories, time: Time, db: Database) -> None:

@@ -89,3 +89,23 @@ def test_of_very_many_pieces_all_between_the_first_and_the_last_is_taken_at_once
     assert time.process_time() - before < 0.1
     assert seconds_of(left) == {0}
     assert len(sessions.without(worked((0, 200)), taken[:50]).intervals[0].spans) == 51
+
+
+def test_the_largest_session_is_cut_at_once() -> None:
+    mine = worked(*((begin, 10) for begin in range(0, 6000, 20)))
+    taken = [(begin * SECOND, (begin + 1) * SECOND) for begin in range(1, 6000, 120)]
+    before = time.process_time()
+    for _ in range(20):
+        left = sessions.without(mine, taken)
+    assert time.process_time() - before < 0.1
+    assert len(left.intervals[0].spans) == 350
+
+
+def test_a_session_that_is_cut_again_and_again_has_a_bounded_number_of_spans() -> None:
+    left, at = worked((0, 10_000)), 0
+    for pieces in (50, 50, 1, 50, 50, 50, 50, 50, 47, 1, 1, 3):
+        taken = [(second * SECOND, (second + 1) * SECOND) for second in range(at + 1, at + 2 * pieces, 2)]
+        left, at = sessions.without(left, taken), at + 2 * pieces
+        assert not seconds_of(left) & {begin // SECOND for begin, _ in taken}
+    assert len(left.intervals[0].spans) == 400
+    assert max(seconds_of(left)) == 798
