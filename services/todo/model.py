@@ -83,7 +83,8 @@ class FocusSession(NamedTuple):
     is_deleted: bool
     """Whether pomodoro has deleted it."""
     corrected: Totals | None = None
-    """As history reported them last; None until it does, because its user corrects the session, which then counts."""
+    """As history reported them last, which then counts; None until it does: when the session is corrected, deleted or
+    brought back in the archive, or joins it without time that its user added by hand before."""
     is_removed: bool = False
     """Whether history has deleted it."""
 

@@ -29,10 +29,9 @@ class GuestClaimServiceStub:
     days.
 
     Sessions keep their ids. What the user worked in sessions of their own at the same time is taken out of the guest's,
-    so no second counts twice. What they added by hand to their history stays in the session; their
-    history counts the session without it. While a session of the user is running, the guest's running one is paused.
-    Publishes `session-created`, `session-started`, `session-paused` or `session-finished` for each session, by its
-    state.
+    so no second counts twice. What they added by hand to their history stays in the session; their history counts the
+    session without it. While a session of the user is running, the guest's running one is paused. Publishes
+    `session-created`, `session-started`, `session-paused` or `session-finished` for each session, by its state.
 
     Needs scope `focus:write`. Errors: GUEST_TOKEN_INVALID, GUEST_CLAIMED.
     """
@@ -64,10 +63,9 @@ class GuestClaimServiceServicer(metaclass=_abc_1.ABCMeta):
         days.
 
         Sessions keep their ids. What the user worked in sessions of their own at the same time is taken out of the guest's,
-        so no second counts twice. What they added by hand to their history stays in the session; their
-        history counts the session without it. While a session of the user is running, the guest's running one is paused.
-        Publishes `session-created`, `session-started`, `session-paused` or `session-finished` for each session, by its
-        state.
+        so no second counts twice. What they added by hand to their history stays in the session; their history counts the
+        session without it. While a session of the user is running, the guest's running one is paused. Publishes
+        `session-created`, `session-started`, `session-paused` or `session-finished` for each session, by its state.
 
         Needs scope `focus:write`. Errors: GUEST_TOKEN_INVALID, GUEST_CLAIMED.
         """

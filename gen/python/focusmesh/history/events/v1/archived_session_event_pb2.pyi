@@ -22,10 +22,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ArchivedSessionEvent(_message.Message):
-    """How a user corrected their history, with the whole session after it. A session that is finished comes into the
-    archive without such an event: `session-finished` of `session-events` reports it. Only when the user added some of its
-    time by hand before, `archived-session-updated` follows, with the rest. What the pomodoro service deletes or brings back
-    after that is reported here too.
+    """What became of a session of the archive, with the whole session after it: its user added, corrected, deleted or
+    undeleted it in history, the pomodoro service deleted it or brought it back, or it came into the archive without time
+    that its user had added by hand before. Any other that is finished comes there without such an event:
+    `session-finished` of `session-events` reports it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -37,7 +37,9 @@ class ArchivedSessionEvent(_message.Message):
     SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """Id of the event, a UUIDv7."""
+    """Id of the event: a UUIDv7, or a UUIDv5 made from the id of the event of `session-events` that it follows, so that a
+    replay of those publishes it with the same id.
+    """
     event_type: _builtins.str
     """`archived-session-added`, for one that was added by hand, `archived-session-updated` or `archived-session-deleted`.
     An undeleted session is `archived-session-updated`.
