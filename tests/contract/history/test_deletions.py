@@ -1,17 +1,19 @@
 """A session may be deleted and brought back here and in pomodoro: its task shows what the days of its user show."""
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, product
+from operator import itemgetter
 
 import pytest
 from focusmesh.history.v1 import history_service_pb2 as pb
 
 from mesh.database.pool import Database
 from mesh.events.envelope import ConsumedEvent, Message, read
+from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
 from services.todo import rules, wire
 from services.todo.model import FocusSession
-from tests.contract.history.histories import Histories, History, Time
+from tests.contract.history.histories import Histories, History, Time, add
 from tests.support.focus_events import Timer, consumed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,10 +21,10 @@ MINUTES = 60
 TOPIC = "history-events"
 
 
-def orders() -> Iterator[tuple[str, ...]]:
+def orders(*, is_there: bool = True) -> Iterator[tuple[str, ...]]:
     """Four deletions and returns that are possible one after the other: in pomodoro, which history follows, or here."""
     for acts in product(("p-", "p+", "h-", "h+"), repeat=4):
-        there = {"p": True, "h": True}
+        there = {"p": is_there, "h": is_there}
         for service, act in acts:
             if there[service] == (act == "+"):
                 break
@@ -62,22 +64,60 @@ def a_session(user: History, begin: int) -> Timer:
     return timer.after(26 * MINUTES).finish()
 
 
+async def follow(user: History, timer: Timer, groups: Iterable[Iterable[str]], seconds: int, by_hand: int = 0) -> None:
+    """Does these acts, those of pomodoro in one group as one batch, and compares after each group."""
+    for group in groups:
+        for act in group:
+            if act == "h-":
+                await user.DeleteArchivedSession(archived_session_id=timer.id)
+            elif act == "h+":
+                await user.UndeleteArchivedSession(archived_session_id=timer.id)
+            else:
+                timer.after(60)
+                timer.delete() if act == "p-" else timer.undelete()
+        await user.record(timer)
+        days = await on_days(user) - by_hand
+        assert days == (seconds if act[1] == "+" else 0)
+        of_pomodoro, of_history = consumed(timer.events), await published(user.db, timer.id)
+        assert (on_tasks(of_pomodoro, of_history), on_tasks(of_history, of_pomodoro)) == (days, days)
+
+
 @pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
 async def test_a_task_shows_what_days_show_wherever_the_session_was_deleted_last(
-    histories: Histories, time: Time, db: Database, acts: tuple[str, ...]
+    histories: Histories, time: Time, acts: tuple[str, ...]
 ) -> None:
     user = await histories.user()
     timer = a_session(user, time.noon(1))
     await user.record(timer)
-    for act in acts:
-        if act == "h-":
-            await user.DeleteArchivedSession(archived_session_id=timer.id)
-        elif act == "h+":
-            await user.UndeleteArchivedSession(archived_session_id=timer.id)
-        else:
-            timer.after(60)
-            await user.record(timer.delete() if act == "p-" else timer.undelete())
-        days = await on_days(user)
-        assert days == (25 * MINUTES if act[1] == "+" else 0)
-        of_pomodoro, of_history = consumed(timer.events), await published(db, timer.id)
-        assert (on_tasks(of_pomodoro, of_history), on_tasks(of_history, of_pomodoro)) == (days, days)
+    await follow(user, timer, [[act] for act in acts], 25 * MINUTES)
+
+
+@pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
+async def test_so_it_does_when_all_that_pomodoro_did_comes_at_once(
+    histories: Histories, time: Time, acts: tuple[str, ...]
+) -> None:
+    user = await histories.user()
+    timer = a_session(user, time.noon(1))
+    await user.record(timer)
+    await follow(user, timer, [list(group) for _, group in groupby(acts, itemgetter(0))], 25 * MINUTES)
+
+
+@pytest.mark.parametrize("acts", list(orders(is_there=False)), ids=" ".join)
+async def test_so_it_does_of_a_session_that_was_deleted_before_it_came(
+    histories: Histories, time: Time, acts: tuple[str, ...]
+) -> None:
+    user = await histories.user()
+    timer = a_session(user, time.noon(1)).after(60).delete()
+    await user.record(timer)
+    await follow(user, timer, [[act] for act in acts], 25 * MINUTES)
+
+
+@pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
+async def test_so_it_does_of_a_session_that_came_with_time_taken_out(
+    histories: Histories, time: Time, acts: tuple[str, ...]
+) -> None:
+    user = await histories.user()
+    await add(user, time.noon(1) + 600 * SECOND, 60)
+    timer = a_session(user, time.noon(1))
+    await user.record(timer)
+    await follow(user, timer, [[act] for act in acts], 24 * MINUTES, by_hand=60)
