@@ -67,7 +67,7 @@ async def find(connection: Connection, session_ids: Collection[str]) -> dict[str
     await cursor.execute(
         f"SELECT {RECORDED.select} FROM recorded_sessions WHERE id = ANY(%s::uuid[])", (list(session_ids),)
     )
-    return {row.id: from_row(row) for row in await cursor.fetchall()}
+    return {row.id: row for row in await in_slices(map(from_row, await cursor.fetchall()))}
 
 
 _LIST = f"""
@@ -95,7 +95,7 @@ async def list_between(
             "limit": PAGE,
         },
     )
-    return [from_row(row) for row in await cursor.fetchall()]
+    return await in_slices(map(from_row, await cursor.fetchall()))
 
 
 _LIST_BY_HAND = f"""
