@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import pytest_socket
+from hypothesis import HealthCheck, settings
+
+# A shared machine may take a second for anything: how long an example takes says nothing about the code.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

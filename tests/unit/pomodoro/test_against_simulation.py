@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -245,7 +245,5 @@ class Rules(RuleBasedStateMachine):
         self.model.acted = self.model.now
 
 
-Rules.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+Rules.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestAgainstSimulation = Rules.TestCase
