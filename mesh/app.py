@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +18,7 @@ import uvloop
 
 from mesh.database.pool import Database
 from mesh.rpc.identity import Tokens
-from mesh.rpc.interceptor import Interceptor
+from mesh.rpc.interceptor import ConcurrencyLimit, Interceptor
 from mesh.rpc.server import NOT_SERVING, SERVING, Server
 from mesh.rpc.service_identity import Callers
 from mesh.runtime import telemetry
@@ -27,7 +28,8 @@ from mesh.runtime.settings import ServiceSettings, load
 log = logging.getLogger(__name__)
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
-
+_TURN_SECONDS, _QUIET_TURNS = 0.05, 6
+"""A service is not behind when no call begins for so many turns of the event loop, each of which takes up calls."""
 
 Registration = tuple[Callable[[Any, Any], None], object]
 """A generated `add_…Servicer_to_server` and the servicer for it."""
@@ -70,12 +72,12 @@ class App:
         log.info("listening on %s", self.settings.listen)
         await stop.wait()
         await readiness.close()
-        await self._drain(server)
+        await self._drain(server, interceptor.limit)
 
-    async def _drain(self, server: Server) -> None:
+    async def _drain(self, server: Server, calls: ConcurrencyLimit) -> None:
         """Serves until the gateway has noticed, lets running calls end, then closes the components."""
         await server.set_serving_status(NOT_SERVING)
-        await asyncio.sleep(self.settings.drain_seconds)
+        await self._serve_what_arrived(calls)
         if self.end_streams is not None:
             self.end_streams()
         await server.stop(self.settings.stop_grace_seconds)
@@ -85,6 +87,17 @@ class App:
             except Exception:  # every other component must still be closed
                 log.exception("closing %s", type(component).__name__)
         log.info("stopped")
+
+    async def _serve_what_arrived(self, calls: ConcurrencyLimit) -> None:
+        """Waits for `drain_seconds`, and up to twice that while calls still begin.
+
+        A service that is far behind has calls that nobody has taken up yet; gRPC would cancel them when it stops.
+        """
+        drain, began, quiet = self.settings.drain_seconds, time.monotonic(), 0
+        while (passed := time.monotonic() - began) < drain or (quiet < _QUIET_TURNS and passed < 2 * drain):
+            begun = calls.begun
+            await asyncio.sleep(_TURN_SECONDS)
+            quiet = quiet + 1 if calls.begun == begun else 0
 
 
 class _Readiness(PeriodicTask):

@@ -78,12 +78,12 @@ def domain_of(method: MethodDescriptor) -> str:
 
 
 class ConcurrencyLimit:
-    """Counts the running calls. gRPC's own limit would refuse health checks too."""
+    """Counts the running calls, and all that ever began. gRPC's own limit would refuse health checks too."""
 
-    __slots__ = ("most", "running")
+    __slots__ = ("begun", "most", "running")
 
     def __init__(self, most: int) -> None:
-        self.most, self.running = most, 0
+        self.most, self.running, self.begun = most, 0, 0
 
 
 class _InterceptedMethod:
@@ -110,6 +110,7 @@ class _InterceptedMethod:
         set_current_call(call)
         status, unexpected = "OK", None
         self._limit.running += 1
+        self._limit.begun += 1
         try:
             async with asyncio.timeout(_seconds_before_deadline(context)):
                 return await self._serve(call, context)

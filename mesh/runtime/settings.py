@@ -39,7 +39,8 @@ class ServiceSettings:
     `ipv4:host:port,host:port` names several replicas."""
     replica: int = 0
     drain_seconds: float = 3.0
-    """How long a stopping service serves after it reports NOT_SERVING: longer than the gateway's health interval."""
+    """How long a stopping service serves after it reports NOT_SERVING: longer than the gateway's health interval. Up to
+    twice that while calls still begin."""
     stop_grace_seconds: float = 5.0
     """How long running calls may take to end once new ones are not accepted."""
     database_connections: int = 8

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -45,6 +46,27 @@ async def test_calls_are_served_until_callers_have_noticed(signer: Signer, todo_
     with psycopg.connect(todo_url) as connection:
         stored = {str(task_id) for (task_id,) in connection.execute("SELECT id FROM tasks")}
     assert stored == {*made, late}
+
+
+async def test_calls_that_arrived_in_time_are_served_by_a_service_that_is_far_behind(
+    signer: Signer, todo_url: str, valkey: str
+) -> None:
+    """gRPC cancels calls that have arrived when a server stops and that nobody has taken up yet."""
+    async with running(signer, todo_url, valkey, drain_seconds=1.0) as todo:
+        await until(todo.serving, "everything is there")
+        calls = [asyncio.create_task(todo.create()) for _ in range(30)]
+        todo.stop.set()
+        await fall_behind(seconds=1.2)
+        await asyncio.gather(*calls)
+        await todo.served
+
+
+async def fall_behind(seconds: float) -> None:
+    """Lets each turn of the event loop take long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.03)  # noqa: ASYNC251 (that is what it is for)
+        await asyncio.sleep(0)
 
 
 async def test_a_call_that_runs_is_completed_before_the_service_ends(
