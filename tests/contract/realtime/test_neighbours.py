@@ -23,6 +23,7 @@ async def test_the_largest_sessions_of_one_user_do_not_disturb_another(
 ) -> None:
     """Devices do not look into what they receive: they share the event loop with the service."""
     session, subject = largest_session(), new_id()
+    opened = asyncio.Semaphore(0)
     await broadcast.apply([an_event(new_id())])  # opens the connection of this test
     metadata = [("authorization", f"Bearer {token}")]
 
@@ -30,7 +31,9 @@ async def test_the_largest_sessions_of_one_user_do_not_disturb_another(
         async with connect(
             f"ws://{target.websocket}/v1/realtime", additional_headers=metadata, max_size=None, compression=None
         ) as device:
-            for _ in range(1 + _EVENTS):
+            await device.recv(decode=False)
+            opened.release()
+            for _ in range(_EVENTS):
                 await device.recv(decode=False)
 
     async with grpc.aio.insecure_channel(target.grpc) as channel:
@@ -39,7 +42,9 @@ async def test_the_largest_sessions_of_one_user_do_not_disturb_another(
         async def read_grpc() -> None:
             call = channel.unary_stream(_SUBSCRIBE, pb.SubscribeRequest.SerializeToString)
             stream = call(pb.SubscribeRequest(), metadata=metadata)
-            for _ in range(1 + _EVENTS):
+            await stream.read()
+            opened.release()
+            for _ in range(_EVENTS):
                 await stream.read()
 
         async def publish() -> None:
@@ -47,7 +52,8 @@ async def test_the_largest_sessions_of_one_user_do_not_disturb_another(
                 for _ in range(_DEVICES):
                     devices.create_task(read_websocket())
                     devices.create_task(read_grpc())
-                await asyncio.sleep(0.5)  # a device that opens its stream later waits for events that came before
+                for _ in range(2 * _DEVICES):  # one that opens its stream later waits for events that came before
+                    await opened.acquire()
                 for number in range(1, 1 + _EVENTS):  # what Kafka delivers at once is as large as two
                     await broadcast.apply([an_event(user, subject=subject, version=number, **session)])
 
