@@ -83,23 +83,21 @@ async def follow(user: History, timer: Timer, groups: Iterable[Iterable[str]], s
 
 
 @pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
+@pytest.mark.parametrize(
+    ("batched", "by_hand"),
+    [(False, 0), (True, 0), (False, 60)],
+    ids=["one by one", "all that pomodoro did at once", "with time taken out"],
+)
 async def test_a_task_shows_what_days_show_wherever_the_session_was_deleted_last(
-    histories: Histories, time: Time, acts: tuple[str, ...]
+    histories: Histories, time: Time, acts: tuple[str, ...], batched: bool, by_hand: int
 ) -> None:
     user = await histories.user()
+    if by_hand:
+        await add(user, time.noon(1) + 600 * SECOND, by_hand)
     timer = a_session(user, time.noon(1))
     await user.record(timer)
-    await follow(user, timer, [[act] for act in acts], 25 * MINUTES)
-
-
-@pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
-async def test_so_it_does_when_all_that_pomodoro_did_comes_at_once(
-    histories: Histories, time: Time, acts: tuple[str, ...]
-) -> None:
-    user = await histories.user()
-    timer = a_session(user, time.noon(1))
-    await user.record(timer)
-    await follow(user, timer, [list(group) for _, group in groupby(acts, itemgetter(0))], 25 * MINUTES)
+    groups = [list(group) for _, group in groupby(acts, itemgetter(0))] if batched else [[act] for act in acts]
+    await follow(user, timer, groups, 25 * MINUTES - by_hand, by_hand)
 
 
 @pytest.mark.parametrize("acts", list(orders(is_there=False)), ids=" ".join)
@@ -110,14 +108,3 @@ async def test_so_it_does_of_a_session_that_was_deleted_before_it_came(
     timer = a_session(user, time.noon(1)).after(60).delete()
     await user.record(timer)
     await follow(user, timer, [[act] for act in acts], 25 * MINUTES)
-
-
-@pytest.mark.parametrize("acts", list(orders()), ids=" ".join)
-async def test_so_it_does_of_a_session_that_came_with_time_taken_out(
-    histories: Histories, time: Time, acts: tuple[str, ...]
-) -> None:
-    user = await histories.user()
-    await add(user, time.noon(1) + 600 * SECOND, 60)
-    timer = a_session(user, time.noon(1))
-    await user.record(timer)
-    await follow(user, timer, [[act] for act in acts], 24 * MINUTES, by_hand=60)
