@@ -151,6 +151,29 @@ async def differing_breaks(db: Database) -> list[tuple[str, int, int]]:
         return await cursor.fetchall()
 
 
+async def figures_of_archive(db: Database) -> dict[str, tuple[int, int]]:
+    """Seconds and pomodoros of each session."""
+    async with db.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT id::text, total_focused_seconds, pomodoro_count FROM sessions_archive WHERE deleted_at IS NULL"
+        )
+        return {session_id: (seconds, pomodoros) for session_id, seconds, pomodoros in await cursor.fetchall()}
+
+
+async def figures_of_days(db: Database) -> tuple[dict[str, dict[date, int]], Counter[str]]:
+    """Seconds of each day, and pomodoros in all, by user."""
+    days, pomodoros = defaultdict[str, dict[date, int]](dict), Counter[str]()
+    async with db.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT user_id::text, date_date, total_focused_seconds, total_pomodoros FROM daily_user_aggregates"
+        )
+        for user_id, day, seconds, count in await cursor.fetchall():
+            pomodoros[user_id] += count
+            if seconds:
+                days[user_id][day] = seconds
+    return days, pomodoros
+
+
 async def test_generated_histories_add_up_to_the_second_rebuilt_and_replayed(databases: list[Database]) -> None:
     rng, first = random.Random(10), clock.now() - SPAN - 200 * DAY  # noqa: S311 (not a secret)
     travellers = {each.user_id: each for each in (a_traveller(rng, first) for _ in range(SESSIONS // EACH))}
@@ -173,21 +196,8 @@ async def test_generated_histories_add_up_to_the_second_rebuilt_and_replayed(dat
     await apply(db, recorder, late, user_events.TOPIC, 100)
     recorded = await content(db)
 
-    of_archive: dict[str, tuple[int, int]] = {}
     live = [timer for each in travellers.values() for timer in each.timers if timer.focus.session.deleted_at is None]
-    async with db.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT id::text, total_focused_seconds, pomodoro_count FROM sessions_archive WHERE deleted_at IS NULL"
-        )
-        of_archive = {session_id: (seconds, pomodoros) for session_id, seconds, pomodoros in await cursor.fetchall()}
-        cursor = await connection.execute(
-            "SELECT user_id::text, date_date, total_focused_seconds, total_pomodoros FROM daily_user_aggregates"
-        )
-        days, pomodoros = defaultdict[str, dict[date, int]](dict), Counter[str]()
-        for user_id, day, seconds, count in await cursor.fetchall():
-            pomodoros[user_id] += count
-            if seconds:
-                days[user_id][day] = seconds
+    of_archive, (days, pomodoros) = await figures_of_archive(db), await figures_of_days(db)
     assert await differing_breaks(db) == []
     assert of_archive == {
         timer.id: (sum(1 for _ in whole_seconds(timer)), timer.focus.session.pomodoro_count) for timer in live
