@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor up down status logs restart psql service-token topics demo reset proto lint fmt test bench prove dlq new-service hooks
+.PHONY: help setup doctor up down status logs restart psql service-token topics mail demo reset proto lint fmt test bench prove dlq new-service hooks
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ service-token: $(PYTHON) ## Print a token for internal RPCs of CALLEE=auth, sign
 
 topics: $(PYTHON) ## List topics, their messages, and how far each consumer group is behind
 	@$(PYTHON) -m stack.commands.topics
+
+mail: $(PYTHON) ## List the mail that services sent; M=1 shows the newest, TO=ada@example.org only hers
+	@$(PYTHON) -m stack.commands.mail
 
 demo: $(PYTHON) ## Walk the main journey on the running stack and show every call
 	@$(PYTHON) -m stack.commands.demo

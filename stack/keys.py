@@ -4,15 +4,20 @@ import base64
 import json
 import os
 import secrets
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from stack.layout import State
+from stack.layout import LOOPBACK, State
 
 _OWNER_ONLY = 0o600
+_CERTIFICATE_LIFE = timedelta(days=3650)
 
 
 class Keys:
@@ -49,6 +54,13 @@ class Keys:
             )
         return public
 
+    def mail_certificate(self) -> tuple[Path, Path]:
+        """Files of the mail catcher's certificate, which is its own authority, and of its key; PEM."""
+        certificate, key = self._folder / "mail.pem", self._folder / "mail.key.pem"
+        if not certificate.exists():
+            _write_certificate(certificate, key)
+        return certificate, key
+
     def _keep(self, name: str, fresh: str) -> str:
         if name not in self._known:
             self._known[name] = fresh
@@ -64,6 +76,25 @@ def _private_key(path: Path) -> Path:
         )
         _write(path, pem)
     return path
+
+
+def _write_certificate(path: Path, key_path: Path) -> None:
+    """A self-signed certificate of loopback, for as long as a stack's folder may live."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Focusmesh mail catcher")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + _CERTIFICATE_LIFE)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(
+        key_path,
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    _write(path, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -47,6 +47,11 @@ class Ports:
         return self.base + 13
 
     @property
+    def mail(self) -> int:
+        """Port of the mail catcher, SMTP."""
+        return self.base + 14
+
+    @property
     def gateway(self) -> int:
         """Port of the gateway for callers: REST, gRPC, gRPC-Web and WebSocket."""
         return self.base + 80
@@ -91,6 +96,11 @@ class State:
     def kafka(self) -> Path:
         """Folder of the broker's partitions and metadata."""
         return self.folder / "kafka"
+
+    @property
+    def mail(self) -> Path:
+        """What the mail catcher keeps, a file per message."""
+        return self.folder / "mail"
 
     @property
     def gateway(self) -> Path:

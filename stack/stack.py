@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,7 @@ import psutil
 from stack import database, preflight, registry
 from stack.errors import StackError
 from stack.exclusive import locked
-from stack.infrastructure import gateway, kafka, postgres, services, valkey
+from stack.infrastructure import gateway, kafka, mail, postgres, services, valkey
 from stack.infrastructure.services import Replica
 from stack.keys import Keys
 from stack.layout import LOOPBACK, Ports, State
@@ -27,7 +28,7 @@ from stack.registry import Service
 from stack.signals import deferred_signals
 from stack.supervisor import Program, Status, Supervisor
 
-INFRASTRUCTURE = (postgres.NAME, valkey.NAME, kafka.NAME)
+INFRASTRUCTURE = (postgres.NAME, valkey.NAME, kafka.NAME, mail.NAME)
 SERVICES = "services"
 COMPONENTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
 
@@ -189,10 +190,10 @@ class Stack:
                     provisioned.result()
                 if gateway.NAME in self._components:
                     self.supervisor.start_program(gateway.NAME)
-                for healthy in [pool.submit(self._bring_up_service, replica, began) for replica in self.replicas]:
+                for healthy in [pool.submit(self._bring_up, replica.name, began) for replica in self.replicas]:
                     healthy.result()
                 if gateway.NAME in self._components:
-                    self._bring_up_gateway(began)
+                    self._bring_up(gateway.NAME, began)
             except BaseException:
                 self._abandoned = True
                 raise
@@ -216,6 +217,7 @@ class Stack:
         """Makes all secrets before threads share them."""
         self.keys.signing_key()
         self.keys.kafka_cluster_id()
+        self.keys.mail_certificate()
         for name in (valkey.NAME, "page-tokens", "refresh-tokens", f"postgres-{postgres.ADMINISTRATOR}"):
             self.keys.password(name)
         for service in self.registry.with_schema():
@@ -233,24 +235,25 @@ class Stack:
         return (step for name, step in steps.items() if name in self._components)
 
     def _all_programs(self) -> Iterator[Program]:
-        own = {preflight.STATE_VARIABLE: str(self.state.folder)}
         made: dict[str, Callable[[], Program]] = {
             postgres.NAME: lambda: postgres.program(self.state, self.ports.postgres, durable=self._durable),
             valkey.NAME: lambda: valkey.program(self.state),
             kafka.NAME: lambda: kafka.program(self.state, durable=self._durable),
+            mail.NAME: lambda: mail.program(self.state, self.ports, self.keys),
             gateway.NAME: lambda: gateway.program(self.state),
         }
         for name, make in made.items():
             if name in self._components:
-                yield make().with_environment(own)
+                yield make().with_environment({preflight.STATE_VARIABLE: str(self.state.folder)})
         for replica in self.replicas:
             yield services.program(replica, self.service_environment(replica))
 
     def _infrastructure(self) -> Iterator[Callable[[float], None]]:
-        steps = {
+        steps: dict[str, Callable[[float], None]] = {
             postgres.NAME: self._bring_up_postgres,
             valkey.NAME: self._bring_up_valkey,
             kafka.NAME: self._bring_up_kafka,
+            mail.NAME: partial(self._bring_up, mail.NAME),
         }
         return (step for name, step in steps.items() if name in self._components)
 
@@ -277,13 +280,10 @@ class Stack:
         self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.kafka_bootstrap, probed), _COMPONENT_SECONDS)
         self._report_ready("topics", began)
 
-    def _bring_up_service(self, replica: Replica, began: float) -> None:
-        self.wait_healthy(replica.name)
-        self._report_ready(replica.name, began)
-
-    def _bring_up_gateway(self, began: float) -> None:
-        self.wait_healthy(gateway.NAME)
-        self._report_ready(gateway.NAME, began)
+    def _bring_up(self, name: str, began: float) -> None:
+        self.supervisor.start_program(name)
+        self.wait_healthy(name)
+        self._report_ready(name, began)
 
     # One program of a running stack
 
@@ -331,6 +331,8 @@ class Stack:
             return valkey.responses(self.valkey_url)
         if name == kafka.NAME:
             return kafka.responses(kafka.admin(self.kafka_bootstrap))
+        if name == mail.NAME:
+            return mail.responses(self.ports.mail, self.keys.mail_certificate()[0])
         if name == gateway.NAME:
             every = [port for replica in self.replicas for port in self._ports_of(replica)]
             return gateway.sends_to(self.state, every) and gateway.responses(self.ports)
@@ -379,6 +381,7 @@ class Stack:
             postgres.NAME: [ports.postgres],
             valkey.NAME: [ports.valkey],
             kafka.NAME: [ports.kafka, ports.kafka_controller],
+            mail.NAME: [ports.mail],
             gateway.NAME: [ports.gateway, ports.gateway_metrics, ports.gateway_internal],
         }
         of_services = [port for replica in self.replicas for port in self._ports_of(replica)]

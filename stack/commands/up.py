@@ -44,6 +44,7 @@ def addresses(stack: Stack) -> str:
         ("PostgreSQL", f"127.0.0.1:{ports.postgres}   make psql S=todo"),
         ("Valkey", f"127.0.0.1:{ports.valkey}"),
         ("Kafka", f"127.0.0.1:{ports.kafka}   make topics"),
+        ("mail catcher", f"127.0.0.1:{ports.mail}   make mail"),
     ]
     return table(("what", "where"), rows)
 
