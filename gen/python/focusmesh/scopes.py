@@ -6,11 +6,17 @@ USER_SCOPES: tuple[str, ...] = (
     "focus:write",
     "history:read",
     "history:write",
+    "notifications:read",
+    "notifications:write",
     "profile:read",
     "profile:write",
     "realtime:read",
+    "reminders:read",
+    "reminders:write",
     "tasks:read",
     "tasks:write",
+    "webhooks:read",
+    "webhooks:write",
 )
 """What a signed-in user may do with their own resources."""
 GUEST_SCOPES: tuple[str, ...] = (

@@ -1,0 +1,20 @@
+"""What the notification service does with events of other services."""
+
+from mesh.database.connection import Connection
+from mesh.events.envelope import ConsumedEvent
+from mesh.events.inbox import TopicSubscription
+from mesh.rpc import idempotency
+from services.notification import store
+
+_BATCH = 5000
+"""Rows of one statement: however many a user has, it ends long before the statement timeout."""
+
+
+async def on_user_deleted(tx: Connection, event: ConsumedEvent) -> None:
+    """Erases everything of a user whose account was deleted; what the outbox still holds is published."""
+    for erase in (store.erase, idempotency.erase_responses):
+        while await erase(tx, event.user_id, _BATCH):
+            pass
+
+
+SUBSCRIPTIONS = (TopicSubscription("user-events", {"user-deleted": on_user_deleted}),)

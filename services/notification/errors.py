@@ -1,0 +1,168 @@
+"""Every error of the notification service; reasons are values of `focusmesh.notification.v1.ErrorReason`.
+
+At the end: what senders raise for the delivery engine, which no caller sees.
+"""
+
+from mesh.runtime.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+
+LONGEST_ANSWER = 500
+"""Characters of a provider's answer that are kept."""
+
+
+class ReminderNotFound(NotFound):
+    """The caller has no reminder with this id."""
+
+    reason = "REMINDER_NOT_FOUND"
+    message = "There is no reminder {reminder_id}."
+
+
+class ReminderCancelled(FailedPrecondition):
+    """A cancelled reminder is snoozed or cancelled."""
+
+    reason = "REMINDER_CANCELLED"
+    message = "Reminder {reminder_id} is cancelled."
+
+
+class ReminderAlreadySent(FailedPrecondition):
+    """A reminder is cancelled of which nothing waits any more."""
+
+    reason = "REMINDER_ALREADY_SENT"
+    message = "Reminder {reminder_id} has been sent."
+
+
+class RemindTimeInPast(InvalidArgument):
+    """A reminder would be for an instant that is over, or too far ahead."""
+
+    reason = "REMIND_TIME_IN_PAST"
+    message = "It is {server_time}; a reminder is for an instant from now on, at most ten years ahead."
+
+
+class TooManyReminders(ResourceExhausted):
+    """The user has as many pending reminders as a user may have."""
+
+    reason = "TOO_MANY_REMINDERS"
+    message = "There are {limit} pending reminders already, the most that a user can have. Cancel one."
+
+
+class NotificationNotFound(NotFound):
+    """The app has shown the caller no notification with this id."""
+
+    reason = "NOTIFICATION_NOT_FOUND"
+    message = "There is no notification {notification_id}."
+
+
+class QuietHoursEmpty(InvalidArgument):
+    """Quiet hours would begin and end at the same time."""
+
+    reason = "QUIET_HOURS_EMPTY"
+    message = "Quiet hours begin and end at different times."
+
+
+class SmsUnavailable(FailedPrecondition):
+    """No provider of SMS is configured."""
+
+    reason = "SMS_UNAVAILABLE"
+    message = "No SMS are sent here."
+
+
+class TooManyCodes(ResourceExhausted):
+    """The user has asked for too many codes today."""
+
+    reason = "TOO_MANY_CODES"
+    message = "{limit} codes were asked for today, the most that are sent in a day."
+
+
+class CodeInvalid(FailedPrecondition):
+    """A code is wrong or too old, or was tried too often; the caller does not learn which."""
+
+    reason = "CODE_INVALID"
+    message = "The code is not valid. Ask for another one."
+
+
+class PushEndpointInvalid(InvalidArgument):
+    """An endpoint is no address of a push service."""
+
+    reason = "PUSH_ENDPOINT_INVALID"
+    message = "The endpoint {problem}."
+
+
+class TooManyPushSubscriptions(ResourceExhausted):
+    """The user has as many subscriptions as a user may have."""
+
+    reason = "TOO_MANY_PUSH_SUBSCRIPTIONS"
+    message = "There are {limit} subscriptions already, the most that a user can have. Delete one."
+
+
+class PushSubscriptionNotFound(NotFound):
+    """The caller has no subscription with this id."""
+
+    reason = "PUSH_SUBSCRIPTION_NOT_FOUND"
+    message = "There is no push subscription {push_subscription_id}."
+
+
+class WebhookUrlInvalid(InvalidArgument):
+    """An address cannot be one of a webhook."""
+
+    reason = "WEBHOOK_URL_INVALID"
+    message = "The url {problem}."
+
+
+class TooManyWebhooks(ResourceExhausted):
+    """The user has as many webhooks as a user may have."""
+
+    reason = "TOO_MANY_WEBHOOKS"
+    message = "There are {limit} webhooks already, the most that a user can have. Delete one."
+
+
+class WebhookNotFound(NotFound):
+    """The caller has no webhook with this id."""
+
+    reason = "WEBHOOK_NOT_FOUND"
+    message = "There is no webhook {webhook_id}."
+
+
+class WebhookDisabled(FailedPrecondition):
+    """A message is sent again to a webhook that is disabled or was removed."""
+
+    reason = "WEBHOOK_DISABLED"
+    message = "Webhook {webhook_id} is disabled, or was removed."
+
+
+class DeliveryNotFound(NotFound):
+    """The caller has no delivery to a webhook with this id."""
+
+    reason = "DELIVERY_NOT_FOUND"
+    message = "There is no delivery {delivery_id} to a webhook."
+
+
+class DeliveryPending(FailedPrecondition):
+    """A message is sent again whose delivery has not ended."""
+
+    reason = "DELIVERY_PENDING"
+    message = "Delivery {delivery_id} has not ended yet."
+
+
+class SendFailure(Exception):  # noqa: N818 (its kinds say what failed)
+    """A message was not sent."""
+
+    def __init__(self, answer: str) -> None:
+        """answer: of the provider, or what went wrong; shown to the user, so without secrets."""
+        self.answer = answer[:LONGEST_ANSWER]
+        super().__init__(self.answer)
+
+
+class TemporaryFailure(SendFailure):
+    """It may be sent later; whether the provider has it is not known, so it is tried with the same message id."""
+
+    def __init__(self, answer: str, retry_after_seconds: float | None = None) -> None:
+        """retry_after_seconds: as the provider asks; None: as the backoff says."""
+        super().__init__(answer)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class PermanentFailure(SendFailure):
+    """It will never be sent."""
+
+
+class TargetGone(SendFailure):
+    """The target no longer exists: a push subscription is removed, a webhook disabled."""

@@ -1,0 +1,254 @@
+"""Reminders, notifications, and who is notified through what.
+
+Instants are integer microseconds since the epoch, UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Channel(StrEnum):
+    """Through what somebody is notified; the values are those of columns, events and `reminders.type`."""
+
+    IN_APP = "in_app"
+    EMAIL = "email"
+    WEBPUSH = "webpush"
+    SMS = "sms"
+    WEBHOOK = "webhook"
+
+
+class Kind(StrEnum):
+    """What somebody is notified of; the values are those of `notifications.notification_type`."""
+
+    REMINDER = "reminder"
+    UPDATE = "update"
+    ACCOUNT = "account"
+
+
+class ReminderStatus(StrEnum):
+    """The states of a reminder."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Status(StrEnum):
+    """The states of a notification: pending -> sent, pending -> failed -> pending."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """How a delivery ended."""
+
+    ON_TIME = "on_time"
+    LATE = "late"
+    FAILED = "failed"
+    MISSED = "missed"
+    SUPPRESSED = "suppressed"
+
+
+class Reminder(NamedTuple):
+    """One reminder: a user's own, or one of a task or an event that is due."""
+
+    id: str
+    user_id: str
+    event_id: str | None
+    task_id: str | None
+    type: str
+    """The channel that it names; others come from the preferences."""
+    scheduled_for: int
+    payload: Mapping[str, Any]
+    """`title`, and where there are: `note`, `due_date`, `reminder`."""
+    sent_at: int | None
+    status: str
+    error_message: str | None
+    fire_at: int | None
+    """When deliveries are made of it; None once they are."""
+    expires_at: int | None
+    """Until when it may be sent late; None: as long as the grace says."""
+    snooze_count: int
+    created_at: int
+    updated_at: int
+    version: int
+
+
+class Notification(NamedTuple):
+    """One delivery: a reminder or an event, through one channel to one target."""
+
+    id: str
+    user_id: str
+    task_id: str | None
+    reminder_id: str | None
+    source_id: str
+    """The reminder, or the event that caused it."""
+    notification_type: str
+    channel: str
+    target_id: str | None
+    """The webhook or the push subscription."""
+    status: str
+    outcome: str | None
+    payload: Mapping[str, Any]
+    cause: str | None
+    """The causing CloudEvent for webhooks, hexadecimal."""
+    scheduled_for: int
+    deferred_until: int | None
+    expires_at: int | None
+    next_attempt_at: int | None
+    """When it is sent, tried again, or taken from a process that has not reported back; None: it is over."""
+    leased: bool
+    """Whether a process is sending it."""
+    message_id: str | None
+    attempts: int
+    created_at: int
+    sent_at: int | None
+    error_message: str | None
+    read_at: int | None
+
+
+class Attempt(NamedTuple):
+    """One attempt to deliver a notification."""
+
+    notification_id: str
+    number: int
+    message_id: str
+    begun_at: int
+    ended_at: int | None
+    is_sent: bool
+    answer: str
+
+
+class Recipient(NamedTuple):
+    """Who is notified through what."""
+
+    user_id: str
+    time_zone: str | None
+    """None: not known yet."""
+    channels: Mapping[str, Sequence[bool]]
+    """What differs from the defaults: reminders and updates, by channel."""
+    quiet_from: int | None
+    """Minutes after local midnight."""
+    quiet_to: int | None
+    phone_number: str | None
+    unread_count: int
+    inbox_version: int
+    is_deleted: bool
+    updated_at: int
+    version: int
+
+
+class PushSubscription(NamedTuple):
+    """A browser that receives push messages."""
+
+    id: str
+    user_id: str
+    endpoint: str
+    p256dh: str
+    """Public key of the browser, base64url."""
+    auth: str
+    """Secret of the browser, base64url."""
+    label: str | None
+    created_at: int
+
+
+class Webhook(NamedTuple):
+    """An address that receives notifications."""
+
+    id: str
+    user_id: str
+    url: str
+    description: str | None
+    is_enabled: bool
+    disabled_reason: str | None
+    failing_since: int | None
+    secret: str
+    """Encrypted, hexadecimal."""
+    old_secret: str | None
+    """Encrypted, hexadecimal; signs too until `old_secret_until`."""
+    old_secret_until: int | None
+    created_at: int
+    updated_at: int
+    version: int
+
+
+class TaskState(NamedTuple):
+    """What a task looks like now, as far as its reminders go."""
+
+    id: str
+    user_id: str
+    is_open: bool
+    is_deleted: bool
+    due_date: int | None
+    reminder_time: int | None
+    updated_at: int
+
+
+class PhoneCode(NamedTuple):
+    """The code that was sent last to a user's number."""
+
+    user_id: str
+    phone_number: str
+    code_hash: str | None
+    """Keyed, hexadecimal; None until it is sent."""
+    expires_at: int | None
+    tries: int
+    asked_on: str
+    asked: int
+
+
+class Item(NamedTuple):
+    """What a message tells of: a message has one, or several that were combined."""
+
+    title: str
+    note: str | None
+    scheduled_for: int
+    """The instant that it is for."""
+    due_date: int | None
+    """When the task or event is due."""
+    event_type: str | None
+    """`task-completed` or `task-deleted` of the kind `update`; `verify_email`, `reset_password` or `verify_phone` of
+    the kind `account`."""
+    task_id: str | None
+    reminder_id: str | None
+    is_late: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """One message for one target, as a sender gets it."""
+
+    message_id: str
+    """The same over all attempts: the provider's idempotency key, the Message-ID of a mail, the id of a webhook."""
+    user_id: str
+    channel: Channel
+    kind: Kind
+    items: Sequence[Item]
+    """The first 50 of what it tells of, by time; of the kind `account` one, which says what for in `event_type`."""
+    count: int
+    """Of what it tells, all together."""
+    time_zone: str
+    """IANA zone of the user, for the times in texts."""
+    begun_at: int
+    """When the attempt began: the timestamp of a webhook."""
+    address: str = ""
+    """The mail address or the phone number."""
+    name: str = ""
+    """The user's name, for mails; may be empty."""
+    subscription: PushSubscription | None = None
+    """Of the channel `webpush`."""
+    url: str = ""
+    """Of a webhook."""
+    secrets: Sequence[bytes] = field(default=(), repr=False)
+    """Of a webhook: the current one first, and the one before it while both are valid."""
+    cause: bytes = field(default=b"", repr=False)
+    """Of a webhook: the causing CloudEvent, which is its body as it is."""
+    token: str = field(default="", repr=False)
+    """Of the kind `account`: the token of the mail, or the code of the SMS. Never stored, logged or traced."""
+    expires_at: int | None = None
+    """Of the kind `account`: until when `token` is valid."""
