@@ -2,6 +2,7 @@
 
 `auth:attempts:account:<account>[:<network>]`, `auth:attempts:network:<network>`   failures; when the next may come
 `auth:attempts:known:<account>:<network>`   a login from there succeeded: failures elsewhere do not delay its owner
+`auth:attempts:mails:<account>`, `auth:attempts:mails:network:<network>`           the same, of mails asked for
 `auth:attempts:guests:<network>`            the same, of guests that began
 `auth:guest:<guest>`                        the only copy of a guest's session, until it ends
 
@@ -30,6 +31,9 @@ class RateLimit(NamedTuple):
 ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
 NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 """A /24 is many users, so more failures are free; only attackers keep failing, so the delay grows longer."""
+MAILS_OF_ACCOUNT = RateLimit(free=3, longest_delay=900, forget_seconds=1200)
+"""Nobody's inbox gets more than three mails at once and then three an hour, whoever asks for them."""
+MAILS_OF_NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 _GUEST_DELAY, _FORGET_GUEST = 900, 120
 """Seconds: of a network in which too many guests begin."""
 
@@ -105,6 +109,22 @@ class LoginThrottle:
     async def _keys(self, account: str, network: str) -> tuple[str, str]:
         counted = f"{account}:{network}" if await self._redis.exists(_known(account, network)) else account
         return f"{_PREFIX}account:{counted}", f"{_PREFIX}network:{network}"
+
+
+class MailThrottle:
+    """Limits mails that are asked for without a session, per address and per network, whether an account has it."""
+
+    def __init__(self, redis: "Redis") -> None:
+        """redis: shared by all replicas."""
+        self._acquire = redis.register_script(_ACQUIRE)
+
+    async def acquire(self, account: str, network: str) -> float:
+        """Counts a mail and returns 0; or counts nothing and returns the seconds until the next one is allowed.
+
+        account: a pseudonym of the address. Raises redis.exceptions.RedisError.
+        """
+        keys = [f"{_PREFIX}mails:{account}", f"{_PREFIX}mails:network:{network}"]
+        return float(await self._acquire(keys=keys, args=[*MAILS_OF_ACCOUNT, *MAILS_OF_NETWORK]))
 
 
 def _known(account: str, network: str) -> str:

@@ -5,6 +5,8 @@ No message repeats an e-mail address or a token: messages are logged.
 
 from mesh.runtime.errors import (
     AlreadyExists,
+    FailedPrecondition,
+    FieldViolation,
     InvalidArgument,
     NotFound,
     PermissionDenied,
@@ -34,11 +36,35 @@ class CredentialsWrong(Unauthenticated):
     message = "The e-mail address or the password is wrong."
 
 
+class EmailNotVerified(FailedPrecondition):
+    """The password is right, and this server lets nobody in whose address is not verified."""
+
+    reason = "EMAIL_NOT_VERIFIED"
+    message = "Verify the e-mail address first, by the link in the mail. RequestEmailVerification sends another one."
+
+
+class MailTokenInvalid(InvalidArgument):
+    """Unknown, expired, used or voided, or of a closed account: one error, so that nobody learns which."""
+
+    reason = "MAIL_TOKEN_INVALID"
+    message = "The link is not valid any more. Ask for another mail."
+
+    def __init__(self) -> None:
+        super().__init__(fields=[FieldViolation("token", "must be the unused token of a recent mail")])
+
+
+class MailNotFound(NotFound):
+    """Another service asks for the token of a mail that must not be sent, or not any more."""
+
+    reason = "MAIL_NOT_FOUND"
+    message = "There is no mail {mail_id} to send."
+
+
 class TooManyAttempts(ResourceExhausted):
-    """Failed attempts on one account or from one network; always carries `retry_after`."""
+    """Failed attempts, or mails, of one account or from one network; always carries `retry_after`."""
 
     reason = "TOO_MANY_ATTEMPTS"
-    message = "Too many failed attempts. Wait, then try again."
+    message = "Too many attempts. Wait, then try again."
 
 
 class TooManyGuests(ResourceExhausted):

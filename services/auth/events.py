@@ -2,7 +2,7 @@
 
 from mesh.events.outbox import Event
 from mesh.runtime.ids import new_id
-from services.auth.model import Account, User, WeekStart
+from services.auth.model import Account, Mail, User, WeekStart
 
 TOPICS = ("user-events",)
 
@@ -20,6 +20,22 @@ def user_updated(account: Account) -> Event:
 def user_deleted(user: User) -> Event:
     """An account was deleted: every service erases what it stores of the user."""
     return _event("user-deleted", user)
+
+
+def mail_requested(mail: Mail) -> Event:
+    """A mail must be sent; whoever sends it asks for address and token, which are never in an event."""
+    return Event(
+        id=new_id(),
+        type="mail-requested",
+        source="auth",
+        topics=TOPICS,
+        user_id=mail.user_id,
+        subject=mail.id,
+        subject_name="mail_id",
+        version=1,
+        time=mail.requested_at,
+        payload={"mail_id": mail.id, "kind": str(mail.kind)},
+    )
 
 
 def _event(kind: str, user: User, week_start: str = WeekStart.MONDAY) -> Event:

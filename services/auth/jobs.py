@@ -7,16 +7,20 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from mesh.database.connection import Connection
 from mesh.database.pool import Database, WriteConflict
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc import revocations
 from mesh.runtime.clock import DAY, SECOND, Clock
 from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.ids import new_id
 from mesh.runtime.lifecycle import PeriodicTask
-from services.auth import events, store
-from services.auth.model import User
-from services.auth.rules import sessions, users
+from services.auth import events
+from services.auth.errors import EmailTaken
+from services.auth.model import Mail, MailKind, MailRequest, Registration, User
+from services.auth.rules import addresses, sessions, users
+from services.auth.store import accounts, logins, mails
 
 _BATCH = 500
 
@@ -56,8 +60,8 @@ class RevocationReseeder(PeriodicTask):
         """The members that Redis must contain, and until when."""
         since = now - sessions.REFUSED_FOR
         async with self.db.connection() as connection:
-            ended = await store.sessions_ended_since(connection, since)
-            closed = await store.users_closed_since(connection, since)
+            ended = await logins.sessions_ended_since(connection, since)
+            closed = await accounts.users_closed_since(connection, since)
         return {revocations.session_member(session): sessions.forget_at(at) for session, at in ended} | {
             revocations.user_member(user, at // SECOND + 1): sessions.forget_at(at) for user, at in closed
         }
@@ -90,7 +94,7 @@ class DeletionPublisher(PeriodicTask):
         """Refuses the tokens of deleted accounts and publishes deletions that have settled; returns how many."""
         now, published = self.clock(), 0
         async with self.db.connection() as connection:
-            deleted = await store.list_unpublished_deletions(connection, _BATCH)
+            deleted = await accounts.list_unpublished_deletions(connection, _BATCH)
         self._refused_since = {user.id: since for user in deleted if (since := self._refused_since.get(user.id))}
         for user in deleted:
             if user.id not in self._refused_since:
@@ -106,9 +110,78 @@ class DeletionPublisher(PeriodicTask):
         side_effects = SideEffects([events.user_deleted(user)], None, "")
         with suppress(WriteConflict):  # another replica published it first
             async with self.db.transaction() as tx:
-                await store.publish_deletion(tx, user, side_effects)
-                await store.end_sessions(tx, user.id, user.updated_at)
+                await accounts.publish_deletion(tx, user, side_effects)
+                await logins.end_sessions(tx, user.id, user.updated_at)
             outbox.wake()
+
+
+class RegistrationCompleter(PeriodicTask):
+    """Makes the accounts that were asked for, or, where the address has one, asks for a mail to its owner."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        super().__init__("complete registrations")
+        self.db, self.clock = db, clock
+
+    async def run_once(self) -> int:
+        """Completes one registration; returns how many."""
+        async with self.db.transaction() as tx:
+            registration = await accounts.take_registration(tx)
+            if registration is None:
+                return 0
+            await self._complete(tx, registration)
+        outbox.wake()
+        return 1
+
+    async def _complete(self, tx: Connection, registration: Registration) -> None:
+        user, password_hash, traceparent = registration
+        mail = addresses.first_mail(new_id(), user)
+        side_effects = SideEffects([events.user_registered(user), events.mail_requested(mail)], None, traceparent)
+        try:
+            await accounts.insert_account(tx, user, password_hash, mail, side_effects)
+        except EmailTaken:
+            request = MailRequest(new_id(), user.email, MailKind.RESET_PASSWORD, self.clock(), traceparent)
+            await mails.insert_request(tx, request, SideEffects((), None, traceparent))
+
+
+class MailRequester(PeriodicTask):
+    """Answers requests for mails: those of addresses that have an account become mails, and are published."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        super().__init__("request mails")
+        self.db, self.clock = db, clock
+
+    async def run_once(self) -> int:
+        """Answers one request; returns how many."""
+        async with self.db.transaction() as tx:
+            request = await mails.take_request(tx)
+            if request is None:
+                return 0
+            owner = await accounts.find_owner(tx, request.email)
+            if owner and (kind := addresses.answer_to(MailKind(request.kind), verified=owner.email_verified)):
+                mail = Mail(new_id(), owner.user_id, kind, self.clock())
+                await mails.insert_mail(tx, mail, SideEffects([events.mail_requested(mail)], None, request.traceparent))
+        outbox.wake()
+        return 1
+
+
+class MailPurger(PeriodicTask):
+    """Removes mails whose tokens have all expired."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
+    longest_wait: ClassVar[float] = 600.0
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        super().__init__("purge mails")
+        self.db, self.clock = db, clock
+
+    async def run_once(self) -> int:
+        """Removes one batch; returns its size."""
+        async with self.db.connection() as connection:
+            return await mails.purge_mails(connection, self.clock() - addresses.KEPT, _BATCH)
 
 
 class SessionPurger(PeriodicTask):
@@ -125,4 +198,4 @@ class SessionPurger(PeriodicTask):
     async def run_once(self) -> int:
         """Removes one batch; returns its size."""
         async with self.db.connection() as connection:
-            return await store.purge_sessions(connection, self.clock() - self.retention, _BATCH)
+            return await logins.purge_sessions(connection, self.clock() - self.retention, _BATCH)

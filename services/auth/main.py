@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from focusmesh.auth.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
+from focusmesh.auth.v1.email_service_pb2_grpc import add_EmailServiceServicer_to_server
 from focusmesh.auth.v1.guest_service_pb2_grpc import add_GuestServiceServicer_to_server
 from focusmesh.auth.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
 from focusmesh.auth.v1.preference_service_pb2_grpc import add_PreferenceServiceServicer_to_server
@@ -16,15 +18,25 @@ from mesh.runtime import clock
 from mesh.runtime.signing_keys import private_key, public_key
 from services.auth.cache import GuestSessions
 from services.auth.handlers import (
+    ContactHandlers,
+    EmailHandlers,
     GuestHandlers,
     KeyHandlers,
+    MailLimit,
     OwnKeys,
     PasswordWorker,
     PreferenceHandlers,
     SessionHandlers,
     UserHandlers,
 )
-from services.auth.jobs import DeletionPublisher, RevocationReseeder, SessionPurger
+from services.auth.jobs import (
+    DeletionPublisher,
+    MailPurger,
+    MailRequester,
+    RegistrationCompleter,
+    RevocationReseeder,
+    SessionPurger,
+)
 from services.auth.model import LEAST_GUEST_HOURS, MOST_GUEST_HOURS
 from services.auth.rules.tokens import RefreshTokens, Signer
 from services.auth.settings import Settings
@@ -38,9 +50,12 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     worker = PasswordWorker(threads=settings.password_threads, queue=settings.password_queue)
     refresh_tokens = RefreshTokens(settings.refresh_hash_key)
     guests = GuestSessions(redis, settings.guests_per_network)
+    mail_limit, strict = MailLimit(redis, refresh_tokens), settings.require_verified_email
+    user_handlers = UserHandlers(db, worker, mail_limit, clock.now, require_verified_email=strict)
+    email_handlers = EmailHandlers(db, redis, worker, refresh_tokens, mail_limit, clock.now)
     return platform.app(
         [
-            (add_UserServiceServicer_to_server, UserHandlers(db, worker, clock.now)),
+            (add_UserServiceServicer_to_server, user_handlers),
             (
                 add_SessionServiceServicer_to_server,
                 SessionHandlers(
@@ -52,8 +67,11 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
                     clock.now,
                     guests=guests,
                     guest_life=_guest_life(settings),
+                    require_verified_email=strict,
                 ),
             ),
+            (add_EmailServiceServicer_to_server, email_handlers),
+            (add_ContactServiceServicer_to_server, ContactHandlers(db, refresh_tokens, clock.now)),
             (add_GuestServiceServicer_to_server, GuestHandlers(redis, guests, refresh_tokens, clock.now)),
             (add_KeyServiceServicer_to_server, KeyHandlers(signer)),
             (add_PreferenceServiceServicer_to_server, PreferenceHandlers(db)),
@@ -62,6 +80,9 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
         components=[
             worker,
             RevocationReseeder(db, redis, clock.now),
+            RegistrationCompleter(db, clock.now),
+            MailRequester(db, clock.now),
+            MailPurger(db, clock.now),
             DeletionPublisher(db, redis, clock.now),
             SessionPurger(db, clock.now, settings.session_retention_days),
         ],

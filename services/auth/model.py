@@ -25,6 +25,8 @@ class User(NamedTuple):
     version: int
     created_at: int
     updated_at: int
+    email_verified: bool = False
+    """Whether mail to the address has reached its user."""
 
 
 class Account(NamedTuple):
@@ -39,7 +41,60 @@ class Credentials(NamedTuple):
 
     user_id: str
     password_hash: str
+    password_version: int
+    """Raised by every new password, and not by the same one hashed anew."""
+    email_verified: bool
     active: bool
+
+
+class Contact(NamedTuple):
+    """Where a user is reached, for the service that sends."""
+
+    email: str
+    email_verified: bool
+    name: str | None
+    time_zone: str
+
+
+class Owner(NamedTuple):
+    """Whose account an address is."""
+
+    user_id: str
+    email_verified: bool
+
+
+class MailKind(StrEnum):
+    """What a mail with a token is for; the values are those of the columns `kind` and of events."""
+
+    VERIFY_EMAIL = "verify_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 (no password)
+
+
+class Mail(NamedTuple):
+    """A mail that another service is to send, with a token that is made when it does."""
+
+    id: str
+    user_id: str
+    kind: str
+    requested_at: int
+
+
+class MailRequest(NamedTuple):
+    """A mail that somebody asked for, who may have no account."""
+
+    id: str
+    email: str
+    kind: str
+    requested_at: int
+    traceparent: str
+
+
+class Registration(NamedTuple):
+    """An account that somebody asked for, whose address may have one."""
+
+    user: User
+    password_hash: str
+    traceparent: str
 
 
 class Session(NamedTuple):

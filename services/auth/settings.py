@@ -25,5 +25,8 @@ class Settings(ServiceSettings):
     """How long a guest lives, 24 to 72; then everything of the guest is gone, unless an account has claimed it."""
     guests_per_network: int = 40
     """Guests that may begin at once in a /24 of IPv4 or a /64 of IPv6; after them about 30 an hour."""
+    require_verified_email: bool = False
+    """Register responds alike for every address, and Login waits for VerifyEmail. Turn it on wherever mail is really
+    sent; off, Register says that an address has an account (ADR 9)."""
     session_retention_days: int = 30
     """How long ended and expired sessions are kept, for investigations."""

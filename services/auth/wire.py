@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from focusmesh.auth.v1 import key_service_pb2, preference_pb2, session_pb2, user_pb2, user_service_pb2
+from focusmesh.auth.v1 import (
+    contact_service_pb2,
+    key_service_pb2,
+    preference_pb2,
+    session_pb2,
+    user_pb2,
+    user_service_pb2,
+)
 
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
@@ -10,6 +17,8 @@ from mesh.runtime import clock
 from services.auth.model import (
     DEFAULT_DAY_START,
     DEFAULT_TIME_ZONE,
+    Contact,
+    MailKind,
     Theme,
     User,
     UserPreferences,
@@ -29,6 +38,10 @@ _WEEK_STARTS_TO_PB = {
     WeekStart.SATURDAY.value: user_pb2.WEEK_START_SATURDAY,
     WeekStart.SUNDAY.value: user_pb2.WEEK_START_SUNDAY,
 }
+_MAIL_KINDS_TO_PB = {
+    MailKind.VERIFY_EMAIL.value: contact_service_pb2.MAIL_KIND_VERIFY_EMAIL,
+    MailKind.RESET_PASSWORD.value: contact_service_pb2.MAIL_KIND_RESET_PASSWORD,
+}
 _FROM_PB: dict[str, dict[Any, str]] = {
     "theme": _THEMES_FROM_PB,
     "week_start": {number: week_start for week_start, number in _WEEK_STARTS_TO_PB.items()},
@@ -45,6 +58,7 @@ def user_to_pb(user: User) -> user_pb2.User:
         time_zone=user.time_zone,
         day_start_minutes=user.day_start_minutes,
         etag=etag(user.version),
+        email_verified=user.email_verified,
     )
     clock.set_timestamp(message.create_time, user.created_at)
     clock.set_timestamp(message.update_time, user.updated_at)
@@ -73,6 +87,18 @@ def preferences_to_pb(preferences: UserPreferences) -> preference_pb2.UserPrefer
     return preference_pb2.UserPreferences(
         **preferences._asdict() | {"week_start": _WEEK_STARTS_TO_PB[preferences.week_start]}
     )
+
+
+def contact_to_pb(contact: Contact) -> contact_service_pb2.Contact:
+    """Where a user is reached."""
+    return contact_service_pb2.Contact(**contact._asdict())
+
+
+def mail_token_to_pb(token: str, kind: str, expires_at: int) -> contact_service_pb2.IssueMailTokenResponse:
+    """The token of a mail. expires_at: microseconds since the epoch."""
+    message = contact_service_pb2.IssueMailTokenResponse(token=token, kind=_MAIL_KINDS_TO_PB[kind])
+    clock.set_timestamp(message.expire_time, expires_at)
+    return message
 
 
 def user_changes_from_pb(request: user_service_pb2.UpdateMeRequest) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The RPCs of auth, one class per service of the contract."""
 
+from services.auth.handlers.contacts import ContactHandlers
+from services.auth.handlers.emails import EmailHandlers, MailLimit
 from services.auth.handlers.guests import GuestHandlers
 from services.auth.handlers.keys import KeyHandlers, OwnKeys
 from services.auth.handlers.passwords import PasswordWorker
@@ -8,8 +10,11 @@ from services.auth.handlers.sessions import SessionHandlers
 from services.auth.handlers.users import UserHandlers
 
 __all__ = [
+    "ContactHandlers",
+    "EmailHandlers",
     "GuestHandlers",
     "KeyHandlers",
+    "MailLimit",
     "OwnKeys",
     "PasswordWorker",
     "PreferenceHandlers",

@@ -5,7 +5,8 @@ from focusmesh.auth.v1 import preference_service_pb2_grpc as rpc
 
 from mesh.database.pool import Database
 from mesh.rpc.call import Context
-from services.auth import store, wire
+from services.auth import wire
+from services.auth.store import accounts
 
 
 class PreferenceHandlers(rpc.PreferenceServiceServicer):
@@ -20,5 +21,5 @@ class PreferenceHandlers(rpc.PreferenceServiceServicer):
         context: Context,
     ) -> pb.GetUserPreferencesResponse:
         async with self.db.connection() as connection:
-            preferences = await store.get_preferences(connection, request.user_id)
+            preferences = await accounts.get_preferences(connection, request.user_id)
         return pb.GetUserPreferencesResponse(preferences=wire.preferences_to_pb(preferences))

@@ -13,10 +13,11 @@ from mesh.rpc.call import CallContext, Context, current_call
 from mesh.runtime.clock import Clock
 from mesh.runtime.errors import Overloaded
 from mesh.runtime.ids import new_id
-from services.auth import store, wire
+from services.auth import wire
 from services.auth.cache import GuestSessions, LoginThrottle
 from services.auth.errors import (
     CredentialsWrong,
+    EmailNotVerified,
     RefreshTokenInvalid,
     RefreshTokenReused,
     TooManyAttempts,
@@ -26,6 +27,7 @@ from services.auth.handlers.passwords import PasswordWorker
 from services.auth.model import SESSION_LIFE, Credentials, Session
 from services.auth.rules import passwords, sessions
 from services.auth.rules.tokens import RefreshToken, RefreshTokens, Signer
+from services.auth.store import accounts, logins
 
 
 class SessionHandlers(rpc.SessionServiceServicer):
@@ -42,19 +44,24 @@ class SessionHandlers(rpc.SessionServiceServicer):
         *,
         guests: GuestSessions,
         guest_life: int,
+        require_verified_email: bool,
     ) -> None:
-        """guest_life: how long a guest lives, in microseconds."""
+        """guest_life: how long a guest lives, in microseconds. require_verified_email: let nobody else in."""
         self.db, self.redis, self.attempts, self.worker = db, redis, LoginThrottle(redis), worker
         self.signer, self.refresh_tokens, self.clock = signer, refresh_tokens, clock
-        self.guests, self.guest_life = guests, guest_life
+        self.guests, self.guest_life, self.require_verified_email = guests, guest_life, require_verified_email
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
-        user_id = await self._authenticate(request, current_call())
+        credentials = await self._authenticate(request, current_call())
+        if self.require_verified_email and not credentials.email_verified:
+            raise EmailNotVerified
         now = self.clock()
-        session = sessions.begin(new_id(), user_id, now=now)
+        session = sessions.begin(new_id(), credentials.user_id, now=now)
         first = self.refresh_tokens.derive(session.id, session.generation)
         async with self.db.connection() as connection:
-            begun = await store.insert_session(connection, session, self.refresh_tokens.hash(first))
+            begun = await logins.insert_session(
+                connection, session, self.refresh_tokens.hash(first), credentials.password_version
+            )
         if not begun:
             raise CredentialsWrong
         return pb.LoginResponse(tokens=self._tokens(session, first, now))
@@ -87,7 +94,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
     async def _exchange(self, session_id: str, token: str, newest: str, now: int) -> tuple[Session, bool]:
         """The session, and whether `token` was exchanged for `newest`; raises RefreshTokenInvalid."""
         async with self.db.connection() as connection:
-            exchanged = await store.exchange_token(
+            exchanged = await logins.exchange_token(
                 connection,
                 session_id,
                 self.refresh_tokens.hash(token),
@@ -97,7 +104,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
             )
             if exchanged is not None:
                 return exchanged, True
-            return await store.get_session(connection, session_id), False
+            return await logins.get_session(connection, session_id), False
 
     async def _exchange_guest(self, presented: RefreshToken, now: int) -> tuple[Session, bool]:
         """The same of a guest."""
@@ -106,8 +113,8 @@ class SessionHandlers(rpc.SessionServiceServicer):
             raise RefreshTokenInvalid
         return guest, exchanged
 
-    async def _authenticate(self, request: pb.LoginRequest, call: CallContext) -> str:
-        """The id of the user whose password it is; raises CredentialsWrong, TooManyAttempts, Overloaded."""
+    async def _authenticate(self, request: pb.LoginRequest, call: CallContext) -> Credentials:
+        """The account whose password it is; raises CredentialsWrong, TooManyAttempts, Overloaded."""
         account = self.refresh_tokens.pseudonym(request.email.lower())
         network = sessions.network_of(call.peer_address())
         wait = await self.attempts.acquire(account, network)
@@ -123,12 +130,12 @@ class SessionHandlers(rpc.SessionServiceServicer):
             raise
         await self.attempts.reset(account, network)
         await self._renew_hash(found, request.password)
-        return found.user_id
+        return found
 
     async def _check(self, request: pb.LoginRequest) -> Credentials:
         """The account; raises CredentialsWrong after the same work for an unknown address and a wrong password."""
         async with self.db.connection() as connection:
-            found = await store.find_credentials(connection, request.email)
+            found = await accounts.find_credentials(connection, request.email)
         right = await self.worker.verify(found.password_hash if found else None, request.password)
         if found is None or not right or not found.active:
             raise CredentialsWrong
@@ -141,7 +148,9 @@ class SessionHandlers(rpc.SessionServiceServicer):
         with suppress(Overloaded):
             renewed = await self.worker.hash(password)
             async with self.db.connection() as connection:
-                await store.replace_password_hash(connection, credentials.user_id, credentials.password_hash, renewed)
+                await accounts.replace_password_hash(
+                    connection, credentials.user_id, credentials.password_hash, renewed
+                )
 
     def _authentic(self, token: str) -> RefreshToken:
         found = self.refresh_tokens.read(token)
@@ -168,7 +177,7 @@ class SessionHandlers(rpc.SessionServiceServicer):
             await self.guests.remove(session_id)
             return
         async with self.db.connection() as connection:
-            await store.end_session(connection, session_id, now)
+            await logins.end_session(connection, session_id, now)
 
     def _tokens(self, session: Session, refresh_token: str, now: int, *, is_guest: bool = False) -> session_pb2.Tokens:
         if is_guest:

@@ -56,6 +56,11 @@ def update_account(account: Account, changes: Mapping[str, Any], *, now: int, et
     return account if changed is account.user else account._replace(user=changed)
 
 
+def verify(user: User, *, now: int) -> User:
+    """The account whose address was proved to be the user's; `user` itself when it was before."""
+    return user if user.email_verified else next_version(user, now, email_verified=True)
+
+
 def forget(user: User, *, now: int) -> User:
     """The version of a deleted account that is published: without the name."""
     return next_version(user, now, name=None)

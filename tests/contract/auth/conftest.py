@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from focusmesh.auth.v1 import (
+    email_service_pb2_grpc,
     key_service_pb2_grpc,
     session_service_pb2_grpc,
     user_pb2,
@@ -21,6 +22,8 @@ from mesh.database.pool import Database
 from mesh.runtime.ids import new_id
 from services.auth.settings import Settings
 from stack import database
+from tests.contract.auth.mailbox import Mailbox
+from tests.contract.auth.planner import Caller
 from tests.contract.auth.requests import PASSWORD, Account, login, private_pem, process
 from tests.support.databases import opened
 from tests.support.serving import serving, settings_for
@@ -53,12 +56,22 @@ def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def auth_settings(auth_database: str, valkey_url: str, signing_key: Path) -> SettingsBuilder:
+def notification(tmp_path_factory: pytest.TempPathFactory) -> Caller:
+    """The service that sends mails, with a key of its own."""
+    return Caller("notification", tmp_path_factory.mktemp("callers"))
+
+
+@pytest.fixture(scope="module")
+def auth_settings(auth_database: str, valkey_url: str, signing_key: Path, notification: Caller) -> SettingsBuilder:
     """Settings of one more process of the service, with these changes."""
 
     def make(**changes: Any) -> Settings:
         common = settings_for(database_url=auth_database, redis_url=valkey_url)
-        own = {"signing_key_file": str(signing_key), "refresh_hash_key": "a secret of these tests"}
+        own = {
+            "signing_key_file": str(signing_key),
+            "refresh_hash_key": "a secret of these tests",
+            "caller_keys": f"notification={notification.public_file}",
+        }
         return Settings(**{**vars(common), **own, **changes})
 
     return make
@@ -85,6 +98,18 @@ def sessions(channel: grpc.aio.Channel, valkey: str) -> session_service_pb2_grpc
 @pytest.fixture
 def keys(channel: grpc.aio.Channel) -> key_service_pb2_grpc.KeyServiceStub:
     return key_service_pb2_grpc.KeyServiceStub(channel)
+
+
+@pytest.fixture
+def emails(channel: grpc.aio.Channel, valkey: str) -> email_service_pb2_grpc.EmailServiceStub:
+    """Forgets the mails that other tests asked for: all come from one address."""
+    return email_service_pb2_grpc.EmailServiceStub(channel)
+
+
+@pytest.fixture
+def mailbox(db: Database, channel: grpc.aio.Channel, notification: Caller) -> Mailbox:
+    """What users are sent by mail."""
+    return Mailbox(db, channel, notification)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -42,7 +42,8 @@ async def close(db: Database, user_id: str) -> None:
 async def events_of(db: Database, user_id: str) -> list[dict[str, object]]:
     async with db.connection() as connection:
         cursor = await connection.execute("SELECT value FROM outbox WHERE key = %s ORDER BY seq", (user_id,))
-        return [orjson.loads(value) for (value,) in await cursor.fetchall()]
+        events = [orjson.loads(value) for (value,) in await cursor.fetchall()]
+    return [event for event in events if event["subject"] == user_id]
 
 
 async def test_a_registration_returns_the_account(users: UserServiceStub) -> None:

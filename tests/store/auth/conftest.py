@@ -11,9 +11,10 @@ from mesh.database.pool import Database
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import now
 from mesh.runtime.ids import new_id
-from services.auth import events, store
+from services.auth import events
 from services.auth.model import Session, User
-from services.auth.rules import sessions, users
+from services.auth.rules import addresses, sessions, users
+from services.auth.store import accounts, logins
 from tests.support.databases import ServiceUrl, opened
 
 UserBuilder = Callable[..., Awaitable[User]]
@@ -48,8 +49,8 @@ def a_user(db: Database) -> UserBuilder:
             new_id(), email or f"{new_id()}@example.com", name, time_zone, day_start_minutes, now=now()
         )
         async with db.transaction() as tx:
-            await store.insert_user(tx, user, "a hash", SideEffects([events.user_registered(user)], None, ""))
-            await store.insert_settings(tx, user.id, user.created_at)
+            side_effects = SideEffects([events.user_registered(user)], None, "")
+            await accounts.insert_account(tx, user, "a hash", addresses.first_mail(new_id(), user), side_effects)
         return user
 
     return build
@@ -62,7 +63,7 @@ def a_session(db: Database, a_user: UserBuilder) -> Callable[[], Awaitable[Sessi
     async def build() -> Session:
         session = sessions.begin(new_id(), (await a_user()).id, now=now())
         async with db.connection() as connection:
-            assert await store.insert_session(connection, session, "first")
+            assert await logins.insert_session(connection, session, "first", 1)
         return session
 
     return build

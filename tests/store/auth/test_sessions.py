@@ -10,10 +10,10 @@ from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.runtime.clock import DAY, SECOND, now
 from mesh.runtime.ids import new_id
-from services.auth import store
 from services.auth.errors import RefreshTokenInvalid
 from services.auth.model import SESSION_LIFE, Session, User
 from services.auth.rules import sessions
+from services.auth.store import logins
 
 UserBuilder = Callable[..., Awaitable[User]]
 SessionBuilder = Callable[..., Awaitable[Session]]
@@ -23,7 +23,7 @@ async def exchange(
     connection: Connection, session: Session, old: str, new: str, *, at: int | None = None
 ) -> Session | None:
     at = at or now()
-    return await store.exchange_token(connection, session.id, old, new, now=at, expires=at + SESSION_LIFE)
+    return await logins.exchange_token(connection, session.id, old, new, now=at, expires=at + SESSION_LIFE)
 
 
 async def row_of(connection: Connection, session: Session) -> Any:
@@ -34,7 +34,7 @@ async def row_of(connection: Connection, session: Session) -> Any:
 
 async def test_a_session_comes_back_as_it_was_written(connection: Connection, a_session: SessionBuilder) -> None:
     session = await a_session()
-    assert await store.get_session(connection, session.id) == session
+    assert await logins.get_session(connection, session.id) == session
 
 
 async def test_a_session_that_is_not_there_or_whose_account_is_closed_is_invalid(
@@ -44,7 +44,7 @@ async def test_a_session_that_is_not_there_or_whose_account_is_closed_is_invalid
     await close_user(session.user_id)
     for session_id in (session.id, new_id()):
         with pytest.raises(RefreshTokenInvalid):
-            await store.get_session(connection, session_id)
+            await logins.get_session(connection, session_id)
 
 
 async def test_no_session_begins_for_a_closed_account(
@@ -52,7 +52,7 @@ async def test_no_session_begins_for_a_closed_account(
 ) -> None:
     user = await a_user()
     await close_user(user.id)
-    assert not await store.insert_session(connection, sessions.begin(new_id(), user.id, now=now()), "hash")
+    assert not await logins.insert_session(connection, sessions.begin(new_id(), user.id, now=now()), "hash", 1)
 
 
 async def test_an_exchange_moves_the_chain_and_the_end_of_the_session(
@@ -61,7 +61,7 @@ async def test_an_exchange_moves_the_chain_and_the_end_of_the_session(
     session, later = await a_session(), now() + DAY
     moved = await exchange(connection, session, "first", "second", at=later)
     assert moved == session._replace(generation=2, issued_at=later, expires_at=later + SESSION_LIFE)
-    assert await store.get_session(connection, session.id) == moved
+    assert await logins.get_session(connection, session.id) == moved
 
 
 async def test_of_20_who_exchange_one_token_at_once_one_does(db: Database, a_session: SessionBuilder) -> None:
@@ -74,7 +74,7 @@ async def test_of_20_who_exchange_one_token_at_once_one_does(db: Database, a_ses
     exchanged = await asyncio.gather(*(one() for _ in range(20)))
     assert sum(result is not None for result in exchanged) == 1
     async with db.connection() as connection:
-        found = await store.get_session(connection, session.id)
+        found = await logins.get_session(connection, session.id)
     assert found.generation == 2
 
 
@@ -87,7 +87,7 @@ async def test_a_token_that_does_not_hold_changes_nothing(
     if why == "exchanged":
         await exchange(connection, session, "first", "second")
     elif why == "ended":
-        await store.end_session(connection, session.id, at)
+        await logins.end_session(connection, session.id, at)
     elif why == "expired":
         at = session.expires_at
     else:
@@ -105,7 +105,7 @@ async def test_a_session_that_is_ended_while_its_token_is_exchanged_stays_ended(
 
         async def ending(session: Session = session) -> None:
             async with db.connection() as connection:
-                await store.end_session(connection, session.id, now())
+                await logins.end_session(connection, session.id, now())
 
         async def exchanging(session: Session = session) -> None:
             async with db.connection() as connection:
@@ -113,17 +113,17 @@ async def test_a_session_that_is_ended_while_its_token_is_exchanged_stays_ended(
 
         await asyncio.gather(exchanging(), ending(), exchanging())
         async with db.connection() as connection:
-            found = await store.get_session(connection, session.id)
+            found = await logins.get_session(connection, session.id)
             assert found.revoked_at is not None
             assert await exchange(connection, session, "second", "third") is None
 
 
 async def test_a_session_ends_once(connection: Connection, a_session: SessionBuilder) -> None:
     session, first = await a_session(), now()
-    await store.end_session(connection, session.id, first)
-    await store.end_session(connection, session.id, first + SECOND)
-    assert await store.sessions_ended_since(connection, first) == [(session.id, first)]
-    assert await store.sessions_ended_since(connection, first + 1) == []
+    await logins.end_session(connection, session.id, first)
+    await logins.end_session(connection, session.id, first + SECOND)
+    assert await logins.sessions_ended_since(connection, first) == [(session.id, first)]
+    assert await logins.sessions_ended_since(connection, first + 1) == []
 
 
 async def test_sessions_that_ended_or_expired_before_an_instant_are_purged_in_batches(
@@ -132,13 +132,13 @@ async def test_sessions_that_ended_or_expired_before_an_instant_are_purged_in_ba
     start = now()
     living, expired, ended, just_ended = [await a_session() for _ in range(4)]
     await exchange(connection, living, "first", "second", at=start + 20 * DAY)
-    await store.end_session(connection, ended.id, start)
-    await store.end_session(connection, just_ended.id, start + 40 * DAY)
+    await logins.end_session(connection, ended.id, start)
+    await logins.end_session(connection, just_ended.id, start + 40 * DAY)
     await exchange(connection, expired, "first", "second", at=start - DAY)
     before = expired.expires_at
-    assert await store.purge_sessions(connection, before, 1) == 1
-    assert await store.purge_sessions(connection, before, 500) == 1
-    assert await store.purge_sessions(connection, before, 500) == 0
+    assert await logins.purge_sessions(connection, before, 1) == 1
+    assert await logins.purge_sessions(connection, before, 500) == 1
+    assert await logins.purge_sessions(connection, before, 500) == 0
     left = [session.id for session in (living, expired, ended, just_ended) if await row_of(connection, session)]
     assert left == [living.id, just_ended.id]
 

@@ -11,10 +11,11 @@ from mesh.database.pool import Database, WriteConflict
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import now
 from mesh.runtime.ids import new_id
-from services.auth import events, store
+from services.auth import events
 from services.auth.errors import EmailTaken, UserInactive
 from services.auth.model import Account, Credentials, Theme, User, UserSettings
 from services.auth.rules import users
+from services.auth.store import accounts
 
 NOTHING = SideEffects((), None, "")
 UserBuilder = Callable[..., Awaitable[User]]
@@ -27,11 +28,11 @@ def registered(user: User) -> SideEffects:
 async def test_an_account_comes_back_as_it_was_written(db: Database, a_user: UserBuilder) -> None:
     user = await a_user(email="Ann.Lee@Example.com", name="Ann", time_zone="Asia/Tokyo", day_start_minutes=240)
     async with db.connection() as connection:
-        assert await store.get_user(connection, user.id) == user
+        assert await accounts.get_user(connection, user.id) == user
         with pytest.raises(UserInactive):
-            await store.get_user(connection, new_id())
+            await accounts.get_user(connection, new_id())
         with pytest.raises(UserInactive):
-            await store.get_settings(connection, new_id())
+            await accounts.get_settings(connection, new_id())
 
 
 @pytest.mark.parametrize("other", ["ann@example.com", "ANN@example.com", "Ann@Example.Com"])
@@ -57,8 +58,9 @@ async def test_of_many_who_register_one_address_at_once_one_has_it(a_user: UserB
 async def test_credentials_are_found_by_the_address_in_any_case(db: Database, a_user: UserBuilder) -> None:
     user = await a_user(email="Ann@example.com")
     async with db.connection() as connection:
-        assert await store.find_credentials(connection, "aNN@EXAMPLE.com") == Credentials(user.id, "a hash", True)
-        assert await store.find_credentials(connection, "bea@example.com") is None
+        found = await accounts.find_credentials(connection, "aNN@EXAMPLE.com")
+        assert found == Credentials(user.id, "a hash", password_version=1, email_verified=False, active=True)
+        assert await accounts.find_credentials(connection, "bea@example.com") is None
 
 
 async def test_a_registration_writes_one_event_without_the_address(
@@ -77,10 +79,10 @@ async def test_the_next_version_of_an_account_is_written_with_its_event(
     user = await a_user()
     changed = users.update_user(user, {"name": "Bea", "time_zone": "Asia/Tokyo"}, now=now(), etag=None)
     async with db.connection() as connection:
-        await store.save_user(
+        await accounts.save_user(
             connection, changed, SideEffects([events.user_updated(Account(changed, "monday"))], None, "")
         )
-        assert await store.get_user(connection, user.id) == changed
+        assert await accounts.get_user(connection, user.id) == changed
     assert [row[2] for row in await outbox_rows()] == [1, 2]
 
 
@@ -95,34 +97,34 @@ async def test_a_change_of_another_version_or_of_a_closed_account_writes_nothing
     effect = SideEffects([events.user_updated(Account(changed, "monday"))], None, "")
     async with db.connection() as connection:
         with pytest.raises(WriteConflict):
-            await store.save_user(connection, changed._replace(version=3), effect)
+            await accounts.save_user(connection, changed._replace(version=3), effect)
         await close_user(user.id)
         with pytest.raises(WriteConflict):
-            await store.save_user(connection, changed, effect)
+            await accounts.save_user(connection, changed, effect)
     assert await count("outbox") == 1
 
 
 async def test_settings_begin_with_the_defaults_of_the_specification(db: Database, a_user: UserBuilder) -> None:
     user = await a_user()
     async with db.connection() as connection:
-        settings = await store.get_settings(connection, user.id)
+        settings = await accounts.get_settings(connection, user.id)
     assert settings == UserSettings(25, 5, 15, 4, Theme.LIGHT, version=1, updated_at=user.created_at)
 
 
 async def test_settings_come_back_as_they_were_changed(db: Database, a_user: UserBuilder) -> None:
     user = await a_user()
     async with db.connection() as connection:
-        settings = await store.get_settings(connection, user.id)
+        settings = await accounts.get_settings(connection, user.id)
         changed = users.update_settings(
             settings, {"default_pomodoro_minutes": 50, "theme": Theme.SYSTEM}, now=now(), etag="v1"
         )
-        await store.save_settings(connection, user.id, changed, NOTHING)
-        assert await store.get_settings(connection, user.id) == changed
+        await accounts.save_settings(connection, user.id, changed, NOTHING)
+        assert await accounts.get_settings(connection, user.id) == changed
         with pytest.raises(WriteConflict):
-            await store.save_settings(connection, user.id, changed, NOTHING)
+            await accounts.save_settings(connection, user.id, changed, NOTHING)
 
 
-@pytest.mark.parametrize("read", [store.get_user, store.get_settings])
+@pytest.mark.parametrize("read", [accounts.get_user, accounts.get_settings])
 async def test_neither_a_closed_account_nor_its_settings_are_read(
     db: Database,
     a_user: UserBuilder,
@@ -141,9 +143,9 @@ async def test_a_hash_is_renewed_only_when_the_password_is_still_the_one_that_wa
 ) -> None:
     user = await a_user(email="ann@example.com")
     async with db.connection() as connection:
-        await store.replace_password_hash(connection, user.id, "another hash", "stolen")
+        await accounts.replace_password_hash(connection, user.id, "another hash", "stolen")
         assert (await _hash(connection)) == "a hash"
-        await store.replace_password_hash(connection, user.id, "a hash", "a new hash")
+        await accounts.replace_password_hash(connection, user.id, "a hash", "a new hash")
         assert (await _hash(connection)) == "a new hash"
 
 
@@ -153,11 +155,11 @@ async def test_accounts_that_were_closed_lately_are_distinguished_from_those_clo
     user = await a_user()
     before = now()
     async with db.connection() as connection:
-        assert await store.users_closed_since(connection, 0) == []
+        assert await accounts.users_closed_since(connection, 0) == []
         await close_user(user.id)
-        [(user_id, closed)] = await store.users_closed_since(connection, before)
+        [(user_id, closed)] = await accounts.users_closed_since(connection, before)
         assert user_id == user.id
-        assert await store.users_closed_since(connection, closed + 1) == []
+        assert await accounts.users_closed_since(connection, closed + 1) == []
 
 
 async def test_every_column_and_index_of_the_specification_is_there(connection: Connection) -> None:
@@ -206,6 +208,6 @@ async def test_every_column_and_index_of_the_specification_is_there(connection: 
 
 
 async def _hash(connection: Connection) -> str:
-    found = await store.find_credentials(connection, "ann@example.com")
+    found = await accounts.find_credentials(connection, "ann@example.com")
     assert found is not None
     return found.password_hash

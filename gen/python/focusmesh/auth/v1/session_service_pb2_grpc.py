@@ -65,8 +65,9 @@ class SessionServiceServicer:
 
     def Login(self, request, context):
         """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
+        A server that requires verified addresses answers EMAIL_NOT_VERIFIED until `VerifyEmail`, after the right password only.
 
-        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
+        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS, EMAIL_NOT_VERIFIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -20,8 +20,9 @@ class SessionServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_session_service_pb2.LoginRequest, _session_service_pb2.LoginResponse]
     """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
+    A server that requires verified addresses answers EMAIL_NOT_VERIFIED until `VerifyEmail`, after the right password only.
 
-    Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
+    Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS, EMAIL_NOT_VERIFIED.
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_session_service_pb2.RefreshRequest, _session_service_pb2.RefreshResponse]
     """Exchanges the refresh token for new tokens. For 30 seconds the token before the newest returns the newest again, so a
@@ -55,8 +56,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_session_service_pb2.LoginRequest, _abc.Awaitable[_session_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_session_service_pb2.LoginResponse]:
         """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
+        A server that requires verified addresses answers EMAIL_NOT_VERIFIED until `VerifyEmail`, after the right password only.
 
-        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
+        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS, EMAIL_NOT_VERIFIED.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66ocusmesh/auth/v1/user.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n\x04User\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x05\x65mail\x12\x17\n\x04name\x18\x03 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1b\n\ttime_zone\x18\x04 \x01(\tR\x08timeZone\x12*\n\x11\x64\x61y_start_minutes\x18\x05 \x01(\x05R\x0f\x64\x61yStartMinutes\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x18\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tagB\x07\n\x05_name\"\x94\x04\n\x0cUserSettings\x12\x38\n\x18\x64\x65\x66\x61ult_pomodoro_minutes\x18\x01 \x01(\x05R\x16\x64\x65\x66\x61ultPomodoroMinutes\x12=\n\x1b\x64\x65\x66\x61ult_short_break_minutes\x18\x02 \x01(\x05R\x18\x64\x65\x66\x61ultShortBreakMinutes\x12;\n\x1a\x64\x65\x66\x61ult_long_break_minutes\x18\x03 \x01(\x05R\x17\x64\x65\x66\x61ultLongBreakMinutes\x12.\n\x13long_break_interval\x18\x04 \x01(\x05R\x11longBreakInterval\x12.\n\x05theme\x18\x05 \x01(\x0e\x32\x18.focusmesh.auth.v1.ThemeR\x05theme\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x18\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tag\x12*\n\x11\x61uto_start_breaks\x18\x08 \x01(\x08R\x0f\x61utoStartBreaks\x12(\n\x10\x61uto_start_focus\x18\t \x01(\x08R\x0e\x61utoStartFocus\x12;\n\nweek_start\x18\n \x01(\x0e\x32\x1c.focusmesh.auth.v1.WeekStartR\tweekStart*Q\n\x05Theme\x12\x15\n\x11THEME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTHEME_LIGHT\x10\x01\x12\x0e\n\nTHEME_DARK\x10\x02\x12\x10\n\x0cTHEME_SYSTEM\x10\x03*n\n\tWeekStart\x12\x1a\n\x16WEEK_START_UNSPECIFIED\x10\x00\x12\x15\n\x11WEEK_START_MONDAY\x10\x01\x12\x17\n\x13WEEK_START_SATURDAY\x10\x02\x12\x15\n\x11WEEK_START_SUNDAY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66ocusmesh/auth/v1/user.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x02\n\x04User\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x05\x65mail\x12\x17\n\x04name\x18\x03 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1b\n\ttime_zone\x18\x04 \x01(\tR\x08timeZone\x12*\n\x11\x64\x61y_start_minutes\x18\x05 \x01(\x05R\x0f\x64\x61yStartMinutes\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x18\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tag\x12+\n\x0e\x65mail_verified\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03R\remailVerifiedB\x07\n\x05_name\"\x94\x04\n\x0cUserSettings\x12\x38\n\x18\x64\x65\x66\x61ult_pomodoro_minutes\x18\x01 \x01(\x05R\x16\x64\x65\x66\x61ultPomodoroMinutes\x12=\n\x1b\x64\x65\x66\x61ult_short_break_minutes\x18\x02 \x01(\x05R\x18\x64\x65\x66\x61ultShortBreakMinutes\x12;\n\x1a\x64\x65\x66\x61ult_long_break_minutes\x18\x03 \x01(\x05R\x17\x64\x65\x66\x61ultLongBreakMinutes\x12.\n\x13long_break_interval\x18\x04 \x01(\x05R\x11longBreakInterval\x12.\n\x05theme\x18\x05 \x01(\x0e\x32\x18.focusmesh.auth.v1.ThemeR\x05theme\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x18\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tag\x12*\n\x11\x61uto_start_breaks\x18\x08 \x01(\x08R\x0f\x61utoStartBreaks\x12(\n\x10\x61uto_start_focus\x18\t \x01(\x08R\x0e\x61utoStartFocus\x12;\n\nweek_start\x18\n \x01(\x0e\x32\x1c.focusmesh.auth.v1.WeekStartR\tweekStart*Q\n\x05Theme\x12\x15\n\x11THEME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTHEME_LIGHT\x10\x01\x12\x0e\n\nTHEME_DARK\x10\x02\x12\x10\n\x0cTHEME_SYSTEM\x10\x03*n\n\tWeekStart\x12\x1a\n\x16WEEK_START_UNSPECIFIED\x10\x00\x12\x15\n\x11WEEK_START_MONDAY\x10\x01\x12\x17\n\x13WEEK_START_SATURDAY\x10\x02\x12\x15\n\x11WEEK_START_SUNDAY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,16 +43,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['etag']._loaded_options = None
   _globals['_USER'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
+  _globals['_USER'].fields_by_name['email_verified']._loaded_options = None
+  _globals['_USER'].fields_by_name['email_verified']._serialized_options = b'\342A\001\003'
   _globals['_USERSETTINGS'].fields_by_name['update_time']._loaded_options = None
   _globals['_USERSETTINGS'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_USERSETTINGS'].fields_by_name['etag']._loaded_options = None
   _globals['_USERSETTINGS'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
-  _globals['_THEME']._serialized_start=979
-  _globals['_THEME']._serialized_end=1060
-  _globals['_WEEKSTART']._serialized_start=1062
-  _globals['_WEEKSTART']._serialized_end=1172
+  _globals['_THEME']._serialized_start=1024
+  _globals['_THEME']._serialized_end=1105
+  _globals['_WEEKSTART']._serialized_start=1107
+  _globals['_WEEKSTART']._serialized_end=1217
   _globals['_USER']._serialized_start=118
-  _globals['_USER']._serialized_end=442
-  _globals['_USERSETTINGS']._serialized_start=445
-  _globals['_USERSETTINGS']._serialized_end=977
+  _globals['_USER']._serialized_end=487
+  _globals['_USERSETTINGS']._serialized_start=490
+  _globals['_USERSETTINGS']._serialized_end=1022
 # @@protoc_insertion_point(module_scope)

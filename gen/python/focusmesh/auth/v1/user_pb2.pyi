@@ -88,6 +88,7 @@ class User(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EMAIL_VERIFIED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     email: _builtins.str
@@ -100,6 +101,8 @@ class User(_message.Message):
     """Minutes after local midnight at which the user's day begins; 0 to 1439."""
     etag: _builtins.str
     """Changes with every write; send it back to detect a concurrent change."""
+    email_verified: _builtins.bool
+    """Whether the user has proved that mail to the address reaches them (`VerifyEmail`)."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the account was made."""
@@ -119,10 +122,11 @@ class User(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        email_verified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "day_start_minutes", b"day_start_minutes", "email", b"email", "etag", b"etag", "id", b"id", "name", b"name", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "day_start_minutes", b"day_start_minutes", "email", b"email", "email_verified", b"email_verified", "etag", b"etag", "id", b"id", "name", b"name", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015

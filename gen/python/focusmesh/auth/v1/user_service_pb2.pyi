@@ -71,14 +71,14 @@ Global___RegisterRequest: _TypeAlias = RegisterRequest  # noqa: Y015
 
 @_typing.final
 class RegisterResponse(_message.Message):
-    """The new account."""
+    """The account was asked for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> _user_pb2.User:
-        """The new account."""
+        """The new account. Absent on a server that requires verified addresses."""
 
     def __init__(
         self,

@@ -67,9 +67,14 @@ class UserServiceServicer:
     """
 
     def Register(self, request, context):
-        """Makes an account. Sign in with `Login` afterwards. Publishes `user-registered`.
+        """Makes an account, and asks for a mail that verifies its address. Sign in with `Login` afterwards. Publishes
+        `user-registered` and `mail-requested`.
 
-        Needs no token. Errors: EMAIL_TAKEN, PASSWORD_TOO_COMMON, TIME_ZONE_UNKNOWN, REQUEST_ID_REUSED.
+        On a server that requires verified addresses the response is the same for every address, without `user`, and the rest
+        comes by mail: the token for `VerifyEmail`, after which `Login` opens; or, where the address has a verified account,
+        one for `ResetPassword`. Other servers answer EMAIL_TAKEN.
+
+        Needs no token. Errors: EMAIL_TAKEN, PASSWORD_TOO_COMMON, TIME_ZONE_UNKNOWN, TOO_MANY_ATTEMPTS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -17,9 +17,14 @@ class UserServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_user_service_pb2.RegisterRequest, _user_service_pb2.RegisterResponse]
-    """Makes an account. Sign in with `Login` afterwards. Publishes `user-registered`.
+    """Makes an account, and asks for a mail that verifies its address. Sign in with `Login` afterwards. Publishes
+    `user-registered` and `mail-requested`.
 
-    Needs no token. Errors: EMAIL_TAKEN, PASSWORD_TOO_COMMON, TIME_ZONE_UNKNOWN, REQUEST_ID_REUSED.
+    On a server that requires verified addresses the response is the same for every address, without `user`, and the rest
+    comes by mail: the token for `VerifyEmail`, after which `Login` opens; or, where the address has a verified account,
+    one for `ResetPassword`. Other servers answer EMAIL_TAKEN.
+
+    Needs no token. Errors: EMAIL_TAKEN, PASSWORD_TOO_COMMON, TIME_ZONE_UNKNOWN, TOO_MANY_ATTEMPTS, REQUEST_ID_REUSED.
     """
     GetMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetMeRequest, _user_service_pb2.GetMeResponse]
     """Reads the account of the caller.
@@ -52,9 +57,14 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.RegisterRequest,
         context: _aio.ServicerContext[_user_service_pb2.RegisterRequest, _abc.Awaitable[_user_service_pb2.RegisterResponse]],
     ) -> _abc.Awaitable[_user_service_pb2.RegisterResponse]:
-        """Makes an account. Sign in with `Login` afterwards. Publishes `user-registered`.
+        """Makes an account, and asks for a mail that verifies its address. Sign in with `Login` afterwards. Publishes
+        `user-registered` and `mail-requested`.
 
-        Needs no token. Errors: EMAIL_TAKEN, PASSWORD_TOO_COMMON, TIME_ZONE_UNKNOWN, REQUEST_ID_REUSED.
+        On a server that requires verified addresses the response is the same for every address, without `user`, and the rest
+        comes by mail: the token for `VerifyEmail`, after which `Login` opens; or, where the address has a verified account,
+        one for `ResetPassword`. Other servers answer EMAIL_TAKEN.
+
+        Needs no token. Errors: EMAIL_TAKEN, PASSWORD_TOO_COMMON, TIME_ZONE_UNKNOWN, TOO_MANY_ATTEMPTS, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -95,3 +95,73 @@ class UserSnapshot(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
 
 Global___UserSnapshot: _TypeAlias = UserSnapshot  # noqa: Y015
+
+@_typing.final
+class MailRequestedEvent(_message.Message):
+    """A mail that must be sent to a user, with a token that only auth can make. Ids only: address and token are asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    MAIL_ID_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Id of the event, a UUIDv7."""
+    event_type: _builtins.str
+    """`mail-requested`. The envelope's `partitionkey` is the id of the user."""
+    mail_id: _builtins.str
+    """Id of the mail."""
+    timestamp: _builtins.str
+    """When it was asked for, RFC 3339, UTC."""
+    schema_version: _builtins.str
+    """Version of this schema, "1.0"; a consumer refuses another major version."""
+    @_builtins.property
+    def payload(self) -> Global___RequestedMail:
+        """The mail."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event_type: _builtins.str = ...,
+        mail_id: _builtins.str = ...,
+        timestamp: _builtins.str = ...,
+        schema_version: _builtins.str = ...,
+        payload: Global___RequestedMail | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "event_type", b"event_type", "mail_id", b"mail_id", "payload", b"payload", "schema_version", b"schema_version", "timestamp", b"timestamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailRequestedEvent: _TypeAlias = MailRequestedEvent  # noqa: Y015
+
+@_typing.final
+class RequestedMail(_message.Message):
+    """A mail as its event shows it. Every key is always present."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAIL_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    mail_id: _builtins.str
+    """Id of the mail, for `IssueMailToken`."""
+    kind: _builtins.str
+    """`verify_email` or `reset_password`."""
+    def __init__(
+        self,
+        *,
+        mail_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "mail_id", b"mail_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestedMail: _TypeAlias = RequestedMail  # noqa: Y015

@@ -1,4 +1,4 @@
-"""SQL of auth: one statement per function. `get_…` raises when it finds nothing, `find_…` returns None."""
+"""SQL of accounts, and of what their users set."""
 
 from mesh.database.columns import Columns, microseconds, namedtuple_row
 from mesh.database.connection import Connection
@@ -6,36 +6,33 @@ from mesh.database.pool import WriteConflict
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import to_datetime
-from services.auth.errors import EmailTaken, RefreshTokenInvalid, UserInactive, UserNotFound
-from services.auth.model import Account, Credentials, Session, User, UserPreferences, UserSettings
-
-USERS = Columns(
-    "users",
+from services.auth.errors import EmailTaken, UserInactive, UserNotFound
+from services.auth.model import (
+    Account,
+    Contact,
+    Credentials,
+    Mail,
+    Owner,
+    Registration,
     User,
-    {
-        "id": "uuid",
-        "email": "text",
-        "name": "text",
-        "time_zone": "text",
-        "day_start_minutes": "integer",
-        "version": "bigint",
-        "created_at": "timestamptz",
-        "updated_at": "timestamptz",
-    },
-    fixed={"id", "email", "created_at"},
+    UserPreferences,
+    UserSettings,
 )
-SESSIONS = Columns(
-    "refresh_tokens",
-    Session,
-    {
-        "id": "uuid",
-        "user_id": "uuid",
-        "generation": "integer",
-        "issued_at": "timestamptz",
-        "expires_at": "timestamptz",
-        "revoked_at": "timestamptz",
-    },
-)
+from services.auth.store import ACTIVE, mails
+
+_USER_TYPES = {
+    "id": "uuid",
+    "email": "text",
+    "name": "text",
+    "time_zone": "text",
+    "day_start_minutes": "integer",
+    "version": "bigint",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "email_verified": "boolean",
+}
+USERS = Columns("users", User, _USER_TYPES, fixed={"id", "email", "created_at"})
+REGISTRATIONS = Columns("registrations", User, _USER_TYPES)
 SETTINGS = Columns(
     "user_settings",
     UserSettings,
@@ -53,31 +50,61 @@ SETTINGS = Columns(
     },
 )
 
-_ACTIVE = "users.is_active AND users.deleted_at IS NULL"
-
 _INSERT_USER = f"""
     INSERT INTO users ({USERS.names}, password_hash) VALUES ({USERS.values}, %(password_hash)s)
     ON CONFLICT DO NOTHING
     RETURNING id"""
 
 
-async def insert_user(tx: Connection, user: User, password_hash: str, side_effects: SideEffects) -> None:
-    """Writes a new account; raises EmailTaken when another one has the address, in whatever case."""
+_INSERT_SETTINGS = "INSERT INTO user_settings (user_id, created_at, updated_at) VALUES (%(id)s, %(at)s, %(at)s)"
+
+
+async def insert_account(
+    tx: Connection, user: User, password_hash: str, first_mail: Mail, side_effects: SideEffects
+) -> None:
+    """Writes a new account with the settings of the table and the mail that verifies its address.
+
+    Raises EmailTaken when another account has the address, in whatever case.
+    """
     try:
         await outbox.write(tx, _INSERT_USER, USERS.parameters(user) | {"password_hash": password_hash}, side_effects)
     except WriteConflict:
         raise EmailTaken from None
+    await tx.execute(_INSERT_SETTINGS, {"id": user.id, "at": to_datetime(user.created_at)})
+    await mails.insert_mail(tx, first_mail, SideEffects((), None, ""))
 
 
-async def insert_settings(tx: Connection, user_id: str, now: int) -> None:
-    """Writes a new account's settings, with the defaults of the table."""
-    await tx.execute(
-        "INSERT INTO user_settings (user_id, created_at, updated_at) VALUES (%(user_id)s, %(now)s, %(now)s)",
-        {"user_id": user_id, "now": to_datetime(now)},
-    )
+_INSERT_REGISTRATION = f"""
+    INSERT INTO registrations ({REGISTRATIONS.names}, password_hash, traceparent)
+    VALUES ({REGISTRATIONS.values}, %(password_hash)s, %(traceparent)s)
+    RETURNING id"""
 
 
-_GET_USER = f"SELECT {USERS.select} FROM users WHERE id = %(user_id)s AND {_ACTIVE}"
+async def insert_registration(connection: Connection, registration: Registration, side_effects: SideEffects) -> None:
+    """Notes that an account is asked for: the same work whether the address has one."""
+    user, password_hash, traceparent = registration
+    parameters = REGISTRATIONS.parameters(user) | {"password_hash": password_hash, "traceparent": traceparent}
+    await outbox.write(connection, _INSERT_REGISTRATION, parameters, side_effects)
+
+
+_TAKE_REGISTRATION = f"""
+    DELETE FROM registrations WHERE id = (
+        SELECT id FROM registrations ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING {REGISTRATIONS.select}, password_hash, traceparent"""
+
+
+async def take_registration(tx: Connection) -> Registration | None:
+    """Removes the oldest registration that no other replica is at; returns it, or None."""
+    cursor = tx.cursor(binary=True)
+    await cursor.execute(_TAKE_REGISTRATION)
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    *user, password_hash, traceparent = row
+    return Registration(User._make(user), password_hash, traceparent)
+
+
+_GET_USER = f"SELECT {USERS.select} FROM users WHERE id = %(user_id)s AND {ACTIVE}"
 
 
 async def get_user(connection: Connection, user_id: str) -> User:
@@ -92,7 +119,7 @@ async def get_user(connection: Connection, user_id: str) -> User:
 
 _GET_ACCOUNT = f"""
     SELECT {USERS.select}, week_start FROM users JOIN user_settings ON user_id = users.id
-    WHERE users.id = %(user_id)s AND {_ACTIVE}"""
+    WHERE users.id = %(user_id)s AND {ACTIVE}"""
 
 
 async def get_account(connection: Connection, user_id: str) -> Account:
@@ -108,7 +135,7 @@ async def get_account(connection: Connection, user_id: str) -> Account:
 
 _SAVE_USER = f"""
     UPDATE users SET {USERS.assignments}
-    WHERE id = %(id)s AND version = %(version)s - 1 AND {_ACTIVE}
+    WHERE id = %(id)s AND version = %(version)s - 1 AND {ACTIVE}
     RETURNING id"""
 
 
@@ -140,7 +167,9 @@ async def publish_deletion(tx: Connection, user: User, side_effects: SideEffects
     await outbox.write(tx, _PUBLISH_DELETION, USERS.parameters(user), side_effects)
 
 
-_FIND_CREDENTIALS = f"SELECT id::text, password_hash, {_ACTIVE} FROM users WHERE lower(email) = lower(%(email)s)"
+_FIND_CREDENTIALS = f"""
+    SELECT id::text, password_hash, password_version, email_verified, {ACTIVE} FROM users
+    WHERE lower(email) = lower(%(email)s)"""
 
 
 async def find_credentials(connection: Connection, email: str) -> Credentials | None:
@@ -158,9 +187,39 @@ async def replace_password_hash(connection: Connection, user_id: str, old: str, 
     )
 
 
+async def set_password(tx: Connection, user_id: str, password_hash: str, side_effects: SideEffects) -> None:
+    """Sets another password; a login that checked the former one begins no session any more."""
+    sql = """
+        UPDATE users SET password_hash = %(password_hash)s, password_version = password_version + 1
+        WHERE id = %(user_id)s RETURNING id"""
+    await outbox.write(tx, sql, {"user_id": user_id, "password_hash": password_hash}, side_effects)
+
+
+async def find_owner(connection: Connection, email: str) -> Owner | None:
+    """Reads whose account an address is, in whatever case; None also when the account is closed."""
+    cursor = connection.cursor(row_factory=namedtuple_row(Owner))
+    await cursor.execute(
+        f"SELECT id::text, email_verified FROM users WHERE lower(email) = lower(%(email)s) AND {ACTIVE}",
+        {"email": email},
+    )
+    return await cursor.fetchone()
+
+
+async def get_contact(connection: Connection, user_id: str) -> Contact:
+    """Reads where a user is reached; raises UserNotFound when the account is closed or not there."""
+    cursor = connection.cursor(row_factory=namedtuple_row(Contact))
+    await cursor.execute(
+        f"SELECT {', '.join(Contact._fields)} FROM users WHERE id = %(user_id)s AND {ACTIVE}", {"user_id": user_id}
+    )
+    contact = await cursor.fetchone()
+    if contact is None:
+        raise UserNotFound(user_id=user_id)
+    return contact
+
+
 _GET_SETTINGS = f"""
     SELECT {SETTINGS.select} FROM user_settings JOIN users ON users.id = user_id
-    WHERE user_id = %(user_id)s AND {_ACTIVE}"""
+    WHERE user_id = %(user_id)s AND {ACTIVE}"""
 
 
 async def get_settings(connection: Connection, user_id: str) -> UserSettings:
@@ -175,7 +234,7 @@ async def get_settings(connection: Connection, user_id: str) -> UserSettings:
 
 _GET_PREFERENCES = f"""
     SELECT {", ".join(UserPreferences._fields)} FROM users JOIN user_settings ON user_id = users.id
-    WHERE users.id = %(user_id)s AND {_ACTIVE}"""
+    WHERE users.id = %(user_id)s AND {ACTIVE}"""
 
 
 async def get_preferences(connection: Connection, user_id: str) -> UserPreferences:
@@ -190,7 +249,7 @@ async def get_preferences(connection: Connection, user_id: str) -> UserPreferenc
 
 _SAVE_SETTINGS = f"""
     UPDATE user_settings SET {SETTINGS.assignments} FROM users
-    WHERE user_id = %(user_id)s AND user_settings.version = %(version)s - 1 AND users.id = user_id AND {_ACTIVE}
+    WHERE user_id = %(user_id)s AND user_settings.version = %(version)s - 1 AND users.id = user_id AND {ACTIVE}
     RETURNING user_id"""
 
 
@@ -199,88 +258,6 @@ async def save_settings(
 ) -> None:
     """Writes the next version of a user's settings; raises WriteConflict when another write came first."""
     await outbox.write(connection, _SAVE_SETTINGS, SETTINGS.parameters(settings) | {"user_id": user_id}, side_effects)
-
-
-_INSERT_SESSION = f"""
-    INSERT INTO refresh_tokens ({SESSIONS.names}, token_hash)
-    SELECT {SESSIONS.values}, %(token_hash)s FROM users WHERE id = %(user_id)s AND {_ACTIVE}"""
-
-
-async def insert_session(connection: Connection, session: Session, token_hash: str) -> bool:
-    """Begins a session with its first refresh token; returns False when the account was closed meanwhile."""
-    cursor = await connection.execute(_INSERT_SESSION, SESSIONS.parameters(session) | {"token_hash": token_hash})
-    return cursor.rowcount == 1
-
-
-_EXCHANGE_TOKEN = f"""
-    UPDATE refresh_tokens SET token_hash = %(new_hash)s, generation = generation + 1, issued_at = %(now)s,
-        expires_at = %(expires)s, last_used_at = %(now)s
-    FROM users
-    WHERE refresh_tokens.id = %(session_id)s AND token_hash = %(old_hash)s AND revoked_at IS NULL
-        AND expires_at > %(now)s AND users.id = user_id AND {_ACTIVE}
-    RETURNING {SESSIONS.select}"""
-
-
-async def exchange_token(
-    connection: Connection, session_id: str, old_hash: str, new_hash: str, *, now: int, expires: int
-) -> Session | None:
-    """Replaces a session's newest token; returns the session after it, or None when `old_hash` is not the newest.
-
-    Of callers with one token, exactly one succeeds: the others wait for the row and then find another hash.
-    """
-    cursor = SESSIONS.cursor(connection)
-    await cursor.execute(
-        _EXCHANGE_TOKEN,
-        {
-            "session_id": session_id,
-            "old_hash": old_hash,
-            "new_hash": new_hash,
-            "now": to_datetime(now),
-            "expires": to_datetime(expires),
-        },
-    )
-    return await cursor.fetchone()
-
-
-_GET_SESSION = f"""
-    SELECT {SESSIONS.select} FROM refresh_tokens JOIN users ON users.id = user_id
-    WHERE refresh_tokens.id = %(session_id)s AND {_ACTIVE}"""
-
-
-async def get_session(connection: Connection, session_id: str) -> Session:
-    """Reads a session, ended or not; raises RefreshTokenInvalid when it is not there or its account was closed."""
-    cursor = SESSIONS.cursor(connection)
-    await cursor.execute(_GET_SESSION, {"session_id": session_id})
-    session = await cursor.fetchone()
-    if session is None:
-        raise RefreshTokenInvalid
-    return session
-
-
-async def end_session(connection: Connection, session_id: str, now: int) -> None:
-    """Ends a session; does nothing when it has ended."""
-    await connection.execute(
-        "UPDATE refresh_tokens SET revoked_at = %(now)s WHERE id = %(session_id)s AND revoked_at IS NULL",
-        {"session_id": session_id, "now": to_datetime(now)},
-    )
-
-
-async def end_sessions(connection: Connection, user_id: str, now: int) -> None:
-    """Ends every session of a user."""
-    await connection.execute(
-        "UPDATE refresh_tokens SET revoked_at = %(now)s WHERE user_id = %(user_id)s AND revoked_at IS NULL",
-        {"user_id": user_id, "now": to_datetime(now)},
-    )
-
-
-_SESSIONS_ENDED = f"""
-    SELECT id::text, {microseconds("revoked_at")} FROM refresh_tokens WHERE revoked_at >= %(since)s"""
-
-
-async def sessions_ended_since(connection: Connection, since: int) -> list[tuple[str, int]]:
-    """Lists the sessions that were ended at or after this instant, each with the instant of its end."""
-    cursor = await connection.execute(_SESSIONS_ENDED, {"since": to_datetime(since)})
-    return await cursor.fetchall()
 
 
 _USERS_CLOSED = f"""
@@ -292,15 +269,3 @@ async def users_closed_since(connection: Connection, since: int) -> list[tuple[s
     """Lists the accounts that were deactivated or deleted at or after this instant, each with its last change."""
     cursor = await connection.execute(_USERS_CLOSED, {"since": to_datetime(since)})
     return await cursor.fetchall()
-
-
-async def purge_sessions(connection: Connection, before: int, limit: int) -> int:
-    """Deletes sessions that ended or expired before this instant; returns how many, at most `limit`."""
-    cursor = await connection.execute(
-        """
-        DELETE FROM refresh_tokens WHERE id IN (
-            SELECT id FROM refresh_tokens WHERE expires_at < %(before)s OR revoked_at < %(before)s
-            LIMIT %(limit)s FOR UPDATE SKIP LOCKED)""",
-        {"before": to_datetime(before), "limit": limit},
-    )
-    return cursor.rowcount
