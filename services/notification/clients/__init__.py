@@ -1,0 +1,7 @@
+"""Everything that leaves the service: the senders of all channels but in_app, and the guard of where they may call."""
+
+from services.notification.clients.channels import Sender, outgoing_guard, senders, unsubscribe_links
+from services.notification.clients.guard import Guard
+from services.notification.clients.unsubscribe import Subscription, UnsubscribeLinks
+
+__all__ = ["Guard", "Sender", "Subscription", "UnsubscribeLinks", "outgoing_guard", "senders", "unsubscribe_links"]
