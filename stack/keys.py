@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from stack.layout import LOOPBACK, State
 
+PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 _OWNER_ONLY = 0o600
 _CERTIFICATE_LIFE = timedelta(days=3650)
 
@@ -54,6 +56,10 @@ class Keys:
             )
         return public
 
+    def vapid_key(self) -> Path:
+        """File of the P-256 key that identifies the stack to push services, PKCS8 PEM."""
+        return _private_key(self._folder / "vapid.pem", lambda: ec.generate_private_key(ec.SECP256R1()))
+
     def mail_certificate(self) -> tuple[Path, Path]:
         """Files of the mail catcher's certificate, which is its own authority, and of its key; PEM."""
         certificate, key = self._folder / "mail.pem", self._folder / "mail.key.pem"
@@ -68,14 +74,17 @@ class Keys:
         return self._known[name]
 
 
-def _private_key(path: Path) -> Path:
-    """The file of an Ed25519 private key; made when it is not there."""
+def _private_key(path: Path, generate: Callable[[], PrivateKey] = Ed25519PrivateKey.generate) -> Path:
+    """The file of a private key; made when it is not there."""
     if not path.exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        _write(path, pem)
+        _write(path, _pem(generate()))
     return path
+
+
+def _pem(key: PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _write_certificate(path: Path, key_path: Path) -> None:
@@ -90,10 +99,7 @@ def _write_certificate(path: Path, key_path: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    _write(
-        key_path,
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
+    _write(key_path, _pem(key))
     _write(path, certificate.public_bytes(serialization.Encoding.PEM))
 
 

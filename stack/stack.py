@@ -215,10 +215,10 @@ class Stack:
 
     def _make_keys(self) -> None:
         """Makes all secrets before threads share them."""
-        self.keys.signing_key()
-        self.keys.kafka_cluster_id()
-        self.keys.mail_certificate()
-        for name in (valkey.NAME, "page-tokens", "refresh-tokens", f"postgres-{postgres.ADMINISTRATOR}"):
+        keys = self.keys
+        for make in (keys.signing_key, keys.kafka_cluster_id, keys.mail_certificate, keys.vapid_key):
+            make()
+        for name in (valkey.NAME, *services.SECRETS, f"postgres-{postgres.ADMINISTRATOR}"):
             self.keys.password(name)
         for service in self.registry.with_schema():
             for role in (service.schema, f"{service.schema}_owner"):

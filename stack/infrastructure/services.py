@@ -20,6 +20,8 @@ from stack.supervisor import Program
 _STOP_SECONDS = 20
 """Seconds until it is killed: drain, grace and the relay's last passes together."""
 _OWN_ORIGIN = "http://localhost:3000"
+SECRETS = ("page-tokens", "refresh-tokens", "unsubscribe-links")
+"""Passwords that services share among their replicas."""
 
 
 class Replica(NamedTuple):
@@ -72,6 +74,8 @@ def environment(
     if service.name == "auth":
         environment["FOCUSMESH_SIGNING_KEY_FILE"] = str(keys.signing_key())
         environment["FOCUSMESH_REFRESH_HASH_KEY"] = keys.password("refresh-tokens")
+    if service.name == "notification":
+        environment |= _channels(ports, keys)
     if callers := callers_of(service.name):
         environment["FOCUSMESH_CALLER_KEYS"] = ";".join(
             f"{caller}={keys.public_service_key(caller)}" for caller in callers
@@ -85,6 +89,18 @@ def environment(
         environment["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
         environment["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
     return environment
+
+
+def _channels(ports: Ports, keys: Keys) -> dict[str, str]:
+    """Mail goes to the catcher; push messages are signed with a key of the stack's own."""
+    return {
+        "FOCUSMESH_SMTP_HOST": LOOPBACK,
+        "FOCUSMESH_SMTP_PORT": str(ports.mail),
+        "FOCUSMESH_SMTP_CA_FILE": str(keys.mail_certificate()[0]),
+        "FOCUSMESH_PUBLIC_URL": f"http://{LOOPBACK}:{ports.gateway}",
+        "FOCUSMESH_UNSUBSCRIBE_KEY": keys.password("unsubscribe-links"),
+        "FOCUSMESH_VAPID_KEY_FILE": str(keys.vapid_key()),
+    }
 
 
 @cache

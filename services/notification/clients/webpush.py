@@ -1,11 +1,13 @@
 """The channel `webpush`: messages for browsers, encrypted (RFC 8291) and signed with the service's key (RFC 8292)."""
 
+import base64
 import hashlib
 from pathlib import Path
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric import ec
 from py_vapid import Vapid02  # type: ignore[import-untyped]  # ships no types
-from pywebpush import WebPusher, WebPushException  # type: ignore[import-untyped]  # ships no types
+from pywebpush import WebPusher  # type: ignore[import-untyped]  # ships no types
 
 from mesh.runtime import clock
 from services.notification.clients.guard import parse
@@ -20,6 +22,7 @@ _TOKEN_SECONDS = 12 * 3600
 """Validity of the signature; 24 hours at most (RFC 8292)."""
 _TITLE, _BODY = 200, 400
 """Characters; with the ids at most 2,700 bytes of the 3,993 that fit into a message."""
+_AUTH_BYTES = 16
 _GONE = frozenset({404, 410})
 
 
@@ -81,11 +84,22 @@ class WebPushSender:
         return signed
 
 
+def check_keys(p256dh: str, auth: str) -> None:
+    """Raises ValueError unless these are keys of a browser: a point of P-256, and 16 bytes; base64url."""
+    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), _decoded(p256dh) or b"\0")
+    if len(_decoded(auth)) != _AUTH_BYTES:
+        raise ValueError(f"the secret is not {_AUTH_BYTES} bytes")
+
+
 def _encrypted(subscription: PushSubscription, payload: bytes) -> bytes:
     keys = {"p256dh": subscription.p256dh, "auth": subscription.auth}
     try:
-        pusher = WebPusher({"endpoint": subscription.endpoint, "keys": keys})
-        body: bytes = pusher.encode(payload, "aes128gcm")["body"]
-    except (WebPushException, ValueError) as error:
+        check_keys(**keys)
+    except ValueError as error:
         raise PermanentFailure(f"the keys of the push subscription are not valid: {error}") from None
+    body: bytes = WebPusher({"endpoint": subscription.endpoint, "keys": keys}).encode(payload, "aes128gcm")["body"]
     return body
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

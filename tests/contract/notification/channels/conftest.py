@@ -1,0 +1,24 @@
+"""Servers that messages are sent to, and clients that may call them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.notification.clients.guard import Guard, networks
+from services.notification.clients.outgoing import OutgoingClient
+from tests.support.http_receiver import Receiver, receiving
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """An HTTP server of the test's."""
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[OutgoingClient]:
+    """May call loopback, and waits one second."""
+    client = OutgoingClient(Guard(networks("127.0.0.0/8")), seconds=1)
+    yield client
+    await client.close()
