@@ -19,20 +19,22 @@ from services.auth.model import Session
 
 
 class RateLimit(NamedTuple):
-    """After `free` failures attempts are delayed by 1 s, 2 s, 4 s …, at most `longest_delay`."""
+    """After `free` failures attempts are delayed by `first_delay`, twice that, and so on, at most `longest_delay`."""
 
     free: int
     longest_delay: int
     """Seconds; no account is locked permanently."""
     forget_seconds: int
     """Seconds after which one failure is dropped."""
+    first_delay: int = 1
+    """Seconds."""
 
 
 ACCOUNT = RateLimit(free=10, longest_delay=60, forget_seconds=360)
 NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 """A /24 is many users, so more failures are free; only attackers keep failing, so the delay grows longer."""
-MAILS_OF_ACCOUNT = RateLimit(free=3, longest_delay=900, forget_seconds=1200)
-"""Nobody's inbox gets more than three mails at once and then three an hour, whoever asks for them."""
+MAILS_OF_ACCOUNT = RateLimit(free=3, longest_delay=900, forget_seconds=1200, first_delay=60)
+"""No inbox gets more than three mails at once, eight in half an hour and then four an hour, whoever asks for them."""
 MAILS_OF_NETWORK = RateLimit(free=50, longest_delay=900, forget_seconds=60)
 _GUEST_DELAY, _FORGET_GUEST = 900, 120
 """Seconds: of a network in which too many guests begin."""
@@ -47,16 +49,16 @@ local now = time[1] + time[2] / 1000000
 local counted, wait = {}, 0
 for index, key in ipairs(KEYS) do
   local failures, at, next = unpack(redis.call('HMGET', key, 'failures', 'at', 'next'))
-  local forgotten = (now - tonumber(at or now)) / ARGV[index * 3]
+  local forgotten = (now - tonumber(at or now)) / ARGV[index * 4 - 1]
   counted[index] = math.max(0, tonumber(failures or 0) - forgotten)
   wait = math.max(wait, tonumber(next or 0) - now)
 end
 if wait > 0 then return tostring(wait) end
 for index, key in ipairs(KEYS) do
-  local free, longest, forget = tonumber(ARGV[index * 3 - 2]), tonumber(ARGV[index * 3 - 1]), ARGV[index * 3]
+  local free, longest, forget = tonumber(ARGV[index * 4 - 3]), tonumber(ARGV[index * 4 - 2]), ARGV[index * 4 - 1]
   local failures, next = math.min(counted[index] + 1, free + 12), 0
   if failures > free - 0.5 then
-    next = now + math.min(longest, 2 ^ math.floor(failures - free + 0.5))
+    next = now + math.min(longest, ARGV[index * 4] * 2 ^ math.floor(failures - free + 0.5))
   end
   redis.call('HSET', key, 'failures', failures, 'at', string.format('%.6f', now), 'next', string.format('%.6f', next))
   redis.call('EXPIRE', key, math.ceil(failures * forget) + longest)

@@ -18,6 +18,7 @@ from stack.infrastructure.services import callers_of
 from stack.stack import Stack
 from tests.support.accounts import Account, Guest, camel_case, claims_of, issuer_of, service_signer, snake_case
 from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest
+from tests.support.mails import Mails
 from tests.support.rpcs import BY_NAME, EXPOSED, INTERNAL, descriptor, request_class
 from tests.support.tokens import Signer, service_token, symmetric, unsigned
 from tests.support.valid_requests import is_required, valid_request
@@ -102,7 +103,7 @@ def by_name(method: Method) -> str:
 @pytest.fixture(scope="module")
 def owner(stack: Stack) -> Account:
     """A user who has resources."""
-    return Account(Rest(stack.gateway_url))
+    return Account(Rest(stack.gateway_url), Mails(stack, service_signer(stack, "notification")))
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,9 @@ from stack.database import MAIN
 from stack.registry import load
 from stack.stack import Stack
 from tests.e2e.bad_input import Case, cases, wrong_values
-from tests.support.accounts import Account
+from tests.support.accounts import Account, service_signer
 from tests.support.clients import SECONDS, CallResult, Grpc, Rest, rest_request
+from tests.support.mails import Mails
 from tests.support.rpcs import BY_NAME, EXPOSED, descriptor, request_class
 from tests.support.valid_requests import put, valid_request, valid_value
 
@@ -51,6 +52,8 @@ HISTORY_FOLLOWED = """
         ON known.source = 'pomodoro' AND known.subject = sessions.id::text
     WHERE known.version IS DISTINCT FROM sessions.version LIMIT 1"""
 """Finds a session of which history has not seen the newest event: its tables follow soon."""
+ASKED_FOR = "SELECT FROM auth.mail_requests"
+"""Finds a request for a mail that has not been answered yet."""
 COLUMNS = """
     SELECT nspname, relname, array_agg(attname::text) FROM pg_class
     JOIN pg_namespace ON pg_namespace.oid = relnamespace JOIN pg_attribute ON attrelid = pg_class.oid
@@ -64,7 +67,7 @@ NOT_WRITTEN_BY_CALLS = ["outbox", "inbox", "aggregate_versions", "parked", "alem
 @pytest.fixture(scope="module")
 def account(stack: Stack) -> Account:
     """The account whose resources must not change."""
-    return Account(Rest(stack.gateway_url))
+    return Account(Rest(stack.gateway_url), Mails(stack, service_signer(stack, "notification")))
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +135,7 @@ def digest_of(schema: str, table: str, columns: list[str]) -> sql.Composed:
 def nothing_written(database: psycopg.Connection[Any], given: object, digest: Digest) -> Iterator[None]:
     """Fails when any row of accounts, tasks or sessions is another one after the test."""
     wait_until(lambda: database.execute(HISTORY_FOLLOWED).fetchone() is None, "history has followed every session")
+    wait_until(lambda: database.execute(ASKED_FOR).fetchone() is None, "every request for a mail is answered")
     before = digest()
     yield
     assert digest() == before

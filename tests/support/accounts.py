@@ -23,6 +23,8 @@ from harness.waiting import wait_until
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
 from tests.support.clients import Rest
+from tests.support.mails import KINDS as MAIL_KINDS
+from tests.support.mails import Mails
 from tests.support.rpcs import BY_NAME, descriptor, request_class
 from tests.support.tokens import Signer, service_token
 from tests.support.valid_requests import is_required, valid_request
@@ -42,9 +44,9 @@ FINISH_CURRENT = focus_session_service_pb2.WHEN_RUNNING_FINISH_CURRENT
 class Account:
     """A registered user with a session."""
 
-    def __init__(self, rest: Rest) -> None:
-        """rest: a client of the gateway."""
-        self._rest = rest
+    def __init__(self, rest: Rest, mails: Mails | None = None) -> None:
+        """rest: a client of the gateway. mails: only for calls that need the token of a mail."""
+        self._rest, self._mails = rest, mails
         self._accounts = Accounts(rest.http)
         self._user = self._accounts.sign_up()
         self.id, self.email, self.token = self._user.id, self._user.email, self._user.token
@@ -52,6 +54,12 @@ class Account:
         self._manual_sessions = 0
         self.shown_in: dict[str, tuple[str, str]] = {}
         """Of resources that no RPC reads alone: the id field and the id of the resource that shows them."""
+
+    @property
+    def mails(self) -> Mails:
+        """The mails of the stack."""
+        assert self._mails, "this account was made without the mails of its stack"
+        return self._mails
 
     def sign_in(self) -> User:
         """The account in another session."""
@@ -172,7 +180,7 @@ class Account:
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
         for field in fields:
-            if field.name.endswith("_id") and is_required(field):
+            if field.name.endswith("_id") and field.name != "mail_id" and is_required(field):
                 makers.setdefault(field.name, partial(self.created, field.name.removesuffix("_id")))
         given = {name: make() for name, make in makers.items() if name in names}
         if method.name == "AddManualSession":
@@ -180,6 +188,10 @@ class Account:
         if "before_date" in names:
             years = (2026, 2026) if method.name == "GetHeatmap" else (2020, 2029)
             given |= {"from_date": f"{years[0]}-01-01", "before_date": f"{years[1]}-12-31"}
+        if kind := MAIL_KINDS.get(method.name):  # for another user: a new password would end this one's sessions
+            given["token"] = self.mails.token(self._accounts.register().id, kind)
+        if "mail_id" in names:
+            given["mail_id"] = self.mails.requested(self.id, "verify_email")
         if "password" in names:
             given["password"] = PASSWORD
         if method.name == "Login":
@@ -192,7 +204,7 @@ class Guest(Account):
 
     def __init__(self, rest: Rest) -> None:
         """rest: a client of the gateway."""
-        self._rest = rest
+        self._rest, self._mails = rest, None
         result = rest.call(BY_NAME["CreateGuest"], session_service_pb2.CreateGuestRequest(), None)
         assert result.ok, result
         tokens = result.response.tokens  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,7 +20,9 @@ from focusmesh.auth.v1 import (
 from redis.asyncio import Redis
 
 from mesh.database.pool import Database
+from mesh.rpc.call import current_call
 from mesh.runtime.ids import new_id
+from services.auth.handlers import PasswordWorker
 from services.auth.settings import Settings
 from stack import database
 from tests.contract.auth.mailbox import Mailbox
@@ -150,3 +153,35 @@ def signed_in(
         return Account(user, await login(sessions, user.email))
 
     return sign_in
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What handlers do that takes time: statements, commands of Redis, hashes of passwords; not the periodic tasks."""
+    done: list[str] = []
+
+    def note(step: str) -> None:
+        try:
+            current_call()
+        except LookupError:
+            return
+        done.append(step)
+
+    execute, command, hashed = psycopg.AsyncConnection.execute, Redis.execute_command, PasswordWorker.hash
+
+    def noted_execute(connection: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        note(query.decode() if isinstance(query, bytes) else str(query))
+        return execute(connection, query, *rest, **options)
+
+    def noted_command(client: Any, *words: Any, **options: Any) -> Any:
+        note(str(words[0]))
+        return command(client, *words, **options)
+
+    def noted_hash(worker: Any, password: str) -> Any:
+        note("hash a password")
+        return hashed(worker, password)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", noted_execute)
+    monkeypatch.setattr(Redis, "execute_command", noted_command)
+    monkeypatch.setattr(PasswordWorker, "hash", noted_hash)
+    return done

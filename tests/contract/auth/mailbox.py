@@ -1,7 +1,5 @@
 """The service that sends, as far as auth knows it: it learns of mails by events, and asks for addresses and tokens."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import grpc
@@ -9,13 +7,12 @@ import orjson
 from focusmesh.auth.v1 import contact_service_pb2 as pb
 from focusmesh.auth.v1.contact_service_pb2_grpc import ContactServiceStub
 
+from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.runtime import clock
 from services.auth.jobs import MailRequester, RegistrationCompleter
 from tests.contract.auth.planner import Caller
 from tests.support.tokens import service_token
-
-_SECONDS = 5
 
 
 class Announced(NamedTuple):
@@ -46,15 +43,12 @@ class Mailbox:
         while await completer.run_once() or await requester.run_once():
             pass
 
-        async def waiting() -> int:
+        async def is_idle() -> bool:
             async with self._db.connection() as connection:
-                cursor = await connection.execute(
-                    "SELECT (SELECT count(*) FROM mail_requests) + (SELECT count(*) FROM registrations)"
-                )
-                [(number,)] = await cursor.fetchall()
-                return int(number)
+                cursor = await connection.execute("SELECT FROM mail_requests UNION ALL SELECT FROM registrations")
+                return await cursor.fetchone() is None
 
-        await until(waiting, 0)
+        await until(is_idle, "every request is answered", seconds=5)
 
     async def newest(self, user_id: str, kind: str) -> Announced:
         """The newest mail of the user, which must be of this kind."""
@@ -81,10 +75,3 @@ class Mailbox:
         """Metadata of a call by notification."""
         token = service_token(self._notification.name, "auth", self._notification.key)
         return (("authorization", f"Bearer {token}"),)
-
-
-async def until(read: Callable[[], Awaitable[int]], expected: int) -> None:
-    """Waits until a number is what it should be."""
-    async with asyncio.timeout(_SECONDS):
-        while await read() != expected:
-            await asyncio.sleep(0.02)

@@ -1,7 +1,8 @@
 """Requests that tests of auth send, and the errors they expect."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from focusmesh.auth.v1 import session_pb2, session_service_pb2, session_service_pb2_grpc, user_pb2
 
+from harness.waiting import until
 from mesh.app import App
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
@@ -20,6 +22,8 @@ from tests.support import errors
 from tests.support.errors import ReceivedError
 
 PASSWORD = "a horse, a battery and 2 staples"
+NOWHERE = "redis://127.0.0.1:1/0"
+"""The address of a Redis that is away."""
 
 
 class Account(NamedTuple):
@@ -45,6 +49,22 @@ def process(settings: Settings) -> App:
     return replace(
         app, components=[component for component in app.components if not isinstance(component, Relay | Producer)]
     )
+
+
+@asynccontextmanager
+async def without_redis(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
+    """Runs a process whose settings lead to no Redis: it never says SERVING; the channel leads to it."""
+    app, stop = process(settings), asyncio.Event()
+    running = asyncio.create_task(app.serve(stop))
+    try:
+        assert app.database is not None
+        database = app.database
+        await until(lambda: database.ready, "the database is ready")
+        async with grpc.aio.insecure_channel(settings.listen) as channel:
+            yield channel
+    finally:
+        stop.set()
+        await running
 
 
 @contextmanager

@@ -21,7 +21,17 @@ from mesh.rpc.revocations import KEY, session_member
 from mesh.runtime.ids import new_id
 from services.auth.cache import ACCOUNT
 from services.auth.settings import Settings
-from tests.contract.auth.requests import PASSWORD, Account, bearer, login, process, refresh, refused
+from tests.contract.auth.requests import (
+    NOWHERE,
+    PASSWORD,
+    Account,
+    bearer,
+    login,
+    process,
+    refresh,
+    refused,
+    without_redis,
+)
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -350,21 +360,11 @@ async def test_without_redis_nobody_is_logged_in_or_out_and_sessions_go_on(
     auth_settings: Callable[..., Settings], sessions: SessionServiceStub, signed_in: SignIn
 ) -> None:
     account = await signed_in()
-    cut_off = process(auth_settings(redis_url="redis://127.0.0.1:1/0"))
-    stop = asyncio.Event()
-    running = asyncio.create_task(cut_off.serve(stop))
-    try:
-        assert cut_off.database is not None
-        database = cut_off.database
-        await until(lambda: database.ready, "the database is ready")
-        async with grpc.aio.insecure_channel(cut_off.settings.listen) as channel:
-            without = SessionServiceStub(channel)
-            with refused("UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, "focusmesh"):
-                await login(without, account.user.email)
-            with refused("UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, "focusmesh"):
-                await without.Logout(pb.LogoutRequest(refresh_token=account.tokens.refresh_token))
-            renewed = await refresh(without, account.tokens.refresh_token)
-    finally:
-        stop.set()
-        await running
+    async with without_redis(auth_settings(redis_url=NOWHERE)) as channel:
+        without = SessionServiceStub(channel)
+        with refused("UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, "focusmesh"):
+            await login(without, account.user.email)
+        with refused("UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, "focusmesh"):
+            await without.Logout(pb.LogoutRequest(refresh_token=account.tokens.refresh_token))
+        renewed = await refresh(without, account.tokens.refresh_token)
     assert (await refresh(sessions, renewed.refresh_token)).refresh_token

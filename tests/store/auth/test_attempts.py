@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from mesh.runtime.ids import new_id
-from services.auth.cache import ACCOUNT, NETWORK, LoginThrottle
+from services.auth.cache import ACCOUNT, MAILS_OF_ACCOUNT, MAILS_OF_NETWORK, NETWORK, LoginThrottle, MailThrottle
 
 
 @pytest.fixture
@@ -139,3 +139,31 @@ async def test_who_fails_where_the_account_was_signed_in_to_is_delayed_there(
     for _ in range(ACCOUNT.free):
         assert await attempts.acquire(account, network) == 0
     assert await attempts.acquire(account, network) > 0
+
+
+async def test_three_mails_to_an_address_are_free_and_then_they_become_rare(redis: "Redis", account: str) -> None:
+    mails = MailThrottle(redis)
+    for _ in range(MAILS_OF_ACCOUNT.free):
+        assert await mails.acquire(account, new_id()) == 0
+    delays = []
+    for _ in range(6):
+        delays.append(await mails.acquire(account, new_id()))
+        await let_time_pass(redis, "mails", account, delays[-1])
+        assert await mails.acquire(account, new_id()) == 0
+    assert [round(delay, -1) for delay in delays] == [60, 120, 240, 480, 480, 900]
+
+
+async def test_a_network_asks_for_mails_to_many_addresses_and_not_to_all(redis: "Redis", network: str) -> None:
+    mails = MailThrottle(redis)
+    waits = await asyncio.gather(*(mails.acquire(new_id(), network) for _ in range(MAILS_OF_NETWORK.free + 20)))
+    assert sum(wait == 0 for wait in waits) == MAILS_OF_NETWORK.free
+    assert await mails.acquire(new_id(), new_id()) == 0
+
+
+async def test_mails_that_were_asked_for_do_not_keep_an_owner_from_signing_in(
+    redis: "Redis", attempts: LoginThrottle, account: str, network: str
+) -> None:
+    mails = MailThrottle(redis)
+    while await mails.acquire(account, network) == 0:
+        pass
+    assert await attempts.acquire(account, network) == 0
