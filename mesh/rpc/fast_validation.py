@@ -76,7 +76,10 @@ def _of_expression(descriptor: Descriptor, text: str) -> Check:
 def _of_field(field: FieldDescriptor) -> Iterator[Check]:
     rules, name = field.GetOptions().Extensions[validate_pb2.field], field.name
     if field.message_type is not None and field.message_type.full_name not in _FREE_OF_RULES:
-        raise UnknownRuleError(f"{name}: the rules of {field.message_type.name}")
+        if field.is_repeated or rules.ListFields():
+            raise UnknownRuleError(f"{name}: the rules of {field.message_type.name}")
+        yield lambda message: not message.HasField(name)  # protovalidate decides it when it is there
+        return
     if not rules.ListFields():
         return
     if field.is_repeated:

@@ -1,16 +1,13 @@
 """Accounts and settings: valid values, and changes."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
+from mesh.recurrence.zones import TIME_ZONES
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.errors import FieldViolation
 from services.auth.errors import TimeZoneUnknown
 from services.auth.model import DEFAULT_TIME_ZONE, Account, User, UserSettings
-
-TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
-"""Every IANA name, from the package and not from the machine: the same in all replicas."""
 
 
 def time_zone(name: str) -> str:

@@ -1,0 +1,146 @@
+"""A series: a rule with its local start and zone, and the slots that it has."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from heapq import merge
+from typing import NamedTuple
+
+from mesh.recurrence.dates import dates_of
+from mesh.recurrence.rule import Rule, RuleError
+from mesh.recurrence.zones import to_instant, to_wall
+
+_TWO_DAYS = timedelta(days=2)
+"""No instant is farther from the start of its UTC date, also where a zone jumps over a date."""
+
+
+class Moved(StrEnum):
+    """Why a slot is not where the rule's day and time say."""
+
+    GAP = "gap"
+    CLAMP = "clamp"
+
+
+_MOVED = {
+    (False, False): (),
+    (False, True): (Moved.GAP,),
+    (True, False): (Moved.CLAMP,),
+    (True, True): (Moved.CLAMP, Moved.GAP),
+}
+"""By whether a slot is clamped, and whether it is in a gap."""
+
+
+class Slot(NamedTuple):
+    """One occurrence of a series. `local`, the wall-clock time that the rule says, identifies it within the series."""
+
+    local: datetime
+    instant: int
+    """Microseconds since the epoch; of an all-day slot the beginning of its date."""
+    moved: tuple[Moved, ...] = ()
+
+
+class Series(NamedTuple):
+    """What recurs: naive local start, IANA zone and rule. All-day: only dates count, and times are 00:00.
+
+    `added` are occurrences beside those of the rule (RDATE), `cancelled` those that do not take place (EXDATE).
+    """
+
+    start: datetime
+    time_zone: str
+    rule: Rule
+    all_day: bool = False
+    added: tuple[datetime, ...] = ()
+    cancelled: tuple[datetime, ...] = ()
+
+
+def slot_text(local: datetime, *, all_day: bool) -> str:
+    """The identity of a slot as text: `2026-03-29T02:30:00`, or `2026-03-29` of an all-day series."""
+    return local.date().isoformat() if all_day else local.isoformat()
+
+
+def parse_slot(text: str) -> tuple[datetime, bool]:
+    """The local time of a slot's text, and whether it is all-day. Raises ValueError."""
+    if len(text) == len("2026-03-29"):
+        return datetime.combine(date.fromisoformat(text), time()), True
+    local = datetime.fromisoformat(text)
+    if local.tzinfo is not None or "T" not in text:
+        raise ValueError(text)
+    return local, False
+
+
+def slots(series: Series, since: date | None = None) -> Iterator[Slot]:
+    """The occurrences on the local date `since` and later, in order; without it all of them.
+
+    Endless when the rule is: take as many as are needed. Cancelled slots are left out.
+    """
+    first = series.start.date() if since is None else since
+    added = sorted({local for local in series.added if local.date() >= first})
+    gone = set(series.cancelled)
+    previous: datetime | None = None
+    by_rule = rule_slots(series, first)
+    for slot in merge(by_rule, (_slot(series, local) for local in added), key=_local) if added else by_rule:
+        if slot.local not in gone and slot.local != previous:
+            yield slot
+        previous = slot.local
+
+
+def rule_slots(series: Series, since: date) -> Iterator[Slot]:
+    """The slots of the rule alone from a local date on, cancelled ones too."""
+    rule, at = series.rule, series.start.time()
+    for ordinal, clamped in dates_of(rule, series.start.date()).since(since):
+        day = date.fromordinal(ordinal)
+        if rule.until_date is not None and day > rule.until_date:
+            return
+        slot = _slot(series, datetime.combine(day, at), clamped=clamped)
+        if rule.until_time is not None and slot.instant > rule.until_time:
+            return
+        yield slot
+
+
+def in_window(series: Series, begin: int, end: int) -> Iterator[Slot]:
+    """The occurrences whose instant is at `begin` or later and before `end`; microseconds since the epoch."""
+    last = to_wall(end, series.time_zone) + _TWO_DAYS
+    for slot in slots(series, date_before(begin, series.time_zone)):
+        if slot.local > last:
+            return
+        if begin <= slot.instant < end:
+            yield slot
+
+
+def after(series: Series, local: datetime) -> Iterator[Slot]:
+    """The occurrences after the slot of a local time, in order."""
+    return (slot for slot in slots(series, local.date()) if slot.local > local)
+
+
+def find(series: Series, local: datetime) -> Slot | None:
+    """The slot of a local time, when the series has it."""
+    for slot in slots(series, local.date()):
+        if slot.local >= local:
+            return slot if slot.local == local else None
+    return None
+
+
+def check_series(series: Series) -> None:
+    """Raises RuleError for a series whose rule does not produce its start, and names the next slot that would do."""
+    dates_of(series.rule, series.start.date()).end_of_count()
+    following = next(rule_slots(series, series.start.date()), None)
+    if following is None:
+        raise RuleError("frequency", "the rule has no date at its start or after it")
+    if following.local != series.start:
+        text = slot_text(following.local, all_day=series.all_day)
+        raise RuleError("start", f"the rule does not produce its start; the next slot that would do is {text}")
+
+
+def date_before(instant: int, time_zone: str) -> date:
+    """A local date before all slots at the instant or later."""
+    wall = to_wall(instant, time_zone)
+    return (wall - _TWO_DAYS).date() if wall.date() > date(1, 1, 3) else wall.date()
+
+
+def _slot(series: Series, local: datetime, *, clamped: bool = False) -> Slot:
+    instant, gap = to_instant(local, series.time_zone)
+    return Slot(local, instant, _MOVED[clamped, gap and not series.all_day])
+
+
+def _local(slot: Slot) -> datetime:
+    return slot.local

@@ -1,0 +1,139 @@
+"""Where the semantics are the same, the dates of a rule are those that python-dateutil finds."""
+
+import datetime as module
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from itertools import islice, takewhile
+from types import SimpleNamespace
+
+import pytest
+from dateutil import rrule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesh.recurrence.dates import Dates
+from mesh.recurrence.rule import Day, Frequency, MonthEnd, Rule, RuleError, checked
+from mesh.recurrence.series import Series, in_window, rule_slots, slots
+
+FREQUENCIES = {
+    Frequency.DAILY: rrule.DAILY,
+    Frequency.WEEKLY: rrule.WEEKLY,
+    Frequency.MONTHLY: rrule.MONTHLY,
+    Frequency.YEARLY: rrule.YEARLY,
+}
+STARTS = st.dates(date(1990, 1, 1), date(2104, 12, 31))
+AT = datetime(2026, 1, 1, 9, 30).time()
+YEARS = timedelta(days=366 * 12)
+
+LAST_YEAR = 2125
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _an_early_end_of_time() -> Iterator[None]:
+    """dateutil looks for the dates of a rule that has none until the year 9999, for minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rrule, "datetime", SimpleNamespace(**{**vars(module), "MAXYEAR": LAST_YEAR}))
+        yield
+
+
+def choices(values: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, ...]]:
+    """None, or a few."""
+    return st.one_of(st.just(()), st.lists(values, min_size=1, max_size=4, unique=True).map(tuple))
+
+
+def signed(most: int) -> st.SearchStrategy[int]:
+    """1 to most, or -most to -1."""
+    return st.integers(-most, most).filter(bool)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    """Plain rules, valid in themselves."""
+    frequency = draw(st.sampled_from(Frequency))
+    # `MO,2MO` is every Monday (RFC 5545); dateutil takes it for the second.
+    plain = frequency in (Frequency.DAILY, Frequency.WEEKLY) or draw(st.booleans())
+    ordinals = st.just(0) if plain else st.sampled_from([1, 2, 5, -1, -2])
+    days = st.lists(st.builds(Day, st.integers(0, 6), ordinals), max_size=4, unique=True)
+    rule = Rule(
+        frequency,
+        interval=draw(st.one_of(st.just(1), st.integers(1, 14))),
+        by_day=tuple(draw(days)),
+        by_month_day=() if frequency is Frequency.WEEKLY else draw(choices(signed(31))),
+        by_month=draw(choices(st.integers(1, 12))),
+        week_start=draw(st.integers(0, 6)),
+        month_end=MonthEnd.SKIP,
+    )
+    # dateutil counts positions of the first, partial week from the start on.
+    if rule.has_parts and frequency is not Frequency.WEEKLY:
+        rule = rule._replace(by_set_pos=draw(choices(st.one_of(signed(5), signed(366)))))
+    return checked(rule)
+
+
+def by_dateutil(rule: Rule, start: datetime, **end: object) -> rrule.rrule:
+    """The same rule."""
+    return rrule.rrule(
+        FREQUENCIES[rule.frequency],
+        dtstart=start,
+        interval=rule.interval,
+        wkst=rule.week_start,
+        byweekday=[rrule.weekday(day.weekday, day.ordinal or None) for day in rule.by_day] or None,
+        bymonthday=rule.by_month_day or None,
+        bymonth=rule.by_month or None,
+        bysetpos=rule.by_set_pos or None,
+        **end,
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(rules(), STARTS)
+def test_the_dates_of_a_rule_are_those_of_dateutil(rule: Rule, day: date) -> None:
+    start = datetime.combine(day, AT)
+    expected = list(takewhile(lambda slot: slot < start + YEARS, by_dateutil(rule, start, until=start + YEARS)))
+    series = Series(start, "UTC", rule)
+    assert [slot.local for slot in takewhile(lambda slot: slot.local < start + YEARS, slots(series))] == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(rules(), STARTS, st.integers(0, 4000))
+def test_a_window_shows_what_the_whole_shows_there(rule: Rule, day: date, later: int) -> None:
+    series = Series(datetime.combine(day, AT), "Europe/Berlin", rule)
+    since = day + timedelta(days=later)
+    until = since + timedelta(days=400)
+    whole = [
+        slot for slot in takewhile(lambda slot: slot.local.date() < until, slots(series)) if slot.local.date() >= since
+    ]
+    assert list(takewhile(lambda slot: slot.local.date() < until, slots(series, since))) == whole
+    if whole:
+        end = whole[-1].instant
+        assert list(in_window(series, whole[0].instant, end)) == whole[:-1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(rules(), STARTS, st.integers(1, 60))
+def test_count_ends_a_rule_as_dateutil_says(rule: Rule, day: date, count: int) -> None:
+    start, counted = datetime.combine(day, AT), rule._replace(times=count)
+    try:
+        last = Dates(counted, day).end_of_count()
+    except RuleError:
+        return  # it has too few dates
+    found = [slot.local for slot in rule_slots(Series(start, "UTC", counted), day)]
+    assert not found or found[-1].date() == last
+    expected = islice(by_dateutil(rule, start, until=datetime(LAST_YEAR, 1, 1)), count)
+    assert [slot for slot in found if slot.year < LAST_YEAR] == list(expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rules(), STARTS, st.integers(0, 3000))
+def test_until_a_date_is_inclusive(rule: Rule, day: date, days: int) -> None:
+    start, last = datetime.combine(day, AT), day + timedelta(days=days)
+    ended = Series(start, "UTC", rule._replace(until_date=last))
+    assert [slot.local for slot in slots(ended)] == list(by_dateutil(rule, start, until=datetime.combine(last, AT)))
+
+
+@pytest.mark.parametrize("week_start", range(7))
+def test_positions_in_a_week_count_from_its_first_day(week_start: int) -> None:
+    rule = Rule(Frequency.WEEKLY, by_day=(Day(0), Day(2), Day(4)), by_set_pos=(2,), week_start=week_start)
+    monday = datetime(2026, 6, 1, 9)
+    start = monday + timedelta(days=week_start)  # of a whole week
+    expected = list(islice(by_dateutil(rule, start, count=6), 6))
+    assert [slot.local for slot in islice(slots(Series(start, "UTC", rule)), 6)] == expected
