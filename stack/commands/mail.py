@@ -50,10 +50,12 @@ def main() -> None:
     if number and not (number.isdecimal() and int(number)):
         raise StackError(f"M={number} is not the number of a message", advice="`make mail`, then `make mail M=1`")
     found = list(islice(chosen(main_state(), recipient), int(number or _LISTED)))
-    if len(found) < int(number or 1):
-        to = f" to {recipient}" if recipient else ""
-        raise StackError(f"{len(found)} messages{to} were caught", advice="`make status`: does `mail` run?")
-    if number:
+    to = f" to {recipient}" if recipient else ""
+    if number and len(found) < int(number):
+        raise StackError(f"there are only {len(found)} messages{to}", advice="`make mail` lists them")
+    if not found:
+        print(f"No mail{to} was sent yet.")
+    elif number:
         print(f"{whole(read(found[-1]))}\n\n{colour(str(found[-1]), GREY)}")
     else:
         print(table(("M", "time", "to", "subject"), [line(n, path) for n, path in enumerate(found, start=1)]))

@@ -1,5 +1,6 @@
 """The channels that the settings provide for."""
 
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -38,10 +39,10 @@ def unsubscribe_links(settings: Settings) -> UnsubscribeLinks:
 
 def senders(settings: Settings) -> Mapping[Channel, Sender]:
     """A sender for each channel that is configured. Raises ValueError or OSError for settings that cannot be used."""
-    renderer = Renderer(settings.app_url)
+    renderer, tls = Renderer(settings.app_url), ssl.create_default_context()
 
     def client() -> OutgoingClient:
-        return OutgoingClient(outgoing_guard(settings))
+        return OutgoingClient(outgoing_guard(settings), tls=tls)
 
     found: dict[Channel, Sender] = {Channel.WEBHOOK: WebhookSender(client())}
     if settings.smtp_host:

@@ -66,7 +66,8 @@ class Renderer:
 
 def line(text: object) -> str:
     """The text in one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    joined = " ".join(str(text).split())
+    return joined if joined.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in joined).split())
 
 
 def shortened(text: str, most: int) -> str:

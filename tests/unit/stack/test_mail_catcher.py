@@ -88,13 +88,19 @@ def test_a_message_of_one_recipient_is_shown_whole(
     assert "<p>Water the plants.</p>" in shown
 
 
+def test_a_recipient_without_mail_is_no_error(
+    state: State, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert listed(capsys, monkeypatch, state, TO="eve@example.org") == "No mail to eve@example.org was sent yet.\n"
+
+
 @pytest.mark.parametrize(
     ("choice", "why"),
     [
-        ({"M": "4"}, "3 messages were caught"),
+        ({"M": "4"}, "only 3 messages"),
+        ({"M": "3", "TO": "ada@example.org"}, "only 2 messages to ada@example.org"),
         ({"M": "0"}, "M=0 is not the number of a message"),
         ({"M": "x"}, "M=x is not the number of a message"),
-        ({"TO": "eve@example.org"}, "0 messages to eve@example.org were caught"),
     ],
 )
 def test_a_message_that_is_not_there_is_an_error_that_says_how_many_are(
