@@ -1,20 +1,131 @@
 """What the notification service does with events of other services."""
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
 from mesh.database.connection import Connection
-from mesh.events.envelope import ConsumedEvent
+from mesh.events.envelope import ConsumedEvent, traced
 from mesh.events.inbox import TopicSubscription
 from mesh.rpc import idempotency
-from services.notification import store
+from mesh.runtime.clock import Clock
+from mesh.runtime.slices import in_slices
+from services.notification import wire
+from services.notification.model import Cause, Channel, Kind, Recipient, TaskState
+from services.notification.rules import deliveries
+from services.notification.store import deliveries as delivery_store
+from services.notification.store import erasure, recipients, reminders, tasks
 
-_BATCH = 5000
+_BATCH = 2000
 """Rows of one statement: however many a user has, it ends long before the statement timeout."""
+_UPDATES = ("task-completed", "task-deleted")
 
 
-async def on_user_deleted(tx: Connection, event: ConsumedEvent) -> None:
-    """Erases everything of a user whose account was deleted; what the outbox still holds is published."""
-    for erase in (store.erase, idempotency.erase_responses):
-        while await erase(tx, event.user_id, _BATCH):
-            pass
+class Notifier:
+    """Makes deliveries of what other services report; the periodic tasks send them."""
+
+    def __init__(self, clock: Clock, wake: Callable[[], None], *, settle_seconds: float) -> None:
+        """wake: called when there is something to send. settle_seconds: for which what comes late waits for more."""
+        self._clock, self._wake, self._settle_seconds = clock, wake, settle_seconds
+
+    def subscriptions(self) -> list[TopicSubscription]:
+        """A reminder counts by itself, and its aggregate is the task: none of them is stale."""
+        on_user = {
+            "user-registered": self.on_user_changed,
+            "user-updated": self.on_user_changed,
+            "user-deleted": self.on_user_deleted,
+            "mail-requested": self.on_mail_requested,
+        }
+        return [
+            TopicSubscription("reminders", batch=self.on_reminders, drop_stale=False),
+            TopicSubscription("task-events", batch=self.on_task_events),
+            TopicSubscription("user-events", on_user, drop_stale=False),
+        ]
+
+    async def on_reminders(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        """Makes deliveries of reminders that are due."""
+        with traced(events):
+            now, fired = self._clock(), [event for event in events if event.type == "reminder-fired"]
+            known = await recipients.hold(tx, (event.user_id for event in fired))
+            values = {event.id: event.value for event in fired if not known[event.user_id].is_deleted}
+            stored = await in_slices(wire.reminder_from_event(event, now) for event in fired if event.id in values)
+            new = await reminders.insert_fired(tx, stored)
+            causes = [deliveries.of_reminder(each, values[each.id].hex()) for each in stored if each.id in new]
+            await self._deliver(tx, causes, known)
+
+    async def _deliver(self, tx: Connection, causes: Sequence[Cause], known: Mapping[str, Recipient]) -> None:
+        """Stores the deliveries of causes, and wakes who sends them. known: their users, who are held."""
+        make = partial(deliveries.made_of, known=known, now=self._clock(), settle_seconds=self._settle_seconds)
+        await delivery_store.deliver(tx, causes, make)
+        self._wake()
+
+    async def on_task_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        """Notes the last state of tasks, withdraws what waits and is void by it, and notifies of updates."""
+        with traced(events):
+            known = await recipients.hold(tx, (event.user_id for event in events))
+            live = [event for event in events if not known[event.user_id].is_deleted]
+            newest = {task.id: task for task in await in_slices(map(wire.task_from_event, live))}
+            await tasks.put_tasks(tx, list(newest.values()))
+            await self._withdraw(tx, await tasks.find_tasks(tx, newest))
+            wanting = [event for event in live if event.type in _UPDATES and _wants_updates(known[event.user_id])]
+            await self._deliver(tx, [_update(event) for event in wanting], known)
+
+    async def _withdraw(self, tx: Connection, known: Mapping[str, TaskState]) -> None:
+        """Cancels reminders of tasks that are void by their last state, and what waits of those that were sent."""
+        void = [
+            (reminder.id, reason)
+            for reminder in await reminders.lock_waiting(tx, known)
+            if (reason := deliveries.refusal(reminder.payload, known[reminder.task_id or ""]))
+        ]
+        if void:
+            await reminders.cancel(tx, void)
+        withdrawn = [
+            deliveries.removed(row, reason)
+            for row in await delivery_store.list_waiting(tx, known)
+            if (reason := deliveries.refusal(row.payload, known[row.task_id or ""]))
+        ]
+        if withdrawn:
+            await delivery_store.save_decided(tx, withdrawn)
+
+    async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
+        """Notes where a user is; what waits for quiet hours to end is decided again."""
+        await recipients.put_zone(tx, event.user_id, str(event.data["payload"]["time_zone"]), event.time)
+        self._wake()
+
+    async def on_mail_requested(self, tx: Connection, event: ConsumedEvent) -> None:
+        """Makes the delivery of a mail for the account; address and token are asked for when it is sent."""
+        mail_id, kind, expires_at = wire.mail_from_event(event)
+        cause = Cause(
+            source_id=mail_id,
+            user_id=event.user_id,
+            kind=Kind.ACCOUNT,
+            scheduled_for=event.time,
+            payload={"title": "", "event_type": kind},
+            expires_at=expires_at,
+        )
+        known = await recipients.hold(tx, [event.user_id])
+        if not known[event.user_id].is_deleted:
+            await delivery_store.insert(tx, [deliveries.of_account(cause, Channel.EMAIL, now=self._clock())])
+            self._wake()
+
+    async def on_user_deleted(self, tx: Connection, event: ConsumedEvent) -> None:
+        """Erases everything of a user whose account was deleted; what the outbox still holds is published."""
+        await recipients.mark_deleted(tx, event.user_id)
+        for erase in (erasure.erase, idempotency.erase_responses):
+            while await erase(tx, event.user_id, _BATCH):
+                pass
 
 
-SUBSCRIPTIONS = (TopicSubscription("user-events", {"user-deleted": on_user_deleted}),)
+def _wants_updates(recipient: Recipient) -> bool:
+    return any(updates for _, updates in recipient.channels.values())
+
+
+def _update(event: ConsumedEvent) -> Cause:
+    return Cause(
+        source_id=event.id,
+        user_id=event.user_id,
+        kind=Kind.UPDATE,
+        scheduled_for=event.time,
+        payload={"title": str(event.data["payload"]["title"])[:255], "event_type": event.type},
+        task_id=event.subject,
+        event=event.value.hex(),
+    )

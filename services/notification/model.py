@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+MOST_PENDING = 1000
+"""Of one user; a few more when calls come at once."""
+MOST_KEPT = 10_000
+"""Of one user, in all states; of more, the oldest go."""
+
 
 class Channel(StrEnum):
     """Through what somebody is notified; the values are those of columns, events and `reminders.type`."""
@@ -112,6 +117,23 @@ class Notification(NamedTuple):
     read_at: int | None
 
 
+class Cause(NamedTuple):
+    """What a user is notified of."""
+
+    source_id: str
+    user_id: str
+    kind: str
+    scheduled_for: int
+    payload: Mapping[str, Any]
+    task_id: str | None = None
+    reminder_id: str | None = None
+    expires_at: int | None = None
+    event: str | None = None
+    """The causing CloudEvent, hexadecimal."""
+    named: str | None = None
+    """The channel that its user named, which the preferences do not turn off."""
+
+
 class Attempt(NamedTuple):
     """One attempt to deliver a notification."""
 
@@ -130,6 +152,8 @@ class Recipient(NamedTuple):
     user_id: str
     time_zone: str | None
     """None: not known yet."""
+    zone_at: int | None
+    """When that was so."""
     channels: Mapping[str, Sequence[bool]]
     """What differs from the defaults: reminders and updates, by channel."""
     quiet_from: int | None
@@ -141,6 +165,18 @@ class Recipient(NamedTuple):
     is_deleted: bool
     updated_at: int
     version: int
+
+
+class Targets(NamedTuple):
+    """Where a user's messages can go."""
+
+    subscriptions: Sequence[str] = ()
+    webhooks: Sequence[str] = ()
+    """Those that are enabled."""
+
+    def of(self, channel: str) -> Sequence[str]:
+        """The ids of a channel that may have several."""
+        return self.subscriptions if channel == Channel.WEBPUSH else self.webhooks
 
 
 class PushSubscription(NamedTuple):

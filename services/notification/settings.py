@@ -39,3 +39,13 @@ class Settings(ServiceSettings):
     outgoing_allowed_networks: str = ""
     """Networks that webhooks, push services and the provider of SMS may be in though they are not public, also without
     encryption: `10.1.0.0/16;fd00::/8`. Empty: public addresses alone, with https alone."""
+    secrets_key: str
+    """Secret that the secrets of webhooks are encrypted with, and codes of phones hashed; the same for all replicas."""
+    grace_seconds: int = 24 * 3600
+    """How late something may be sent; afterwards it is missed."""
+    settle_seconds: float = 5.0
+    """For how long what comes late waits for what else an outage held back, to go out in one message."""
+    lease_seconds: int = 90
+    """After so long without a result a message is sent again, with the same id; longer than any attempt."""
+    retention_days: int = 90
+    """How long notifications, and reminders that are over, are kept."""

@@ -92,12 +92,13 @@ def environment(
 
 
 def _channels(ports: Ports, keys: Keys) -> dict[str, str]:
-    """Mail goes to the catcher; push messages are signed with a key of the stack's own."""
+    """Mail goes to the catcher; push messages are signed, and secrets encrypted, with keys of the stack's own."""
     return {
         "FOCUSMESH_SMTP_HOST": LOOPBACK,
         "FOCUSMESH_SMTP_PORT": str(ports.mail),
         "FOCUSMESH_SMTP_CA_FILE": str(keys.mail_certificate()[0]),
         "FOCUSMESH_PUBLIC_URL": f"http://{LOOPBACK}:{ports.gateway}",
+        "FOCUSMESH_SECRETS_KEY": keys.password("notification-secrets"),
         "FOCUSMESH_UNSUBSCRIBE_KEY": keys.password("unsubscribe-links"),
         "FOCUSMESH_VAPID_KEY_FILE": str(keys.vapid_key()),
     }

@@ -69,7 +69,7 @@ CREATE TABLE notifications (
 -- The specification's indexes.
 CREATE INDEX idx_notifications_status ON notifications (status);
 CREATE INDEX idx_notifications_task_id ON notifications (task_id);
-CREATE INDEX notifications_due ON notifications (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX notifications_due ON notifications (channel, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX notifications_user_due ON notifications (user_id, channel) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX notifications_inbox ON notifications (user_id, sent_at DESC, id DESC)
     WHERE channel = 'in_app' AND sent_at IS NOT NULL;
@@ -98,6 +98,8 @@ PEOPLE = """
 CREATE TABLE recipients (
     user_id uuid PRIMARY KEY,
     time_zone text,
+    -- Of the event that said so: an older one does not count.
+    zone_at timestamptz,
     -- What differs from the defaults: {"email": [reminders, updates]}.
     channels jsonb NOT NULL DEFAULT '{}',
     quiet_from integer CHECK (quiet_from BETWEEN 0 AND 1439),

@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REMINDER_CANCELLED: _ErrorReason.ValueType  # 2
     """The reminder was withdrawn, or its task was completed, deleted or moved. Metadata: `reminder_id`."""
     ERROR_REASON_REMINDER_ALREADY_SENT: _ErrorReason.ValueType  # 3
-    """Every channel has sent the reminder already. Metadata: `reminder_id`."""
+    """A channel has sent the reminder already, or it has failed. Metadata: `reminder_id`."""
     ERROR_REASON_REMIND_TIME_IN_PAST: _ErrorReason.ValueType  # 4
     """The reminder would be for an instant that is over, or more than ten years ahead. Metadata: `server_time`."""
     ERROR_REASON_TOO_MANY_REMINDERS: _ErrorReason.ValueType  # 5
@@ -73,7 +73,7 @@ ERROR_REASON_REMINDER_NOT_FOUND: ErrorReason.ValueType  # 1
 ERROR_REASON_REMINDER_CANCELLED: ErrorReason.ValueType  # 2
 """The reminder was withdrawn, or its task was completed, deleted or moved. Metadata: `reminder_id`."""
 ERROR_REASON_REMINDER_ALREADY_SENT: ErrorReason.ValueType  # 3
-"""Every channel has sent the reminder already. Metadata: `reminder_id`."""
+"""A channel has sent the reminder already, or it has failed. Metadata: `reminder_id`."""
 ERROR_REASON_REMIND_TIME_IN_PAST: ErrorReason.ValueType  # 4
 """The reminder would be for an instant that is over, or more than ten years ahead. Metadata: `server_time`."""
 ERROR_REASON_TOO_MANY_REMINDERS: ErrorReason.ValueType  # 5

@@ -184,11 +184,8 @@ class VerifyPhoneRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     PHONE_NUMBER_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     phone_number: _builtins.str
     """The number, in the form of E.164, such as `+491701234567`."""
     code: _builtins.str
@@ -196,13 +193,12 @@ class VerifyPhoneRequest(_message.Message):
     def __init__(
         self,
         *,
-        request_id: _builtins.str = ...,
         phone_number: _builtins.str = ...,
         code: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code", "phone_number", b"phone_number", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code", "phone_number", b"phone_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
     _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015

@@ -81,7 +81,7 @@ class NotificationPreferenceServiceServicer:
         """Without `code`: sends a code by SMS to the number, at most five a day. With it: makes the number the one that SMS
         go to, in place of the one before. A code is valid for ten minutes and five tries.
 
-        Needs scope `notifications:write`. Errors: SMS_UNAVAILABLE, TOO_MANY_CODES, CODE_INVALID, REQUEST_ID_REUSED.
+        Needs scope `notifications:write`. Errors: SMS_UNAVAILABLE, TOO_MANY_CODES, CODE_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,7 +33,7 @@ class NotificationPreferenceServiceStub:
     """Without `code`: sends a code by SMS to the number, at most five a day. With it: makes the number the one that SMS
     go to, in place of the one before. A code is valid for ten minutes and five tries.
 
-    Needs scope `notifications:write`. Errors: SMS_UNAVAILABLE, TOO_MANY_CODES, CODE_INVALID, REQUEST_ID_REUSED.
+    Needs scope `notifications:write`. Errors: SMS_UNAVAILABLE, TOO_MANY_CODES, CODE_INVALID.
     """
 
 class NotificationPreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -73,7 +73,7 @@ class NotificationPreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Without `code`: sends a code by SMS to the number, at most five a day. With it: makes the number the one that SMS
         go to, in place of the one before. A code is valid for ten minutes and five tries.
 
-        Needs scope `notifications:write`. Errors: SMS_UNAVAILABLE, TOO_MANY_CODES, CODE_INVALID, REQUEST_ID_REUSED.
+        Needs scope `notifications:write`. Errors: SMS_UNAVAILABLE, TOO_MANY_CODES, CODE_INVALID.
         """
 
 def add_NotificationPreferenceServiceServicer_to_server(servicer: NotificationPreferenceServiceServicer, server: _aio.Server) -> None: ...

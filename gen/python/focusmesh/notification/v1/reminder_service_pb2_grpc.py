@@ -106,7 +106,7 @@ class ReminderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelReminder(self, request, context):
-        """Withdraws what of a reminder has not been sent yet.
+        """Withdraws a reminder that no channel has sent yet.
 
         Needs scope `reminders:write`. Errors: REMINDER_NOT_FOUND, REMINDER_CANCELLED, REMINDER_ALREADY_SENT,
         VERSION_CONFLICT, REQUEST_ID_REUSED.

@@ -40,7 +40,7 @@ class ReminderServiceStub:
     TOO_MANY_REMINDERS, VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     CancelReminder: _aio.UnaryUnaryMultiCallable[_reminder_service_pb2.CancelReminderRequest, _reminder_service_pb2.CancelReminderResponse]
-    """Withdraws what of a reminder has not been sent yet.
+    """Withdraws a reminder that no channel has sent yet.
 
     Needs scope `reminders:write`. Errors: REMINDER_NOT_FOUND, REMINDER_CANCELLED, REMINDER_ALREADY_SENT,
     VERSION_CONFLICT, REQUEST_ID_REUSED.
@@ -102,7 +102,7 @@ class ReminderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reminder_service_pb2.CancelReminderRequest,
         context: _aio.ServicerContext[_reminder_service_pb2.CancelReminderRequest, _abc.Awaitable[_reminder_service_pb2.CancelReminderResponse]],
     ) -> _abc.Awaitable[_reminder_service_pb2.CancelReminderResponse]:
-        """Withdraws what of a reminder has not been sent yet.
+        """Withdraws a reminder that no channel has sent yet.
 
         Needs scope `reminders:write`. Errors: REMINDER_NOT_FOUND, REMINDER_CANCELLED, REMINDER_ALREADY_SENT,
         VERSION_CONFLICT, REQUEST_ID_REUSED.

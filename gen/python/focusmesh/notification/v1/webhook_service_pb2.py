@@ -31,15 +31,13 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/focusmesh/notification/v1/webhook_service.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(focusmesh/notification/v1/delivery.proto\x1a\'focusmesh/notification/v1/webhook.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\"\xa5\x01\n\x14\x43reateWebhookRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12 \n\x03url\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x08R\x03url\x12/\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00R\x0b\x64\x65scription\x88\x01\x01\x42\x0e\n\x0c_description\"|\n\x15\x43reateWebhookResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\x12\x1f\n\x06secret\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02R\x06secret\"\x15\n\x13ListWebhooksRequest\"V\n\x14ListWebhooksResponse\x12>\n\x08webhooks\x18\x01 \x03(\x0b\x32\".focusmesh.notification.v1.WebhookR\x08webhooks\"\xf2\x03\n\x14UpdateWebhookRequest\x12+\n\nwebhook_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12\xb6\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBy\xe2\x41\x01\x02\xbaHr\xba\x01K\n\x15update_mask.not_empty\x12\x1cmust name at least one field\x1a\x14size(this.paths) > 0\xc8\x01\x01\xe2\x01\x1e\x12\x03url\x12\x0b\x64\x65scription\x12\nis_enabledR\nupdateMask\x12 \n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12!\n\x03url\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08H\x01R\x03url\x88\x01\x01\x12/\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x02R\x0b\x64\x65scription\x88\x01\x01\x12\"\n\nis_enabled\x18\x07 \x01(\x08H\x03R\tisEnabled\x88\x01\x01\x42\x07\n\x05_etagB\x06\n\x04_urlB\x0e\n\x0c_descriptionB\r\n\x0b_is_enabled\"[\n\x15UpdateWebhookResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\"\x9a\x01\n\x14\x44\x65leteWebhookRequest\x12+\n\nwebhook_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestIdB\x07\n\x05_etag\"[\n\x15\x44\x65leteWebhookResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\"\xe8\x01\n\x1aRotateWebhookSecretRequest\x12+\n\nwebhook_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x34\n\roverlap_hours\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xa8\x01(\x00H\x01R\x0coverlapHours\x88\x01\x01\x42\x07\n\x05_etagB\x10\n\x0e_overlap_hours\"\x82\x01\n\x1bRotateWebhookSecretResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\x12\x1f\n\x06secret\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02R\x06secret\"t\n\x17RedeliverWebhookRequest\x12-\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\ndeliveryId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"a\n\x18RedeliverWebhookResponse\x12\x45\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.DeliveryB\x04\xe2\x41\x01\x02R\x08\x64\x65livery2\xe5\x08\n\x0eWebhookService\x12\xa6\x01\n\rCreateWebhook\x12/.focusmesh.notification.v1.CreateWebhookRequest\x1a\x30.focusmesh.notification.v1.CreateWebhookResponse\"2\x90\x02\x00\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12\x9f\x01\n\x0cListWebhooks\x12..focusmesh.notification.v1.ListWebhooksRequest\x1a/.focusmesh.notification.v1.ListWebhooksResponse\".\x90\x02\x01\x8a\xb5\x18\x13\x08\x03\x12\rwebhooks:read\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\xb3\x01\n\rUpdateWebhook\x12/.focusmesh.notification.v1.UpdateWebhookRequest\x1a\x30.focusmesh.notification.v1.UpdateWebhookResponse\"?\x90\x02\x02\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/webhooks/{webhook_id}:\x01*\x12\xb0\x01\n\rDeleteWebhook\x12/.focusmesh.notification.v1.DeleteWebhookRequest\x1a\x30.focusmesh.notification.v1.DeleteWebhookResponse\"<\x90\x02\x02\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02\x1b*\x19/v1/webhooks/{webhook_id}\x12\xd2\x01\n\x13RotateWebhookSecret\x12\x35.focusmesh.notification.v1.RotateWebhookSecretRequest\x1a\x36.focusmesh.notification.v1.RotateWebhookSecretResponse\"L\x90\x02\x02\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02+\"&/v1/webhooks/{webhook_id}:rotateSecret:\x01*\x12\xc9\x01\n\x10RedeliverWebhook\x12\x32.focusmesh.notification.v1.RedeliverWebhookRequest\x1a\x33.focusmesh.notification.v1.RedeliverWebhookResponse\"L\x90\x02\x00\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02+\"&/v1/deliveries/{delivery_id}:redeliver:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/focusmesh/notification/v1/webhook_service.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(focusmesh/notification/v1/delivery.proto\x1a\'focusmesh/notification/v1/webhook.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\"y\n\x14\x43reateWebhookRequest\x12 \n\x03url\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x08R\x03url\x12/\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00R\x0b\x64\x65scription\x88\x01\x01\x42\x0e\n\x0c_description\"|\n\x15\x43reateWebhookResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\x12\x1f\n\x06secret\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02R\x06secret\"\x15\n\x13ListWebhooksRequest\"V\n\x14ListWebhooksResponse\x12>\n\x08webhooks\x18\x01 \x03(\x0b\x32\".focusmesh.notification.v1.WebhookR\x08webhooks\"\xf2\x03\n\x14UpdateWebhookRequest\x12+\n\nwebhook_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12\xb6\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBy\xe2\x41\x01\x02\xbaHr\xba\x01K\n\x15update_mask.not_empty\x12\x1cmust name at least one field\x1a\x14size(this.paths) > 0\xc8\x01\x01\xe2\x01\x1e\x12\x03url\x12\x0b\x64\x65scription\x12\nis_enabledR\nupdateMask\x12 \n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12!\n\x03url\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08H\x01R\x03url\x88\x01\x01\x12/\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x02R\x0b\x64\x65scription\x88\x01\x01\x12\"\n\nis_enabled\x18\x07 \x01(\x08H\x03R\tisEnabled\x88\x01\x01\x42\x07\n\x05_etagB\x06\n\x04_urlB\x0e\n\x0c_descriptionB\r\n\x0b_is_enabled\"[\n\x15UpdateWebhookResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\"\x9a\x01\n\x14\x44\x65leteWebhookRequest\x12+\n\nwebhook_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestIdB\x07\n\x05_etag\"[\n\x15\x44\x65leteWebhookResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\"\xbc\x01\n\x1aRotateWebhookSecretRequest\x12+\n\nwebhook_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\twebhookId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12\x34\n\roverlap_hours\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xa8\x01(\x00H\x01R\x0coverlapHours\x88\x01\x01\x42\x07\n\x05_etagB\x10\n\x0e_overlap_hours\"\x82\x01\n\x1bRotateWebhookSecretResponse\x12\x42\n\x07webhook\x18\x01 \x01(\x0b\x32\".focusmesh.notification.v1.WebhookB\x04\xe2\x41\x01\x02R\x07webhook\x12\x1f\n\x06secret\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02R\x06secret\"t\n\x17RedeliverWebhookRequest\x12-\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\ndeliveryId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"a\n\x18RedeliverWebhookResponse\x12\x45\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.DeliveryB\x04\xe2\x41\x01\x02R\x08\x64\x65livery2\xe5\x08\n\x0eWebhookService\x12\xa6\x01\n\rCreateWebhook\x12/.focusmesh.notification.v1.CreateWebhookRequest\x1a\x30.focusmesh.notification.v1.CreateWebhookResponse\"2\x90\x02\x00\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x03\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12\x9f\x01\n\x0cListWebhooks\x12..focusmesh.notification.v1.ListWebhooksRequest\x1a/.focusmesh.notification.v1.ListWebhooksResponse\".\x90\x02\x01\x8a\xb5\x18\x13\x08\x03\x12\rwebhooks:read\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\xb3\x01\n\rUpdateWebhook\x12/.focusmesh.notification.v1.UpdateWebhookRequest\x1a\x30.focusmesh.notification.v1.UpdateWebhookResponse\"?\x90\x02\x02\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/webhooks/{webhook_id}:\x01*\x12\xb0\x01\n\rDeleteWebhook\x12/.focusmesh.notification.v1.DeleteWebhookRequest\x1a\x30.focusmesh.notification.v1.DeleteWebhookResponse\"<\x90\x02\x02\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02\x1b*\x19/v1/webhooks/{webhook_id}\x12\xd2\x01\n\x13RotateWebhookSecret\x12\x35.focusmesh.notification.v1.RotateWebhookSecretRequest\x1a\x36.focusmesh.notification.v1.RotateWebhookSecretResponse\"L\x90\x02\x00\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x03\x82\xd3\xe4\x93\x02+\"&/v1/webhooks/{webhook_id}:rotateSecret:\x01*\x12\xc9\x01\n\x10RedeliverWebhook\x12\x32.focusmesh.notification.v1.RedeliverWebhookRequest\x1a\x33.focusmesh.notification.v1.RedeliverWebhookResponse\"L\x90\x02\x00\x8a\xb5\x18\x14\x08\x03\x12\x0ewebhooks:write\x18\x02\x82\xd3\xe4\x93\x02+\"&/v1/deliveries/{delivery_id}:redeliver:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.notification.v1.webhook_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['url']._loaded_options = None
   _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['url']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\010'
   _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['description']._loaded_options = None
@@ -74,8 +72,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['webhook_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['overlap_hours']._loaded_options = None
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['overlap_hours']._serialized_options = b'\272H\007\032\005\030\250\001(\000'
   _globals['_ROTATEWEBHOOKSECRETRESPONSE'].fields_by_name['webhook']._loaded_options = None
@@ -89,7 +85,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REDELIVERWEBHOOKRESPONSE'].fields_by_name['delivery']._loaded_options = None
   _globals['_REDELIVERWEBHOOKRESPONSE'].fields_by_name['delivery']._serialized_options = b'\342A\001\002'
   _globals['_WEBHOOKSERVICE'].methods_by_name['CreateWebhook']._loaded_options = None
-  _globals['_WEBHOOKSERVICE'].methods_by_name['CreateWebhook']._serialized_options = b'\220\002\000\212\265\030\024\010\003\022\016webhooks:write\030\002\202\323\344\223\002\021\"\014/v1/webhooks:\001*'
+  _globals['_WEBHOOKSERVICE'].methods_by_name['CreateWebhook']._serialized_options = b'\220\002\000\212\265\030\024\010\003\022\016webhooks:write\030\003\202\323\344\223\002\021\"\014/v1/webhooks:\001*'
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhooks']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhooks']._serialized_options = b'\220\002\001\212\265\030\023\010\003\022\rwebhooks:read\030\001\202\323\344\223\002\016\022\014/v1/webhooks'
   _globals['_WEBHOOKSERVICE'].methods_by_name['UpdateWebhook']._loaded_options = None
@@ -97,33 +93,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['DeleteWebhook']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['DeleteWebhook']._serialized_options = b'\220\002\002\212\265\030\024\010\003\022\016webhooks:write\030\002\202\323\344\223\002\033*\031/v1/webhooks/{webhook_id}'
   _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._loaded_options = None
-  _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._serialized_options = b'\220\002\002\212\265\030\024\010\003\022\016webhooks:write\030\002\202\323\344\223\002+\"&/v1/webhooks/{webhook_id}:rotateSecret:\001*'
+  _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._serialized_options = b'\220\002\000\212\265\030\024\010\003\022\016webhooks:write\030\003\202\323\344\223\002+\"&/v1/webhooks/{webhook_id}:rotateSecret:\001*'
   _globals['_WEBHOOKSERVICE'].methods_by_name['RedeliverWebhook']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['RedeliverWebhook']._serialized_options = b'\220\002\000\212\265\030\024\010\003\022\016webhooks:write\030\002\202\323\344\223\002+\"&/v1/deliveries/{delivery_id}:redeliver:\001*'
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=322
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=487
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=489
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=613
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=615
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=636
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=638
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=724
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=727
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=1225
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=1227
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=1318
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1321
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1475
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1477
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1568
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1571
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=1803
-  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=1806
-  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1936
-  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_start=1938
-  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_end=2054
-  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_start=2056
-  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_end=2153
-  _globals['_WEBHOOKSERVICE']._serialized_start=2156
-  _globals['_WEBHOOKSERVICE']._serialized_end=3281
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=321
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=442
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=444
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=568
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=570
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=591
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=593
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=679
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=682
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=1180
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=1182
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=1273
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1276
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1430
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1432
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1523
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1526
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=1714
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=1717
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1847
+  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_start=1849
+  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_end=1965
+  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_start=1967
+  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_end=2064
+  _globals['_WEBHOOKSERVICE']._serialized_start=2067
+  _globals['_WEBHOOKSERVICE']._serialized_end=3192
 # @@protoc_insertion_point(module_scope)

@@ -27,11 +27,8 @@ class CreateWebhookRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
-    request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     url: _builtins.str
     """Where messages are posted: https, without user or fragment, at most 1,024 characters."""
     description: _builtins.str
@@ -39,13 +36,12 @@ class CreateWebhookRequest(_message.Message):
     def __init__(
         self,
         *,
-        request_id: _builtins.str = ...,
         url: _builtins.str = ...,
         description: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "request_id", b"request_id", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -273,14 +269,11 @@ class RotateWebhookSecretRequest(_message.Message):
 
     WEBHOOK_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     OVERLAP_HOURS_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
     """Id of the webhook."""
     etag: _builtins.str
     """The webhook's etag, to detect a concurrent change; absent: change it in any case."""
-    request_id: _builtins.str
-    """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     overlap_hours: _builtins.int
     """How long messages are signed with the old secret too; 0 to 168, absent means 24."""
     def __init__(
@@ -288,12 +281,11 @@ class RotateWebhookSecretRequest(_message.Message):
         *,
         webhook_id: _builtins.str = ...,
         etag: _builtins.str | None = ...,
-        request_id: _builtins.str = ...,
         overlap_hours: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_etag", b"_etag", "_overlap_hours", b"_overlap_hours", "etag", b"etag", "overlap_hours", b"overlap_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_etag", b"_etag", "_overlap_hours", b"_overlap_hours", "etag", b"etag", "overlap_hours", b"overlap_hours", "request_id", b"request_id", "webhook_id", b"webhook_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_etag", b"_etag", "_overlap_hours", b"_overlap_hours", "etag", b"etag", "overlap_hours", b"overlap_hours", "webhook_id", b"webhook_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__etag: _TypeAlias = _typing.Literal["etag"]  # noqa: Y015
     _WhichOneofArgType__etag: _TypeAlias = _typing.Literal["_etag", b"_etag"]  # noqa: Y015

@@ -74,9 +74,10 @@ class WebhookServiceServicer:
     """
 
     def CreateWebhook(self, request, context):
-        """Creates a webhook. Its secret is in this response only. A user has at most 10.
+        """Creates a webhook. Its secret is in this response only; there is no `request_id`, because responses with secrets
+        are not stored. A user has at most 10.
 
-        Needs scope `webhooks:write`. Errors: WEBHOOK_URL_INVALID, TOO_MANY_WEBHOOKS, REQUEST_ID_REUSED.
+        Needs scope `webhooks:write`. Errors: WEBHOOK_URL_INVALID, TOO_MANY_WEBHOOKS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,9 +114,9 @@ class WebhookServiceServicer:
 
     def RotateWebhookSecret(self, request, context):
         """Gives a webhook a new secret, which is in this response only. For `overlap_hours` messages are signed with the old
-        one too.
+        one too; of older ones none is valid any more.
 
-        Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,9 +19,10 @@ class WebhookServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.CreateWebhookRequest, _webhook_service_pb2.CreateWebhookResponse]
-    """Creates a webhook. Its secret is in this response only. A user has at most 10.
+    """Creates a webhook. Its secret is in this response only; there is no `request_id`, because responses with secrets
+    are not stored. A user has at most 10.
 
-    Needs scope `webhooks:write`. Errors: WEBHOOK_URL_INVALID, TOO_MANY_WEBHOOKS, REQUEST_ID_REUSED.
+    Needs scope `webhooks:write`. Errors: WEBHOOK_URL_INVALID, TOO_MANY_WEBHOOKS.
     """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhooksRequest, _webhook_service_pb2.ListWebhooksResponse]
     """Lists the webhooks, at most 10, the oldest first, without their secrets.
@@ -42,9 +43,9 @@ class WebhookServiceStub:
     """
     RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RotateWebhookSecretRequest, _webhook_service_pb2.RotateWebhookSecretResponse]
     """Gives a webhook a new secret, which is in this response only. For `overlap_hours` messages are signed with the old
-    one too.
+    one too; of older ones none is valid any more.
 
-    Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT.
     """
     RedeliverWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RedeliverWebhookRequest, _webhook_service_pb2.RedeliverWebhookResponse]
     """Sends a message again that a webhook has received or that could not be delivered, with the same id.
@@ -63,9 +64,10 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.CreateWebhookRequest,
         context: _aio.ServicerContext[_webhook_service_pb2.CreateWebhookRequest, _abc.Awaitable[_webhook_service_pb2.CreateWebhookResponse]],
     ) -> _abc.Awaitable[_webhook_service_pb2.CreateWebhookResponse]:
-        """Creates a webhook. Its secret is in this response only. A user has at most 10.
+        """Creates a webhook. Its secret is in this response only; there is no `request_id`, because responses with secrets
+        are not stored. A user has at most 10.
 
-        Needs scope `webhooks:write`. Errors: WEBHOOK_URL_INVALID, TOO_MANY_WEBHOOKS, REQUEST_ID_REUSED.
+        Needs scope `webhooks:write`. Errors: WEBHOOK_URL_INVALID, TOO_MANY_WEBHOOKS.
         """
 
     @_abc_1.abstractmethod
@@ -110,9 +112,9 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_webhook_service_pb2.RotateWebhookSecretRequest, _abc.Awaitable[_webhook_service_pb2.RotateWebhookSecretResponse]],
     ) -> _abc.Awaitable[_webhook_service_pb2.RotateWebhookSecretResponse]:
         """Gives a webhook a new secret, which is in this response only. For `overlap_hours` messages are signed with the old
-        one too.
+        one too; of older ones none is valid any more.
 
-        Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,1 @@
+"""The RPCs of the notification service, a file for each resource."""

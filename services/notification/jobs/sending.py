@@ -1,0 +1,175 @@
+"""What sends through the channels that leave the service: each message under a lease, with a row for each attempt."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events import outbox
+from mesh.rpc.status import CalleeError
+from mesh.runtime.clock import SECOND, Clock
+from mesh.runtime.errors import DependencyUnavailable
+from services.notification.clients import Sender
+from services.notification.clients.auth import Contacts
+from services.notification.errors import SendFailure, TargetGone, TemporaryFailure
+from services.notification.jobs.claims import ChannelTask, Claimed, report_failures, save
+from services.notification.jobs.messages import Messages, NotToBeSent
+from services.notification.model import Channel, Notification, Outcome, Recipient, Status
+from services.notification.rules import deliveries
+from services.notification.store import deliveries as store
+from services.notification.store import recipients
+from services.notification.store.deliveries import Group
+
+log = logging.getLogger(__name__)
+
+CAPACITY: Mapping[Channel, int] = {Channel.EMAIL: 16, Channel.WEBPUSH: 32, Channel.SMS: 8, Channel.WEBHOOK: 32}
+"""Messages of a channel that one replica sends at once: one that hangs takes one place, of its own channel."""
+_MOST_OF_WEBHOOK = 4
+"""Messages to one webhook at once: the rest of the places is for others."""
+_CLOSE_SECONDS = 5.0
+
+
+class SendingTask(ChannelTask):
+    """Sends what is due of one channel.
+
+    A message whose process ends before it has noted the result is sent again after the lease, with the same id: at
+    least once here, once by what the id tells the receiver.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        channel: Channel,
+        sender: Sender | None,
+        messages: Messages,
+        contacts: Contacts,
+        clock: Clock,
+        *,
+        grace_seconds: int,
+        lease_seconds: int,
+    ) -> None:
+        """sender: None where the installation does not have the channel."""
+        most = _MOST_OF_WEBHOOK if channel == Channel.WEBHOOK else deliveries.MOST_COMBINED
+        super().__init__(db, channel, grace_seconds=grace_seconds, most_of_target=most)
+        self.sender, self.messages, self.contacts, self.clock = sender, messages, contacts, clock
+        self.lease_seconds, self.capacity = lease_seconds, CAPACITY[channel]
+        self._begin: list[tuple[list[Notification], Recipient]] = []
+        """What this pass has leased."""
+        self._running: dict[asyncio.Task[None], str] = {}
+        """What is being sent, and to whom."""
+
+    async def run_once(self) -> int:
+        """Begins to send what is due, as far as there is room; returns how many deliveries that are."""
+        room = self.capacity - len(self._running)
+        if room <= 0:
+            return 0  # a message that ends wakes this task
+        due = await self._with_zone(await self.list_due(busy=set(self._running.values()), groups=room))
+        return await self.claim(due) if due else 0
+
+    async def settle(self, tx: Connection, claimed: Claimed) -> None:
+        """Leases what is ready, message by message, and begins to send it once that has committed."""
+        key = lambda row: (row.user_id, row.target_id or "")  # noqa: E731 (used twice)
+        leases: list[list[Notification]] = []
+        until = claimed.now + self.lease_seconds * SECOND
+        for _, rows in groupby(sorted(claimed.ready, key=key), key=key):
+            leases += [deliveries.leased(message, until=until) for message in deliveries.messages(rows)]
+        await save(tx, [*claimed.over, *(row for message in leases for row in message)])
+        await report_failures(tx, claimed.now, claimed.users, claimed.over)
+        self._begin = [(message, claimed.users[message[0].user_id]) for message in leases]
+
+    async def claim(self, groups: Sequence[Group]) -> int:
+        """The same as of every channel; then begins to send."""
+        self._begin = []
+        claimed = await super().claim(groups)
+        for message, recipient in self._begin:
+            task = asyncio.create_task(self._attempt(message, recipient), name=f"send by {self.channel}")
+            self._running[task] = recipient.user_id
+            task.add_done_callback(self._ended)
+        return claimed
+
+    async def close(self, grace: float = _CLOSE_SECONDS) -> None:
+        """Lets messages that are being sent end, for at most `grace` seconds; others are sent after their lease."""
+        await super().close(grace)
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=grace)
+        for task in list(self._running):
+            task.cancel()
+        if self.sender is not None:
+            await self.sender.close()
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s: the result of a message was not noted", self.name, exc_info=error)
+        self.wake()
+
+    async def _with_zone(self, due: Sequence[Group]) -> list[Group]:
+        """Those of the targets whose user's zone is known; reads the others' where they registered."""
+        if self.channel == Channel.WEBHOOK:
+            return list(due)
+        unknown = sorted({group.user_id for group in due if not group.knows_zone})
+        learnt = await asyncio.gather(*map(self._learn_zone, unknown))
+        away = {user_id for user_id, known in zip(unknown, learnt, strict=True) if not known}
+        return [group for group in due if group.user_id not in away]
+
+    async def _learn_zone(self, user_id: str) -> bool:
+        try:
+            contact = await self.contacts.contact(user_id)
+        except DependencyUnavailable:
+            return False
+        async with self.db.connection() as connection:
+            # As of the beginning of time: whatever an event says counts more.
+            await recipients.put_zone(connection, user_id, contact.time_zone if contact else "UTC", 0)
+        return True
+
+    async def _attempt(self, rows: Sequence[Notification], recipient: Recipient) -> None:
+        """Sends one message and notes the result."""
+        try:
+            answer = await self._send(rows, recipient)
+        except NotToBeSent as refusal:
+            ended = [deliveries.removed(row, refusal.reason) for row in rows]
+            await self._note(ended, refusal.reason)
+        except SendFailure as failure:
+            await self._failed(rows, failure)
+        else:
+            now = self.clock()
+            await self._note([deliveries.sent(row, now) for row in rows], answer, is_sent=True)
+            await self.messages.note_success(rows[0])
+
+    async def _send(self, rows: Sequence[Notification], recipient: Recipient) -> str:
+        if self.sender is None:
+            raise NotToBeSent("CHANNEL_UNAVAILABLE")
+        try:
+            outgoing = await self.messages.make(rows, recipient, self.clock())
+            return await self.sender.send(outgoing)
+        except (SendFailure, NotToBeSent):
+            raise
+        except DependencyUnavailable as error:
+            raise TemporaryFailure(f"{error.dependency} is not available") from error
+        except CalleeError as error:
+            raise TemporaryFailure(f"auth refuses: {error.reason}") from error
+        except Exception as error:
+            log.exception("%s: unexpected", self.name)
+            raise TemporaryFailure("internal error") from error
+
+    async def _failed(self, rows: Sequence[Notification], failure: SendFailure) -> None:
+        now, wait = self.clock(), None
+        if isinstance(failure, TemporaryFailure):
+            wait = deliveries.retry_seconds(self.channel, rows[0].attempts, failure.retry_after_seconds)
+        await self._note([deliveries.failed(row, failure.answer, now=now, wait=wait) for row in rows], failure.answer)
+        await self.messages.note_failure(rows[0], failure.answer, now=now, is_gone=isinstance(failure, TargetGone))
+
+    async def _note(self, rows: Sequence[Notification], answer: str, *, is_sent: bool = False) -> None:
+        """Writes the result of an attempt, unless another process has begun another one since."""
+        is_final = rows[0].status == Status.FAILED and rows[0].outcome == Outcome.FAILED
+        if not is_final:
+            async with self.db.connection() as connection:
+                await store.end_attempt(connection, rows, answer, is_sent=is_sent)
+            return
+        async with self.db.transaction() as tx:
+            user = await recipients.lock_recipient(tx, rows[0].user_id)
+            if await store.end_attempt(tx, rows, answer, is_sent=False):
+                await report_failures(tx, self.clock(), {user.user_id: user}, rows)
+        outbox.wake()

@@ -1,0 +1,96 @@
+"""What makes users' own reminders due, and what removes old rows."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from mesh.database.pool import Database
+from mesh.events import outbox
+from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.lifecycle import PeriodicTask
+from mesh.runtime.slices import in_slices
+from services.notification import events
+from services.notification.model import Cause, Reminder
+from services.notification.rules import deliveries
+from services.notification.store import deliveries as delivery_store
+from services.notification.store import notifications, recipients, reminders, targets, tasks
+
+_SHORTEST_WAIT = 0.02
+"""Seconds until what another replica has locked is looked for again."""
+_TASK_DAYS = 40
+"""Longer than a deleted task can be brought back."""
+
+
+def wake_in(task: PeriodicTask, seconds: float | None) -> None:
+    """Wakes a task when the next row is due, unless the task looks before."""
+    if seconds is not None and seconds < task.longest_wait:
+        asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT, seconds), task.wake)
+
+
+class ReminderFirer(PeriodicTask):
+    """Makes deliveries of users' own and of snoozed reminders whose time has come; sleeps until the next one.
+
+    Any number of replicas: each claims others, by the database's clock.
+    """
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
+    batch: ClassVar[int] = 500
+
+    def __init__(self, db: Database, wake_senders: Callable[[], None], *, settle_seconds: float) -> None:
+        super().__init__("fire reminders")
+        self.db, self.wake_senders, self.settle_seconds = db, wake_senders, settle_seconds
+
+    async def run_once(self) -> int:
+        """Fires one batch; returns how many."""
+        async with self.db.transaction() as tx:
+            due = await reminders.claim_due(tx, self.batch)
+            if due:
+                known = await recipients.hold(tx, (reminder.user_id for reminder in due))
+                now = await reminders.database_now(tx)
+                live = [reminder for reminder in due if not known[reminder.user_id].is_deleted]
+                make = partial(deliveries.made_of, known=known, now=now, settle_seconds=self.settle_seconds)
+                await delivery_store.deliver(tx, await in_slices(map(_cause, live)), make)
+                await reminders.mark_fired(tx, [reminder.id for reminder in due])
+        if due:
+            self.wake_senders()
+            return len(due)
+        async with self.db.connection() as connection:
+            wake_in(self, await reminders.seconds_until_due(connection))
+        return 0
+
+
+def _cause(reminder: Reminder) -> Cause:
+    return deliveries.of_reminder(reminder, events.reminder_fired(reminder).hex())
+
+
+class Purger(PeriodicTask):
+    """Removes notifications and reminders after the retention, tasks that are gone, and secrets that are void."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
+    longest_wait: ClassVar[float] = 60.0
+    batch: ClassVar[int] = 500
+
+    def __init__(self, db: Database, *, retention_days: int) -> None:
+        super().__init__("purge notifications")
+        self.db, self.retention_days = db, retention_days
+
+    async def run_once(self) -> int:
+        """Removes one batch of each; returns how many rows."""
+        async with self.db.connection() as connection:
+            purged = await reminders.purge(connection, self.retention_days, self.batch)
+            purged += await tasks.purge(connection, _TASK_DAYS, self.batch)
+            purged += await targets.forget_old_secrets(connection)
+            user_ids = await notifications.list_purgeable(connection, self.retention_days, self.batch)
+        for user_id in user_ids:
+            purged += await self._purge(user_id)
+        return purged
+
+    async def _purge(self, user_id: str) -> int:
+        async with self.db.transaction() as tx:
+            inbox = await recipients.lock_recipient(tx, user_id)
+            gone, unread = await notifications.purge(tx, user_id, self.retention_days, self.batch)
+            if unread:
+                left = inbox._replace(unread_count=inbox.unread_count - unread)
+                await recipients.save_inboxes(tx, [left], outbox.SideEffects((), None, ""))
+        return gone

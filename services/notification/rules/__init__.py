@@ -1,0 +1,1 @@
+"""The decisions of the notification service: pure; time is an argument."""

@@ -1,0 +1,44 @@
+"""Reminders that users make, snooze and cancel."""
+
+from mesh.rpc.etag import check_etag, next_version
+from mesh.runtime.clock import DAY, SECOND, to_json
+from services.notification import errors
+from services.notification.model import Reminder, ReminderStatus
+
+_FURTHEST = 3653 * DAY
+_BEHIND = 60 * SECOND
+"""A client's clock may be so far behind."""
+
+
+def require_ahead(instant: int, now: int) -> None:
+    """Raises RemindTimeInPast for an instant that is over, or more than ten years ahead."""
+    if not now - _BEHIND <= instant <= now + _FURTHEST:
+        raise errors.RemindTimeInPast(server_time=to_json(now))
+
+
+def snooze(reminder: Reminder, until: int, *, now: int, etag: str | None) -> Reminder:
+    """The reminder for another instant, pending again."""
+    check_etag(etag, reminder.version)
+    if reminder.status == ReminderStatus.CANCELLED:
+        raise errors.ReminderCancelled(reminder_id=reminder.id)
+    require_ahead(until, now)
+    return next_version(
+        reminder,
+        now,
+        scheduled_for=until,
+        fire_at=until,
+        status=ReminderStatus.PENDING,
+        sent_at=None,
+        error_message=None,
+        snooze_count=reminder.snooze_count + 1,
+    )
+
+
+def cancel(reminder: Reminder, *, now: int, etag: str | None) -> Reminder:
+    """The pending reminder, cancelled."""
+    check_etag(etag, reminder.version)
+    if reminder.status == ReminderStatus.CANCELLED:
+        raise errors.ReminderCancelled(reminder_id=reminder.id)
+    if reminder.status != ReminderStatus.PENDING:
+        raise errors.ReminderAlreadySent(reminder_id=reminder.id)
+    return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message="CANCELLED")

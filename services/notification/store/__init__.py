@@ -1,0 +1,1 @@
+"""SQL of the notification service, a file for each resource: one statement per function, owner first."""

@@ -1,0 +1,175 @@
+"""Who is notified through what. Whoever sends to a user, or changes the user's inbox, holds the lock of the row."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from mesh.database.columns import Columns, microseconds
+from mesh.database.connection import Connection
+from mesh.events import outbox
+from mesh.events.outbox import SideEffects
+from mesh.runtime.clock import to_datetime
+from services.notification.model import Recipient, Targets
+
+RECIPIENTS = Columns(
+    "recipients",
+    Recipient,
+    {
+        "user_id": "uuid",
+        "time_zone": "text",
+        "zone_at": "timestamptz",
+        "channels": "jsonb",
+        "quiet_from": "integer",
+        "quiet_to": "integer",
+        "phone_number": "text",
+        "unread_count": "integer",
+        "inbox_version": "bigint",
+        "is_deleted": "boolean",
+        "updated_at": "timestamptz",
+        "version": "bigint",
+    },
+    fixed={"user_id"},
+)
+_SELECT = f"SELECT {RECIPIENTS.select} FROM recipients"
+
+
+def unknown(user_id: str) -> Recipient:
+    """A user of whom nothing is stored."""
+    return Recipient(user_id, None, None, {}, None, None, None, 0, 0, False, 0, 1)
+
+
+async def get_recipient(connection: Connection, user_id: str) -> Recipient:
+    """Reads a user; the defaults where nothing is stored."""
+    return (await find_recipients(connection, [user_id])).get(user_id) or unknown(user_id)
+
+
+async def find_recipients(connection: Connection, user_ids: Iterable[str]) -> dict[str, Recipient]:
+    """Reads those of these users of whom something is stored."""
+    cursor = RECIPIENTS.cursor(connection)
+    await cursor.execute(f"{_SELECT} WHERE user_id = ANY(%s::uuid[])", (sorted(set(user_ids)),))
+    return {row.user_id: row for row in await cursor.fetchall()}
+
+
+async def add_recipients(connection: Connection, user_ids: Iterable[str]) -> None:
+    """Stores users of whom nothing is stored, with the defaults."""
+    await connection.execute(
+        "INSERT INTO recipients (user_id) SELECT * FROM unnest(%s::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING",
+        (sorted(set(user_ids)),),
+    )
+
+
+async def hold(tx: Connection, user_ids: Iterable[str]) -> dict[str, Recipient]:
+    """Reads users, stored before when necessary, of whom nothing is sent or erased until the transaction ends."""
+    expected = sorted(set(user_ids))
+    await add_recipients(tx, expected)
+    cursor = RECIPIENTS.cursor(tx)
+    await cursor.execute(f"{_SELECT} WHERE user_id = ANY(%s::uuid[]) ORDER BY user_id FOR SHARE", (expected,))
+    return {row.user_id: row for row in await cursor.fetchall()}
+
+
+async def lock_recipient(tx: Connection, user_id: str) -> Recipient:
+    """Reads and locks a user, who is stored before when necessary."""
+    await add_recipients(tx, [user_id])
+    cursor = RECIPIENTS.cursor(tx)
+    await cursor.execute(f"{_SELECT} WHERE user_id = %s::uuid FOR NO KEY UPDATE", (user_id,))
+    [recipient] = await cursor.fetchall()
+    return recipient
+
+
+async def lock_free(tx: Connection, user_ids: Collection[str]) -> tuple[int, dict[str, Recipient]]:
+    """Reads and locks those of these users that nobody else has locked, and the database's clock."""
+    cursor = RECIPIENTS.cursor(tx)
+    await cursor.execute(
+        f"{_SELECT} WHERE user_id = ANY(%s::uuid[]) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED", (sorted(user_ids),)
+    )
+    locked = {row.user_id: row for row in await cursor.fetchall()}
+    clock = await tx.execute(f"SELECT {microseconds('clock_timestamp()')}")
+    [now] = await clock.fetchone() or (0,)
+    return int(now), locked
+
+
+_SAVE = f"""
+    INSERT INTO recipients ({RECIPIENTS.names}) SELECT {RECIPIENTS.values}
+    ON CONFLICT (user_id) DO UPDATE SET channels = excluded.channels, quiet_from = excluded.quiet_from,
+        quiet_to = excluded.quiet_to, updated_at = excluded.updated_at, version = excluded.version
+    WHERE recipients.version = excluded.version - 1 AND NOT recipients.is_deleted
+    RETURNING user_id"""
+_WAKE = """
+    UPDATE notifications SET next_attempt_at = now()
+    WHERE user_id = %(user_id)s::uuid AND next_attempt_at > now() AND NOT leased AND deferred_until IS NOT NULL
+        AND attempts = 0 AND EXISTS (SELECT FROM changed)"""
+
+
+async def save_preferences(connection: Connection, recipient: Recipient, side_effects: SideEffects) -> None:
+    """Writes the next version of preferences, by which what waits for quiet hours to end is decided again.
+
+    Raises WriteConflict when another write came first.
+    """
+    await outbox.write(connection, _SAVE, RECIPIENTS.parameters(recipient), side_effects, [_WAKE])
+
+
+async def put_zone(tx: Connection, user_id: str, time_zone: str, at: int) -> None:
+    """Stores where a user is; what waits for quiet hours to end is decided again."""
+    values = {"user_id": user_id, "time_zone": time_zone, "at": to_datetime(at)}
+    await tx.execute(
+        f"""
+        WITH changed AS (
+            INSERT INTO recipients (user_id, time_zone, zone_at) VALUES (%(user_id)s::uuid, %(time_zone)s, %(at)s)
+            ON CONFLICT (user_id) DO UPDATE SET time_zone = excluded.time_zone, zone_at = excluded.zone_at
+            WHERE coalesce(recipients.zone_at, '-infinity') <= excluded.zone_at AND NOT recipients.is_deleted
+            RETURNING user_id
+        )
+        {_WAKE}""",
+        values,
+    )
+
+
+async def set_phone(tx: Connection, user_id: str, phone_number: str) -> None:
+    """Makes a number the one that SMS go to. The user is locked."""
+    await tx.execute(
+        "UPDATE recipients SET phone_number = %s, version = version + 1, updated_at = now() WHERE user_id = %s::uuid",
+        (phone_number, user_id),
+    )
+
+
+async def mark_deleted(tx: Connection, user_id: str) -> None:
+    """Forgets everything of a user but that there was one; waits until nobody sends to the user."""
+    await tx.execute(
+        """
+        INSERT INTO recipients (user_id, is_deleted) VALUES (%s::uuid, true)
+        ON CONFLICT (user_id) DO UPDATE SET time_zone = NULL, zone_at = NULL, channels = '{}', quiet_from = NULL,
+            quiet_to = NULL, phone_number = NULL, unread_count = 0, is_deleted = true""",
+        (user_id,),
+    )
+
+
+_INBOXES = """
+    UPDATE recipients SET unread_count = inbox.unread_count, inbox_version = inbox.version
+    FROM unnest(%(inbox_users)s::uuid[], %(inbox_unread)s::integer[], %(inbox_versions)s::bigint[])
+        AS inbox (user_id, unread_count, version)
+    WHERE recipients.user_id = inbox.user_id RETURNING recipients.user_id"""
+
+
+async def save_inboxes(tx: Connection, recipients: Collection[Recipient], side_effects: SideEffects) -> None:
+    """Writes what is unread of locked users, with the events that say so."""
+    values: dict[str, Any] = {
+        "inbox_users": [each.user_id for each in recipients],
+        "inbox_unread": [each.unread_count for each in recipients],
+        "inbox_versions": [each.inbox_version for each in recipients],
+    }
+    await outbox.write(tx, _INBOXES, values, side_effects)
+
+
+async def find_targets(connection: Connection, user_ids: Iterable[str]) -> Mapping[str, Targets]:
+    """Reads where messages of these users can go, of those who have something beside the app."""
+    cursor = await connection.execute(
+        """
+        SELECT user_id::text, array_agg(id::text ORDER BY id) FILTER (WHERE is_push),
+            array_agg(id::text ORDER BY id) FILTER (WHERE NOT is_push)
+        FROM (
+            SELECT user_id, id, true AS is_push FROM push_subscriptions WHERE user_id = ANY(%(users)s::uuid[])
+            UNION ALL
+            SELECT user_id, id, false FROM webhooks WHERE user_id = ANY(%(users)s::uuid[]) AND is_enabled
+        ) AS target GROUP BY user_id""",
+        {"users": sorted(set(user_ids))},
+    )
+    return {user_id: Targets(pushes or (), webhooks or ()) for user_id, pushes, webhooks in await cursor.fetchall()}
