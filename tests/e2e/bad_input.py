@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from contract.methods import Method
 from mesh.rpc.fast_validation import DATE, NOT_BLANK
 from tests.support.rpcs import request_class
-from tests.support.valid_requests import MASK, is_required, put, rules_of, valid_element, valid_message
+from tests.support.valid_requests import MASK, MATCHING, is_required, put, rules_of, valid_element, valid_message
 
 UNIQUE_ITEMS = 2
 COMPANIONS: dict[str, dict[str, Any]] = {
@@ -125,12 +125,17 @@ def _texts(rules: validate_pb2.FieldRules) -> Iterator[tuple[str, Any, bool]]:
         yield "too long for a UUID", f"{uuid.uuid4()}0", False
         yield "empty", "", empty_is_absent
         return
+    if text.pattern in MATCHING:
+        good = MATCHING[text.pattern]
+        yield "as it must look", good, True
+        yield "a character too many", f"{good}0", False
+        yield "a character of another kind", f"{good[:-1]}!", False
+        yield "a line end after it", f"{good}\n", False
+        yield "empty", "", False
     if text.pattern == DATE:
-        yield "a date", "2026-06-15", True
         yield "a month that is none", "2026-13-01", False
         yield "a day that is none", "2026-01-32", False
-        yield "a digit too many", "2026-06-150", False
-        yield "empty", "", False
+    if text.pattern in MATCHING:
         return
     if text.min_len:
         yield "as short as may be", "x" * text.min_len, True

@@ -15,6 +15,14 @@ from mesh.rpc.fast_validation import DATE
 from tests.support.rpcs import request_class
 
 MASK = "google.protobuf.FieldMask"
+MATCHING = {
+    DATE: "2026-06-15",
+    r"^\+[1-9][0-9]{6,14}$": "+491511234567890",
+    "^[0-9]{6}$": "123456",
+    "^[A-Za-z0-9_-]{87}=?$": "BOQsqSqxVMFsfwT7hRrYIqN9epxO3KWfCLZWPwRXECKjEgcAhkxfD3biUDeCHUM4ORLbaXlEg6639-xta2506bE",
+    "^[A-Za-z0-9_-]{22}(==)?$": "8eDyX_uCN0XRhSbY5hs7Hg",
+}
+"""A text for each pattern of the contract, but those that any text with something visible matches."""
 
 
 def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
@@ -88,8 +96,8 @@ def _text(rules: validate_pb2.StringRules) -> str:
         return str(uuid.uuid4())
     if rules.email:
         return f"{uuid.uuid4()}@example.org"
-    if rules.pattern == DATE:
-        return "2026-06-15"
+    if rules.pattern in MATCHING:
+        return MATCHING[rules.pattern]
     # Another one each time: a service may want names to be unique.
     return uuid.uuid4().hex.ljust(rules.min_len, "x")[: rules.max_len or None]
 
