@@ -1,4 +1,8 @@
-"""Logout: how long an ended session is still served, by every replica, and how long its streams stay open."""
+"""Logout: how long an ended session is still served, by every replica, and how long its streams stay open.
+
+A WebSocket is closed when its close frame has arrived: it says why, and nothing follows it. Its TCP connection has to
+end too, while the replicas are watched; through the gateway it does so a second later (ADR 18).
+"""
 
 import asyncio
 import contextlib
@@ -155,4 +159,4 @@ async def _ending(stream: Subscriber, opened: asyncio.Event) -> tuple[float, str
             wrong = f"was closed with {error.rcvd}"
     else:
         wrong = "ended without saying why"
-    return time.monotonic(), wrong
+    return stream.closed or time.monotonic(), wrong

@@ -3,17 +3,20 @@
 import asyncio
 import json
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from focusmesh.realtime.v1 import realtime_service_pb2 as pb
 from focusmesh.realtime.v1 import realtime_service_pb2_grpc as rpc
 from google.protobuf.json_format import MessageToDict
-from websockets.asyncio.client import connect
+from websockets import frames
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
+from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
 from harness.accounts import User
@@ -39,6 +42,8 @@ class Subscriber(ABC):
         self.resyncs = 0
         """How often the service reported a loss."""
         self.errors: list[str] = []
+        self.closed: float | None = None
+        """When a close frame arrived; None for a protocol without one."""
         self._cursor = ""
         self._rng = rng
 
@@ -74,6 +79,18 @@ class Subscriber(ABC):
         """Frames in JSON form after a cursor, or from now on."""
 
 
+class _Socket(ClientConnection):
+    """Notes when the close frame arrives; the library raises ConnectionClosed when the TCP connection has ended."""
+
+    closed: float | None = None
+
+    def process_event(self, event: Event) -> None:
+        """Handles what has arrived."""
+        if isinstance(event, frames.Frame) and event.opcode is frames.Opcode.CLOSE:
+            self.closed = time.monotonic()
+        super().process_event(event)
+
+
 class WebSocketSubscriber(Subscriber):
     """Connects as a browser does: the token among the subprotocols."""
 
@@ -81,9 +98,14 @@ class WebSocketSubscriber(Subscriber):
         """Frames of the socket."""
         protocols = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{self.user.token}")]
         address = f"ws://{self.target}/v1/realtime?cursor={cursor}"
-        async with connect(address, subprotocols=protocols, open_timeout=_OPEN_SECONDS, close_timeout=1) as socket:
-            async for text in socket:
-                yield json.loads(text)
+        async with connect(
+            address, subprotocols=protocols, open_timeout=_OPEN_SECONDS, close_timeout=1, create_connection=_Socket
+        ) as socket:
+            try:
+                async for text in socket:
+                    yield json.loads(text)
+            finally:
+                self.closed = cast(_Socket, socket).closed
 
 
 class GrpcSubscriber(Subscriber):
