@@ -1,6 +1,6 @@
 """Whose sessions changed, passed on to the watches of every replica.
 
-`pomodoro:changes`   channel: ids of users whose sessions changed, each with the stamp since (`current.py`)
+`pomodoro:changes`   channel: ids of users whose sessions changed, each in a line with the stamp since (`current.py`)
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class ChangeSender(PeriodicTask):
         async with self._redis.pipeline(transaction=False) as pipe:
             for user_id, stamp in stamps.items():
                 pipe.set(STAMP + user_id, stamp, ex=STAMP_SECONDS)
-                pipe.publish(_CHANGES, f"{user_id} {stamp}")
+            pipe.publish(_CHANGES, "\n".join(map(" ".join, stamps.items())))
             await pipe.execute()
         for user_id, stamp in stamps.items():
             self._cache.changed(user_id, stamp)
@@ -153,6 +153,7 @@ class ChangeListener(SupervisedTask):
                     self.succeeded()
                     self._watches.wake_all()
                 elif message["type"] == "message":
-                    user_id, _, stamp = message["data"].partition(" ")
-                    self._cache.changed(user_id, stamp)
-                    self._watches.wake(user_id)
+                    for line in message["data"].splitlines():
+                        user_id, _, stamp = line.partition(" ")
+                        self._cache.changed(user_id, stamp)
+                        self._watches.wake(user_id)

@@ -181,6 +181,8 @@ def at(session: Session, now: int) -> Session:
     if session.interval_end is None or session.as_of is None:
         return session
     since = max(0, min(now, session.interval_end) - session.as_of)
+    if not since:
+        return session
     total = "focused" if session.interval_number % 2 else "rested"
     return session._replace(progress=session.progress + since, **{total: getattr(session, total) + since})
 
@@ -237,8 +239,10 @@ def _append(focus: Focus, act: Act, kind: Kind | None = None, *, version: int = 
     """
     now = _instant(focus, act)
     of_transition = {name: changes.pop(name) for name in ("cause", "gap_start", "gap_end") if name in changes}
+    changes["current_task_id"] = current_task(focus.session, focus.tasks)
     session = next_version(focus.session, now, **changes)
-    session = session._replace(current_task_id=current_task(session, focus.tasks), version=version or session.version)
+    if version:
+        session = session._replace(version=version)
     appended: list[Transition] = []
     runs = session.status == Status.RUNNING
     following = len(focus.transitions) + 1

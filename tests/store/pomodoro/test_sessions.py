@@ -1,7 +1,8 @@
 """Sessions in the database: what the specification says of the tables, one that runs, ends that are claimed once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -15,7 +16,8 @@ from mesh.runtime import clock
 from mesh.runtime.clock import DAY, SECOND, to_datetime
 from mesh.runtime.ids import new_id
 from services.pomodoro import events, wire
-from services.pomodoro.cache import ChangeSender, CurrentSessions, Presence, Watches
+from services.pomodoro.cache import ChangeListener, ChangeSender, CurrentSessions, Presence, Watches
+from services.pomodoro.cache.current import STAMP
 from services.pomodoro.errors import FocusSessionNotFound
 from services.pomodoro.jobs import IntervalEnder, PausedRetention, SessionPurger
 from services.pomodoro.model import Act, AnotherRuns, Focus, Preferences, Session, Status, Task
@@ -301,3 +303,28 @@ async def test_of_a_user_who_signs_in_without_end_redis_keeps_sixteen_devices(re
     await here.run_once()
     assert not await redis.exists(f"pomodoro:present:{user}")
     assert (await there.last([user]))[user] > instant, "anybody may have been there until now"
+
+
+async def test_changes_that_are_sent_together_reach_every_watch_of_another_replica(redis: "Redis") -> None:
+    users, watches, cache = [new_id(), new_id(), new_id()], Watches(1), CurrentSessions(redis)
+    sender, listener = ChangeSender(redis, Watches(1), CurrentSessions(redis)), ChangeListener(redis, watches, cache)
+    with ExitStack() as stack:
+        changed = [stack.enter_context(watches.open(user)) for user in users]
+        listener.start()
+        await _all_set(changed)  # what changed before the subscription may have been missed
+        for event in changed:
+            event.clear()
+        for user in users[:2]:
+            sender.send(user)
+        await sender.run_once()
+        await _all_set(changed[:2])
+        assert not changed[2].is_set()
+    await listener.close()
+    for user in users[:2]:
+        assert not (await cache.find(user)).stamp, "the first read after a change is not stored"
+        assert (await cache.find(user)).stamp == await redis.get(STAMP + user)
+
+
+async def _all_set(events: Sequence[asyncio.Event]) -> None:
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(event.wait() for event in events))
