@@ -111,13 +111,6 @@ class Database(SupervisedTask):
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Connection]:
-        """A connection whose statements all read what was stored at the first of them; none may write."""
-        async with self.transaction() as connection:
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield connection
-
     async def retry_on_conflict(self, decide: Callable[[Connection], Awaitable[Response]]) -> Response:
         """Runs read, decide, write again when another write came first (WriteConflict); raises Overloaded after eight.
 

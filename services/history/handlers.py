@@ -137,12 +137,11 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
         user_id, group = current_call().user_id, wire.group_from_pb(request.group)
         first, before = wire.dates_from_pb(request, _LONGEST_SUMMARY)
         page = self.pages.read(request, user_id)
-        async with self.reads.snapshot() as connection:
+        async with self.reads.connection() as connection:
             week_start = 1
             if group is Group.WEEK:
                 week_start = windows.week_start_number((await people.get_person(connection, user_id)).week_start)
-            total = await figures.total(connection, user_id, first, before)
-            found = await figures.list_buckets(connection, user_id, first, before, group, week_start, page)
+            total, found = await figures.summarize(connection, user_id, first, before, group, week_start, page)
         shown, next_page_token = self.pages.cut(found, page, figures.bucket_key)
         return pb.SummarizeFocusResponse(
             buckets=[wire.bucket_to_pb(bucket, group) for bucket in shown],

@@ -33,52 +33,54 @@ _NUMBERS = {
 _TOTAL = f"""
     SELECT coalesce(focused, 0), coalesce(breaks, 0), coalesce(pomodoros, 0), coalesce(planned, 0)
     FROM (SELECT {_DAY_SUMS} {_FROM_DAYS}) AS total"""
+_NO_DATE, _NO_NUMBER, _NO_TEXT = "NULL::date", "NULL::integer", "NULL::text"
 _BY_DATE = {
     group: f"""
-    SELECT * FROM (SELECT {key} AS key, {_DAY_SUMS} {_FROM_DAYS} GROUP BY 1) AS bucket
+    SELECT key, {_NO_NUMBER}, {_NO_TEXT}, {_NO_TEXT}, focused, breaks, pomodoros, planned
+    FROM (SELECT {key} AS key, {_DAY_SUMS} {_FROM_DAYS} GROUP BY 1) AS bucket
     WHERE %(after)s::date IS NULL OR key > %(after)s::date ORDER BY key LIMIT %(limit)s"""
     for group, key in _DATES.items()
 }
 _BY_NUMBER = {
     group: f"""
-    SELECT * FROM (SELECT {key} AS key, {sums} {rows} GROUP BY 1) AS bucket
+    SELECT {_NO_DATE}, key, {_NO_TEXT}, {_NO_TEXT}, focused, breaks, pomodoros, planned
+    FROM (SELECT {key} AS key, {sums} {rows} GROUP BY 1) AS bucket
     WHERE %(after)s::integer IS NULL OR key > %(after)s::integer ORDER BY key LIMIT %(limit)s"""
     for group, (key, sums, rows) in _NUMBERS.items()
 }
 _NO_TASK = "'00000000-0000-0000-0000-000000000000'::uuid"
 _BY_TASK = f"""
-    SELECT bucket.task_id::text, title, focused, breaks, pomodoros, planned
+    SELECT {_NO_DATE}, {_NO_NUMBER}, bucket.task_id::text, title, focused, breaks, pomodoros, planned
     FROM (SELECT task_id, {_PART_SUMS} {_FROM_PARTS} GROUP BY 1) AS bucket
     LEFT JOIN task_titles ON task_titles.user_id = %(user_id)s::uuid AND task_titles.task_id = bucket.task_id
     WHERE %(after)s::integer IS NULL
         OR (-focused, coalesce(bucket.task_id, {_NO_TASK})) > (%(after)s::integer, %(after_id)s::uuid)
     ORDER BY -focused, coalesce(bucket.task_id, {_NO_TASK}) LIMIT %(limit)s"""
+_SUMMARIES = {
+    group: f"""
+    SELECT total.*, bucket.* FROM ({_TOTAL}) AS total
+    LEFT JOIN (SELECT row_number() OVER () AS rank, * FROM ({buckets}) AS bucket) AS bucket ON true ORDER BY rank"""
+    for group, buckets in (_BY_DATE | _BY_NUMBER | {Group.TASK: _BY_TASK}).items()
+}
+_SUMS = len(Figures._fields)
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
-async def total(connection: Connection, user_id: str, first: date, before: date) -> Figures:
-    """Adds up a window of dates."""
-    cursor = await connection.execute(_TOTAL, {"user_id": user_id, "first": first, "before": before})
-    return Figures._make(await cursor.fetchone() or ())
-
-
-async def list_buckets(
+async def summarize(
     connection: Connection, user_id: str, first: date, before: date, group: Group, week_start: int, page: Page
-) -> list[Bucket]:
-    """Adds up a window of dates by group; one group more than the page holds."""
+) -> tuple[Figures, list[Bucket]]:
+    """Adds up a window of dates, as a whole and by group; one group more than the page holds.
+
+    One statement, so that both count the same sessions.
+    """
     after, after_id = page.after if page.after is not None else (None, None)
     values: dict[str, Any] = {
         **{"user_id": user_id, "first": first, "before": before, "limit": page.limit()},
-        **{"after": after, "after_id": after_id},
+        **{"after": after, "after_id": after_id, "week_start": week_start},
     }
-    if group is Group.TASK:
-        cursor = await connection.execute(_BY_TASK, values)
-        return [Bucket(None, None, task, title, Figures._make(sums)) for task, title, *sums in await cursor.fetchall()]
-    if group in _BY_NUMBER:
-        cursor = await connection.execute(_BY_NUMBER[group], values)
-        return [Bucket(None, key, None, None, Figures._make(sums)) for key, *sums in await cursor.fetchall()]
-    cursor = await connection.execute(_BY_DATE[group], values | {"week_start": week_start})
-    return [Bucket(key, None, None, None, Figures._make(sums)) for key, *sums in await cursor.fetchall()]
+    rows = await (await connection.execute(_SUMMARIES[group], values)).fetchall()
+    found = [row[_SUMS + 1 :] for row in rows if row[_SUMS] is not None]
+    return Figures._make(rows[0][:_SUMS]), [Bucket._make((*row[:-_SUMS], Figures._make(row[-_SUMS:]))) for row in found]
 
 
 def bucket_key(bucket: Bucket) -> Key:

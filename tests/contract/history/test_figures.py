@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from focusmesh.history.v1 import focus_summary_pb2, goals_pb2
@@ -18,8 +19,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.database.pool import Database
 from mesh.runtime.clock import DAY, SECOND
-from services.history.model import Figures
-from services.history.store import figures
 from tests.contract.history.histories import Histories, History, Time
 from tests.support.errors import refused
 from tests.support.tokens import service_token
@@ -164,15 +163,18 @@ async def test_the_groups_of_a_summary_add_up_to_its_total_while_sessions_arrive
 ) -> None:
     user = await histories.user()
     await worked(user, "2026-06-13T08:00")
-    read_total = figures.total
+    execute, arrived = psycopg.AsyncConnection.execute, list[str]()
 
-    async def total_before_a_session_arrives(*of: Any) -> Figures:
-        total = await read_total(*of)
-        await worked(user, "2026-06-14T08:00")
-        return total
+    async def execute_before_a_session_arrives(connection: Any, query: Any, *of: Any, **options: Any) -> Any:
+        cursor = await execute(connection, query, *of, **options)
+        if "FROM daily_user_aggregates" in str(query) and not arrived:
+            arrived.append("2026-06-14T08:00")
+            await worked(user, *arrived)
+        return cursor
 
-    monkeypatch.setattr(figures, "total", total_before_a_session_arrives)
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", execute_before_a_session_arrives)
     shown = await user.summary(pb.SUMMARY_GROUP_DAY)
+    assert arrived
     assert sum(each.figures.focused_seconds for each in shown.buckets) == shown.total.focused_seconds
 
 

@@ -134,14 +134,13 @@ READS: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[str]]] = {
     ),
     **{
         f"a summary by {group}": (
-            lambda it, group=group: figures.list_buckets(  # type: ignore[misc]  # bound now
+            lambda it, group=group: figures.summarize(  # type: ignore[misc]  # bound now
                 it, ANN, date(2025, 1, 1), date(2026, 1, 1), group, 1, page()
             ),
             set(),
         )
         for group in Group
     },
-    "the total": (lambda it: figures.total(it, ANN, date(2025, 1, 1), date(2026, 1, 1)), set()),
     "a heatmap": (lambda it: figures.list_days(it, ANN, date(2025, 1, 1), date(2026, 1, 1)), set()),
     "a streak": (lambda it: figures.list_qualifying(it, ANN, seconds=60, pomodoros=0), set()),
     "goals": (lambda it: goals.get_goals(it, ANN), set()),
