@@ -35,9 +35,9 @@ from stack.layout import LOOPBACK, RUN, State
 from stack.preflight import claim_ports
 from stack.stack import Stack
 
-OPERATIONS = {"StartFocusSession": 1.4, "PauseFocusSession": 1.4, "GetCurrentFocusSession": 1.3}
-"""Each with what its ratio may be."""
-USERS = 400
+OPERATIONS = {"StartFocusSession": 1.5, "PauseFocusSession": 1.5, "GetCurrentFocusSession": 1.3}
+"""Each with what its ratio may be (ADR 18)."""
+USERS = 1000
 ROUNDS = 12
 _CHANGES = ("StartFocusSession", "PauseFocusSession")
 _IN_FLIGHT = 16
