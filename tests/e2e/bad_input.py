@@ -27,6 +27,9 @@ COMPANIONS: dict[str, dict[str, Any]] = {
 }
 """What must be set together with a field for rules about several fields."""
 
+INSTEAD_OF = {"remind_time": "minutes"}
+"""What must not be set together with a field."""
+
 
 class Case(NamedTuple):
     """One request that breaks one rule, or just keeps it."""
@@ -69,6 +72,8 @@ def _setting(field: FieldDescriptor, value: Any) -> Callable[[Message], None]:
             request.ClearField(field.name)
             return
         fields = request.DESCRIPTOR.fields_by_name
+        if INSTEAD_OF.get(field.name) in fields:
+            request.ClearField(INSTEAD_OF[field.name])
         mask = next((each for each in fields.values() if _is_mask(each)), None)
         if mask is not None and field.name in _allowed(mask):
             for path in getattr(request, mask.name).paths:
@@ -294,6 +299,11 @@ def _making_way_for_what_does_not_start(request: Any) -> None:
     request.start, request.when_running = False, 1
 
 
+def _neither_of_two(request: Any) -> None:
+    request.ClearField("minutes")
+    request.ClearField("remind_time")
+
+
 BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "create_task.recurrence_schedule": _recurring_without_schedule,
     "batch_create_tasks.request_id": _request_id_of_its_own,
@@ -307,6 +317,7 @@ BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "update_focus_session.long_break_interval": _cleared("long_break_interval"),
     "update_focus_session.auto_start_breaks": _cleared("auto_start_breaks"),
     "update_focus_session.auto_start_focus": _cleared("auto_start_focus"),
+    "snooze_reminder.remind_time": _neither_of_two,
     "add_manual_session.todo_task_id": _task_without_title,
     "update_archived_session.start_time": _cleared("start_time"),
     "update_archived_session.end_time": _cleared("end_time"),

@@ -24,6 +24,9 @@ MATCHING = {
 }
 """A text for each pattern of the contract, but those that any text with something visible matches."""
 
+ONE_OF_TWO = {"snooze_reminder.remind_time": ("minutes", 10)}
+"""Of rules that want one of two fields: which one a request has, and its value."""
+
 
 def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
     """What the contract says about a field's value."""
@@ -50,6 +53,10 @@ def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -
             put(message, field, given[field.name])
         elif is_required(field):
             put(message, field, valid_value(field))
+    for rule in kind.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel:
+        if rule.id in ONE_OF_TWO:
+            name, value = ONE_OF_TWO[rule.id]
+            put(message, kind.DESCRIPTOR.fields_by_name[name], value)
     for field in kind.DESCRIPTOR.fields:
         if field.message_type and field.message_type.full_name == MASK:
             _fill_mask(message, field)

@@ -38,6 +38,8 @@ TIMES = st.fixed_dictionaries(
 LEFT_TO_PROTOVALIDATE = {
     "focusmesh.auth.v1.LoginRequest": "email: string.email",
     "focusmesh.auth.v1.RegisterRequest": "email: string.email",
+    "focusmesh.auth.v1.RequestEmailVerificationRequest": "email: string.email",
+    "focusmesh.auth.v1.RequestPasswordResetRequest": "email: string.email",
     "focusmesh.auth.v1.UpdateMeRequest": "update_mask: cel",
     "focusmesh.auth.v1.UpdateSettingsRequest": "update_mask: cel",
     "focusmesh.history.v1.AddManualSessionRequest": "message.cel: !has(this.todo_task_id) || has(this.task_title)",
@@ -45,6 +47,12 @@ LEFT_TO_PROTOVALIDATE = {
         "message.cel: !('start_time' in this.update_mask.paths) || has(this.start_time)"
     ),
     "focusmesh.history.v1.UpdateGoalsRequest": "update_mask: cel",
+    "focusmesh.notification.v1.MarkReadRequest": "notification_ids: repeated.min_items",
+    "focusmesh.notification.v1.RegisterPushSubscriptionRequest": "p256dh: string.pattern ^[A-Za-z0-9_-]{87}=?$",
+    "focusmesh.notification.v1.SnoozeReminderRequest": "message.cel: has(this.minutes) != has(this.remind_time)",
+    "focusmesh.notification.v1.UpdateNotificationPreferencesRequest": "update_mask: cel",
+    "focusmesh.notification.v1.UpdateWebhookRequest": "update_mask: cel",
+    "focusmesh.notification.v1.VerifyPhoneRequest": r"phone_number: string.pattern ^\+[1-9][0-9]{6,14}$",
     "focusmesh.pomodoro.v1.CreateFocusSessionRequest": "message.cel: this.start || this.when_running == 0",
     "focusmesh.pomodoro.v1.UpdateFocusSessionRequest": (
         "message.cel: !('focus_minutes' in this.update_mask.paths) || has(this.focus_minutes)"

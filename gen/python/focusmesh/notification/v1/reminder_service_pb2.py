@@ -31,7 +31,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0focusmesh/notification/v1/reminder_service.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'focusmesh/notification/v1/channel.proto\x1a(focusmesh/notification/v1/reminder.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x15\x43reateReminderRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12$\n\x05title\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xff\x01R\x05title\x12!\n\x04note\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07H\x00R\x04note\x88\x01\x01\x12G\n\x0bremind_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01R\nremindTime\x12\x46\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\".focusmesh.notification.v1.ChannelB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07\x63hannelB\x07\n\x05_note\"_\n\x16\x43reateReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder\"C\n\x12GetReminderRequest\x12-\n\x0breminder_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\nreminderId\"\\\n\x13GetReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder\"\xda\x02\n\x14ListRemindersRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12U\n\x06states\x18\x03 \x03(\x0e\x32(.focusmesh.notification.v1.ReminderStateB\x13\xbaH\x10\x92\x01\r\x10\x04\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x06states\x12<\n\tfrom_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\x08\x66romTime\x88\x01\x01\x12@\n\x0b\x62\x65\x66ore_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01R\nbeforeTime\x88\x01\x01\x42\x0c\n\n_from_timeB\x0e\n\x0c_before_time\"\x82\x01\n\x15ListRemindersResponse\x12\x41\n\treminders\x18\x01 \x03(\x0b\x32#.focusmesh.notification.v1.ReminderR\treminders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x03\n\x15SnoozeReminderRequest\x12-\n\x0breminder_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\nreminderId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12*\n\x07minutes\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\xd1\x02(\x01H\x01R\x07minutes\x88\x01\x01\x12@\n\x0bremind_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02R\nremindTime\x88\x01\x01:v\xbaHs\x1aq\n\x0fsnooze.one_time\x12\x32\x65xactly one of minutes and remind_time must be set\x1a*has(this.minutes) != has(this.remind_time)B\x07\n\x05_etagB\n\n\x08_minutesB\x0e\n\x0c_remind_time\"_\n\x16SnoozeReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder\"\x9d\x01\n\x15\x43\x61ncelReminderRequest\x12-\n\x0breminder_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\nreminderId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestIdB\x07\n\x05_etag\"_\n\x16\x43\x61ncelReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder2\x9b\x07\n\x0fReminderService\x12\xab\x01\n\x0e\x43reateReminder\x12\x30.focusmesh.notification.v1.CreateReminderRequest\x1a\x31.focusmesh.notification.v1.CreateReminderResponse\"4\x90\x02\x00\x8a\xb5\x18\x15\x08\x03\x12\x0freminders:write\x18\x02\x82\xd3\xe4\x93\x02\x12\"\r/v1/reminders:\x01*\x12\xac\x01\n\x0bGetReminder\x12-.focusmesh.notification.v1.GetReminderRequest\x1a..focusmesh.notification.v1.GetReminderResponse\">\x90\x02\x01\x8a\xb5\x18\x14\x08\x03\x12\x0ereminders:read\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/reminders/{reminder_id}\x12\xa4\x01\n\rListReminders\x12/.focusmesh.notification.v1.ListRemindersRequest\x1a\x30.focusmesh.notification.v1.ListRemindersResponse\"0\x90\x02\x01\x8a\xb5\x18\x14\x08\x03\x12\x0ereminders:read\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/reminders\x12\xc0\x01\n\x0eSnoozeReminder\x12\x30.focusmesh.notification.v1.SnoozeReminderRequest\x1a\x31.focusmesh.notification.v1.SnoozeReminderResponse\"I\x90\x02\x02\x8a\xb5\x18\x15\x08\x03\x12\x0freminders:write\x18\x02\x82\xd3\xe4\x93\x02\'\"\"/v1/reminders/{reminder_id}:snooze:\x01*\x12\xc0\x01\n\x0e\x43\x61ncelReminder\x12\x30.focusmesh.notification.v1.CancelReminderRequest\x1a\x31.focusmesh.notification.v1.CancelReminderResponse\"I\x90\x02\x02\x8a\xb5\x18\x15\x08\x03\x12\x0freminders:write\x18\x02\x82\xd3\xe4\x93\x02\'\"\"/v1/reminders/{reminder_id}:cancel:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0focusmesh/notification/v1/reminder_service.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'focusmesh/notification/v1/channel.proto\x1a(focusmesh/notification/v1/reminder.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x02\n\x15\x43reateReminderRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12$\n\x05title\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xff\x01R\x05title\x12!\n\x04note\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07H\x00R\x04note\x88\x01\x01\x12U\n\x0bremind_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x18\xe2\x41\x01\x02\xbaH\x11\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\xc8\x01\x01R\nremindTime\x12\x46\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\".focusmesh.notification.v1.ChannelB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07\x63hannelB\x07\n\x05_note\"_\n\x16\x43reateReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder\"C\n\x12GetReminderRequest\x12-\n\x0breminder_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\nreminderId\"\\\n\x13GetReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder\"\x80\x03\n\x14ListRemindersRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12U\n\x06states\x18\x03 \x03(\x0e\x32(.focusmesh.notification.v1.ReminderStateB\x13\xbaH\x10\x92\x01\r\x10\x04\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x06states\x12O\n\tfrom_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x00R\x08\x66romTime\x88\x01\x01\x12S\n\x0b\x62\x65\x66ore_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x01R\nbeforeTime\x88\x01\x01\x42\x0c\n\n_from_timeB\x0e\n\x0c_before_time\"\x82\x01\n\x15ListRemindersResponse\x12\x41\n\treminders\x18\x01 \x03(\x0b\x32#.focusmesh.notification.v1.ReminderR\treminders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbf\x03\n\x15SnoozeReminderRequest\x12-\n\x0breminder_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\nreminderId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12*\n\x07minutes\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\xd1\x02(\x01H\x01R\x07minutes\x88\x01\x01\x12S\n\x0bremind_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x02R\nremindTime\x88\x01\x01:\x82\x01\xbaH\x7f\x1a}\n\x1bsnooze_reminder.remind_time\x12\x32\x65xactly one of minutes and remind_time must be set\x1a*has(this.minutes) != has(this.remind_time)B\x07\n\x05_etagB\n\n\x08_minutesB\x0e\n\x0c_remind_time\"_\n\x16SnoozeReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder\"\x9d\x01\n\x15\x43\x61ncelReminderRequest\x12-\n\x0breminder_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\nreminderId\x12 \n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x04\x65tag\x88\x01\x01\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestIdB\x07\n\x05_etag\"_\n\x16\x43\x61ncelReminderResponse\x12\x45\n\x08reminder\x18\x01 \x01(\x0b\x32#.focusmesh.notification.v1.ReminderB\x04\xe2\x41\x01\x02R\x08reminder2\x9b\x07\n\x0fReminderService\x12\xab\x01\n\x0e\x43reateReminder\x12\x30.focusmesh.notification.v1.CreateReminderRequest\x1a\x31.focusmesh.notification.v1.CreateReminderResponse\"4\x90\x02\x00\x8a\xb5\x18\x15\x08\x03\x12\x0freminders:write\x18\x02\x82\xd3\xe4\x93\x02\x12\"\r/v1/reminders:\x01*\x12\xac\x01\n\x0bGetReminder\x12-.focusmesh.notification.v1.GetReminderRequest\x1a..focusmesh.notification.v1.GetReminderResponse\">\x90\x02\x01\x8a\xb5\x18\x14\x08\x03\x12\x0ereminders:read\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/reminders/{reminder_id}\x12\xa4\x01\n\rListReminders\x12/.focusmesh.notification.v1.ListRemindersRequest\x1a\x30.focusmesh.notification.v1.ListRemindersResponse\"0\x90\x02\x01\x8a\xb5\x18\x14\x08\x03\x12\x0ereminders:read\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/reminders\x12\xc0\x01\n\x0eSnoozeReminder\x12\x30.focusmesh.notification.v1.SnoozeReminderRequest\x1a\x31.focusmesh.notification.v1.SnoozeReminderResponse\"I\x90\x02\x02\x8a\xb5\x18\x15\x08\x03\x12\x0freminders:write\x18\x02\x82\xd3\xe4\x93\x02\'\"\"/v1/reminders/{reminder_id}:snooze:\x01*\x12\xc0\x01\n\x0e\x43\x61ncelReminder\x12\x30.focusmesh.notification.v1.CancelReminderRequest\x1a\x31.focusmesh.notification.v1.CancelReminderResponse\"I\x90\x02\x02\x8a\xb5\x18\x15\x08\x03\x12\x0freminders:write\x18\x02\x82\xd3\xe4\x93\x02\'\"\"/v1/reminders/{reminder_id}:cancel:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEREMINDERREQUEST'].fields_by_name['note']._loaded_options = None
   _globals['_CREATEREMINDERREQUEST'].fields_by_name['note']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_CREATEREMINDERREQUEST'].fields_by_name['remind_time']._loaded_options = None
-  _globals['_CREATEREMINDERREQUEST'].fields_by_name['remind_time']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_CREATEREMINDERREQUEST'].fields_by_name['remind_time']._serialized_options = b'\342A\001\002\272H\021\262\001\013\"\007\010\377\202\321\377\257\0072\000\310\001\001'
   _globals['_CREATEREMINDERREQUEST'].fields_by_name['channel']._loaded_options = None
   _globals['_CREATEREMINDERREQUEST'].fields_by_name['channel']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CREATEREMINDERRESPONSE'].fields_by_name['reminder']._loaded_options = None
@@ -60,6 +60,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREMINDERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_LISTREMINDERSREQUEST'].fields_by_name['states']._loaded_options = None
   _globals['_LISTREMINDERSREQUEST'].fields_by_name['states']._serialized_options = b'\272H\020\222\001\r\020\004\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_LISTREMINDERSREQUEST'].fields_by_name['from_time']._loaded_options = None
+  _globals['_LISTREMINDERSREQUEST'].fields_by_name['from_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_LISTREMINDERSREQUEST'].fields_by_name['before_time']._loaded_options = None
+  _globals['_LISTREMINDERSREQUEST'].fields_by_name['before_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['reminder_id']._loaded_options = None
   _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['reminder_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['etag']._loaded_options = None
@@ -68,8 +72,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['minutes']._loaded_options = None
   _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['minutes']._serialized_options = b'\272H\010\032\006\030\300\321\002(\001'
+  _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['remind_time']._loaded_options = None
+  _globals['_SNOOZEREMINDERREQUEST'].fields_by_name['remind_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_SNOOZEREMINDERREQUEST']._loaded_options = None
-  _globals['_SNOOZEREMINDERREQUEST']._serialized_options = b'\272Hs\032q\n\017snooze.one_time\0222exactly one of minutes and remind_time must be set\032*has(this.minutes) != has(this.remind_time)'
+  _globals['_SNOOZEREMINDERREQUEST']._serialized_options = b'\272H\177\032}\n\033snooze_reminder.remind_time\0222exactly one of minutes and remind_time must be set\032*has(this.minutes) != has(this.remind_time)'
   _globals['_SNOOZEREMINDERRESPONSE'].fields_by_name['reminder']._loaded_options = None
   _globals['_SNOOZEREMINDERRESPONSE'].fields_by_name['reminder']._serialized_options = b'\342A\001\002'
   _globals['_CANCELREMINDERREQUEST'].fields_by_name['reminder_id']._loaded_options = None
@@ -91,25 +97,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMINDERSERVICE'].methods_by_name['CancelReminder']._loaded_options = None
   _globals['_REMINDERSERVICE'].methods_by_name['CancelReminder']._serialized_options = b'\220\002\002\212\265\030\025\010\003\022\017reminders:write\030\002\202\323\344\223\002\'\"\"/v1/reminders/{reminder_id}:cancel:\001*'
   _globals['_CREATEREMINDERREQUEST']._serialized_start=322
-  _globals['_CREATEREMINDERREQUEST']._serialized_end=616
-  _globals['_CREATEREMINDERRESPONSE']._serialized_start=618
-  _globals['_CREATEREMINDERRESPONSE']._serialized_end=713
-  _globals['_GETREMINDERREQUEST']._serialized_start=715
-  _globals['_GETREMINDERREQUEST']._serialized_end=782
-  _globals['_GETREMINDERRESPONSE']._serialized_start=784
-  _globals['_GETREMINDERRESPONSE']._serialized_end=876
-  _globals['_LISTREMINDERSREQUEST']._serialized_start=879
-  _globals['_LISTREMINDERSREQUEST']._serialized_end=1225
-  _globals['_LISTREMINDERSRESPONSE']._serialized_start=1228
-  _globals['_LISTREMINDERSRESPONSE']._serialized_end=1358
-  _globals['_SNOOZEREMINDERREQUEST']._serialized_start=1361
-  _globals['_SNOOZEREMINDERREQUEST']._serialized_end=1776
-  _globals['_SNOOZEREMINDERRESPONSE']._serialized_start=1778
-  _globals['_SNOOZEREMINDERRESPONSE']._serialized_end=1873
-  _globals['_CANCELREMINDERREQUEST']._serialized_start=1876
-  _globals['_CANCELREMINDERREQUEST']._serialized_end=2033
-  _globals['_CANCELREMINDERRESPONSE']._serialized_start=2035
-  _globals['_CANCELREMINDERRESPONSE']._serialized_end=2130
-  _globals['_REMINDERSERVICE']._serialized_start=2133
-  _globals['_REMINDERSERVICE']._serialized_end=3056
+  _globals['_CREATEREMINDERREQUEST']._serialized_end=630
+  _globals['_CREATEREMINDERRESPONSE']._serialized_start=632
+  _globals['_CREATEREMINDERRESPONSE']._serialized_end=727
+  _globals['_GETREMINDERREQUEST']._serialized_start=729
+  _globals['_GETREMINDERREQUEST']._serialized_end=796
+  _globals['_GETREMINDERRESPONSE']._serialized_start=798
+  _globals['_GETREMINDERRESPONSE']._serialized_end=890
+  _globals['_LISTREMINDERSREQUEST']._serialized_start=893
+  _globals['_LISTREMINDERSREQUEST']._serialized_end=1277
+  _globals['_LISTREMINDERSRESPONSE']._serialized_start=1280
+  _globals['_LISTREMINDERSRESPONSE']._serialized_end=1410
+  _globals['_SNOOZEREMINDERREQUEST']._serialized_start=1413
+  _globals['_SNOOZEREMINDERREQUEST']._serialized_end=1860
+  _globals['_SNOOZEREMINDERRESPONSE']._serialized_start=1862
+  _globals['_SNOOZEREMINDERRESPONSE']._serialized_end=1957
+  _globals['_CANCELREMINDERREQUEST']._serialized_start=1960
+  _globals['_CANCELREMINDERREQUEST']._serialized_end=2117
+  _globals['_CANCELREMINDERRESPONSE']._serialized_start=2119
+  _globals['_CANCELREMINDERRESPONSE']._serialized_end=2214
+  _globals['_REMINDERSERVICE']._serialized_start=2217
+  _globals['_REMINDERSERVICE']._serialized_end=3140
 # @@protoc_insertion_point(module_scope)
