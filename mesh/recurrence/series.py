@@ -122,13 +122,19 @@ def find(series: Series, local: datetime) -> Slot | None:
 
 def check_series(series: Series) -> None:
     """Raises RuleError for a series whose rule does not produce its start, and names the next slot that would do."""
-    dates_of(series.rule, series.start.date()).end_of_count()
-    following = next(rule_slots(series, series.start.date()), None)
-    if following is None:
-        raise RuleError("frequency", "the rule has no date at its start or after it")
+    following = first_slot(series)
     if following.local != series.start:
         text = slot_text(following.local, all_day=series.all_day)
         raise RuleError("start", f"the rule does not produce its start; the next slot that would do is {text}")
+
+
+def first_slot(series: Series) -> Slot:
+    """The first slot of the rule at the start of a series or after it. Raises RuleError when there is none."""
+    dates_of(series.rule, series.start.date()).end_of_count()
+    first = next(rule_slots(series, series.start.date()), None)
+    if first is None:
+        raise RuleError("frequency", "the rule has no date at its start or after it")
+    return first
 
 
 def date_before(instant: int, time_zone: str) -> date:

@@ -25,7 +25,8 @@ DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 _VISIBLE = re.compile(NOT_BLANK)
 _DATE = re.compile(DATE[1:-1])
 _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
-_TOGETHER = re.compile(r"this\.(\w+) == \(this\.(\w+) != 0\)")
+_TOGETHER = re.compile(r"(?:has\(this\.\w+\) \|\| )?this\.(\w+) == \(this\.(\w+) != 0\)")
+"""Where the second operand of || holds, the first need not be looked at."""
 _COMPARISON = re.compile(r"this\.\w+ [<>=!]=? this\.\w+")
 _FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldMask"})
 _INFINITE = float("inf")

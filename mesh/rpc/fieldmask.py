@@ -23,9 +23,15 @@ def update_paths(request: Message) -> frozenset[str]:
             fields=[FieldViolation("update_mask", description, "field_mask.in")], summary=f"update_mask: {description}"
         )
     for field in updatable:
-        if field not in paths and request.HasField(field):
+        if field not in paths and _is_set(request, field):
             raise FieldNotInMask(field=field)
     return paths
+
+
+def _is_set(request: Message, name: str) -> bool:
+    if request.DESCRIPTOR.fields_by_name[name].is_repeated:
+        return bool(getattr(request, name))
+    return request.HasField(name)
 
 
 @cache

@@ -16,6 +16,8 @@ LARGEST_REQUEST = 1024 * 1024
 """Bytes; gRPC itself refuses larger ones. The only limit of a type whose texts have none."""
 _UNKNOWN_BYTES, _UNKNOWN_FIELDS = 4096, 64
 """Allowed in a message beside the fields of its contract, for clients of a newer contract."""
+_UNKNOWN_FIELDS_IN_ALL = 10_000
+"""The same in a request with all its elements: some 5 ms. Thousands of elements cannot each have as many as one may."""
 _UTF8, _VARINT, _KEY_AND_LENGTH, _UUID = 4, 10, 10, 36
 """Bytes, at most: of a character, of a number or an enum value, before a value, of a UUID."""
 _FIELD_MASK = "google.protobuf.FieldMask"
@@ -51,6 +53,9 @@ class RequestLimits:
         self.most_bytes = min(self._content_bytes + _UNKNOWN_BYTES, LARGEST_REQUEST)
         lists = sum(each.most for each in self._occurrences.values() if each.is_list)
         self._most_fields = len(descriptor.fields) + lists + _UNKNOWN_FIELDS
+        self._most_in_all = self._most_fields - _UNKNOWN_FIELDS
+        for number, nested in self._messages.items():
+            self._most_in_all += self._occurrences[number].most * nested._most_in_all
 
     def check_size(self, content: bytes) -> None:
         """Raises InvalidRequest when the content is larger than any valid message."""
@@ -63,7 +68,7 @@ class RequestLimits:
         Stops at the first field too many; bytes that are no message are left to the parser.
         """
         try:
-            self._check(content, 0, len(content), "")
+            self._check(content, 0, len(content), "", [self._most_in_all + _UNKNOWN_FIELDS_IN_ALL])
         except IndexError:
             return
 
@@ -86,14 +91,20 @@ class RequestLimits:
         limits = self._messages[field.number] = RequestLimits(field.message_type, parents)
         return most * (_KEY_AND_LENGTH + limits._content_bytes)
 
-    def _check(self, content: bytes, start: int, end: int, path: str) -> None:
-        """Checks the message between two positions. path: of the message, such as `tasks[1].`."""
+    def _check(self, content: bytes, start: int, end: int, path: str, left: list[int]) -> None:
+        """Checks the message between two positions. path: of the message, such as `tasks[1].`.
+
+        left: how many fields the rest of the request may have, in a list of one so that all messages count down.
+        """
         if end - start > self.most_bytes:
             raise _invalid(path[:-1] or "request", f"must have no more than {self.most_bytes} bytes", "bytes")
         counts = dict.fromkeys(self._occurrences, 0)
         for index, (number, wire_type, at, size) in enumerate(_fields(content, start, end)):
+            left[0] -= 1
             if index == self._most_fields:
                 raise _invalid(path[:-1] or "request", f"must have no more than {self._most_fields} fields", "fields")
+            if left[0] < 0:
+                raise _invalid("request", "has more fields than any valid request", "fields")
             if number not in counts:
                 continue
             field, before = self._occurrences[number], counts[number]
@@ -105,7 +116,7 @@ class RequestLimits:
                 raise _invalid(f"{path}{field.name}", description, "repeated.max_items")
             if number in self._messages:
                 element = f"{path}{field.name}[{before}]." if field.is_list else f"{path}{field.name}."
-                self._messages[number]._check(content, at, at + size, element)
+                self._messages[number]._check(content, at, at + size, element, left)
 
 
 def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:

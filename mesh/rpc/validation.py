@@ -108,7 +108,7 @@ def _named(violation: protovalidate.Violation, prefix: str) -> FieldViolation:
     """
     found = violation.proto
     path = ".".join(_element(element) for element in found.field.elements) if found.field is not None else ""
-    if found.rule is None:
+    if found.rule is None and "." in found.rule_id:
         path = ".".join(filter(None, (path, found.rule_id.rpartition(".")[2])))
     return FieldViolation(f"{prefix}{path}".rstrip("."), found.message, found.rule_id)
 

@@ -6,7 +6,8 @@ from mesh.database.connection import Connection
 from mesh.events.envelope import ConsumedEvent, traced
 from mesh.events.inbox import TopicSubscription
 from mesh.rpc import idempotency
-from services.todo import rules, store, wire
+from services.todo import store, wire
+from services.todo.rules import focus
 
 _BATCH = 5000
 """Rows of one statement: however many a user has, it ends long before the statement timeout."""
@@ -25,8 +26,8 @@ async def on_focus(tx: Connection, events: Sequence[ConsumedEvent]) -> None:
         reports = {report.session_id: report for report in map(wire.report_from_event, events)}
         known = await store.lock_sessions(tx, list(reports.values()))
         if known:
-            reported = [rules.report(session, reports[session.id]) for session in known]
-            await store.save_sessions(tx, reported, rules.moved(known, reported))
+            reported = [focus.report(session, reports[session.id]) for session in known]
+            await store.save_sessions(tx, reported, focus.moved(known, reported))
 
 
 SUBSCRIPTIONS = (

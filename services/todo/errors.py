@@ -1,6 +1,9 @@
 """The errors of the todo service; reasons are values of `focusmesh.todo.v1.ErrorReason`."""
 
-from mesh.runtime.errors import FailedPrecondition, NotFound
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mesh.runtime.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ServiceError
 
 
 class TaskNotFound(NotFound):
@@ -50,3 +53,96 @@ class RecurrenceIncomplete(FailedPrecondition):
 
     reason = "RECURRENCE_INCOMPLETE"
     message = "Task {task_id} would recur without a schedule, or have one and not recur. Change both together."
+
+
+class RecurrenceContradiction(InvalidArgument):
+    """A field of the simple form, or one of recurring tasks only, does not fit the rule."""
+
+    reason = "RECURRENCE_CONTRADICTION"
+    message = "{field} contradicts the recurrence. Leave it out, or make both say the same."
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field=field, fields=[FieldViolation(field, "contradicts recurrence")])
+
+
+class RecurrenceCountMissing(InvalidArgument):
+    """A series that ends after a count is split, and how many of its slots are left is not known here."""
+
+    reason = "RECURRENCE_COUNT_MISSING"
+    message = "The recurrence of task {task_id} ends after a count. Name it too, with the count that is left."
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            task_id=task_id, fields=[FieldViolation("recurrence", "must be named, with the count that is left")]
+        )
+
+
+class DueTimeNotInRecurrence(InvalidArgument):
+    """The rule does not produce the due time from which it shall count."""
+
+    reason = "DUE_TIME_NOT_IN_RECURRENCE"
+    message = "The recurrence has no occurrence at {slot}; the next one is at {next_slot}, which is {next_due_time}."
+
+    def __init__(self, *, slot: str, next_slot: str, next_due_time: str) -> None:
+        """slot, next_slot: local times. next_due_time: instant of the latter."""
+        super().__init__(
+            slot=slot,
+            next_slot=next_slot,
+            next_due_time=next_due_time,
+            fields=[FieldViolation("due_time", f"must be an occurrence of the recurrence, such as {next_due_time}")],
+        )
+
+
+class TimeZoneUnknown(InvalidArgument):
+    """A name that is not in the IANA time zone database."""
+
+    reason = "TIME_ZONE_UNKNOWN"
+    message = "There is no time zone {time_zone}. Use an IANA name such as Europe/Berlin."
+
+    def __init__(self, time_zone: str) -> None:
+        super().__init__(
+            time_zone=time_zone, fields=[FieldViolation("time_zone", "must be a name of the IANA time zone database")]
+        )
+
+
+class ReminderOffsetInvalid(InvalidArgument):
+    """A reminder offset that is no duration, after the due time, or too long."""
+
+    reason = "REMINDER_OFFSET_INVALID"
+    message = "The reminder offset {offset} {description}."
+
+    def __init__(self, index: int, offset: str, description: str) -> None:
+        """index: of the offset in its list."""
+        field = f"reminder_offsets[{index}]"
+        super().__init__(offset=offset, description=description, fields=[FieldViolation(field, description)])
+
+
+class TooManySeries(FailedPrecondition):
+    """The user has as many series as one user may have."""
+
+    reason = "TOO_MANY_SERIES"
+    message = "You have {limit} recurring tasks, as many as can be. Delete one, or let it recur no more."
+
+
+class TaskNotInSeries(FailedPrecondition):
+    """Another service speaks of an instance of a series to which the task does not belong any more."""
+
+    reason = "TASK_NOT_IN_SERIES"
+    message = "Task {task_id} is no instance of the series {series_id}."
+
+
+class SlotTaken(FailedPrecondition):
+    """Another service moves an instance to a slot that has another."""
+
+    reason = "SLOT_TAKEN"
+    message = "The series {series_id} has another instance at {slot}."
+
+
+@contextmanager
+def of_element(path: str) -> Iterator[None]:
+    """Names the element of a list, such as `requests[3]`, in the fields of an error that is raised about it."""
+    try:
+        yield
+    except ServiceError as error:
+        error.fields = tuple(each._replace(field=f"{path}.{each.field}") for each in error.fields)
+        raise

@@ -55,4 +55,12 @@ def _snapshot(task: Task) -> dict[str, Any]:
         "is_recurring": task.is_recurring,
         "recurrence_schedule": task.recurrence_schedule,
         "estimated_pomodoros": task.estimated_pomodoros,
+        "recurrence": task.recurrence,
+        "time_zone": task.time_zone,
+        "repeat_from": task.repeat_from,
+        "series_id": task.series_id,
+        "slot": task.slot,
+        "reminder_offsets": task.reminder_offsets or (),
+        "completed_at": to_datetime_or_none(task.completed_at),
+        "deleted_at": to_datetime_or_none(task.deleted_at),
     }

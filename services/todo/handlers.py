@@ -1,56 +1,77 @@
-"""The RPCs of TaskService and TaskOwnershipService, one method each."""
+"""The RPCs of TaskService, TaskInstanceService and TaskOwnershipService, one method each."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from focusmesh.todo.v1 import task_instance_service_pb2 as instance_pb
+from focusmesh.todo.v1 import task_instance_service_pb2_grpc as instance_rpc
 from focusmesh.todo.v1 import task_ownership_service_pb2 as ownership_pb
 from focusmesh.todo.v1 import task_ownership_service_pb2_grpc as ownership_rpc
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 from google.protobuf.message import Message
 
+from mesh.database.connection import Connection
 from mesh.database.pool import Database
-from mesh.events.outbox import Event
+from mesh.events import outbox
+from mesh.events.outbox import Event, SideEffects
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.change import change
 from mesh.rpc.etag import etag_of
 from mesh.rpc.pagination import Pages
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
-from services.todo import events, rules, store, wire
-from services.todo.model import Task
+from mesh.runtime.slices import in_slices
+from services.todo import events, store, wire
+from services.todo.errors import TaskNotInSeries, of_element
+from services.todo.model import State, Task
+from services.todo.rules import series
+from services.todo.rules import tasks as rules
 
 _Response = TypeVar("_Response", bound=Message)
+_Result = TypeVar("_Result")
 _Rule: TypeAlias = Callable[[Task, int, str | None], Task]
 """A decision of `rules`: the task, the current instant, the etag of the request."""
+_Save: TypeAlias = Callable[[Connection, Task, SideEffects], Awaitable[None]]
 
 
 class TaskHandlers(rpc.TaskServiceServicer):
     """Tasks of the caller."""
 
-    def __init__(self, db: Database, pages: Pages, clock: Clock) -> None:
-        self.db, self.pages, self.clock = db, pages, clock
+    def __init__(self, db: Database, pages: Pages, zone_of: Callable[[str], Awaitable[str]], clock: Clock) -> None:
+        """zone_of: the time zone of a user."""
+        self.db, self.pages, self.zone_of, self.clock = db, pages, zone_of, clock
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:
         call = current_call()
-        task = wire.task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
+        asked = wire.task_from_pb(request, task_id=new_id(), user_id=call.user_id, now=self.clock())
+        try:
+            task = rules.create(asked, None)
+        except series.ZoneMissing:
+            task = rules.create(asked, await self.zone_of(call.user_id))
         response = pb.CreateTaskResponse(task=wire.task_to_pb(task))
+        side_effects = call.side_effects(response, events.task_created(task))
+        if task.series_id is not None:
+            await self._insert_series([task], [task], side_effects)
+            return response
         async with self.db.connection() as connection:
-            await store.insert_task(connection, task, call.side_effects(response, events.task_created(task)))
+            await store.insert_task(connection, task, side_effects)
         return response
 
     async def BatchCreateTasks(
         self, request: pb.BatchCreateTasksRequest, context: Context
     ) -> pb.BatchCreateTasksResponse:
         call, now = current_call(), self.clock()
-        # A microsecond apart: lists by creation show the order of the request.
-        tasks = [
-            wire.task_from_pb(new, task_id=new_id(), user_id=call.user_id, now=now + index)
-            for index, new in enumerate(request.requests)
-        ]
+        asked = [_new_task(request, index, call.user_id, now) for index in range(len(request.requests))]
+        tasks = await self._with_zone(
+            lambda zone: in_slices(_created(task, index, zone) for index, task in enumerate(asked))
+        )
         response = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
         side_effects = call.side_effects(response, *map(events.task_created, tasks))
+        if recurring := [task for task in tasks if task.series_id is not None]:
+            await self._insert_series(tasks, recurring, side_effects)
+            return response
         async with self.db.connection() as connection:
             await store.insert_tasks(connection, tasks, side_effects)
         return response
@@ -70,8 +91,12 @@ class TaskHandlers(rpc.TaskServiceServicer):
         return wire.tasks_to_pb(shown, next_page_token)
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
-        update = partial(rules.update, changes=wire.changes_from_pb(request))
-        return await self._change(request, update, events.task_updated, pb.UpdateTaskResponse)
+        update = partial(rules.update, changes=wire.changes_from_pb(request), series_id=new_id())
+        return await self._with_zone(
+            lambda zone: self._change(
+                request, partial(update, zone=zone), events.task_updated, pb.UpdateTaskResponse, _save_open
+            )
+        )
 
     async def StartTask(self, request: pb.StartTaskRequest, context: Context) -> pb.StartTaskResponse:
         return await self._change(request, rules.start, events.task_updated, pb.StartTaskResponse)
@@ -80,16 +105,21 @@ class TaskHandlers(rpc.TaskServiceServicer):
         return await self._change(request, rules.complete, events.task_completed, pb.CompleteTaskResponse)
 
     async def ReopenTask(self, request: pb.ReopenTaskRequest, context: Context) -> pb.ReopenTaskResponse:
-        return await self._change(request, rules.reopen, events.task_updated, pb.ReopenTaskResponse)
+        return await self._change(request, rules.reopen, events.task_updated, pb.ReopenTaskResponse, _save_open)
 
     async def DeleteTask(self, request: pb.DeleteTaskRequest, context: Context) -> pb.DeleteTaskResponse:
         return await self._change(request, rules.delete, events.task_deleted, pb.DeleteTaskResponse)
 
     async def UndeleteTask(self, request: pb.UndeleteTaskRequest, context: Context) -> pb.UndeleteTaskResponse:
-        return await self._change(request, rules.undelete, events.task_updated, pb.UndeleteTaskResponse)
+        return await self._change(request, rules.undelete, events.task_updated, pb.UndeleteTaskResponse, _save_open)
 
     async def _change(
-        self, request: Any, rule: _Rule, event: Callable[[Task], Event], response: Callable[..., _Response]
+        self,
+        request: Any,
+        rule: _Rule,
+        event: Callable[[Task], Event],
+        response: Callable[..., _Response],
+        save: _Save = store.save_task,
     ) -> _Response:
         """Changes the task of a request by a rule. request: has `task_id` and `etag`. response: takes `task`."""
         user_id, now = current_call().user_id, self.clock()
@@ -98,9 +128,75 @@ class TaskHandlers(rpc.TaskServiceServicer):
             read=lambda connection: store.get_task(connection, user_id, request.task_id),
             decide=lambda task: rule(task, now, etag_of(request)),
             respond=lambda task: response(task=wire.task_to_pb(task)),
-            save=store.save_task,
+            save=save,
             event=event,
         )
+
+    async def _with_zone(self, decide: Callable[[str | None], Awaitable[_Result]]) -> _Result:
+        """What `decide` makes without a time zone, or, when it raises ZoneMissing, with that of the caller."""
+        try:
+            return await decide(None)
+        except series.ZoneMissing:
+            return await decide(await self.zone_of(current_call().user_id))
+
+    async def _insert_series(self, tasks: Sequence[Task], recurring: Sequence[Task], side_effects: SideEffects) -> None:
+        async with self.db.transaction() as tx:
+            await store.claim_series(tx, recurring, series.MOST_SERIES)
+            await store.insert_tasks(tx, tasks, side_effects)
+        outbox.wake()
+
+
+class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
+    """Instances of series, as the service that schedules them asks."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self.db, self.clock = db, clock
+
+    async def ApplyInstance(
+        self, request: instance_pb.ApplyInstanceRequest, context: Context
+    ) -> instance_pb.ApplyInstanceResponse:
+        slot, now = wire.slot_from_pb(request), self.clock()
+        apply = {"put": self._put, "revise": self._revise, "withdraw": self._withdraw}[
+            request.WhichOneof("change") or ""
+        ]
+        return await self.db.retry_on_conflict(lambda connection: apply(connection, request, slot, now))
+
+    async def _put(
+        self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int
+    ) -> instance_pb.ApplyInstanceResponse:
+        found = await store.get_instance(connection, request.user_id, request.series_id, slot)
+        if found is not None and not found.is_withdrawn:
+            return await _unchanged(connection, found)
+        source = await store.get_task(connection, request.user_id, request.put.source_task_id)
+        if source.series_id != request.series_id:
+            raise TaskNotInSeries(task_id=source.id, series_id=request.series_id)
+        new = series.put(source, found, slot, wire.instance_from_pb(request), now)
+        save, event = (store.save_task, events.task_updated) if found else (store.put_instance, events.task_created)
+        return await _applied(connection, new, save, event)
+
+    async def _revise(
+        self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int
+    ) -> instance_pb.ApplyInstanceResponse:
+        task = await store.get_task(connection, request.user_id, request.revise.task_id)
+        if task.series_id is None:
+            raise TaskNotInSeries(task_id=task.id, series_id=request.series_id)
+        if task.status == State.COMPLETE or task.deleted_at is not None:
+            return await _unchanged(connection, task, instance_pb.INSTANCE_OUTCOME_BEGUN)
+        revised = series.revise(task, request.series_id, slot, wire.instance_from_pb(request), now)
+        if revised is task:
+            return await _unchanged(connection, task)
+        return await _applied(connection, revised, store.save_instance, events.task_updated)
+
+    async def _withdraw(
+        self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int
+    ) -> instance_pb.ApplyInstanceResponse:
+        found = await store.get_instance(connection, request.user_id, request.series_id, slot)
+        if found is None or found.deleted_at is not None:
+            return await _unchanged(connection, found)
+        if series.is_begun(found):
+            return await _unchanged(connection, found, instance_pb.INSTANCE_OUTCOME_BEGUN)
+        withdrawn = rules.delete(found._replace(is_withdrawn=True), now, None)
+        return await _applied(connection, withdrawn, store.save_task, events.task_deleted)
 
 
 class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):
@@ -115,3 +211,49 @@ class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):
         async with self.db.connection() as connection:
             found = await store.find_owned(connection, request.user_id, request.task_ids)
         return ownership_pb.FindOwnedTasksResponse(task_ids=found)
+
+
+def _new_task(request: pb.BatchCreateTasksRequest, index: int, user_id: str, now: int) -> Task:
+    """One task of a batch, a microsecond after that before it: lists by creation show the order of the request."""
+    with of_element(f"requests[{index}]"):
+        return wire.task_from_pb(request.requests[index], task_id=new_id(), user_id=user_id, now=now + index)
+
+
+def _created(task: Task, index: int, zone: str | None) -> Task:
+    with of_element(f"requests[{index}]"):
+        return rules.create(task, zone)
+
+
+async def _save_open(connection: Connection, task: Task, side_effects: SideEffects) -> None:
+    """Writes the next version of a task; raises WriteConflict, and TooManySeries when a series too many would go on."""
+    if task.series_id is None or task.completed_at is not None or task.deleted_at is not None:
+        await store.save_task(connection, task, side_effects)
+        return
+    async with connection.transaction():
+        await store.claim_series(connection, [task], series.MOST_SERIES)
+        await store.save_task(connection, task, side_effects)
+    outbox.wake()
+
+
+async def _applied(
+    connection: Connection,
+    task: Task,
+    save: _Save,
+    event: Callable[[Task], Event],
+) -> instance_pb.ApplyInstanceResponse:
+    response = instance_pb.ApplyInstanceResponse(
+        outcome=instance_pb.INSTANCE_OUTCOME_APPLIED, task=wire.task_to_pb(task)
+    )
+    await save(connection, task, current_call().side_effects(response, event(task)))
+    return response
+
+
+async def _unchanged(
+    connection: Connection,
+    task: Task | None,
+    outcome: instance_pb.InstanceOutcome.ValueType = instance_pb.INSTANCE_OUTCOME_UNCHANGED,
+) -> instance_pb.ApplyInstanceResponse:
+    shown = None if task is None else wire.task_to_pb(task)
+    response = instance_pb.ApplyInstanceResponse(outcome=outcome, task=shown)
+    await outbox.store_response(connection, current_call().side_effects(response))
+    return response

@@ -1,5 +1,6 @@
 """The todo service: `python -m services.todo.main`."""
 
+from focusmesh.todo.v1.task_instance_service_pb2_grpc import add_TaskInstanceServiceServicer_to_server
 from focusmesh.todo.v1.task_ownership_service_pb2_grpc import add_TaskOwnershipServiceServicer_to_server
 from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 
@@ -7,8 +8,9 @@ from mesh.app import App, main
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
+from services.todo.clients import Users
 from services.todo.consumers import SUBSCRIPTIONS
-from services.todo.handlers import TaskHandlers, TaskOwnershipHandlers
+from services.todo.handlers import TaskHandlers, TaskInstanceHandlers, TaskOwnershipHandlers
 from services.todo.jobs import TaskPurger
 from services.todo.settings import Settings
 
@@ -19,7 +21,8 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     db = platform.database()
     return platform.app(
         [
-            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now)),
+            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, Users(platform).time_zone, clock.now)),
+            (add_TaskInstanceServiceServicer_to_server, TaskInstanceHandlers(db, clock.now)),
             (add_TaskOwnershipServiceServicer_to_server, TaskOwnershipHandlers(db)),
         ],
         database=db,

@@ -5,7 +5,7 @@ Instants are integer microseconds since the epoch, UTC.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 
 class State(StrEnum):
@@ -22,6 +22,7 @@ class Schedule(StrEnum):
     DAILY = "daily"
     WEEKLY = "weekly"
     MONTHLY = "monthly"
+    YEARLY = "yearly"
 
 
 class Task(NamedTuple):
@@ -47,6 +48,21 @@ class Task(NamedTuple):
     """Worked on it in focus sessions; only events of those change it, and no version shows it."""
     pomodoros: int = 0
     """The same in pomodoros."""
+    recurrence: Mapping[str, Any] | None = None
+    """The rule of a recurring task, as `mesh.recurrence.document` writes it."""
+    time_zone: str | None = None
+    """IANA zone of the rule."""
+    repeat_from: str | None = None
+    """What the next instance follows; a value of `mesh.recurrence.rule.RepeatFrom`."""
+    series_id: str | None = None
+    slot: str | None = None
+    """The local time or date that the rule gave it, as `mesh.recurrence.series.slot_text` writes it."""
+    reminder_offsets: Sequence[str] | None = None
+    """ISO 8601 durations before the due time; None for none."""
+    series_values: Mapping[str, Any] | None = None
+    """What its series has in place of what was changed of this instance alone, by the names of this class."""
+    is_withdrawn: bool = False
+    """Deleted because the completion before it was undone: its slot can be put again."""
 
 
 class Order(StrEnum):

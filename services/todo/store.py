@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from psycopg.errors import UniqueViolation
+
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
-from services.todo.errors import TaskNotFound
+from services.todo.errors import SlotTaken, TaskNotFound, TooManySeries
 from services.todo.model import Filter, FocusReport, FocusSession, Order, Task
 
 TASKS = Columns(
@@ -35,6 +37,14 @@ TASKS = Columns(
         "version": "bigint",
         "focus_seconds": "integer",
         "pomodoros": "integer",
+        "recurrence": "jsonb",
+        "time_zone": "text",
+        "repeat_from": "text",
+        "series_id": "uuid",
+        "slot": "text",
+        "reminder_offsets": "jsonb",
+        "series_values": "jsonb",
+        "is_withdrawn": "boolean",
     },
     fixed={"id", "user_id", "created_at", "focus_seconds", "pomodoros"},
 )
@@ -133,6 +143,57 @@ _SAVE_TASK = f"""
 async def save_task(connection: Connection, task: Task, side_effects: SideEffects) -> None:
     """Writes the next version of a task; raises WriteConflict when another write came first."""
     await outbox.write(connection, _SAVE_TASK, TASKS.parameters(task), side_effects)
+
+
+_GET_INSTANCE = f"""
+    SELECT {TASKS.select} FROM tasks WHERE user_id = %s::uuid AND series_id = %s::uuid AND slot = %s"""
+
+
+async def get_instance(connection: Connection, user_id: str, series_id: str, slot: str) -> Task | None:
+    """Reads the instance of a slot, also one that is only kept until its row is purged."""
+    cursor = TASKS.cursor(connection)
+    await cursor.execute(_GET_INSTANCE, (user_id, series_id, slot))
+    return await cursor.fetchone()
+
+
+_PUT_INSTANCE = f"""
+    INSERT INTO tasks ({TASKS.names}) VALUES ({TASKS.values}) ON CONFLICT DO NOTHING RETURNING id"""
+
+
+async def put_instance(connection: Connection, task: Task, side_effects: SideEffects) -> None:
+    """Writes a new instance; raises WriteConflict when another call has put it."""
+    await outbox.write(connection, _PUT_INSTANCE, TASKS.parameters(task), side_effects)
+
+
+async def save_instance(connection: Connection, task: Task, side_effects: SideEffects) -> None:
+    """Writes the next version of an instance; raises WriteConflict, and SlotTaken when another has its slot."""
+    try:
+        await save_task(connection, task, side_effects)
+    except UniqueViolation as error:
+        if error.diag.constraint_name != "idx_tasks_series_slot":
+            raise
+        raise SlotTaken(series_id=task.series_id, slot=task.slot) from None
+
+
+_COUNT_SERIES = """
+    SELECT count(DISTINCT series_id)::integer, coalesce(bool_or(id = ANY(%(ids)s::uuid[])
+        OR series_id = ANY(%(series)s::uuid[])), false)
+    FROM tasks WHERE user_id = %(user_id)s::uuid AND series_id IS NOT NULL AND deleted_at IS NULL
+        AND (completed_at IS NULL OR completed_at > now() - interval '1 hour')"""
+
+
+async def claim_series(tx: Connection, tasks: Sequence[Task], most: int) -> None:
+    """Makes sure that these tasks of one user may recur, until the transaction ends; raises TooManySeries.
+
+    A series counts while it has an instance that is not complete, or was an hour ago: the next one follows.
+    """
+    user_id = tasks[0].user_id
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s::text, 0))", (user_id,))
+    ids, series = [task.id for task in tasks], {task.series_id for task in tasks}
+    cursor = await tx.execute(_COUNT_SERIES, {"user_id": user_id, "ids": ids, "series": list(series)})
+    for count, is_counted in await cursor.fetchall():
+        if not is_counted and count + len(series) > most:
+            raise TooManySeries(limit=most)
 
 
 async def purge_tasks(connection: Connection, limit: int) -> int:

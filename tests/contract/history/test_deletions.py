@@ -11,8 +11,9 @@ from mesh.database.pool import Database
 from mesh.events.envelope import ConsumedEvent, Message, read
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
-from services.todo import rules, wire
+from services.todo import wire
 from services.todo.model import FocusSession
+from services.todo.rules import focus
 from tests.contract.history.histories import Histories, History, Time, add
 from tests.support.focus_events import Timer, consumed
 
@@ -47,8 +48,8 @@ def on_tasks(*topics: Sequence[ConsumedEvent]) -> int:
     """Seconds that todo counts of a session after these events."""
     session = FocusSession("", "", {}, is_deleted=False)
     for event in (event for topic in topics for event in topic):
-        session = rules.report(session, wire.report_from_event(event))
-    return sum(seconds for seconds, _ in rules.counted(session).values())
+        session = focus.report(session, wire.report_from_event(event))
+    return sum(seconds for seconds, _ in focus.counted(session).values())
 
 
 async def on_days(user: History) -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import grpc
 import psycopg
@@ -18,7 +19,8 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 
 from harness.waiting import until
 from mesh.runtime.settings import ServiceSettings
-from stack.layout import ROOT
+from stack.keys import Keys
+from stack.layout import ROOT, State
 from tests.contract.mesh.key_service import Auth
 from tests.contract.mesh.todo_service import Todo, running
 from tests.support.ports import LOOPBACK
@@ -136,8 +138,14 @@ async def a_process(settings: ServiceSettings, **environment: str) -> AsyncItera
 
 
 @pytest.fixture
-def settings(todo_url: str, valkey: str, auth_target: str) -> ServiceSettings:
-    made = settings_for(database_url=todo_url, redis_url=valkey, drain_seconds=0.5)
+def settings(todo_url: str, valkey: str, auth_target: str, tmp_path: Path) -> ServiceSettings:
+    made = settings_for(
+        database_url=todo_url,
+        redis_url=valkey,
+        drain_seconds=0.5,
+        service_key_file=str(Keys(State(tmp_path)).service_key("todo")),
+        call_targets=f"auth={auth_target}",
+    )
     return replace(made, jwks_target=auth_target)
 
 

@@ -15,6 +15,7 @@ from mesh.database.pool import Database
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
+from mesh.runtime.errors import DependencyUnavailable
 from services.todo.handlers import TaskHandlers
 from tests.support.serving import SignerKeys, settings_for
 from tests.support.tokens import Signer
@@ -59,6 +60,11 @@ class Running(Todo):
     served: "asyncio.Task[None]"
 
 
+async def nowhere(user_id: str) -> str:
+    """Nobody is asked: no task of these tests recurs."""
+    raise DependencyUnavailable("auth")
+
+
 @asynccontextmanager
 async def running(
     signer: Signer, database_url: str, redis_url: str, keys: KeySource | None = None, **changes: object
@@ -66,7 +72,7 @@ async def running(
     settings = settings_for(database_url=database_url, redis_url=redis_url, **changes)
     platform = Platform("todo", settings, keys or SignerKeys(signer))
     db = platform.database()
-    registered = [(rpc.add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, clock.now))]
+    registered = [(rpc.add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, nowhere, clock.now))]
     app = App("todo", settings, platform.tokens, registered, [platform.revocations, platform.keys, db], db)
     stop = asyncio.Event()
     served = asyncio.create_task(app.serve(stop))

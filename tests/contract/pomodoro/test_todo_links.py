@@ -41,6 +41,8 @@ async def world(service_url: ServiceUrl, valkey: str, tmp_path: Path, signer: Si
         database_url=service_url("todo"),
         redis_url=valkey,
         caller_keys=f"pomodoro={keys.public_service_key('pomodoro')}",
+        service_key_file=str(keys.service_key("todo")),
+        call_targets="auth=127.0.0.1:1",
     )
     common = settings_for(
         database_url=service_url("pomodoro"),

@@ -1,15 +1,20 @@
-"""The todo service with its interceptor, on a database of its own."""
+"""The todo service with its interceptor, on a database of its own; auth is away until a test starts it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from focusmesh.todo.v1 import task_pb2
 
+from mesh.runtime.settings import ServiceSettings
 from services.todo.main import build
-from tests.contract.todo.todo_client import TaskBuilder, Todo
+from stack.keys import Keys
+from stack.layout import State
+from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo
 from tests.support.databases import ServiceUrl
+from tests.support.ports import free_ports
 from tests.support.serving import SignerKeys, serving, settings_for, without_broker
 from tests.support.tokens import Signer
 
@@ -21,10 +26,33 @@ def todo_url(service_url: ServiceUrl) -> str:
 
 
 @pytest.fixture
-async def channel(todo_url: str, valkey: str, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+def keys(tmp_path: Path) -> Keys:
+    """Keys of the services that call one another."""
+    return Keys(State(tmp_path))
+
+
+@pytest.fixture
+def auth_address() -> str:
+    """Where auth would listen."""
+    return f"127.0.0.1:{free_ports(1)[0]}"
+
+
+@pytest.fixture
+def todo_settings(todo_url: str, valkey: str, keys: Keys, auth_address: str) -> ServiceSettings:
+    """Settings of the service, which calls auth and is called by recurrence."""
+    return settings_for(
+        database_url=todo_url,
+        redis_url=valkey,
+        service_key_file=str(keys.service_key("todo")),
+        call_targets=f"auth={auth_address}",
+        caller_keys=f"recurrence={keys.public_service_key('recurrence')}",
+    )
+
+
+@pytest.fixture
+async def channel(todo_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the service."""
-    app = build(settings_for(database_url=todo_url, redis_url=valkey), SignerKeys(signer))
-    async with serving(without_broker(app)) as channel:
+    async with serving(without_broker(build(todo_settings, SignerKeys(signer)))) as channel:
         yield channel
 
 
@@ -32,6 +60,12 @@ async def channel(todo_url: str, valkey: str, signer: Signer) -> AsyncIterator[g
 async def todo(channel: grpc.aio.Channel, signer: Signer) -> Todo:
     """A new user's view of the service."""
     return Todo(channel, signer)
+
+
+@pytest.fixture
+async def scheduler(channel: grpc.aio.Channel, keys: Keys, todo: Todo) -> Scheduler:
+    """What recurrence does for that user."""
+    return Scheduler(channel, keys.service_key("recurrence"), todo.user_id)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """A second user's calls while a first one sends the requests that cost most to refuse."""
 
+from typing import Any
+
 import grpc
 import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
@@ -37,6 +39,8 @@ async def test_nothing_that_one_user_sends_disturbs_another(
     todo: Todo, channel: grpc.aio.Channel, signer: Signer
 ) -> None:
     contents = [content for _, content in hostile_requests(BATCH_REQUEST, 1024 * 1024)]
-    contents.append(wrong_message(BATCH_REQUEST).SerializeToString())
+    wrong: Any = wrong_message(BATCH_REQUEST)
+    del wrong.requests[80:]  # the rest would be more than gRPC takes
+    contents.append(wrong.SerializeToString())
     hostile = send_repeatedly(channel, BATCH, contents, signer.token())
     (await disturbance(hostile, lambda: todo.ListTasks(timeout=60))).check()

@@ -11,6 +11,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.waiting import until
+from mesh.recurrence import wire
+from mesh.recurrence.rule import Frequency, Rule
 from mesh.runtime.ids import new_id
 from tests.contract.todo.todo_client import TaskBuilder, Todo
 from tests.support.errors import refused
@@ -37,9 +39,10 @@ async def test_a_created_task_is_read_back_as_it_was_returned(todo: Todo) -> Non
         await todo.CreateTask(
             title="Buy groceries",
             description="Milk, bread, eggs",
-            due_time=Timestamp(seconds=253_402_300_799),
+            due_time=Timestamp(seconds=253_402_000_000),
             is_recurring=True,
             recurrence_schedule=task_pb2.RECURRENCE_SCHEDULE_WEEKLY,
+            time_zone="Europe/Berlin",
         )
     ).task
     assert created.state == PENDING
@@ -49,8 +52,10 @@ async def test_a_created_task_is_read_back_as_it_was_returned(todo: Todo) -> Non
 async def test_every_field_of_a_request_is_stored_alone_in_a_batch_and_in_an_update(
     todo: Todo, a_task: TaskBuilder
 ) -> None:
-    new, task_id = every_field(pb.CreateTaskRequest), (await a_task()).id
-    update = every_field(pb.UpdateTaskRequest, task_id=task_id)
+    rule = wire.rule_to_pb(Rule(Frequency.YEARLY))
+    given = {"recurrence": rule, "time_zone": "Asia/Tokyo", "reminder_offsets": ["-P1D"]}
+    new, task_id = every_field(pb.CreateTaskRequest, **given), (await a_task()).id
+    update = every_field(pb.UpdateTaskRequest, task_id=task_id, **given)
     await todo.send(update)
     created = (await todo.send(new)).task.id
     (batched,) = (await todo.send(pb.BatchCreateTasksRequest(requests=[new]))).tasks
@@ -238,6 +243,7 @@ class TestLists:
                     due_time=Timestamp(seconds=1000 + index % 7) if index % 3 else None,
                     is_recurring=recurring,
                     recurrence_schedule=task_pb2.RECURRENCE_SCHEDULE_DAILY if recurring else 0,
+                    time_zone="Europe/Berlin" if recurring else None,
                 )
             ).task
             if index % 4 == 1:

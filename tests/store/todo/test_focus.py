@@ -11,8 +11,9 @@ from mesh.events.envelope import ConsumedEvent
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import now
 from mesh.runtime.ids import new_id
-from services.todo import consumers, events, rules, store
+from services.todo import consumers, events, store
 from services.todo.model import Task
+from services.todo.rules import tasks as rules
 from tests.store.todo.tasks import USER, a_task
 
 
@@ -150,7 +151,7 @@ async def test_sums_are_right_whoever_writes_at_the_same_time(db: Database) -> N
 
     async def change(task: Task) -> None:
         for _ in range(10):
-            task = rules.update(task, now(), None, changes={"title": f"{task.version}"})
+            task = rules.update(task, now(), None, changes={"title": f"{task.version}"}, series_id=new_id())
             async with db.connection() as connection:
                 await store.save_task(connection, task, SideEffects([events.task_updated(task)], None, ""))
 

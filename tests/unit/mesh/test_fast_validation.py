@@ -60,6 +60,7 @@ LEFT_TO_PROTOVALIDATE = {
     "focusmesh.pomodoro.v1.UpdateSessionTaskRequest": (
         "message.cel: !('title' in this.update_mask.paths) || has(this.title)"
     ),
+    "focusmesh.todo.v1.ApplyInstanceRequest": "change: oneof.required",
     "focusmesh.todo.v1.BatchCreateTasksRequest": "requests: the rules of CreateTaskRequest",
     "focusmesh.todo.v1.FindOwnedTasksRequest": "task_ids: repeated.min_items",
     "focusmesh.todo.v1.UpdateTaskRequest": ("message.cel: !('title' in this.update_mask.paths) || has(this.title)"),
@@ -180,6 +181,7 @@ def test_a_service_says_at_its_start_which_requests_protovalidate_decides(caplog
         todo.CreateTaskRequest(title="x"),
         todo.CreateTaskRequest(request_id=ID, title="x" * 255, description="", due_time={"seconds": 1}),
         todo.CreateTaskRequest(title="x", is_recurring=True, recurrence_schedule=1),  # type: ignore[arg-type]
+        todo.CreateTaskRequest(title="x", time_zone="Europe/Berlin", repeat_from=3),  # type: ignore[arg-type]
         todo.GetTaskRequest(task_id=ID),
         todo.CompleteTaskRequest(task_id=ID, request_id=ID),
         todo.ListTasksRequest(),
@@ -195,6 +197,8 @@ def test_common_requests_need_no_second_look(request_message: Message) -> None:
     "request_message",
     [
         todo.ListTasksRequest(states=[1]),  # type: ignore[list-item]
+        todo.CreateTaskRequest(title="x", reminder_offsets=["-P1D"]),
+        todo.CreateTaskRequest(title="x", recurrence={"frequency": 1}),
     ],
 )
 def test_what_only_protovalidate_understands_is_left_to_it(request_message: Message) -> None:

@@ -31,6 +31,14 @@ def test_a_field_that_is_set_and_not_named_is_refused_by_name() -> None:
     assert [violation.field for violation in refused.value.fields] == ["description"]
 
 
+def test_a_list_that_has_elements_is_set() -> None:
+    mask = FieldMask(paths=["title"])
+    assert update_paths(pb.UpdateTaskRequest(update_mask=mask, title="x", reminder_offsets=[])) == {"title"}
+    with pytest.raises(FieldNotInMask) as refused:
+        update_paths(pb.UpdateTaskRequest(update_mask=mask, title="x", reminder_offsets=["-P1D"]))
+    assert refused.value.metadata == {"field": "reminder_offsets"}
+
+
 def test_the_fields_that_a_mask_may_name_are_those_of_the_contract() -> None:
     request = user_pb.UpdateMeRequest(update_mask=FieldMask(paths=["name"]), day_start_minutes=0)
     with pytest.raises(FieldNotInMask) as refused:

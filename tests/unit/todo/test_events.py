@@ -48,10 +48,13 @@ TASK = Task(
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_data_is_exactly_the_specifications_example_and_the_estimate() -> None:
+def test_data_is_exactly_the_specifications_example_and_what_was_added_to_it() -> None:
     event = events.task_created(TASK)._replace(id=SPECIFICATION["event_id"])
     data = json.loads(envelope(event, TRACE))["data"]
-    assert data["payload"].pop("estimated_pomodoros", "missing") is None
+    added = {name: value for name, value in data["payload"].items() if name not in SPECIFICATION["payload"]}
+    assert added.pop("reminder_offsets") == []
+    assert set(added.values()) == {None}
+    data["payload"] = {name: data["payload"][name] for name in SPECIFICATION["payload"]}
     assert data == SPECIFICATION
 
 

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from mesh.runtime.clock import DAY
 from mesh.runtime.errors import ServiceError, VersionConflict
-from services.todo import errors, rules
+from services.todo import errors
 from services.todo.model import Schedule, State, Task
+from services.todo.rules import tasks as rules
 
 NOW = 1_800_000_000_000_000
+SERIES = "0190a000-0000-7000-8000-000000000003"
 PENDING = Task(
     id="0190a000-0000-7000-8000-000000000001",
     user_id="0190a000-0000-7000-8000-000000000002",
@@ -96,7 +98,7 @@ def test_a_change_based_on_another_version_is_refused_with_the_current_etag(verb
 
 
 def test_an_update_that_changes_nothing_is_not_a_new_version() -> None:
-    assert rules.update(PENDING, NOW + 1, "v1", changes={"title": PENDING.title}) is PENDING
+    assert rules.update(PENDING, NOW + 1, "v1", changes={"title": PENDING.title}, series_id=SERIES) is PENDING
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_an_update_that_changes_nothing_is_not_a_new_version() -> None:
 )
 def test_recurring_and_schedule_change_together(changes: dict[str, object]) -> None:
     with pytest.raises(errors.RecurrenceIncomplete):
-        rules.update(PENDING, NOW, None, changes=changes)
+        rules.update(PENDING, NOW, None, changes=changes, series_id=SERIES)
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(VERBS)), st.integers(-DAY, DAY)), max_size=30))

@@ -38,6 +38,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The task is deleted; undelete it first. Metadata: `task_id`."""
     ERROR_REASON_RECURRENCE_INCOMPLETE: _ErrorReason.ValueType  # 7
     """The task recurs and has no schedule, or has one and does not recur. Metadata: `task_id`."""
+    ERROR_REASON_RECURRENCE_CONTRADICTION: _ErrorReason.ValueType  # 8
+    """A field says other than `recurrence`, or belongs to a recurring task and the task does not recur. Metadata: `field`."""
+    ERROR_REASON_RECURRENCE_COUNT_MISSING: _ErrorReason.ValueType  # 9
+    """The recurrence ends after a count, of which this series has had some: name `recurrence` too, with the count that is
+    left. Metadata: `task_id`.
+    """
+    ERROR_REASON_DUE_TIME_NOT_IN_RECURRENCE: _ErrorReason.ValueType  # 10
+    """The recurrence does not produce the due time. Metadata: `slot`, which it does not produce, and `next_slot` after it,
+    both local times; `next_due_time`, the instant of that.
+    """
+    ERROR_REASON_TIME_ZONE_UNKNOWN: _ErrorReason.ValueType  # 11
+    """There is no such IANA time zone. Metadata: `time_zone`."""
+    ERROR_REASON_REMINDER_OFFSET_INVALID: _ErrorReason.ValueType  # 12
+    """A reminder offset is no ISO 8601 duration, lies after the due time or too far before it. Metadata: `offset`, `description`."""
+    ERROR_REASON_TOO_MANY_SERIES: _ErrorReason.ValueType  # 13
+    """You have as many recurring tasks as you can have: delete one, or let it recur no more. Metadata: `limit`."""
+    ERROR_REASON_TASK_NOT_IN_SERIES: _ErrorReason.ValueType  # 14
+    """Between services: the task is no instance of the series any more. Metadata: `task_id`, `series_id`."""
+    ERROR_REASON_SLOT_TAKEN: _ErrorReason.ValueType  # 15
+    """Between services: the series has another instance at that slot. Metadata: `series_id`, `slot`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `todo.focusmesh`."""
@@ -58,4 +78,24 @@ ERROR_REASON_TASK_DELETED: ErrorReason.ValueType  # 6
 """The task is deleted; undelete it first. Metadata: `task_id`."""
 ERROR_REASON_RECURRENCE_INCOMPLETE: ErrorReason.ValueType  # 7
 """The task recurs and has no schedule, or has one and does not recur. Metadata: `task_id`."""
+ERROR_REASON_RECURRENCE_CONTRADICTION: ErrorReason.ValueType  # 8
+"""A field says other than `recurrence`, or belongs to a recurring task and the task does not recur. Metadata: `field`."""
+ERROR_REASON_RECURRENCE_COUNT_MISSING: ErrorReason.ValueType  # 9
+"""The recurrence ends after a count, of which this series has had some: name `recurrence` too, with the count that is
+left. Metadata: `task_id`.
+"""
+ERROR_REASON_DUE_TIME_NOT_IN_RECURRENCE: ErrorReason.ValueType  # 10
+"""The recurrence does not produce the due time. Metadata: `slot`, which it does not produce, and `next_slot` after it,
+both local times; `next_due_time`, the instant of that.
+"""
+ERROR_REASON_TIME_ZONE_UNKNOWN: ErrorReason.ValueType  # 11
+"""There is no such IANA time zone. Metadata: `time_zone`."""
+ERROR_REASON_REMINDER_OFFSET_INVALID: ErrorReason.ValueType  # 12
+"""A reminder offset is no ISO 8601 duration, lies after the due time or too far before it. Metadata: `offset`, `description`."""
+ERROR_REASON_TOO_MANY_SERIES: ErrorReason.ValueType  # 13
+"""You have as many recurring tasks as you can have: delete one, or let it recur no more. Metadata: `limit`."""
+ERROR_REASON_TASK_NOT_IN_SERIES: ErrorReason.ValueType  # 14
+"""Between services: the task is no instance of the series any more. Metadata: `task_id`, `series_id`."""
+ERROR_REASON_SLOT_TAKEN: ErrorReason.ValueType  # 15
+"""Between services: the series has another instance at that slot. Metadata: `series_id`, `slot`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from focusmesh.type.v1 import recurrence_pb2 as focusmesh_dot_type_dot_v1_dot_recurrence__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66ocusmesh/todo/v1/task.proto\x12\x11\x66ocusmesh.todo.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x07\n\x04Task\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x1a\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x05title\x12%\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00R\x0b\x64\x65scription\x88\x01\x01\x12\x38\n\x05state\x18\x04 \x01(\x0e\x32\x1c.focusmesh.todo.v1.TaskStateB\x04\xe2\x41\x01\x03R\x05state\x12\x35\n\x08\x64ue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\x12?\n\rreminder_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0creminderTime\x12!\n\x0cis_recurring\x18\x07 \x01(\x08R\x0bisRecurring\x12V\n\x13recurrence_schedule\x18\x08 \x01(\x0e\x32%.focusmesh.todo.v1.RecurrenceScheduleR\x12recurrenceSchedule\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x45\n\rcomplete_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x0c\x63ompleteTime\x12\x41\n\x0b\x64\x65lete_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ndeleteTime\x12?\n\npurge_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\tpurgeTime\x12\x18\n\x04\x65tag\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tag\x12\x34\n\x13\x65stimated_pomodoros\x18\x0f \x01(\x05H\x01R\x12\x65stimatedPomodoros\x88\x01\x01\x12)\n\rfocus_seconds\x18\x10 \x01(\x05\x42\x04\xe2\x41\x01\x03R\x0c\x66ocusSeconds\x12\"\n\tpomodoros\x18\x11 \x01(\x05\x42\x04\xe2\x41\x01\x03R\tpomodorosB\x0e\n\x0c_descriptionB\x16\n\x14_estimated_pomodoros*t\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x1a\n\x16TASK_STATE_IN_PROGRESS\x10\x02\x12\x17\n\x13TASK_STATE_COMPLETE\x10\x03*\x99\x01\n\x12RecurrenceSchedule\x12#\n\x1fRECURRENCE_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RECURRENCE_SCHEDULE_DAILY\x10\x01\x12\x1e\n\x1aRECURRENCE_SCHEDULE_WEEKLY\x10\x02\x12\x1f\n\x1bRECURRENCE_SCHEDULE_MONTHLY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66ocusmesh/todo/v1/task.proto\x12\x11\x66ocusmesh.todo.v1\x1a\"focusmesh/type/v1/recurrence.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\t\n\x04Task\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x1a\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x05title\x12%\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00R\x0b\x64\x65scription\x88\x01\x01\x12\x38\n\x05state\x18\x04 \x01(\x0e\x32\x1c.focusmesh.todo.v1.TaskStateB\x04\xe2\x41\x01\x03R\x05state\x12\x35\n\x08\x64ue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\x12?\n\rreminder_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0creminderTime\x12!\n\x0cis_recurring\x18\x07 \x01(\x08R\x0bisRecurring\x12V\n\x13recurrence_schedule\x18\x08 \x01(\x0e\x32%.focusmesh.todo.v1.RecurrenceScheduleR\x12recurrenceSchedule\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x45\n\rcomplete_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x0c\x63ompleteTime\x12\x41\n\x0b\x64\x65lete_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ndeleteTime\x12?\n\npurge_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\tpurgeTime\x12\x18\n\x04\x65tag\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tag\x12\x34\n\x13\x65stimated_pomodoros\x18\x0f \x01(\x05H\x01R\x12\x65stimatedPomodoros\x88\x01\x01\x12)\n\rfocus_seconds\x18\x10 \x01(\x05\x42\x04\xe2\x41\x01\x03R\x0c\x66ocusSeconds\x12\"\n\tpomodoros\x18\x11 \x01(\x05\x42\x04\xe2\x41\x01\x03R\tpomodoros\x12=\n\nrecurrence\x18\x12 \x01(\x0b\x32\x1d.focusmesh.type.v1.RecurrenceR\nrecurrence\x12 \n\ttime_zone\x18\x13 \x01(\tH\x02R\x08timeZone\x88\x01\x01\x12>\n\x0brepeat_from\x18\x14 \x01(\x0e\x32\x1d.focusmesh.type.v1.RepeatFromR\nrepeatFrom\x12&\n\tseries_id\x18\x15 \x01(\tB\x04\xe2\x41\x01\x03H\x03R\x08seriesId\x88\x01\x01\x12\x1d\n\x04slot\x18\x16 \x01(\tB\x04\xe2\x41\x01\x03H\x04R\x04slot\x88\x01\x01\x12)\n\x10reminder_offsets\x18\x17 \x03(\tR\x0freminderOffsetsB\x0e\n\x0c_descriptionB\x16\n\x14_estimated_pomodorosB\x0c\n\n_time_zoneB\x0c\n\n_series_idB\x07\n\x05_slot*t\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x1a\n\x16TASK_STATE_IN_PROGRESS\x10\x02\x12\x17\n\x13TASK_STATE_COMPLETE\x10\x03*\xb9\x01\n\x12RecurrenceSchedule\x12#\n\x1fRECURRENCE_SCHEDULE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RECURRENCE_SCHEDULE_DAILY\x10\x01\x12\x1e\n\x1aRECURRENCE_SCHEDULE_WEEKLY\x10\x02\x12\x1f\n\x1bRECURRENCE_SCHEDULE_MONTHLY\x10\x03\x12\x1e\n\x1aRECURRENCE_SCHEDULE_YEARLY\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,10 +56,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASK'].fields_by_name['focus_seconds']._serialized_options = b'\342A\001\003'
   _globals['_TASK'].fields_by_name['pomodoros']._loaded_options = None
   _globals['_TASK'].fields_by_name['pomodoros']._serialized_options = b'\342A\001\003'
-  _globals['_TASKSTATE']._serialized_start=1053
-  _globals['_TASKSTATE']._serialized_end=1169
-  _globals['_RECURRENCESCHEDULE']._serialized_start=1172
-  _globals['_RECURRENCESCHEDULE']._serialized_end=1325
-  _globals['_TASK']._serialized_start=118
-  _globals['_TASK']._serialized_end=1051
+  _globals['_TASK'].fields_by_name['series_id']._loaded_options = None
+  _globals['_TASK'].fields_by_name['series_id']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['slot']._loaded_options = None
+  _globals['_TASK'].fields_by_name['slot']._serialized_options = b'\342A\001\003'
+  _globals['_TASKSTATE']._serialized_start=1401
+  _globals['_TASKSTATE']._serialized_end=1517
+  _globals['_RECURRENCESCHEDULE']._serialized_start=1520
+  _globals['_RECURRENCESCHEDULE']._serialized_end=1705
+  _globals['_TASK']._serialized_start=154
+  _globals['_TASK']._serialized_end=1399
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,12 @@
 isort:skip_file
 Tasks of a user."""
 
+from collections import abc as _abc
+from focusmesh.type.v1 import recurrence_pb2 as _recurrence_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -60,6 +63,8 @@ class _RecurrenceScheduleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Re
     """Every week."""
     RECURRENCE_SCHEDULE_MONTHLY: _RecurrenceSchedule.ValueType  # 3
     """Every month."""
+    RECURRENCE_SCHEDULE_YEARLY: _RecurrenceSchedule.ValueType  # 4
+    """Every year."""
 
 class RecurrenceSchedule(_RecurrenceSchedule, metaclass=_RecurrenceScheduleEnumTypeWrapper):
     """How often a recurring task comes back. Values may be added."""
@@ -72,6 +77,8 @@ RECURRENCE_SCHEDULE_WEEKLY: RecurrenceSchedule.ValueType  # 2
 """Every week."""
 RECURRENCE_SCHEDULE_MONTHLY: RecurrenceSchedule.ValueType  # 3
 """Every month."""
+RECURRENCE_SCHEDULE_YEARLY: RecurrenceSchedule.ValueType  # 4
+"""Every year."""
 Global___RecurrenceSchedule: _TypeAlias = RecurrenceSchedule  # noqa: Y015
 
 @_typing.final
@@ -97,6 +104,12 @@ class Task(_message.Message):
     ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
     FOCUS_SECONDS_FIELD_NUMBER: _builtins.int
     POMODOROS_FIELD_NUMBER: _builtins.int
+    RECURRENCE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    REPEAT_FROM_FIELD_NUMBER: _builtins.int
+    SERIES_ID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    REMINDER_OFFSETS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     title: _builtins.str
@@ -108,7 +121,7 @@ class Task(_message.Message):
     is_recurring: _builtins.bool
     """Whether the task recurs."""
     recurrence_schedule: Global___RecurrenceSchedule.ValueType
-    """How often it recurs; unspecified when it does not."""
+    """How often it recurs, which is the frequency of `recurrence`; unspecified when it does not."""
     etag: _builtins.str
     """Changes with every write; send it back to detect a concurrent change."""
     estimated_pomodoros: _builtins.int
@@ -119,6 +132,20 @@ class Task(_message.Message):
     """
     pomodoros: _builtins.int
     """Pomodoros of focus sessions of which most was worked on it; it follows as `focus_seconds` does."""
+    time_zone: _builtins.str
+    """The IANA time zone in which its rule counts, such as `Europe/Berlin`; it stays when its user moves. Absent when it
+    does not recur.
+    """
+    repeat_from: _recurrence_pb2.RepeatFrom.ValueType
+    """What the next instance follows when this one is completed; unspecified when it does not recur."""
+    series_id: _builtins.str
+    """The series that it is an instance of: the id of its first task. It changes when the rule does, from this instance on.
+    Absent when it does not recur.
+    """
+    slot: _builtins.str
+    """Which instance of its series it is: the local time, such as `2026-03-29T02:30:00`, or the local date, such as
+    `2026-03-29`, of a task that has no due time. A new due time does not change it. Absent when it does not recur.
+    """
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When the task is due. Absent when it is never due."""
@@ -147,6 +174,16 @@ class Task(_message.Message):
     def purge_time(self) -> _timestamp_pb2.Timestamp:
         """When a deleted task can no longer be undeleted: 30 days after the deletion."""
 
+    @_builtins.property
+    def recurrence(self) -> _recurrence_pb2.Recurrence:
+        """The rule by which it recurs. Absent when it does not."""
+
+    @_builtins.property
+    def reminder_offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When to be reminded, before `due_time`, as ISO 8601 durations: `-P1D` is the same local time on the day before,
+        `-PT24H` is 24 hours before, `PT0S` at the due time.
+        """
+
     def __init__(
         self,
         *,
@@ -167,18 +204,36 @@ class Task(_message.Message):
         estimated_pomodoros: _builtins.int | None = ...,
         focus_seconds: _builtins.int = ...,
         pomodoros: _builtins.int = ...,
+        recurrence: _recurrence_pb2.Recurrence | None = ...,
+        time_zone: _builtins.str | None = ...,
+        repeat_from: _recurrence_pb2.RepeatFrom.ValueType = ...,
+        series_id: _builtins.str | None = ...,
+        slot: _builtins.str | None = ...,
+        reminder_offsets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "purge_time", b"purge_time", "reminder_time", b"reminder_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_series_id", b"_series_id", "_slot", b"_slot", "_time_zone", b"_time_zone", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "purge_time", b"purge_time", "recurrence", b"recurrence", "reminder_time", b"reminder_time", "series_id", b"series_id", "slot", b"slot", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "focus_seconds", b"focus_seconds", "id", b"id", "is_recurring", b"is_recurring", "pomodoros", b"pomodoros", "purge_time", b"purge_time", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_series_id", b"_series_id", "_slot", b"_slot", "_time_zone", b"_time_zone", "complete_time", b"complete_time", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "focus_seconds", b"focus_seconds", "id", b"id", "is_recurring", b"is_recurring", "pomodoros", b"pomodoros", "purge_time", b"purge_time", "recurrence", b"recurrence", "recurrence_schedule", b"recurrence_schedule", "reminder_offsets", b"reminder_offsets", "reminder_time", b"reminder_time", "repeat_from", b"repeat_from", "series_id", b"series_id", "slot", b"slot", "state", b"state", "time_zone", b"time_zone", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
     _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofReturnType__series_id: _TypeAlias = _typing.Literal["series_id"]  # noqa: Y015
+    _WhichOneofArgType__series_id: _TypeAlias = _typing.Literal["_series_id", b"_series_id"]  # noqa: Y015
+    _WhichOneofReturnType__slot: _TypeAlias = _typing.Literal["slot"]  # noqa: Y015
+    _WhichOneofArgType__slot: _TypeAlias = _typing.Literal["_slot", b"_slot"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__series_id) -> _WhichOneofReturnType__series_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slot) -> _WhichOneofReturnType__slot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015

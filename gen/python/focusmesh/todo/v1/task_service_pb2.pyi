@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from focusmesh.todo.v1 import task_pb2 as _task_pb2
+from focusmesh.type.v1 import recurrence_pb2 as _recurrence_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -68,6 +69,10 @@ class CreateTaskRequest(_message.Message):
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
     ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
+    RECURRENCE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    REPEAT_FROM_FIELD_NUMBER: _builtins.int
+    REMINDER_OFFSETS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: a UUID chosen by the client; the stored response is replayed for 24 hours."""
     title: _builtins.str
@@ -75,11 +80,15 @@ class CreateTaskRequest(_message.Message):
     description: _builtins.str
     """Free text; at most 10,000 characters."""
     is_recurring: _builtins.bool
-    """Whether it recurs; needs `recurrence_schedule`."""
+    """Whether it recurs; needs `recurrence_schedule` or `recurrence`."""
     recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType
-    """How often it recurs; only with `is_recurring`."""
+    """How often it recurs; only with `is_recurring`. It stands for a `recurrence` of this frequency alone."""
     estimated_pomodoros: _builtins.int
     """How many pomodoros it will take, as its user thinks; 1 to 1,000."""
+    time_zone: _builtins.str
+    """The IANA time zone in which it recurs, such as `Europe/Berlin`; that of its user when absent. Only of a recurring task."""
+    repeat_from: _recurrence_pb2.RepeatFrom.ValueType
+    """What the next instance follows; `REPEAT_FROM_DUE_NEXT_FUTURE` when unspecified. Only of a recurring task."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When it is due; years 1970 to 9999."""
@@ -87,6 +96,18 @@ class CreateTaskRequest(_message.Message):
     @_builtins.property
     def reminder_time(self) -> _timestamp_pb2.Timestamp:
         """When to be reminded; years 1970 to 9999."""
+
+    @_builtins.property
+    def recurrence(self) -> _recurrence_pb2.Recurrence:
+        """How it recurs, in full; then `is_recurring` and `recurrence_schedule` may be left out, or agree with it.
+        A due time must be one of its slots.
+        """
+
+    @_builtins.property
+    def reminder_offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When to be reminded, before the due time: at most 10 ISO 8601 durations such as `-P1D` (the same local time on the day
+        before), `-PT24H` or `PT0S`, each at most 366 days.
+        """
 
     def __init__(
         self,
@@ -99,19 +120,27 @@ class CreateTaskRequest(_message.Message):
         is_recurring: _builtins.bool = ...,
         recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType = ...,
         estimated_pomodoros: _builtins.int | None = ...,
+        recurrence: _recurrence_pb2.Recurrence | None = ...,
+        time_zone: _builtins.str | None = ...,
+        repeat_from: _recurrence_pb2.RepeatFrom.ValueType = ...,
+        reminder_offsets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "reminder_time", b"reminder_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_time_zone", b"_time_zone", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "recurrence", b"recurrence", "reminder_time", b"reminder_time", "time_zone", b"time_zone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "request_id", b"request_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_time_zone", b"_time_zone", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "is_recurring", b"is_recurring", "recurrence", b"recurrence", "recurrence_schedule", b"recurrence_schedule", "reminder_offsets", b"reminder_offsets", "reminder_time", b"reminder_time", "repeat_from", b"repeat_from", "request_id", b"request_id", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
     _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
 
 Global___CreateTaskRequest: _TypeAlias = CreateTaskRequest  # noqa: Y015
 
@@ -340,6 +369,10 @@ class UpdateTaskRequest(_message.Message):
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
     ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
+    RECURRENCE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    REPEAT_FROM_FIELD_NUMBER: _builtins.int
+    REMINDER_OFFSETS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     etag: _builtins.str
@@ -356,6 +389,10 @@ class UpdateTaskRequest(_message.Message):
     """How often it recurs."""
     estimated_pomodoros: _builtins.int
     """New estimate; 1 to 1,000."""
+    time_zone: _builtins.str
+    """The IANA time zone in which it recurs, such as `Europe/Berlin`; that of its user when absent. Only of a recurring task."""
+    repeat_from: _recurrence_pb2.RepeatFrom.ValueType
+    """What the next instance follows; `REPEAT_FROM_DUE_NEXT_FUTURE` when unspecified. Only of a recurring task."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change, of those from `title` on."""
@@ -367,6 +404,18 @@ class UpdateTaskRequest(_message.Message):
     @_builtins.property
     def reminder_time(self) -> _timestamp_pb2.Timestamp:
         """New reminder time; years 1970 to 9999."""
+
+    @_builtins.property
+    def recurrence(self) -> _recurrence_pb2.Recurrence:
+        """How it recurs, in full; then `is_recurring` and `recurrence_schedule` need not be named, or agree with it.
+        A due time must be one of its slots.
+        """
+
+    @_builtins.property
+    def reminder_offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When to be reminded, before the due time: at most 10 ISO 8601 durations such as `-P1D` (the same local time on the day
+        before), `-PT24H` or `PT0S`, each at most 366 days.
+        """
 
     def __init__(
         self,
@@ -382,10 +431,14 @@ class UpdateTaskRequest(_message.Message):
         is_recurring: _builtins.bool | None = ...,
         recurrence_schedule: _task_pb2.RecurrenceSchedule.ValueType | None = ...,
         estimated_pomodoros: _builtins.int | None = ...,
+        recurrence: _recurrence_pb2.Recurrence | None = ...,
+        time_zone: _builtins.str | None = ...,
+        repeat_from: _recurrence_pb2.RepeatFrom.ValueType | None = ...,
+        reminder_offsets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_title", b"_title", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_repeat_from", b"_repeat_from", "_time_zone", b"_time_zone", "_title", b"_title", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence", b"recurrence", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "repeat_from", b"repeat_from", "time_zone", b"time_zone", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_title", b"_title", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "request_id", b"request_id", "task_id", b"task_id", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_estimated_pomodoros", b"_estimated_pomodoros", "_etag", b"_etag", "_is_recurring", b"_is_recurring", "_recurrence_schedule", b"_recurrence_schedule", "_repeat_from", b"_repeat_from", "_time_zone", b"_time_zone", "_title", b"_title", "description", b"description", "due_time", b"due_time", "estimated_pomodoros", b"estimated_pomodoros", "etag", b"etag", "is_recurring", b"is_recurring", "recurrence", b"recurrence", "recurrence_schedule", b"recurrence_schedule", "reminder_offsets", b"reminder_offsets", "reminder_time", b"reminder_time", "repeat_from", b"repeat_from", "request_id", b"request_id", "task_id", b"task_id", "time_zone", b"time_zone", "title", b"title", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -397,6 +450,10 @@ class UpdateTaskRequest(_message.Message):
     _WhichOneofArgType__is_recurring: _TypeAlias = _typing.Literal["_is_recurring", b"_is_recurring"]  # noqa: Y015
     _WhichOneofReturnType__recurrence_schedule: _TypeAlias = _typing.Literal["recurrence_schedule"]  # noqa: Y015
     _WhichOneofArgType__recurrence_schedule: _TypeAlias = _typing.Literal["_recurrence_schedule", b"_recurrence_schedule"]  # noqa: Y015
+    _WhichOneofReturnType__repeat_from: _TypeAlias = _typing.Literal["repeat_from"]  # noqa: Y015
+    _WhichOneofArgType__repeat_from: _TypeAlias = _typing.Literal["_repeat_from", b"_repeat_from"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
     @_typing.overload
@@ -409,6 +466,10 @@ class UpdateTaskRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_recurring) -> _WhichOneofReturnType__is_recurring | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recurrence_schedule) -> _WhichOneofReturnType__recurrence_schedule | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repeat_from) -> _WhichOneofReturnType__repeat_from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
 

@@ -94,9 +94,11 @@ class TaskServiceServicer:
     """
 
     def CreateTask(self, request, context):
-        """Creates a task in the state pending.
+        """Creates a task in the state pending. One that recurs is the first instance of its series: when it is completed, the
+        next one follows within seconds.
 
-        Needs scope `tasks:write`. Errors: REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +107,8 @@ class TaskServiceServicer:
     def BatchCreateTasks(self, request, context):
         """Creates up to 100 tasks, in order: all of them or none.
 
-        Needs scope `tasks:write`. Errors: REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,8 +136,13 @@ class TaskServiceServicer:
     def UpdateTask(self, request, context):
         """Changes the fields that `update_mask` names; a field that is named and not set is cleared.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, RECURRENCE_INCOMPLETE, FIELD_NOT_IN_MASK,
-        VERSION_CONFLICT, REQUEST_ID_REUSED.
+        Of a recurring task, a new `recurrence`, `is_recurring`, `recurrence_schedule`, `time_zone` or `repeat_from` counts from
+        this instance on: it begins a series of its own. Only an instance that is not complete can be changed so. Every other
+        change is one of this instance alone.
+
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, RECURRENCE_INCOMPLETE,
+        RECURRENCE_CONTRADICTION, RECURRENCE_COUNT_MISSING, DUE_TIME_NOT_IN_RECURRENCE, TIME_ZONE_UNKNOWN,
+        REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,7 +159,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompleteTask(self, request, context):
-        """Completes a task that is pending or in progress. Completing it again is refused.
+        """Completes a task that is pending or in progress. Completing it again is refused. When it recurs, the next instance
+        of its series is created within seconds, unless this was the last.
 
         Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, VERSION_CONFLICT,
         REQUEST_ID_REUSED.
@@ -161,17 +170,19 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReopenTask(self, request, context):
-        """Makes a complete task pending again.
+        """Makes a complete task pending again. When it recurs, its completion is undone: the next instance, which it brought,
+        is deleted within seconds, unless that was begun.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_NOT_COMPLETE, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_NOT_COMPLETE, TOO_MANY_SERIES,
+        VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTask(self, request, context):
-        """Deletes a task. It is hidden from lists and can be undeleted for 30 days.
+        """Deletes a task. It is hidden from lists and can be undeleted for 30 days. Deleting the instance of a series that is
+        not complete ends the series; deleting a complete one does not.
 
         Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
@@ -180,9 +191,10 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteTask(self, request, context):
-        """Brings a deleted task back in the state it had.
+        """Brings a deleted task back in the state it had, and with it the series that its deletion ended.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, TOO_MANY_SERIES, VERSION_CONFLICT,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

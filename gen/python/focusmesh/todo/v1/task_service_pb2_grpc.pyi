@@ -19,14 +19,17 @@ class TaskServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CreateTaskRequest, _task_service_pb2.CreateTaskResponse]
-    """Creates a task in the state pending.
+    """Creates a task in the state pending. One that recurs is the first instance of its series: when it is completed, the
+    next one follows within seconds.
 
-    Needs scope `tasks:write`. Errors: REQUEST_ID_REUSED.
+    Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
+    TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
     """
     BatchCreateTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchCreateTasksRequest, _task_service_pb2.BatchCreateTasksResponse]
     """Creates up to 100 tasks, in order: all of them or none.
 
-    Needs scope `tasks:write`. Errors: REQUEST_ID_REUSED.
+    Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
+    TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
     """
     GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]
     """Reads one task, also a deleted one until it is purged.
@@ -42,8 +45,13 @@ class TaskServiceStub:
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UpdateTaskRequest, _task_service_pb2.UpdateTaskResponse]
     """Changes the fields that `update_mask` names; a field that is named and not set is cleared.
 
-    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, RECURRENCE_INCOMPLETE, FIELD_NOT_IN_MASK,
-    VERSION_CONFLICT, REQUEST_ID_REUSED.
+    Of a recurring task, a new `recurrence`, `is_recurring`, `recurrence_schedule`, `time_zone` or `repeat_from` counts from
+    this instance on: it begins a series of its own. Only an instance that is not complete can be changed so. Every other
+    change is one of this instance alone.
+
+    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, RECURRENCE_INCOMPLETE,
+    RECURRENCE_CONTRADICTION, RECURRENCE_COUNT_MISSING, DUE_TIME_NOT_IN_RECURRENCE, TIME_ZONE_UNKNOWN,
+    REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     StartTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.StartTaskRequest, _task_service_pb2.StartTaskResponse]
     """Begins a pending task: pending to in progress.
@@ -52,26 +60,30 @@ class TaskServiceStub:
     VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     CompleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CompleteTaskRequest, _task_service_pb2.CompleteTaskResponse]
-    """Completes a task that is pending or in progress. Completing it again is refused.
+    """Completes a task that is pending or in progress. Completing it again is refused. When it recurs, the next instance
+    of its series is created within seconds, unless this was the last.
 
     Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, VERSION_CONFLICT,
     REQUEST_ID_REUSED.
     """
     ReopenTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ReopenTaskRequest, _task_service_pb2.ReopenTaskResponse]
-    """Makes a complete task pending again.
+    """Makes a complete task pending again. When it recurs, its completion is undone: the next instance, which it brought,
+    is deleted within seconds, unless that was begun.
 
-    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_NOT_COMPLETE, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_NOT_COMPLETE, TOO_MANY_SERIES,
+    VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     DeleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]
-    """Deletes a task. It is hidden from lists and can be undeleted for 30 days.
+    """Deletes a task. It is hidden from lists and can be undeleted for 30 days. Deleting the instance of a series that is
+    not complete ends the series; deleting a complete one does not.
 
     Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     UndeleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UndeleteTaskRequest, _task_service_pb2.UndeleteTaskResponse]
-    """Brings a deleted task back in the state it had.
+    """Brings a deleted task back in the state it had, and with it the series that its deletion ended.
 
-    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, TOO_MANY_SERIES, VERSION_CONFLICT,
+    REQUEST_ID_REUSED.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -85,9 +97,11 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.CreateTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.CreateTaskRequest, _abc.Awaitable[_task_service_pb2.CreateTaskResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.CreateTaskResponse]:
-        """Creates a task in the state pending.
+        """Creates a task in the state pending. One that recurs is the first instance of its series: when it is completed, the
+        next one follows within seconds.
 
-        Needs scope `tasks:write`. Errors: REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -98,7 +112,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_task_service_pb2.BatchCreateTasksResponse]:
         """Creates up to 100 tasks, in order: all of them or none.
 
-        Needs scope `tasks:write`. Errors: REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -132,8 +147,13 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_task_service_pb2.UpdateTaskResponse]:
         """Changes the fields that `update_mask` names; a field that is named and not set is cleared.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, RECURRENCE_INCOMPLETE, FIELD_NOT_IN_MASK,
-        VERSION_CONFLICT, REQUEST_ID_REUSED.
+        Of a recurring task, a new `recurrence`, `is_recurring`, `recurrence_schedule`, `time_zone` or `repeat_from` counts from
+        this instance on: it begins a series of its own. Only an instance that is not complete can be changed so. Every other
+        change is one of this instance alone.
+
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, RECURRENCE_INCOMPLETE,
+        RECURRENCE_CONTRADICTION, RECURRENCE_COUNT_MISSING, DUE_TIME_NOT_IN_RECURRENCE, TIME_ZONE_UNKNOWN,
+        REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, FIELD_NOT_IN_MASK, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -154,7 +174,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.CompleteTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.CompleteTaskRequest, _abc.Awaitable[_task_service_pb2.CompleteTaskResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.CompleteTaskResponse]:
-        """Completes a task that is pending or in progress. Completing it again is refused.
+        """Completes a task that is pending or in progress. Completing it again is refused. When it recurs, the next instance
+        of its series is created within seconds, unless this was the last.
 
         Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, VERSION_CONFLICT,
         REQUEST_ID_REUSED.
@@ -166,10 +187,11 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ReopenTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.ReopenTaskRequest, _abc.Awaitable[_task_service_pb2.ReopenTaskResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ReopenTaskResponse]:
-        """Makes a complete task pending again.
+        """Makes a complete task pending again. When it recurs, its completion is undone: the next instance, which it brought,
+        is deleted within seconds, unless that was begun.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_NOT_COMPLETE, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_NOT_COMPLETE, TOO_MANY_SERIES,
+        VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -178,7 +200,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.DeleteTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.DeleteTaskRequest, _abc.Awaitable[_task_service_pb2.DeleteTaskResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.DeleteTaskResponse]:
-        """Deletes a task. It is hidden from lists and can be undeleted for 30 days.
+        """Deletes a task. It is hidden from lists and can be undeleted for 30 days. Deleting the instance of a series that is
+        not complete ends the series; deleting a complete one does not.
 
         Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
@@ -189,9 +212,10 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.UndeleteTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.UndeleteTaskRequest, _abc.Awaitable[_task_service_pb2.UndeleteTaskResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.UndeleteTaskResponse]:
-        """Brings a deleted task back in the state it had.
+        """Brings a deleted task back in the state it had, and with it the series that its deletion ended.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, TOO_MANY_SERIES, VERSION_CONFLICT,
+        REQUEST_ID_REUSED.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _aio.Server) -> None: ...

@@ -22,17 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)focusmesh/todo/events/v1/task_event.proto\x12\x18\x66ocusmesh.todo.events.v1\"\xe5\x01\n\tTaskEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07task_id\x18\x03 \x01(\tR\x06taskId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12@\n\x07payload\x18\x06 \x01(\x0b\x32&.focusmesh.todo.events.v1.TaskSnapshotR\x07payload\"\x9b\x03\n\x0cTaskSnapshot\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12%\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x00R\x0b\x64\x65scription\x88\x01\x01\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x1e\n\x08\x64ue_date\x18\x04 \x01(\tH\x01R\x07\x64ueDate\x88\x01\x01\x12(\n\rreminder_time\x18\x05 \x01(\tH\x02R\x0creminderTime\x88\x01\x01\x12!\n\x0cis_recurring\x18\x06 \x01(\x08R\x0bisRecurring\x12\x34\n\x13recurrence_schedule\x18\x07 \x01(\tH\x03R\x12recurrenceSchedule\x88\x01\x01\x12\x34\n\x13\x65stimated_pomodoros\x18\x08 \x01(\x05H\x04R\x12\x65stimatedPomodoros\x88\x01\x01\x42\x0e\n\x0c_descriptionB\x0b\n\t_due_dateB\x10\n\x0e_reminder_timeB\x16\n\x14_recurrence_scheduleB\x16\n\x14_estimated_pomodorosb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)focusmesh/todo/events/v1/task_event.proto\x12\x18\x66ocusmesh.todo.events.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xe5\x01\n\tTaskEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07task_id\x18\x03 \x01(\tR\x06taskId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12@\n\x07payload\x18\x06 \x01(\x0b\x32&.focusmesh.todo.events.v1.TaskSnapshotR\x07payload\"\xb7\x06\n\x0cTaskSnapshot\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12%\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x00R\x0b\x64\x65scription\x88\x01\x01\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x1e\n\x08\x64ue_date\x18\x04 \x01(\tH\x01R\x07\x64ueDate\x88\x01\x01\x12(\n\rreminder_time\x18\x05 \x01(\tH\x02R\x0creminderTime\x88\x01\x01\x12!\n\x0cis_recurring\x18\x06 \x01(\x08R\x0bisRecurring\x12\x34\n\x13recurrence_schedule\x18\x07 \x01(\tH\x03R\x12recurrenceSchedule\x88\x01\x01\x12\x34\n\x13\x65stimated_pomodoros\x18\x08 \x01(\x05H\x04R\x12\x65stimatedPomodoros\x88\x01\x01\x12<\n\nrecurrence\x18\t \x01(\x0b\x32\x17.google.protobuf.StructH\x05R\nrecurrence\x88\x01\x01\x12 \n\ttime_zone\x18\n \x01(\tH\x06R\x08timeZone\x88\x01\x01\x12$\n\x0brepeat_from\x18\x0b \x01(\tH\x07R\nrepeatFrom\x88\x01\x01\x12 \n\tseries_id\x18\x0c \x01(\tH\x08R\x08seriesId\x88\x01\x01\x12\x17\n\x04slot\x18\r \x01(\tH\tR\x04slot\x88\x01\x01\x12)\n\x10reminder_offsets\x18\x0e \x03(\tR\x0freminderOffsets\x12&\n\x0c\x63ompleted_at\x18\x0f \x01(\tH\nR\x0b\x63ompletedAt\x88\x01\x01\x12\"\n\ndeleted_at\x18\x10 \x01(\tH\x0bR\tdeletedAt\x88\x01\x01\x42\x0e\n\x0c_descriptionB\x0b\n\t_due_dateB\x10\n\x0e_reminder_timeB\x16\n\x14_recurrence_scheduleB\x16\n\x14_estimated_pomodorosB\r\n\x0b_recurrenceB\x0c\n\n_time_zoneB\x0e\n\x0c_repeat_fromB\x0c\n\n_series_idB\x07\n\x05_slotB\x0f\n\r_completed_atB\r\n\x0b_deleted_atb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.todo.events.v1.task_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASKEVENT']._serialized_start=72
-  _globals['_TASKEVENT']._serialized_end=301
-  _globals['_TASKSNAPSHOT']._serialized_start=304
-  _globals['_TASKSNAPSHOT']._serialized_end=715
+  _globals['_TASKEVENT']._serialized_start=102
+  _globals['_TASKEVENT']._serialized_end=331
+  _globals['_TASKSNAPSHOT']._serialized_start=334
+  _globals['_TASKSNAPSHOT']._serialized_end=1157
 # @@protoc_insertion_point(module_scope)

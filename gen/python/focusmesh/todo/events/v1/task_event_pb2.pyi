@@ -5,8 +5,11 @@ Payloads that the todo service publishes to `task-events` and `task-updates`; sn
 CloudEvents envelope.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -64,7 +67,9 @@ Global___TaskEvent: _TypeAlias = TaskEvent  # noqa: Y015
 
 @_typing.final
 class TaskSnapshot(_message.Message):
-    """A task as events show it. Every key is always present; null stands for none."""
+    """A task as events show it. Every key is always present; null stands for none. Events from before tasks had series lack
+    the keys from `recurrence` on.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -76,6 +81,14 @@ class TaskSnapshot(_message.Message):
     IS_RECURRING_FIELD_NUMBER: _builtins.int
     RECURRENCE_SCHEDULE_FIELD_NUMBER: _builtins.int
     ESTIMATED_POMODOROS_FIELD_NUMBER: _builtins.int
+    RECURRENCE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    REPEAT_FROM_FIELD_NUMBER: _builtins.int
+    SERIES_ID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    REMINDER_OFFSETS_FIELD_NUMBER: _builtins.int
+    COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    DELETED_AT_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """Title of the task."""
     description: _builtins.str
@@ -89,9 +102,31 @@ class TaskSnapshot(_message.Message):
     is_recurring: _builtins.bool
     """Whether it recurs."""
     recurrence_schedule: _builtins.str
-    """`daily`, `weekly` or `monthly`."""
+    """`daily`, `weekly`, `monthly` or `yearly`."""
     estimated_pomodoros: _builtins.int
     """How many pomodoros it will take, as its user thinks."""
+    time_zone: _builtins.str
+    """The IANA time zone of the rule."""
+    repeat_from: _builtins.str
+    """What the next instance follows: `from_due_next_future`, `from_due_every_missed` or `from_completion`."""
+    series_id: _builtins.str
+    """The series that it is an instance of."""
+    slot: _builtins.str
+    """Which instance of its series it is: `2026-03-29T02:30:00`, or `2026-03-29` without a due time."""
+    completed_at: _builtins.str
+    """When it was completed, RFC 3339, UTC."""
+    deleted_at: _builtins.str
+    """When it was deleted, RFC 3339, UTC."""
+    @_builtins.property
+    def recurrence(self) -> _struct_pb2.Struct:
+        """The rule by which it recurs, as `focusmesh.type.v1.Recurrence` has it: an object of its fields that are set, enums in
+        lower case without their prefix.
+        """
+
+    @_builtins.property
+    def reminder_offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When to be reminded, before `due_date`, as ISO 8601 durations such as `-P1D`; at most 10, empty for none."""
+
     def __init__(
         self,
         *,
@@ -103,21 +138,47 @@ class TaskSnapshot(_message.Message):
         is_recurring: _builtins.bool = ...,
         recurrence_schedule: _builtins.str | None = ...,
         estimated_pomodoros: _builtins.int | None = ...,
+        recurrence: _struct_pb2.Struct | None = ...,
+        time_zone: _builtins.str | None = ...,
+        repeat_from: _builtins.str | None = ...,
+        series_id: _builtins.str | None = ...,
+        slot: _builtins.str | None = ...,
+        reminder_offsets: _abc.Iterable[_builtins.str] | None = ...,
+        completed_at: _builtins.str | None = ...,
+        deleted_at: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_due_date", b"_due_date", "_estimated_pomodoros", b"_estimated_pomodoros", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "description", b"description", "due_date", b"due_date", "estimated_pomodoros", b"estimated_pomodoros", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at", "_deleted_at", b"_deleted_at", "_description", b"_description", "_due_date", b"_due_date", "_estimated_pomodoros", b"_estimated_pomodoros", "_recurrence", b"_recurrence", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "_repeat_from", b"_repeat_from", "_series_id", b"_series_id", "_slot", b"_slot", "_time_zone", b"_time_zone", "completed_at", b"completed_at", "deleted_at", b"deleted_at", "description", b"description", "due_date", b"due_date", "estimated_pomodoros", b"estimated_pomodoros", "recurrence", b"recurrence", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "repeat_from", b"repeat_from", "series_id", b"series_id", "slot", b"slot", "time_zone", b"time_zone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_due_date", b"_due_date", "_estimated_pomodoros", b"_estimated_pomodoros", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "description", b"description", "due_date", b"due_date", "estimated_pomodoros", b"estimated_pomodoros", "is_recurring", b"is_recurring", "recurrence_schedule", b"recurrence_schedule", "reminder_time", b"reminder_time", "status", b"status", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at", "_deleted_at", b"_deleted_at", "_description", b"_description", "_due_date", b"_due_date", "_estimated_pomodoros", b"_estimated_pomodoros", "_recurrence", b"_recurrence", "_recurrence_schedule", b"_recurrence_schedule", "_reminder_time", b"_reminder_time", "_repeat_from", b"_repeat_from", "_series_id", b"_series_id", "_slot", b"_slot", "_time_zone", b"_time_zone", "completed_at", b"completed_at", "deleted_at", b"deleted_at", "description", b"description", "due_date", b"due_date", "estimated_pomodoros", b"estimated_pomodoros", "is_recurring", b"is_recurring", "recurrence", b"recurrence", "recurrence_schedule", b"recurrence_schedule", "reminder_offsets", b"reminder_offsets", "reminder_time", b"reminder_time", "repeat_from", b"repeat_from", "series_id", b"series_id", "slot", b"slot", "status", b"status", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__completed_at: _TypeAlias = _typing.Literal["completed_at"]  # noqa: Y015
+    _WhichOneofArgType__completed_at: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at"]  # noqa: Y015
+    _WhichOneofReturnType__deleted_at: _TypeAlias = _typing.Literal["deleted_at"]  # noqa: Y015
+    _WhichOneofArgType__deleted_at: _TypeAlias = _typing.Literal["_deleted_at", b"_deleted_at"]  # noqa: Y015
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__due_date: _TypeAlias = _typing.Literal["due_date"]  # noqa: Y015
     _WhichOneofArgType__due_date: _TypeAlias = _typing.Literal["_due_date", b"_due_date"]  # noqa: Y015
     _WhichOneofReturnType__estimated_pomodoros: _TypeAlias = _typing.Literal["estimated_pomodoros"]  # noqa: Y015
     _WhichOneofArgType__estimated_pomodoros: _TypeAlias = _typing.Literal["_estimated_pomodoros", b"_estimated_pomodoros"]  # noqa: Y015
+    _WhichOneofReturnType__recurrence: _TypeAlias = _typing.Literal["recurrence"]  # noqa: Y015
+    _WhichOneofArgType__recurrence: _TypeAlias = _typing.Literal["_recurrence", b"_recurrence"]  # noqa: Y015
     _WhichOneofReturnType__recurrence_schedule: _TypeAlias = _typing.Literal["recurrence_schedule"]  # noqa: Y015
     _WhichOneofArgType__recurrence_schedule: _TypeAlias = _typing.Literal["_recurrence_schedule", b"_recurrence_schedule"]  # noqa: Y015
     _WhichOneofReturnType__reminder_time: _TypeAlias = _typing.Literal["reminder_time"]  # noqa: Y015
     _WhichOneofArgType__reminder_time: _TypeAlias = _typing.Literal["_reminder_time", b"_reminder_time"]  # noqa: Y015
+    _WhichOneofReturnType__repeat_from: _TypeAlias = _typing.Literal["repeat_from"]  # noqa: Y015
+    _WhichOneofArgType__repeat_from: _TypeAlias = _typing.Literal["_repeat_from", b"_repeat_from"]  # noqa: Y015
+    _WhichOneofReturnType__series_id: _TypeAlias = _typing.Literal["series_id"]  # noqa: Y015
+    _WhichOneofArgType__series_id: _TypeAlias = _typing.Literal["_series_id", b"_series_id"]  # noqa: Y015
+    _WhichOneofReturnType__slot: _TypeAlias = _typing.Literal["slot"]  # noqa: Y015
+    _WhichOneofArgType__slot: _TypeAlias = _typing.Literal["_slot", b"_slot"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__completed_at) -> _WhichOneofReturnType__completed_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deleted_at) -> _WhichOneofReturnType__deleted_at | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
@@ -125,8 +186,18 @@ class TaskSnapshot(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_pomodoros) -> _WhichOneofReturnType__estimated_pomodoros | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recurrence) -> _WhichOneofReturnType__recurrence | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recurrence_schedule) -> _WhichOneofReturnType__recurrence_schedule | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reminder_time) -> _WhichOneofReturnType__reminder_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repeat_from) -> _WhichOneofReturnType__repeat_from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__series_id) -> _WhichOneofReturnType__series_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slot) -> _WhichOneofReturnType__slot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
 
 Global___TaskSnapshot: _TypeAlias = TaskSnapshot  # noqa: Y015

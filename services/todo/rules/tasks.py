@@ -1,17 +1,18 @@
-"""The changes of a task that the specification allows, and what focus sessions count.
+"""The changes of a task that the specification allows.
 
 Pure; `now` in microseconds, `etag` None for no check.
 
 pending -> in_progress -> complete      pending -> complete      complete -> pending (reopen)      any -> deleted
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.clock import DAY
 from services.todo import errors
-from services.todo.model import FocusReport, FocusSession, State, Task, Totals
+from services.todo.model import State, Task
+from services.todo.rules import series
 
 UNDELETE_WINDOW = 30 * DAY
 
@@ -42,13 +43,36 @@ def reopen(task: Task, now: int, etag: str | None) -> Task:
     return next_version(task, now, status=State.PENDING, completed_at=None)
 
 
-def update(task: Task, now: int, etag: str | None, *, changes: Mapping[str, Any]) -> Task:
-    """The task with its changes, by the names of the model; `task` itself when they change nothing."""
+def create(task: Task, zone: str | None) -> Task:
+    """A new task, as it was asked for; one that recurs is the first instance of its series.
+
+    zone: of its user, for a recurring task that names none. Raises ZoneMissing when that is needed and None.
+    """
+    series.check_offsets(task.reminder_offsets)
+    stated = {name: value for name in series.FORMS if (value := getattr(task, name))}
+    if not stated:
+        return task
+    plain = task._replace(recurrence_schedule=None, recurrence=None)
+    task = series.with_rule(plain, task, stated, zone)
+    return series.begin(task, task.id, task.created_at)
+
+
+def update(
+    task: Task, now: int, etag: str | None, *, changes: Mapping[str, Any], series_id: str, zone: str | None = None
+) -> Task:
+    """The task with its changes, by the names of the model; `task` itself when they change nothing.
+
+    series_id: of the series that begins with the task when its rule changes. zone: as in `create`.
+    """
     _require_live(task, etag)
-    changed = task._replace(**changes)
-    if changed.is_recurring != (changed.recurrence_schedule is not None):
-        raise errors.RecurrenceIncomplete(task_id=task.id)
-    return task if changed == task else next_version(changed, now)
+    series.check_offsets(changes.get("reminder_offsets"))
+    changed = series.with_rule(task, task._replace(**changes), changes, zone)
+    if series.same_rule(changed, task):
+        changed = series.of_this_alone(task, changed)
+        return task if changed == task else next_version(changed, now)
+    if task.status == State.COMPLETE:
+        raise errors.TaskAlreadyComplete(task_id=task.id)
+    return next_version(series.split(task, changed, changes, series_id, now), now)
 
 
 def delete(task: Task, now: int, etag: str | None) -> Task:
@@ -62,36 +86,10 @@ def undelete(task: Task, now: int, etag: str | None) -> Task:
     check_etag(etag, task.version)
     if task.deleted_at is None:
         raise errors.TaskNotDeleted(task_id=task.id)
-    return next_version(task, now, deleted_at=None, purge_at=None)
+    return next_version(task, now, deleted_at=None, purge_at=None, is_withdrawn=False)
 
 
 def _require_live(task: Task, etag: str | None) -> None:
     check_etag(etag, task.version)
     if task.deleted_at is not None:
         raise errors.TaskDeleted(task_id=task.id)
-
-
-def report(session: FocusSession, report: FocusReport) -> FocusSession:
-    """The focus session after a report."""
-    if report.is_correction:
-        return session._replace(corrected=report.totals, is_removed=report.is_deleted)
-    return session._replace(totals=report.totals, is_deleted=report.is_deleted)
-
-
-def counted(session: FocusSession) -> Totals:
-    """What counts of a focus session: as history has it, once history has said so, which then follows pomodoro too."""
-    if session.corrected is None:
-        return {} if session.is_deleted else session.totals
-    return {} if session.is_removed else session.corrected
-
-
-def moved(before: Sequence[FocusSession], after: Sequence[FocusSession]) -> dict[tuple[str, str], list[int]]:
-    """Seconds and pomodoros by which the sums of tasks change, by user and task."""
-    sums: dict[tuple[str, str], list[int]] = {}
-    for sign, sessions in ((-1, before), (1, after)):
-        for session in sessions:
-            for task_id, (seconds, pomodoros) in counted(session).items():
-                total = sums.setdefault((session.user_id, task_id), [0, 0])
-                total[0] += sign * seconds
-                total[1] += sign * pomodoros
-    return {task: total for task, total in sums.items() if any(total)}

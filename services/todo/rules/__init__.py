@@ -1,0 +1,1 @@
+"""Decisions of the todo service: pure, time is an argument."""

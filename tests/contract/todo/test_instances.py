@@ -1,0 +1,260 @@
+"""ApplyInstance: what recurrence makes of the instances of a series, once each, whatever is repeated or comes late."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from focusmesh.todo.v1 import task_instance_service_pb2 as pb
+from focusmesh.todo.v1 import task_pb2
+from focusmesh.type.v1 import recurrence_pb2 as recurrence
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh.runtime.ids import new_id
+from services.todo.rules.series import instance_id
+from tests.contract.todo.test_tasks import events
+from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo
+from tests.support.errors import refused
+
+APPLIED, UNCHANGED, BEGUN = (
+    pb.INSTANCE_OUTCOME_APPLIED,
+    pb.INSTANCE_OUTCOME_UNCHANGED,
+    pb.INSTANCE_OUTCOME_BEGUN,
+)
+FIRST, SECOND, THIRD = "2026-03-28T02:30:00", "2026-03-29T02:30:00", "2026-03-30T02:30:00"
+DUE = Timestamp(seconds=1_774_747_800)  # 2026-03-29T01:30:00Z: 02:30 is in the gap of Berlin
+COMPLETE = task_pb2.TASK_STATE_COMPLETE
+
+
+@pytest.fixture
+async def first(a_task: TaskBuilder) -> task_pb2.Task:
+    """The first instance of a daily series, complete."""
+    return await a_task(
+        state=COMPLETE,
+        title="Water the plants",
+        description="With rain water",
+        due_time=Timestamp(seconds=1_774_661_400),
+        recurrence=recurrence.Recurrence(frequency=recurrence.FREQUENCY_DAILY),
+        time_zone="Europe/Berlin",
+        reminder_offsets=["-PT10M"],
+    )
+
+
+async def titles(todo: Todo) -> list[str]:
+    return [task.title for task in (await todo.ListTasks(show_deleted=True)).tasks]
+
+
+class TestPut:
+    """The next instance."""
+
+    async def test_it_is_new_and_has_what_its_series_has(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        response = await scheduler.put(first, SECOND, due_time=DUE)
+        made = (await todo.GetTask(task_id=response.task.id)).task
+        assert (response.outcome, made) == (APPLIED, response.task)
+        assert made.id == instance_id(first.series_id, SECOND)
+        assert (made.slot, made.due_time, made.state) == (SECOND, DUE, task_pb2.TASK_STATE_PENDING)
+        for name in ("title", "description", "recurrence", "time_zone", "repeat_from", "series_id", "reminder_offsets"):
+            assert getattr(made, name) == getattr(first, name)
+        assert events(todo_url, made.id) == [("task-created", 1)]
+
+    @pytest.mark.parametrize("request_id", ["", new_id()], ids=["without request_id", "with request_id"])
+    async def test_again_it_changes_nothing_whatever_its_user_did_since(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str, request_id: str
+    ) -> None:
+        made = (await scheduler.put(first, SECOND, request_id)).task
+        assert (await scheduler.put(first, SECOND)).outcome == UNCHANGED
+        await todo.UpdateTask(task_id=made.id, update_mask=FieldMask(paths=["title"]), title="y")
+        await todo.CompleteTask(task_id=made.id)
+        await todo.DeleteTask(task_id=made.id)
+        again = await scheduler.put(first, SECOND, request_id)
+        assert again.outcome == (APPLIED if request_id else UNCHANGED)
+        assert (await todo.GetTask(task_id=made.id)).task.HasField("delete_time")
+        assert len(events(todo_url, made.id)) == 4
+
+    async def test_calls_that_race_make_one(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        responses = await asyncio.gather(*(scheduler.put(first, SECOND) for _ in range(8)))
+        assert sorted(response.outcome for response in responses) == [APPLIED] + [UNCHANGED] * 7
+        assert len({response.task.id for response in responses}) == 1
+        assert events(todo_url, responses[0].task.id) == [("task-created", 1)]
+
+    async def test_the_slot_of_the_first_instance_is_taken(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        response = await scheduler.put(first, FIRST)
+        assert (response.outcome, response.task.id) == (UNCHANGED, first.id)
+
+    async def test_a_deleted_source_still_serves_and_a_purged_one_is_missing(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        await todo.DeleteTask(task_id=first.id)
+        assert (await scheduler.put(first, SECOND)).outcome == APPLIED
+        with psycopg.connect(todo_url) as connection:
+            connection.execute("DELETE FROM tasks WHERE id = %s", (first.id,))
+        with refused("TASK_NOT_FOUND", task_id=first.id):
+            await scheduler.put(first, THIRD)
+        assert (await scheduler.put(first, SECOND)).outcome == UNCHANGED
+
+    async def test_a_source_that_left_the_series_is_refused(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        await todo.ReopenTask(task_id=first.id)
+        await todo.UpdateTask(task_id=first.id, update_mask=FieldMask(paths=["time_zone"]), time_zone="Asia/Tokyo")
+        with refused("TASK_NOT_IN_SERIES", task_id=first.id, series_id=first.series_id):
+            await scheduler.put(first, SECOND)
+
+    async def test_another_users_task_is_no_source(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        scheduler.user_id = new_id()
+        with refused("TASK_NOT_FOUND"):
+            await scheduler.put(first, SECOND)
+        assert (await scheduler.withdraw(first.series_id, FIRST)).outcome == UNCHANGED
+
+
+class TestWithdraw:
+    """An instance whose completion before it was undone."""
+
+    async def test_it_goes_and_can_be_put_again(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        made = (await scheduler.put(first, SECOND, due_time=DUE)).task
+        for _ in range(2):
+            assert (await scheduler.withdraw(first.series_id, SECOND)).task.HasField("delete_time")
+        assert (await todo.GetTask(task_id=made.id)).task.HasField("delete_time")
+        again = await scheduler.put(first, SECOND, due_time=DUE)
+        assert (again.outcome, again.task.etag, again.task.due_time) == (APPLIED, "v3", DUE)
+        assert not again.task.HasField("delete_time")
+        assert (await scheduler.put(first, SECOND)).outcome == UNCHANGED
+        assert events(todo_url, made.id) == [("task-created", 1), ("task-deleted", 2), ("task-updated", 3)]
+
+    @pytest.mark.parametrize("verb", ["Start", "Complete"])
+    async def test_it_stays_once_it_is_begun(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, verb: str
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await getattr(todo, f"{verb}Task")(task_id=made.id)
+        response = await scheduler.withdraw(first.series_id, SECOND)
+        assert (response.outcome, response.task.etag) == (BEGUN, "v2")
+        assert not (await todo.GetTask(task_id=made.id)).task.HasField("delete_time")
+
+    async def test_one_that_its_user_began_at_the_same_moment_stays_or_is_deleted_whole(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        started, withdrawn = await asyncio.gather(
+            todo.StartTask(task_id=made.id), scheduler.withdraw(first.series_id, SECOND), return_exceptions=True
+        )
+        shown = (await todo.GetTask(task_id=made.id)).task
+        assert isinstance(withdrawn, pb.ApplyInstanceResponse)
+        if withdrawn.outcome == BEGUN:
+            assert (shown.state, shown.HasField("delete_time")) == (task_pb2.TASK_STATE_IN_PROGRESS, False)
+        else:
+            assert isinstance(started, grpc.aio.AioRpcError)
+            assert (shown.state, shown.HasField("delete_time")) == (task_pb2.TASK_STATE_PENDING, True)
+
+    async def test_one_that_its_user_brings_back_is_not_put_over(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await scheduler.withdraw(first.series_id, SECOND)
+        await todo.UndeleteTask(task_id=made.id)
+        await todo.DeleteTask(task_id=made.id)
+        assert (await scheduler.put(first, SECOND)).outcome == UNCHANGED
+
+    async def test_what_was_never_put_is_not_there(self, scheduler: Scheduler, first: task_pb2.Task) -> None:
+        response = await scheduler.withdraw(first.series_id, THIRD)
+        assert (response.outcome, response.HasField("task")) == (UNCHANGED, False)
+
+
+class TestRevise:
+    """The instance of a series that is edited."""
+
+    async def test_it_and_all_that_follow_have_the_changes(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await todo.UpdateTask(task_id=made.id, update_mask=FieldMask(paths=["description"]), description="today none")
+        weekly = recurrence.Recurrence(frequency=recurrence.FREQUENCY_WEEKLY)
+        other, slot = new_id(), "2026-03-29T10:00:00"
+        revised = await scheduler.revise(
+            made, series_id=other, slot=slot, title="Water", recurrence=weekly, due_time=DUE
+        )
+        assert (revised.outcome, revised.task.id, revised.task.title) == (APPLIED, made.id, "Water")
+        assert (revised.task.series_id, revised.task.slot, revised.task.due_time) == (other, slot, DUE)
+        assert revised.task.recurrence_schedule == task_pb2.RECURRENCE_SCHEDULE_WEEKLY
+        again = await scheduler.revise(made, series_id=other, slot=slot, title="Water", recurrence=weekly, due_time=DUE)
+        assert (again.outcome, again.task) == (UNCHANGED, revised.task)
+        following = (await scheduler.put(revised.task, "2026-04-05T10:00:00")).task
+        assert (following.title, following.description) == ("Water", "With rain water")
+        assert events(todo_url, made.id) == [("task-created", 1), ("task-updated", 2), ("task-updated", 3)]
+
+    @pytest.mark.parametrize("verb", ["Complete", "Delete"])
+    async def test_one_that_is_over_stays_as_it_is(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, verb: str
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await getattr(todo, f"{verb}Task")(task_id=made.id)
+        assert (await scheduler.revise(made, title="y")).outcome == BEGUN
+        assert (await todo.GetTask(task_id=made.id)).task.title == first.title
+
+    async def test_a_slot_that_has_an_instance_is_refused(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        with refused("SLOT_TAKEN", series_id=first.series_id, slot=FIRST):
+            await scheduler.revise(made, slot=FIRST)
+        with refused("TASK_NOT_FOUND"):
+            await scheduler.revise(task_pb2.Task(id=new_id(), series_id=first.series_id, slot=THIRD))
+
+    async def test_a_task_that_recurs_no_more_is_refused(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await todo.UpdateTask(task_id=made.id, update_mask=FieldMask(paths=["recurrence"]))
+        with refused("TASK_NOT_IN_SERIES", task_id=made.id):
+            await scheduler.revise(made, title="y")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "field"),
+    [
+        ({}, "INVALID_REQUEST", "change"),
+        ({"slot": "2026-03-32", "withdraw": {}}, "INVALID_REQUEST", "slot"),
+        ({"slot": "2026-03-29T02:30:00Z", "withdraw": {}}, "INVALID_REQUEST", "slot"),
+        ({"series_id": "x", "withdraw": {}}, "INVALID_REQUEST", "series_id"),
+        ({"put": {"source_task_id": "x"}}, "INVALID_REQUEST", "put.source_task_id"),
+        ({"put": {"changes": {"title": "x"}}}, "FIELD_NOT_IN_MASK", "title"),
+        ({"put": {"changes": {"update_mask": FieldMask(paths=["title"])}}}, "INVALID_REQUEST", "put.changes.title"),
+        (
+            {"put": {"changes": {"update_mask": FieldMask(paths=["status"])}}},
+            "INVALID_REQUEST",
+            "put.changes.update_mask",
+        ),
+        (
+            {"put": {"changes": {"update_mask": FieldMask(paths=["time_zone"]), "time_zone": "x"}}},
+            "TIME_ZONE_UNKNOWN",
+            "time_zone",
+        ),
+        (
+            {"put": {"changes": {"update_mask": FieldMask(paths=["reminder_offsets"]), "reminder_offsets": ["P1D"]}}},
+            "REMINDER_OFFSET_INVALID",
+            "reminder_offsets[0]",
+        ),
+    ],
+)
+async def test_a_wrong_field_is_refused_by_its_name(
+    todo: Todo, scheduler: Scheduler, first: task_pb2.Task, change: dict[str, Any], reason: str, field: str
+) -> None:
+    if "put" in change:
+        change["put"] = {"source_task_id": first.id} | change["put"]
+    series_id, slot = change.pop("series_id", first.series_id), change.pop("slot", SECOND)
+    with refused(reason) as error:
+        await scheduler.apply(series_id, slot, **change)
+    assert field in error.fields, error
+    assert await titles(todo) == [first.title]
