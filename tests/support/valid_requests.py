@@ -53,16 +53,13 @@ def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -
             put(message, field, given[field.name])
         elif is_required(field):
             put(message, field, valid_value(field))
-<<<<<<< HEAD
     for rule in kind.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel:
         if rule.id in ONE_OF_TWO:
             name, value = ONE_OF_TWO[rule.id]
             put(message, kind.DESCRIPTOR.fields_by_name[name], value)
-=======
     for oneof in kind.DESCRIPTOR.oneofs:
         if oneof.GetOptions().Extensions[validate_pb2.oneof].required and message.WhichOneof(oneof.name) is None:
             put(message, oneof.fields[0], valid_value(oneof.fields[0]))
->>>>>>> e7e279a (todo: make recurring tasks instances of series)
     for field in kind.DESCRIPTOR.fields:
         if field.message_type and field.message_type.full_name == MASK:
             _fill_mask(message, field)
