@@ -44,13 +44,6 @@ class TooManyReminders(ResourceExhausted):
     message = "There are {limit} pending reminders already, the most that a user can have. Cancel one."
 
 
-class NotificationNotFound(NotFound):
-    """The app has shown the caller no notification with this id."""
-
-    reason = "NOTIFICATION_NOT_FOUND"
-    message = "There is no notification {notification_id}."
-
-
 class QuietHoursEmpty(InvalidArgument):
     """Quiet hours would begin and end at the same time."""
 

@@ -25,6 +25,7 @@ from stack.stack import Stack
 from tests.support.clients import Rest
 from tests.support.mails import KINDS as MAIL_KINDS
 from tests.support.mails import Mails
+from tests.support.notified import Notified
 from tests.support.rpcs import BY_NAME, descriptor, request_class
 from tests.support.tokens import Signer, service_token
 from tests.support.valid_requests import is_required, valid_request
@@ -60,6 +61,11 @@ class Account:
         """The mails of the stack."""
         assert self._mails, "this account was made without the mails of its stack"
         return self._mails
+
+    @property
+    def notified(self) -> Notified:
+        """What the account has in the notification service."""
+        return Notified(self.call)
 
     def sign_in(self) -> User:
         """The account in another session."""
@@ -132,7 +138,7 @@ class Account:
         """Id of a new resource, made by its Create RPC: `created("shopping_list")` calls CreateShoppingList."""
         create = BY_NAME.get(f"Create{camel_case(entity)}")
         assert create, f"the contract has no way to make a {entity}: say in Account.fitting how one is made"
-        made: str = getattr(self.call(create.name, valid_request(create)), entity).id
+        made: str = getattr(self.call(create.name, valid_request(create, self.fitting(create))), entity).id
         return made
 
     def page_token(self, method: Method) -> str:
@@ -147,7 +153,10 @@ class Account:
         [listed] = [field.message_type.name for field in fields if field.is_repeated and field.message_type]
         create = BY_NAME.get(f"Create{listed}", BY_NAME["CreateTask"])
         for _ in range(2):
-            self.call(create.name, valid_request(create))
+            if listed in ("Notification", "Delivery"):
+                self.notified.shown()
+            else:
+                self.call(create.name, valid_request(create, self.fitting(create)))
         request = request_class(method)(page_size=1)
         wait_until(lambda: self.call(method.name, request).next_page_token, f"{method.name} has two pages")
         token: str = self.call(method.name, request).next_page_token
@@ -176,6 +185,7 @@ class Account:
             "refresh_token": lambda: self.sign_in().refresh_token,
             "guest_refresh_token": lambda: Guest(self._rest).refresh_token,
             "guest_id": new_id,
+            **self.notified.makers(),
         }
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
@@ -183,6 +193,8 @@ class Account:
             if field.name.endswith("_id") and field.name != "mail_id" and is_required(field):
                 makers.setdefault(field.name, partial(self.created, field.name.removesuffix("_id")))
         given = {name: make() for name, make in makers.items() if name in names}
+        if method.owner == "notification":
+            given |= self.notified.fields(method.name)
         if method.name == "AddManualSession":
             given |= self.free_time()
         if "before_date" in names:

@@ -12,7 +12,6 @@ from mesh.rpc.call import Context, current_call
 from mesh.rpc.pagination import Pages
 from mesh.runtime.clock import Clock
 from services.notification import events, wire
-from services.notification.errors import NotificationNotFound
 from services.notification.model import Notification, Recipient
 from services.notification.store import notifications as store
 from services.notification.store import recipients
@@ -48,10 +47,6 @@ class NotificationHandlers(rpc.NotificationServiceServicer):
         call = current_call()
         async with self.db.transaction() as tx:
             inbox = await recipients.lock_recipient(tx, call.user_id)
-            shown = await store.find_shown(tx, call.user_id, request.notification_ids)
-            for notification_id in request.notification_ids:
-                if notification_id.lower() not in shown:
-                    raise NotificationNotFound(notification_id=notification_id)
             read = await store.mark_read(tx, call.user_id, request.notification_ids)
             response = pb.MarkReadResponse(unread_count=inbox.unread_count - len(read))
             await self._save(tx, inbox, read, len(read), response)

@@ -120,7 +120,8 @@ _CLAIM = f"""
             AND (next_attempt_at <= now() OR next_attempt_at IS NOT NULL AND NOT leased AND attempts = 0
                 AND scheduled_for <= now() AND deferred_until IS NULL)
         -- With ties: no message is cut in two.
-        ORDER BY next_attempt_at, message_id FETCH FIRST (%(most)s) ROWS WITH TIES
+        ORDER BY next_attempt_at, message_id, CASE WHEN message_id IS NULL THEN id END
+        FETCH FIRST (%(most)s) ROWS WITH TIES
     ) AS notifications ON true"""
 
 

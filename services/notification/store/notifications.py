@@ -59,27 +59,15 @@ def shown_key(notification: Notification) -> Key:
     return [notification.sent_at, notification.id]
 
 
-async def find_shown(connection: Connection, user_id: str, notification_ids: Sequence[str]) -> set[str]:
-    """Those of the notifications that the app has shown the user."""
-    cursor = await connection.execute(
-        f"SELECT id::text FROM notifications WHERE {_SHOWN} AND id = ANY(%(ids)s::uuid[])",
-        {"user_id": user_id, "ids": list(notification_ids)},
-    )
-    return {notification_id for (notification_id,) in await cursor.fetchall()}
-
-
 _READ = f"""
-    UPDATE notifications SET read_at = now() WHERE id IN (
-        SELECT id FROM notifications WHERE {_SHOWN} AND read_at IS NULL{{which}}
-        ORDER BY id LIMIT %(limit)s)
+    UPDATE notifications SET read_at = now() WHERE {_SHOWN} AND read_at IS NULL AND id = ANY(%(ids)s::uuid[])
     RETURNING {NOTIFICATIONS.select}"""
 
 
 async def mark_read(tx: Connection, user_id: str, notification_ids: Sequence[str]) -> list[Notification]:
     """Marks those of the notifications as read that are unread, and returns them. The user is locked."""
     cursor = NOTIFICATIONS.cursor(tx)
-    values = {"user_id": user_id, "ids": list(notification_ids), "limit": len(notification_ids)}
-    await cursor.execute(_READ.format(which=" AND id = ANY(%(ids)s::uuid[])"), values)
+    await cursor.execute(_READ, {"user_id": user_id, "ids": list(notification_ids)})
     return await cursor.fetchall()
 
 

@@ -92,9 +92,10 @@ def settings(
         smtp_host="127.0.0.1",
         smtp_port=mail_server.port,
         smtp_tls="none",
-        unsubscribe_key="of these tests",
+        unsubscribe_key="of these tests" * 3,
         vapid_key_file=str(keys.vapid_key()),
         sms_url=f"{provider.url}/messages",
+        sms_token="of these tests",
         outgoing_allowed_networks="127.0.0.0/8",
     )
 

@@ -29,8 +29,11 @@ from mesh.events.inbox import Inbox
 from mesh.events.outbox import Event
 from mesh.runtime import clock
 from mesh.runtime.ids import new_id
+from services.auth.jobs import MailRequester
 from services.notification.consumers import Notifier
+from tests.support.databases import opened
 from tests.support.tokens import Signer
+from tests.support.user_events import a_user_event
 from tests.support.user_stub import UserStub
 
 SERVICES = (
@@ -122,6 +125,27 @@ class Others:
     async def publish(self, topic: str, *events: Event) -> None:
         """Has the service consume events of a topic, as one batch."""
         messages = [Message(topic, 0, 0, each.user_id.encode(), envelope(each, ""), (), 0) for each in events]
+        await self._inbox.apply([read(message) for message in messages])
+
+    async def locate(self, user_id: str, time_zone: str = "UTC") -> None:
+        """Has auth say where a user is."""
+        event = a_user_event(user_id, "user-updated")
+        await self.publish("user-events", event._replace(payload={**event.payload, "time_zone": time_zone}))
+
+    async def relay_mails(self, auth_url: str) -> None:
+        """Has the mails arrive that auth has announced."""
+        async with opened(auth_url, "auth", connections=2) as db:
+            requester = MailRequester(db, clock.now)
+            while await requester.run_once():
+                pass
+
+            async def announced() -> list[bytes]:
+                async with db.connection() as connection:
+                    cursor = await connection.execute("SELECT value FROM outbox ORDER BY seq")
+                    return [value for (value,) in await cursor.fetchall() if b"mail-requested" in value]
+
+            await until(announced, "auth announces a mail")
+            messages = [Message("user-events", 0, 0, b"", value, (), 0) for value in await announced()]
         await self._inbox.apply([read(message) for message in messages])
 
     async def remind(self, *events: Event) -> None:

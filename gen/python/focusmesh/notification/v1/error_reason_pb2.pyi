@@ -34,33 +34,31 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The reminder would be for an instant that is over, or more than ten years ahead. Metadata: `server_time`."""
     ERROR_REASON_TOO_MANY_REMINDERS: _ErrorReason.ValueType  # 5
     """The user has as many pending reminders as a user may have. Metadata: `limit`."""
-    ERROR_REASON_NOTIFICATION_NOT_FOUND: _ErrorReason.ValueType  # 6
-    """The app has shown the user no such notification. Metadata: `notification_id`."""
-    ERROR_REASON_QUIET_HOURS_EMPTY: _ErrorReason.ValueType  # 7
+    ERROR_REASON_QUIET_HOURS_EMPTY: _ErrorReason.ValueType  # 6
     """Quiet hours would begin and end at the same time."""
-    ERROR_REASON_SMS_UNAVAILABLE: _ErrorReason.ValueType  # 8
+    ERROR_REASON_SMS_UNAVAILABLE: _ErrorReason.ValueType  # 7
     """This installation sends no SMS."""
-    ERROR_REASON_TOO_MANY_CODES: _ErrorReason.ValueType  # 9
+    ERROR_REASON_TOO_MANY_CODES: _ErrorReason.ValueType  # 8
     """The user has asked for as many codes as a user may ask for in a day. Metadata: `limit`."""
-    ERROR_REASON_CODE_INVALID: _ErrorReason.ValueType  # 10
+    ERROR_REASON_CODE_INVALID: _ErrorReason.ValueType  # 9
     """The code is wrong or too old, or was tried too often; ask for another one."""
-    ERROR_REASON_PUSH_ENDPOINT_INVALID: _ErrorReason.ValueType  # 11
+    ERROR_REASON_PUSH_ENDPOINT_INVALID: _ErrorReason.ValueType  # 10
     """The endpoint is no address of a push service. Metadata: `problem`."""
-    ERROR_REASON_TOO_MANY_PUSH_SUBSCRIPTIONS: _ErrorReason.ValueType  # 12
+    ERROR_REASON_TOO_MANY_PUSH_SUBSCRIPTIONS: _ErrorReason.ValueType  # 11
     """The user has as many subscriptions as a user may have. Metadata: `limit`."""
-    ERROR_REASON_PUSH_SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 13
+    ERROR_REASON_PUSH_SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 12
     """The user has no such subscription. Metadata: `push_subscription_id`."""
-    ERROR_REASON_WEBHOOK_URL_INVALID: _ErrorReason.ValueType  # 14
+    ERROR_REASON_WEBHOOK_URL_INVALID: _ErrorReason.ValueType  # 13
     """The address cannot be one of a webhook. Metadata: `problem`."""
-    ERROR_REASON_TOO_MANY_WEBHOOKS: _ErrorReason.ValueType  # 15
+    ERROR_REASON_TOO_MANY_WEBHOOKS: _ErrorReason.ValueType  # 14
     """The user has as many webhooks as a user may have. Metadata: `limit`."""
-    ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 16
+    ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 15
     """The user has no such webhook. Metadata: `webhook_id`."""
-    ERROR_REASON_WEBHOOK_DISABLED: _ErrorReason.ValueType  # 17
+    ERROR_REASON_WEBHOOK_DISABLED: _ErrorReason.ValueType  # 16
     """The webhook is disabled, or was removed. Metadata: `webhook_id`."""
-    ERROR_REASON_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 18
+    ERROR_REASON_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 17
     """The user has no such delivery to a webhook. Metadata: `delivery_id`."""
-    ERROR_REASON_DELIVERY_PENDING: _ErrorReason.ValueType  # 19
+    ERROR_REASON_DELIVERY_PENDING: _ErrorReason.ValueType  # 18
     """The delivery has not ended yet. Metadata: `delivery_id`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -78,32 +76,30 @@ ERROR_REASON_REMIND_TIME_IN_PAST: ErrorReason.ValueType  # 4
 """The reminder would be for an instant that is over, or more than ten years ahead. Metadata: `server_time`."""
 ERROR_REASON_TOO_MANY_REMINDERS: ErrorReason.ValueType  # 5
 """The user has as many pending reminders as a user may have. Metadata: `limit`."""
-ERROR_REASON_NOTIFICATION_NOT_FOUND: ErrorReason.ValueType  # 6
-"""The app has shown the user no such notification. Metadata: `notification_id`."""
-ERROR_REASON_QUIET_HOURS_EMPTY: ErrorReason.ValueType  # 7
+ERROR_REASON_QUIET_HOURS_EMPTY: ErrorReason.ValueType  # 6
 """Quiet hours would begin and end at the same time."""
-ERROR_REASON_SMS_UNAVAILABLE: ErrorReason.ValueType  # 8
+ERROR_REASON_SMS_UNAVAILABLE: ErrorReason.ValueType  # 7
 """This installation sends no SMS."""
-ERROR_REASON_TOO_MANY_CODES: ErrorReason.ValueType  # 9
+ERROR_REASON_TOO_MANY_CODES: ErrorReason.ValueType  # 8
 """The user has asked for as many codes as a user may ask for in a day. Metadata: `limit`."""
-ERROR_REASON_CODE_INVALID: ErrorReason.ValueType  # 10
+ERROR_REASON_CODE_INVALID: ErrorReason.ValueType  # 9
 """The code is wrong or too old, or was tried too often; ask for another one."""
-ERROR_REASON_PUSH_ENDPOINT_INVALID: ErrorReason.ValueType  # 11
+ERROR_REASON_PUSH_ENDPOINT_INVALID: ErrorReason.ValueType  # 10
 """The endpoint is no address of a push service. Metadata: `problem`."""
-ERROR_REASON_TOO_MANY_PUSH_SUBSCRIPTIONS: ErrorReason.ValueType  # 12
+ERROR_REASON_TOO_MANY_PUSH_SUBSCRIPTIONS: ErrorReason.ValueType  # 11
 """The user has as many subscriptions as a user may have. Metadata: `limit`."""
-ERROR_REASON_PUSH_SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 13
+ERROR_REASON_PUSH_SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 12
 """The user has no such subscription. Metadata: `push_subscription_id`."""
-ERROR_REASON_WEBHOOK_URL_INVALID: ErrorReason.ValueType  # 14
+ERROR_REASON_WEBHOOK_URL_INVALID: ErrorReason.ValueType  # 13
 """The address cannot be one of a webhook. Metadata: `problem`."""
-ERROR_REASON_TOO_MANY_WEBHOOKS: ErrorReason.ValueType  # 15
+ERROR_REASON_TOO_MANY_WEBHOOKS: ErrorReason.ValueType  # 14
 """The user has as many webhooks as a user may have. Metadata: `limit`."""
-ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 16
+ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 15
 """The user has no such webhook. Metadata: `webhook_id`."""
-ERROR_REASON_WEBHOOK_DISABLED: ErrorReason.ValueType  # 17
+ERROR_REASON_WEBHOOK_DISABLED: ErrorReason.ValueType  # 16
 """The webhook is disabled, or was removed. Metadata: `webhook_id`."""
-ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 18
+ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 17
 """The user has no such delivery to a webhook. Metadata: `delivery_id`."""
-ERROR_REASON_DELIVERY_PENDING: ErrorReason.ValueType  # 19
+ERROR_REASON_DELIVERY_PENDING: ErrorReason.ValueType  # 18
 """The delivery has not ended yet. Metadata: `delivery_id`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -87,9 +87,10 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MarkRead(self, request, context):
-        """Marks notifications as read. Those that are read already stay as they are. Publishes `notification-read`.
+        """Marks notifications as read. Those that are read already stay as they are, and ids that are not the user's own do
+        nothing. Publishes `notification-read`.
 
-        Needs scope `notifications:write`. Errors: NOTIFICATION_NOT_FOUND, REQUEST_ID_REUSED.
+        Needs scope `notifications:write`. Errors: REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,9 +29,10 @@ class NotificationServiceStub:
     Needs scope `notifications:read`. Errors: none of its own.
     """
     MarkRead: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.MarkReadRequest, _notification_service_pb2.MarkReadResponse]
-    """Marks notifications as read. Those that are read already stay as they are. Publishes `notification-read`.
+    """Marks notifications as read. Those that are read already stay as they are, and ids that are not the user's own do
+    nothing. Publishes `notification-read`.
 
-    Needs scope `notifications:write`. Errors: NOTIFICATION_NOT_FOUND, REQUEST_ID_REUSED.
+    Needs scope `notifications:write`. Errors: REQUEST_ID_REUSED.
     """
     MarkAllRead: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.MarkAllReadRequest, _notification_service_pb2.MarkAllReadResponse]
     """Marks everything that was shown until now as read. Publishes `notification-read`.
@@ -78,9 +79,10 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.MarkReadRequest,
         context: _aio.ServicerContext[_notification_service_pb2.MarkReadRequest, _abc.Awaitable[_notification_service_pb2.MarkReadResponse]],
     ) -> _abc.Awaitable[_notification_service_pb2.MarkReadResponse]:
-        """Marks notifications as read. Those that are read already stay as they are. Publishes `notification-read`.
+        """Marks notifications as read. Those that are read already stay as they are, and ids that are not the user's own do
+        nothing. Publishes `notification-read`.
 
-        Needs scope `notifications:write`. Errors: NOTIFICATION_NOT_FOUND, REQUEST_ID_REUSED.
+        Needs scope `notifications:write`. Errors: REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
