@@ -6,6 +6,7 @@ A rule without cases is an error here, so that a new kind of rule cannot stay un
 import uuid
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from itertools import islice
 from typing import Any, NamedTuple
 
 from buf.validate import validate_pb2
@@ -22,6 +23,7 @@ from tests.support.valid_requests import MASK, MATCHING, is_required, put, rules
 UNIQUE_ITEMS = 2
 COMPANIONS: dict[str, dict[str, Any]] = {
     "recurrence_schedule": {"is_recurring": True},
+    "by_set_pos": {"by_month": [1]},
     "when_running": {"start": True},
     "todo_task_id": {"task_title": "Write"},
 }
@@ -170,6 +172,8 @@ def _address(length: int) -> str:
 
 
 def _numbers(rules: validate_pb2.Int32Rules) -> Iterator[tuple[str, Any, bool]]:
+    for number in rules.not_in:
+        yield f"no {number}", number, False
     if rules.HasField("gte"):
         yield "the least", rules.gte, True
         yield "below the least", rules.gte - 1, False
@@ -216,6 +220,11 @@ def _distinct(field: FieldDescriptor, rules: validate_pb2.RepeatedRules) -> Iter
     if field.type == FieldDescriptor.TYPE_ENUM:
         refused = set(rules.items.enum.not_in)
         yield from (value.number for value in field.enum_type.values if value.number not in refused)
+        return
+    if field.type == FieldDescriptor.TYPE_INT32:
+        numbers = rules.items.int32
+        allowed = (each for each in range(numbers.gte, numbers.lte + 1) if each not in numbers.not_in)
+        yield from islice(allowed, rules.max_items + 1)
         return
     for _ in range(rules.max_items + 1):
         yield valid_element(field)

@@ -14,6 +14,7 @@ from focusmesh.auth.v1 import session_service_pb2
 from focusmesh.history.v1 import history_service_pb2
 from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2
 from focusmesh.todo.v1 import task_pb2, task_service_pb2
+from focusmesh.todo.v1.task_instance_service_pb2 import WithdrawInstance
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,6 +33,8 @@ from tests.support.valid_requests import is_required, valid_request
 
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
 """State of the task that an RPC is called with; all others take a pending one."""
+NEEDED_VALUES: dict[str, dict[str, Any]] = {"ApplyInstance": {"slot": "2026-03-29", "withdraw": WithdrawInstance()}}
+"""Values that belong together, by RPC."""
 NEEDED_FOCUS_STATE = {
     "StartFocusSession": "planned",
     "UpdateFocusSession": "planned",
@@ -186,6 +189,7 @@ class Account:
             "guest_refresh_token": lambda: Guest(self._rest).refresh_token,
             "guest_id": new_id,
             **self.notified.makers(),
+            "series_id": new_id,
         }
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
@@ -195,6 +199,7 @@ class Account:
         given = {name: make() for name, make in makers.items() if name in names}
         if method.owner == "notification":
             given |= self.notified.fields(method.name)
+        given |= NEEDED_VALUES.get(method.name, {})
         if method.name == "AddManualSession":
             given |= self.free_time()
         if "before_date" in names:

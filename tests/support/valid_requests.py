@@ -86,7 +86,8 @@ def valid_element(field: FieldDescriptor) -> Any:
         return field.enum_type.values[1].number
     if field.type == FieldDescriptor.TYPE_BOOL:
         return False
-    return max(rules.int32.gte, 0)
+    least = max(rules.int32.gte, 0)
+    return least + (least in rules.int32.not_in)
 
 
 def put(message: Message, field: FieldDescriptor, value: Any) -> None:
