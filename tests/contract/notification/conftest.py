@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from focusmesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 
+from harness.http_receiver import Receiver, receiving
+from harness.smtp_server import MailServer, taking_mail
 from mesh.database.pool import Database
 from services.auth import main as auth
 from services.auth.settings import Settings as AuthSettings
@@ -17,9 +19,7 @@ from stack.keys import Keys
 from stack.layout import State
 from tests.contract.notification.people import Others, Person
 from tests.support.databases import ServiceUrl, opened
-from tests.support.http_receiver import Receiver, receiving
 from tests.support.serving import SignerKeys, serving, settings_for, without_broker
-from tests.support.smtp_server import MailServer, taking_mail
 from tests.support.tokens import Signer
 
 SETTLE_SECONDS = 0.3

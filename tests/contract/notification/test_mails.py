@@ -10,6 +10,7 @@ from focusmesh.auth.v1 import email_service_pb2, email_service_pb2_grpc
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from harness.smtp_server import Mail, MailServer
 from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.events.outbox import Event
@@ -32,7 +33,6 @@ from tests.contract.notification.people import (
 )
 from tests.support.ports import free_ports
 from tests.support.serving import SignerKeys, serving, without_broker
-from tests.support.smtp_server import Mail, MailServer
 from tests.support.tokens import Signer
 
 Register = Callable[..., Awaitable[Person]]

@@ -9,11 +9,11 @@ import pytest
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences, QuietHours
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from harness.http_receiver import Receiver, answers
+from harness.smtp_server import MailServer
 from harness.waiting import until
 from tests.contract.notification.people import EMAIL, PENDING, Others, Person, a_reminder, at, messages_of
 from tests.support.errors import refused
-from tests.support.http_receiver import Receiver, answers
-from tests.support.smtp_server import MailServer
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ON = ChannelPreferences(reminders=True)

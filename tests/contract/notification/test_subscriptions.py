@@ -5,11 +5,11 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from harness.http_receiver import Receiver, answers
 from harness.waiting import until
 from services.notification.rules.targets import MOST_SUBSCRIPTIONS
 from tests.contract.notification.people import SENT, WEBPUSH, Others, Person, a_reminder, at, messages_of
 from tests.support.errors import refused
-from tests.support.http_receiver import Receiver, answers
 from tests.support.notified import browser
 
 

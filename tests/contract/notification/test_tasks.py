@@ -9,6 +9,7 @@ from focusmesh.notification.v1 import reminder_pb2
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences, QuietHours
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from harness.smtp_server import MailServer
 from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.events.outbox import Event
@@ -24,7 +25,6 @@ from tests.contract.notification.people import (
     after,
     at,
 )
-from tests.support.smtp_server import MailServer
 from tests.support.task_events import a_task_event
 from tests.support.user_events import a_user_event
 

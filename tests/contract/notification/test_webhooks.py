@@ -6,12 +6,12 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from harness.http_receiver import Received, Receiver, answers, hangs
 from harness.waiting import until
 from mesh.database.pool import Database
 from services.notification.rules.targets import MOST_WEBHOOKS
 from tests.contract.notification.people import FAILED, SENT, WEBHOOK, Others, Person, a_reminder, after, at
 from tests.support.errors import refused
-from tests.support.http_receiver import Received, Receiver, answers, hangs
 
 
 def verified(secret: str, request: Received) -> Any:

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from harness.http_receiver import Receiver, receiving
 from services.notification.clients.guard import Guard, networks
 from services.notification.clients.outgoing import OutgoingClient
-from tests.support.http_receiver import Receiver, receiving
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from harness import smtp_server
+from harness.smtp_server import taking_mail
 from harness.waiting import until
 from services.notification.clients.email import EmailSender, MailServer
 from services.notification.clients.rendering import Renderer
 from services.notification.clients.unsubscribe import UnsubscribeLinks
 from services.notification.errors import PermanentFailure, TemporaryFailure
-from tests.support import smtp_server
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import FaultProxy
 from tests.support.outgoing import item, message
 from tests.support.ports import LOOPBACK, free_ports
-from tests.support.smtp_server import taking_mail
 
 LINKS = UnsubscribeLinks("a secret of thirty-two characters", "https://api.example.org")
 FROM = "Focusmesh <notifications@focusmesh.example>"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.http_receiver import Receiver, Respond, answers, hangs, hangs_up, receiving, repeats
 from services.notification.clients import outgoing
 from services.notification.clients.guard import Address, Guard, Network, networks
 from services.notification.clients.outgoing import OutgoingClient
 from services.notification.errors import PermanentFailure, TargetGone, TemporaryFailure
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import FaultProxy
-from tests.support.http_receiver import Receiver, Respond, answers, hangs, hangs_up, receiving, repeats
 
 LOOPBACK_ALONE = networks("127.0.0.0/8")
 HEAD = b"HTTP/1.1 200 OK\r\n"

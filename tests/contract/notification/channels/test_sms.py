@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from harness.http_receiver import Receiver, answers
 from services.notification.clients.outgoing import OutgoingClient
 from services.notification.clients.rendering import Renderer
 from services.notification.clients.sms import LONGEST, SmsSender
 from services.notification.errors import PermanentFailure, TemporaryFailure
 from services.notification.model import Channel
-from tests.support.http_receiver import Receiver, answers
 from tests.support.outgoing import account, item, message
 
 NUMBER = "+491701234567"

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from harness.http_receiver import Receiver, answers
 from mesh.runtime import clock
 from services.notification.clients.guard import Guard
 from services.notification.clients.outgoing import OutgoingClient
 from services.notification.clients.webhook import WebhookSender
 from services.notification.errors import PermanentFailure, TargetGone, TemporaryFailure
 from services.notification.model import Channel, Outgoing
-from tests.support.http_receiver import Receiver, answers
 from tests.support.outgoing import message
 
 SECRET, OLD_SECRET = os.urandom(32), os.urandom(32)

@@ -1,4 +1,4 @@
-"""An HTTP server that responds as a test says, also as no library would let it."""
+"""An HTTP server that responds as it is told, also as no library would let it."""
 
 import asyncio
 import ssl
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from tests.support.ports import LOOPBACK, free_ports
+from stack.layout import LOOPBACK
 
 
 class Received(NamedTuple):
@@ -58,17 +58,22 @@ async def hangs_up(_writer: asyncio.StreamWriter) -> None:
 class Receiver:
     """Keeps what it receives; `respond` says how it responds."""
 
-    def __init__(self, host: str = LOOPBACK, port: int = 0, *, encrypted: bool = False) -> None:
-        self.host, self.port = host, port or free_ports(1)[0]
-        self.url = f"http{'s' if encrypted else ''}://{host}:{self.port}"
+    def __init__(self, host: str, port: int, *, encrypted: bool) -> None:
+        self.host, self.port = host, port
+        self._scheme = "https" if encrypted else "http"
         self.received: list[Received] = []
         self.connections = 0
         self.respond: Respond = answers(204)
         self._serving: set[asyncio.Task[None]] = set()
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{self._scheme}://{self.host}:{self.port}"
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None  # noqa: S101 (for the type checker)
         self._serving.add(task)
         self.connections += 1
         try:
@@ -94,9 +99,10 @@ class Receiver:
 async def receiving(
     host: str = LOOPBACK, port: int = 0, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Receiver]:
-    """A receiver that listens. tls: of its side; plain text without."""
+    """A receiver that listens. port: 0 for any that is free. tls: of its side; plain text without."""
     receiver = Receiver(host, port, encrypted=tls is not None)
-    server = await asyncio.start_server(receiver._serve, host, receiver.port, ssl=tls)
+    server = await asyncio.start_server(receiver._serve, host, port, ssl=tls)
+    receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver
     finally:

@@ -1,4 +1,4 @@
-"""An SMTP server that keeps mails, and refuses and delays as a test says."""
+"""An SMTP server that keeps mails, and refuses and delays as it is told."""
 
 import asyncio
 import ssl
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.support.ports import LOOPBACK, free_ports
+from stack.layout import LOOPBACK
 
 
 class Mail(NamedTuple):
@@ -36,12 +36,14 @@ class MailServer:
         self.held = asyncio.Event()
         """While it is clear, the response to a mail is not given."""
         self.held.set()
+        self.slow_seconds = 0.0
+        """How long the response to a mail takes at least."""
         self.arrived = asyncio.Event()
         """Set when a mail has arrived whole."""
         self.password = ""
         """Of clients that authenticate themselves."""
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802 (aiosmtpd's)
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Takes or refuses a recipient."""
@@ -50,14 +52,15 @@ class MailServer:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's)
         """Takes a mail."""
         self.arrived.set()
+        await asyncio.sleep(self.slow_seconds)
         await self.held.wait()
         if self.data_response.startswith("250"):
             message = message_from_bytes(envelope.original_content or b"", policy=default)
-            assert isinstance(message, EmailMessage)
-            assert server.transport is not None
+            assert isinstance(message, EmailMessage)  # noqa: S101 (for the type checker)
+            assert server.transport is not None  # noqa: S101 (for the type checker)
             encrypted = server.transport.get_extra_info("ssl_object") is not None
             self.taken.append(Mail(envelope.mail_from or "", list(envelope.rcpt_tos), message, encrypted))
         return self.data_response
@@ -66,7 +69,7 @@ class MailServer:
         self, _server: SMTP, _session: Session, _envelope: Envelope, _way: str, login: object
     ) -> AuthResult:
         """Checks a password."""
-        assert isinstance(login, LoginPassword)
+        assert isinstance(login, LoginPassword)  # noqa: S101 (for the type checker)
         return AuthResult(success=login.password.decode() == self.password, handled=False)
 
 
@@ -74,8 +77,8 @@ class MailServer:
 async def taking_mail(
     port: int = 0, *, tls: ssl.SSLContext | None = None, implicit: bool = False, password: str = ""
 ) -> AsyncIterator[MailServer]:
-    """A server that listens. tls: offered by STARTTLS, and required; from the first byte on when implicit."""
-    server = MailServer(port or free_ports(1)[0])
+    """A server that listens. port: 0 for any that is free. tls: by STARTTLS, and required; at once when implicit."""
+    server = MailServer(port)
     server.password = password
     loop, protocols = asyncio.get_running_loop(), []
 
@@ -94,7 +97,8 @@ async def taking_mail(
         )
         return protocols[-1]
 
-    listener = await loop.create_server(connection, LOOPBACK, server.port, ssl=tls if implicit else None)
+    listener = await loop.create_server(connection, LOOPBACK, port, ssl=tls if implicit else None)
+    server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
     finally:
