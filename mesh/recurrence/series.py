@@ -1,7 +1,7 @@
 """A series: a rule with its local start and zone, and the slots that it has."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from heapq import merge
 from typing import NamedTuple
@@ -59,13 +59,12 @@ def slot_text(local: datetime, *, all_day: bool) -> str:
 
 
 def parse_slot(text: str) -> tuple[datetime, bool]:
-    """The local time of a slot's text, and whether it is all-day. Raises ValueError."""
-    if len(text) == len("2026-03-29"):
-        return datetime.combine(date.fromisoformat(text), time()), True
+    """The local time of a slot's text, and whether it is all-day. Raises ValueError for every other spelling."""
+    all_day = len(text) == len("2026-03-29")
     local = datetime.fromisoformat(text)
-    if local.tzinfo is not None or "T" not in text:
+    if local.tzinfo is not None or slot_text(local, all_day=all_day) != text:
         raise ValueError(text)
-    return local, False
+    return local, all_day
 
 
 def slots(series: Series, since: date | None = None) -> Iterator[Slot]:

@@ -9,6 +9,8 @@ from typing import ClassVar
 log = logging.getLogger(__name__)
 
 _CANCEL_AGAIN_SECONDS = 0.5
+_SHORTEST_PAUSE_SECONDS = 0.02
+"""Until what another replica has locked is looked for again."""
 
 
 def backoff(failures: int, *, least: float = 0.2, most: float = 30.0) -> float:
@@ -135,6 +137,11 @@ class PeriodicTask(SupervisedTask):
     def wake(self) -> None:
         """Ends the wait: there is something to do. Call it on the event loop."""
         self._woken.set()
+
+    def wake_in(self, seconds: float | None) -> None:
+        """Wakes after so many seconds, when that is sooner than it looks by itself; None for never."""
+        if seconds is not None and seconds < self.longest_wait:
+            asyncio.get_running_loop().call_later(max(_SHORTEST_PAUSE_SECONDS, seconds), self.wake)
 
     @property
     def ready(self) -> bool:

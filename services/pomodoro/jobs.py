@@ -26,8 +26,6 @@ from services.pomodoro.store import sessions as session_store
 
 _REPLICAS = 4
 """Batches among which replicas that look at the same time find sessions that no other has locked."""
-_SHORTEST_WAIT = 0.02
-"""Seconds until what another replica has locked is looked for again."""
 _CALLS = 4
 """Guests that are ended at once."""
 _PORTION = 300
@@ -85,8 +83,7 @@ class IntervalEnder(PeriodicTask):
 
     async def _wake_when_due(self) -> None:
         async with self.db.connection() as connection:
-            seconds = await session_store.seconds_until_due(connection)
-        _wake_in(self, seconds)
+            self.wake_in(await session_store.seconds_until_due(connection))
 
 
 def _portions(claimed: Sequence[Focus]) -> Iterator[list[Focus]]:
@@ -122,7 +119,7 @@ class GuestIntervalEnder(PeriodicTask):
             if found is not None and await self._end(found, due.now, seen.get(guest_id)):
                 self.changes.send(guest_id)
         if not due.guest_ids:
-            _wake_in(self, due.seconds)
+            self.wake_in(due.seconds)
         return len(due.guest_ids)
 
     async def _end(self, found: GuestSessions, now: int, seen: int | None) -> bool:
@@ -214,12 +211,6 @@ class SessionPurger(PeriodicTask):
         async with self.db.connection() as connection:
             purged = await session_store.purge(connection, _FINISHED_DAYS, self.batch)
             return purged + await claim_store.purge_claims(connection, _CLAIM_DAYS, self.batch)
-
-
-def _wake_in(task: PeriodicTask, seconds: float | None) -> None:
-    """Wakes a task when the next interval ends, unless the task looks before."""
-    if seconds is not None and seconds < task.longest_wait:
-        asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT, seconds), task.wake)
 
 
 def _effects(event: Event) -> SideEffects:

@@ -156,9 +156,8 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
         self, request: instance_pb.ApplyInstanceRequest, context: Context
     ) -> instance_pb.ApplyInstanceResponse:
         slot, now = wire.slot_from_pb(request), self.clock()
-        apply = {"put": self._put, "revise": self._revise, "withdraw": self._withdraw}[
-            request.WhichOneof("change") or ""
-        ]
+        applies = {"put": self._put, "revise": self._revise, "withdraw": self._withdraw, "reopen": self._reopen}
+        apply = applies[request.WhichOneof("change") or ""]
         return await self.db.retry_on_conflict(lambda connection: apply(connection, request, slot, now))
 
     async def _put(
@@ -197,6 +196,14 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
             return await _unchanged(connection, found, instance_pb.INSTANCE_OUTCOME_BEGUN)
         withdrawn = rules.delete(found._replace(is_withdrawn=True), now, None)
         return await _applied(connection, withdrawn, store.save_task, events.task_deleted)
+
+    async def _reopen(
+        self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int
+    ) -> instance_pb.ApplyInstanceResponse:
+        task = await store.get_task(connection, request.user_id, request.reopen.task_id)
+        if task.status != State.COMPLETE or task.deleted_at is not None:
+            return await _unchanged(connection, task)
+        return await _applied(connection, rules.reopen(task, now, None), store.save_task, events.task_updated)
 
 
 class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):

@@ -24,7 +24,10 @@ MATCHING = {
 }
 """A text for each pattern of the contract, but those that any text with something visible matches."""
 
-ONE_OF_TWO = {"snooze_reminder.remind_time": ("minutes", 10)}
+ONE_OF_TWO = {
+    "snooze_reminder.remind_time": ("minutes", 10),
+    "update_series.slot": ("slot", "2026-03-29"),
+}
 """Of rules that want one of two fields: which one a request has, and its value."""
 
 

@@ -13,6 +13,8 @@ USER_SCOPES: tuple[str, ...] = (
     "realtime:read",
     "reminders:read",
     "reminders:write",
+    "schedules:read",
+    "schedules:write",
     "tasks:read",
     "tasks:write",
     "webhooks:read",

@@ -138,7 +138,7 @@ def put(source: Task, found: Task | None, slot: str, changes: Mapping[str, Any],
     new = source._replace(
         **fresh,
         **values,
-        id=instance_id(source.series_id or "", slot),
+        id=found.id if found else instance_id(source.series_id or "", slot),
         slot=slot,
         status=State.PENDING.value,
         created_at=found.created_at if found else now,

@@ -72,6 +72,7 @@ class ApplyInstanceRequest(_message.Message):
     PUT_FIELD_NUMBER: _builtins.int
     REVISE_FIELD_NUMBER: _builtins.int
     WITHDRAW_FIELD_NUMBER: _builtins.int
+    REOPEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user that the call is about."""
     request_id: _builtins.str
@@ -92,6 +93,10 @@ class ApplyInstanceRequest(_message.Message):
     def withdraw(self) -> Global___WithdrawInstance:
         """Deletes the instance, unless it is begun or complete or was worked on. It can be put again."""
 
+    @_builtins.property
+    def reopen(self) -> Global___ReopenInstance:
+        """Makes a completed instance pending again, as ReopenTask does."""
+
     def __init__(
         self,
         *,
@@ -102,12 +107,13 @@ class ApplyInstanceRequest(_message.Message):
         put: Global___PutInstance | None = ...,
         revise: Global___ReviseInstance | None = ...,
         withdraw: Global___WithdrawInstance | None = ...,
+        reopen: Global___ReopenInstance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "put", b"put", "revise", b"revise", "withdraw", b"withdraw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "put", b"put", "reopen", b"reopen", "revise", b"revise", "withdraw", b"withdraw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "put", b"put", "request_id", b"request_id", "revise", b"revise", "series_id", b"series_id", "slot", b"slot", "user_id", b"user_id", "withdraw", b"withdraw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "put", b"put", "reopen", b"reopen", "request_id", b"request_id", "revise", b"revise", "series_id", b"series_id", "slot", b"slot", "user_id", b"user_id", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put", "revise", "withdraw"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put", "revise", "withdraw", "reopen"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -187,6 +193,28 @@ class WithdrawInstance(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawInstance: _TypeAlias = WithdrawInstance  # noqa: Y015
+
+@_typing.final
+class ReopenInstance(_message.Message):
+    """An instance whose completion was undone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The instance."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenInstance: _TypeAlias = ReopenInstance  # noqa: Y015
 
 @_typing.final
 class InstanceChanges(_message.Message):

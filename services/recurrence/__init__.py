@@ -1,0 +1,1 @@
+"""Schedules of recurring tasks, and reminders of tasks."""

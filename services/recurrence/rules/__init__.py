@@ -1,0 +1,1 @@
+"""Decisions of the recurrence service: pure, time is an argument."""

@@ -1,0 +1,224 @@
+"""What completions, skips and undos make of a schedule."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from mesh.recurrence.completion import Timing, next_slot, timing
+from mesh.recurrence.document import from_document
+from mesh.recurrence.rule import RepeatFrom
+from mesh.recurrence.series import Series, find, parse_slot, slot_text
+from mesh.recurrence.zones import to_instant, to_wall
+from mesh.rpc.etag import next_version
+from services.recurrence import errors
+from services.recurrence.model import Completion, OpenTask, Outcome, Plan, PlanKind, Schedule, TaskState
+
+MOST_CHANGES = 200
+"""Cancelled and moved slots of one schedule, each kind."""
+
+
+def series_of(schedule: Schedule) -> Series:
+    """The series of a schedule."""
+    start, all_day = parse_slot(schedule.start_slot)
+    cancelled = tuple(parse_slot(slot)[0] for slot in schedule.cancelled)
+    return Series(start, schedule.time_zone, from_document(schedule.rule), all_day, cancelled=cancelled)
+
+
+def begin(state: TaskState) -> Schedule:
+    """The schedule of a series whose first instance an event shows."""
+    task, rule = state.task, state.rule or {}
+    slot, zone = task.slot or "", task.time_zone or ""
+    return Schedule(
+        id=task.series_id or "",
+        user_id=task.user_id,
+        parent_task_id=task.id,
+        frequency=rule["frequency"],
+        next_due_date=_due(task),
+        is_active=True,
+        created_at=state.at,
+        updated_at=state.at,
+        rule=rule,
+        time_zone=zone,
+        repeat_from=state.repeat_from,
+        start_slot=slot,
+        next_slot=slot,
+        made=1,
+        cancelled=[],
+        moved={},
+        successor=None,
+        version=1,
+    )
+
+
+def opened(schedule: Schedule, task: OpenTask, now: int) -> Schedule:
+    """The schedule whose open instance is `task`; `schedule` itself when it knew."""
+    changed = schedule._replace(is_active=True, next_slot=task.slot or "", next_due_date=_due(task))
+    return schedule if changed == schedule else next_version(changed, now)
+
+
+def closed(schedule: Schedule, now: int) -> Schedule:
+    """The schedule without further occurrences, until an instance is open again."""
+    return next_version(schedule, now, is_active=False) if schedule.is_active else schedule
+
+
+def complete(schedule: Schedule, task: OpenTask, other: OpenTask | None, at: int, now: int, cause: str) -> Outcome:
+    """An instance was completed: the log has it, and the next one is planned, unless another is open.
+
+    at: when it was completed. cause: a UUID that identifies the change.
+    """
+    series = series_of(schedule)
+    punctual = timing(series, parse_slot(task.slot or "")[0], at)
+    return _advance(schedule, task, other, _entry(schedule, task, at, punctual, cause), now)
+
+
+def skip(schedule: Schedule, task: OpenTask | None, slot: str | None, now: int, cause: str) -> Outcome:
+    """An occurrence is skipped: the open one, or one ahead.
+
+    Raises ScheduleInactive, ScheduleBusy, SlotNotFound, OccurrenceBegun, TooManyChanges.
+    """
+    if task is None:
+        raise (
+            errors.ScheduleBusy(schedule.id) if schedule.is_active else errors.ScheduleInactive(schedule_id=schedule.id)
+        )
+    if slot is not None and slot != task.slot:
+        local = ahead(schedule, slot)
+        if len(schedule.cancelled) >= MOST_CHANGES:
+            raise errors.TooManyChanges(limit=MOST_CHANGES)
+        entry = _entry(schedule, None, now, Timing.SKIPPED, cause, slot)
+        text = slot_text(local, all_day=parse_slot(slot)[1])
+        return Outcome(next_version(schedule, now, cancelled=sorted([*schedule.cancelled, text])), (), entry)
+    if task.is_begun:
+        raise errors.OccurrenceBegun(task_id=task.id)
+    outcome = _advance(schedule, task, None, _entry(schedule, task, now, Timing.SKIPPED, cause), now)
+    withdrawn = plan(schedule, PlanKind.WITHDRAW, task.slot or "", None, {}, cause)
+    return outcome._replace(plans=[*outcome.plans, withdrawn])
+
+
+def undo(schedule: Schedule, completion: Completion, now: int, cause: str, *, reopens: bool) -> Outcome:
+    """A completion does not count any more; what followed from it is withdrawn.
+
+    reopens: whether todo still has to make the task pending. Raises CompletionAlreadyUndone.
+    """
+    if completion.undone_at is not None:
+        raise errors.CompletionAlreadyUndone(completion_id=completion.id)
+    undone = completion._replace(undone_at=max(now, completion.completed_at))
+    if completion.task_id is None:
+        cancelled = [slot for slot in schedule.cancelled if slot != completion.slot]
+        return Outcome(next_version(schedule, now, cancelled=cancelled), (), undone)
+    plans = []
+    if completion.timing == Timing.SKIPPED:
+        due = {"due_time": _due_of(schedule, completion.slot)}
+        plans.append(plan(schedule, PlanKind.PUT, completion.slot, completion.task_id, due, cause))
+    elif reopens:
+        plans.append(plan(schedule, PlanKind.REOPEN, completion.slot, completion.task_id, {}, cause))
+    changed, successor = schedule, schedule.successor
+    if completion.next_slot is not None:
+        changed = changed._replace(made=schedule.made - 1)
+        if successor and successor.get("slot") == completion.next_slot:
+            changed = changed._replace(successor={**successor, "is_begun": False})
+            back = instance_id(schedule.id, completion.next_slot)
+            plans.append(plan(schedule, PlanKind.REVISE, completion.next_slot, back, {}, cause))
+        plans.append(plan(schedule, PlanKind.WITHDRAW, completion.next_slot, None, {}, cause))
+    instant = to_instant(parse_slot(completion.slot)[0], schedule.time_zone)[0]
+    changed = changed._replace(is_active=True, next_slot=completion.slot, next_due_date=instant)
+    return Outcome(next_version(changed, now), plans, undone)
+
+
+def ahead(schedule: Schedule, slot: str) -> datetime:
+    """The local time of a slot after the open one; raises SlotNotFound."""
+    try:
+        local, all_day = parse_slot(slot)
+    except ValueError:
+        raise errors.SlotNotFound(slot=slot) from None
+    series, (current, _) = series_of(schedule), parse_slot(schedule.next_slot)
+    paced = schedule.repeat_from == RepeatFrom.COMPLETION
+    if paced or all_day != series.all_day or local <= current or find(series, local) is None:
+        raise errors.SlotNotFound(slot=slot)
+    return local
+
+
+def plan(
+    schedule: Schedule, kind: PlanKind, slot: str, task_id: str | None, changes: Mapping[str, Any], cause: str
+) -> Plan:
+    """A request to todo; its id is the same for the same cause."""
+    made = str(uuid5(UUID(cause), f"{kind} {schedule.id} {slot}"))
+    return Plan(made, schedule.user_id, schedule.id, schedule.id, kind, slot, task_id, changes)
+
+
+def instance_id(series_id: str, slot: str) -> str:
+    """The id of the task that todo makes for a slot."""
+    return str(uuid5(UUID(series_id), slot))
+
+
+def _advance(schedule: Schedule, task: OpenTask, other: OpenTask | None, entry: Completion, now: int) -> Outcome:
+    """Plans the instance after one that is over."""
+    slot = task.slot or ""
+    kept: dict[str, Any] = {
+        "cancelled": [each for each in schedule.cancelled if each >= slot],
+        "moved": {each: due for each, due in schedule.moved.items() if each >= slot},
+    }
+    if other is not None:
+        kept |= {"next_slot": other.slot or "", "next_due_date": _due(other)}
+        return Outcome(next_version(schedule, now, **kept), (), entry)
+    series, (local, all_day) = series_of(schedule), parse_slot(slot)
+    following = next_slot(series, local, entry.completed_at, RepeatFrom(schedule.repeat_from), schedule.made)
+    if following is None:
+        return _handed_over(schedule._replace(**kept), task, entry, now)
+    text = slot_text(following.local, all_day=all_day)
+    due = _due_of(schedule, text)
+    changed = next_version(
+        schedule._replace(**kept),
+        now,
+        made=schedule.made + 1,
+        next_slot=text,
+        next_due_date=following.instant if due is None else due,
+    )
+    put = plan(schedule, PlanKind.PUT, text, task.id, {"due_time": due}, entry.id)
+    return Outcome(changed, [put], entry._replace(next_slot=text))
+
+
+def _handed_over(schedule: Schedule, task: OpenTask, entry: Completion, now: int) -> Outcome:
+    """The last slot is over: another schedule goes on, or nothing does."""
+    successor = schedule.successor
+    if successor is None or successor.get("is_begun", True):
+        return Outcome(next_version(schedule, now, is_active=False), (), entry)
+    slot, start = successor["slot"], successor["start"]
+    put = plan(schedule, PlanKind.PUT, slot, task.id, {"due_time": successor["changes"].get("due_time")}, entry.id)
+    revise = plan(schedule, PlanKind.REVISE, start, instance_id(schedule.id, slot), successor["changes"], entry.id)
+    changed = next_version(
+        schedule, now, is_active=False, made=schedule.made + 1, successor={**successor, "is_begun": True}
+    )
+    return Outcome(changed, [put, revise._replace(target_id=successor["id"])], entry._replace(next_slot=slot))
+
+
+def _entry(
+    schedule: Schedule, task: OpenTask | None, at: int, punctual: Timing, cause: str, slot: str | None = None
+) -> Completion:
+    return Completion(
+        id=str(uuid5(UUID(cause), "completion")),
+        user_id=schedule.user_id,
+        series_id=schedule.id,
+        task_id=None if task is None else task.id,
+        slot=slot or (task.slot if task else None) or "",
+        completed_at=at,
+        local_date=to_wall(at, schedule.time_zone).date().isoformat(),
+        timing=punctual.value,
+        next_slot=None,
+        undone_at=None,
+    )
+
+
+def _due(task: OpenTask) -> int:
+    """When an instance is due; one that is never due at the beginning of its date."""
+    if task.due_date is not None:
+        return task.due_date
+    return to_instant(parse_slot(task.slot or "")[0], task.time_zone or "")[0]
+
+
+def _due_of(schedule: Schedule, slot: str) -> int | None:
+    """The due time of an instance to be made; None for never."""
+    local, all_day = parse_slot(slot)
+    if slot in schedule.moved:
+        return schedule.moved[slot]
+    return None if all_day else to_instant(local, schedule.time_zone)[0]

@@ -1,0 +1,1 @@
+"""SQL of the recurrence service: one statement per function, owner first."""

@@ -1,0 +1,79 @@
+"""Plans: what todo is asked to do, and the erasure of users."""
+
+from collections.abc import Sequence
+
+from mesh.database.columns import Columns
+from mesh.database.connection import Connection
+from services.recurrence.model import Plan
+
+PLANS = Columns(
+    "plans",
+    Plan,
+    {
+        "id": "uuid",
+        "user_id": "uuid",
+        "series_id": "uuid",
+        "target_id": "uuid",
+        "kind": "text",
+        "slot": "text",
+        "task_id": "uuid",
+        "changes": "jsonb",
+        "attempts": "integer",
+    },
+)
+_TABLES = ("plans", "completions", "recurrence_schedules", "open_tasks")
+
+
+async def add_plans(tx: Connection, plans: Sequence[Plan]) -> None:
+    """Appends plans, in order."""
+    for plan in plans:  # one after the other, because their numbers are their order
+        await tx.execute(f"INSERT INTO plans ({PLANS.names}) VALUES ({PLANS.values})", PLANS.parameters(plan))
+
+
+_CLAIM = f"""
+    UPDATE plans SET due_at = now() + make_interval(secs => %(lease)s), attempts = attempts + 1
+    WHERE seq = ANY(ARRAY(
+        SELECT seq FROM plans AS first
+        WHERE due_at <= now()
+            AND NOT EXISTS (
+                SELECT FROM plans AS earlier WHERE earlier.series_id = first.series_id AND earlier.seq < first.seq)
+        ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    RETURNING {PLANS.select}"""
+
+
+async def claim_plans(connection: Connection, lease: float, limit: int) -> list[Plan]:
+    """Takes the first due plan of each of some series, for so many seconds."""
+    cursor = PLANS.cursor(connection)
+    await cursor.execute(_CLAIM, {"lease": lease, "limit": limit})
+    return await cursor.fetchall()
+
+
+async def remove_plan(connection: Connection, plan: Plan) -> None:
+    """Removes a plan that was carried out, or never can be."""
+    await connection.execute("DELETE FROM plans WHERE id = %s::uuid AND user_id = %s::uuid", (plan.id, plan.user_id))
+
+
+async def postpone_plan(connection: Connection, plan: Plan, seconds: float) -> None:
+    """Tries a plan again after so many seconds."""
+    await connection.execute(
+        "UPDATE plans SET due_at = now() + make_interval(secs => %s) WHERE id = %s::uuid AND user_id = %s::uuid",
+        (seconds, plan.id, plan.user_id),
+    )
+
+
+async def has_plans(tx: Connection, series_id: str) -> bool:
+    """Whether todo has yet to do something about a series."""
+    cursor = await tx.execute("SELECT FROM plans WHERE series_id = %s::uuid LIMIT 1", (series_id,))
+    return await cursor.fetchone() is not None
+
+
+async def erase(tx: Connection, user_id: str, limit: int) -> int:
+    """Deletes up to so many rows of each table of a user; returns how many."""
+    erased = 0
+    for table in _TABLES:
+        cursor = await tx.execute(
+            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE user_id = %s::uuid LIMIT %s))",
+            (user_id, limit),
+        )
+        erased += cursor.rowcount
+    return erased
