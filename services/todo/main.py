@@ -11,22 +11,26 @@ from mesh.runtime import clock
 from services.todo.clients import Users
 from services.todo.consumers import SUBSCRIPTIONS
 from services.todo.handlers import TaskHandlers, TaskInstanceHandlers, TaskOwnershipHandlers
-from services.todo.jobs import TaskPurger
+from services.todo.jobs import SeriesStarter, TaskPurger
 from services.todo.settings import Settings
 
 
 def build(settings: Settings, keys: KeySource | None = None) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes."""
     platform = Platform("todo", settings, keys)
-    db = platform.database()
+    db, users = platform.database(), Users(platform)
     return platform.app(
         [
-            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, Users(platform).time_zone, clock.now)),
+            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, users.time_zone, clock.now)),
             (add_TaskInstanceServiceServicer_to_server, TaskInstanceHandlers(db, clock.now)),
             (add_TaskOwnershipServiceServicer_to_server, TaskOwnershipHandlers(db)),
         ],
         database=db,
-        components=[TaskPurger(db), platform.consumer(db, SUBSCRIPTIONS)],
+        components=[
+            TaskPurger(db),
+            SeriesStarter(db, users.time_zone, clock.now),
+            platform.consumer(db, SUBSCRIPTIONS),
+        ],
     )
 
 

@@ -145,6 +145,19 @@ async def save_task(connection: Connection, task: Task, side_effects: SideEffect
     await outbox.write(connection, _SAVE_TASK, TASKS.parameters(task), side_effects)
 
 
+_WITHOUT_SERIES = f"""
+    SELECT {TASKS.select} FROM tasks
+    WHERE is_recurring AND series_id IS NULL AND status <> 'complete' AND deleted_at IS NULL AND id > %s::uuid
+    ORDER BY id LIMIT %s"""
+
+
+async def list_without_series(connection: Connection, after: str, limit: int) -> list[Task]:
+    """Reads recurring tasks of all users that are to be done and in no series, by id. after: the last id before."""
+    cursor = TASKS.cursor(connection)
+    await cursor.execute(_WITHOUT_SERIES, (after, limit))
+    return await cursor.fetchall()
+
+
 _GET_INSTANCE = f"""
     SELECT {TASKS.select} FROM tasks WHERE user_id = %s::uuid AND series_id = %s::uuid AND slot = %s"""
 

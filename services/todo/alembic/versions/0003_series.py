@@ -39,6 +39,8 @@ def upgrade() -> None:
 
         -- One instance for each slot of a series.
         CREATE UNIQUE INDEX idx_tasks_series_slot ON tasks (series_id, slot) WHERE series_id IS NOT NULL;
+        -- Recurring tasks of before, until `services/todo/jobs.py` has given them series.
+        CREATE INDEX idx_tasks_without_series ON tasks (id) WHERE is_recurring AND series_id IS NULL;
         -- The series that a user has now: their instances that are not complete, or were completed a moment ago.
         CREATE INDEX idx_tasks_user_series ON tasks (user_id, completed_at) INCLUDE (series_id)
             WHERE series_id IS NOT NULL AND deleted_at IS NULL;
