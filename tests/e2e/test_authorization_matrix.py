@@ -439,8 +439,13 @@ def snapshot(owner: Account, given: dict[str, str]) -> dict[str, Message]:
     found = {}
     for name in RESOURCE_IDS & given.keys():
         shown_by, value = owner.shown_in.get(given[name], (name, given[name]))
-        get = BY_NAME[f"Get{camel_case(shown_by.removesuffix('_id'))}"]
-        found[name] = owner.call(get.name, request_class(get)(**{shown_by: value}))
+        entity = camel_case(shown_by.removesuffix("_id"))
+        if get := BY_NAME.get(f"Get{entity}"):
+            found[name] = owner.call(get.name, request_class(get)(**{shown_by: value}))
+        else:
+            listing = BY_NAME[f"List{entity.removesuffix('y')}{'ies' if entity.endswith('y') else 's'}"]
+            [shown] = [items for _, items in owner.call(listing.name, request_class(listing)()).ListFields()][:1]
+            [found[name]] = [each for each in shown if each.id == value]
         leave_out(found[name], WHEN_READ)
     return found
 
