@@ -11,12 +11,12 @@ class Binding:
     verb: str
     template: str
     body: str
-    """`*` where the request is the body; empty where there is none."""
+    """`*` where the request is the body; the field that holds a body of any type; empty where there is none."""
 
     @property
     def has_body(self) -> bool:
-        """Whether a request carries a body."""
-        return bool(self.body)
+        """Whether a request carries a body of JSON."""
+        return self.body == "*"
 
     @property
     def pattern(self) -> str:

@@ -10,10 +10,12 @@ from itertools import combinations
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from contract.descriptors import GRANTED, SHARED_REASONS, Contract, Message, field_rules
+from contract.methods import Method
 
 VERBS_WITH_BODY = {"POST": "*", "PATCH": "*", "GET": "", "DELETE": ""}
 ADMIN_SCOPE = "admin"
 VARIABLE = re.compile(r"\{\w+\}")
+ANY_BODY = ".google.api.HttpBody"
 Field = FieldDescriptorProto
 # A string rule that bounds the length by itself.
 BOUNDING = ("max_len", "len", "max_bytes", "len_bytes", "const", "uuid", "ip", "ipv4", "ipv6")
@@ -113,8 +115,14 @@ def routes(described: Contract) -> Iterator[str]:
     for rpc in described.rpcs:
         if rpc.access != "INTERNAL" and not rpc.path and not rpc.streaming:
             yield f"{rpc.full_name} has no route"
-        if rpc.path and VERBS_WITH_BODY.get(rpc.verb) != rpc.body:
+        if rpc.path and VERBS_WITH_BODY.get(rpc.verb) != rpc.body and not _is_any_body(described, rpc):
             yield f"{rpc.full_name}: {rpc.verb} with body {rpc.body!r}"
+
+
+def _is_any_body(described: Contract, rpc: Method) -> bool:
+    """Whether a POST takes a body of any type as it is, which programs send that know no JSON of ours."""
+    fields = described.messages[rpc.request].descriptor.field
+    return rpc.verb == "POST" and any(field.name == rpc.body and field.type_name == ANY_BODY for field in fields)
 
 
 def bounded(field: Field) -> bool:

@@ -78,7 +78,7 @@ class Document:
         return {**document, "paths": paths, "tags": tags}
 
     def _operation(self, rpc: Method) -> Node:
-        parameters, body = self._parameters(rpc), self._body(rpc)
+        parameters = self._parameters(rpc)
         success = {"schema": {"$ref": REF + rpc.response}}
         responses = {"200": {"description": self._contract.messages[rpc.response].comment, "content": _json(success)}}
         return {
@@ -87,7 +87,7 @@ class Document:
             "description": rpc.comment,
             "operationId": f"{rpc.service}_{rpc.name}",
             **({"parameters": parameters} if parameters else {}),
-            **({"requestBody": {"content": _json({"schema": body}), "required": True}} if body else {}),
+            **self._body(rpc),
             "responses": responses | self._errors.responses(rpc),
             "security": [] if rpc.access == "PUBLIC" else [{"bearer": [rpc.scope] if rpc.scope else []}],
             "x-rpc": rpc.full_name,
@@ -100,7 +100,7 @@ class Document:
         message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
         found = []
         for field in message.descriptor.field:
-            if field.name in variables or not rpc.body:
+            if field.name in variables or rpc.body not in ("*", field.name):
                 schema = self._schemas.field(message, field, nullable=False)
                 where = "path" if field.name in variables else "query"
                 parameter = {"name": camel(field.name), "in": where, "description": message.field_comments[field.name]}
@@ -108,13 +108,14 @@ class Document:
                 found.append(parameter | ({"required": True} if where == "path" else {}) | {"schema": schema})
         return found
 
-    def _body(self, rpc: Method) -> Node | None:
+    def _body(self, rpc: Method) -> Node:
         if not rpc.body:
-            return None
-        variables = PATH_VARIABLE.findall(rpc.path)
-        if not variables:
-            return {"$ref": REF + rpc.request}
-        return self._schemas.message(self._contract.messages[rpc.request], without=variables)
+            return {}
+        message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
+        if rpc.body != "*":
+            return {"requestBody": {"description": message.field_comments[rpc.body], "content": {"*/*": {}}}}
+        schema = self._schemas.message(message, without=variables) if variables else {"$ref": REF + rpc.request}
+        return {"requestBody": {"content": _json({"schema": schema}), "required": True}}
 
     def _components(self, used_by: Any, paths: Node) -> Node:
         """The schemas that something refers to, also through others."""

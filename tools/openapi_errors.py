@@ -198,7 +198,9 @@ class Errors:
                     continue
                 by_status[status][domain][reason] = self.meaning(rpc, reason)
         if rpc.body:
-            by_status[413], by_status[415] = {}, {}
+            by_status[413] = {}
+        if rpc.body == "*":
+            by_status[415] = {}
         for status, domains in by_status.items():
             if gateway := gateway_reasons(status, rpc):
                 domains[DOMAIN] = gateway

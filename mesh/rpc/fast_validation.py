@@ -28,7 +28,7 @@ _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
 _TOGETHER = re.compile(r"(?:has\(this\.\w+\) \|\| )?this\.(\w+) == \(this\.(\w+) != 0\)")
 """Where the second operand of || holds, the first need not be looked at."""
 _COMPARISON = re.compile(r"this\.\w+ [<>=!]=? this\.\w+")
-_FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldMask"})
+_FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldMask", "google.api.HttpBody"})
 _INFINITE = float("inf")
 
 

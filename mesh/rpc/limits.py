@@ -20,7 +20,10 @@ _UNKNOWN_FIELDS_IN_ALL = 10_000
 """The same in a request with all its elements: some 5 ms. Thousands of elements cannot each have as many as one may."""
 _UTF8, _VARINT, _KEY_AND_LENGTH, _UUID = 4, 10, 10, 36
 """Bytes, at most: of a character, of a number or an enum value, before a value, of a UUID."""
-_FIELD_MASK = "google.protobuf.FieldMask"
+_FIELD_MASK, _ANY_BODY = "google.protobuf.FieldMask", "google.api.HttpBody"
+_ANY_BODY_BYTES = 4096
+"""Of a body that is no JSON of ours, such as a form: so small that its elements need no bound, nor how often it comes:
+the gateway sends its type and its content as two values of the field."""
 _NUMBER, _LENGTH_DELIMITED = 0, 2
 """Wire types."""
 _FIXED_SIZES = {1: 8, 5: 4}
@@ -74,6 +77,8 @@ class RequestLimits:
 
     def _add(self, field: FieldDescriptor, parents: tuple[Descriptor, ...]) -> int:
         """The bytes of the field's values, at most; keeps how often it may occur."""
+        if field.message_type is not None and field.message_type.full_name == _ANY_BODY:
+            return _KEY_AND_LENGTH + _ANY_BODY_BYTES
         rules, most = field.GetOptions().Extensions[validate_pb2.field], 1
         if field.is_repeated:
             most = rules.map.max_pairs or rules.repeated.max_items

@@ -3,7 +3,7 @@
 At the end: what senders raise for the delivery engine, which no caller sees.
 """
 
-from mesh.runtime.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from mesh.runtime.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 
 LONGEST_ANSWER = 500
 """Characters of a provider's answer that are kept."""
@@ -133,6 +133,16 @@ class DeliveryPending(FailedPrecondition):
 
     reason = "DELIVERY_PENDING"
     message = "Delivery {delivery_id} has not ended yet."
+
+
+class UnsubscribeTokenInvalid(InvalidArgument):
+    """A token was not made for a mail of this installation, or was changed."""
+
+    reason = "UNSUBSCRIBE_TOKEN_INVALID"
+    message = "The address is not one from a mail. Change what you receive in the settings of notifications."
+
+    def __init__(self) -> None:
+        super().__init__(fields=[FieldViolation("token", "must be that of an address in a mail")])
 
 
 class SendFailure(Exception):  # noqa: N818 (its kinds say what failed)

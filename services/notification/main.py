@@ -8,6 +8,7 @@ from focusmesh.notification.v1.notification_preference_service_pb2_grpc import (
 from focusmesh.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
 from focusmesh.notification.v1.push_subscription_service_pb2_grpc import add_PushSubscriptionServiceServicer_to_server
 from focusmesh.notification.v1.reminder_service_pb2_grpc import add_ReminderServiceServicer_to_server
+from focusmesh.notification.v1.unsubscribe_service_pb2_grpc import add_UnsubscribeServiceServicer_to_server
 from focusmesh.notification.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
 from mesh.app import App, Registration, main
@@ -22,6 +23,7 @@ from services.notification.handlers.notifications import NotificationHandlers
 from services.notification.handlers.preferences import NotificationPreferenceHandlers
 from services.notification.handlers.reminders import ReminderHandlers
 from services.notification.handlers.subscriptions import PushSubscriptionHandlers
+from services.notification.handlers.unsubscribe import UnsubscribeHandlers
 from services.notification.handlers.webhooks import WebhookHandlers
 from services.notification.jobs.claims import ChannelTask
 from services.notification.jobs.in_app import InAppTask
@@ -62,6 +64,10 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             NotificationPreferenceHandlers(db, sealer, now, wake_senders, has_sms=has_sms),
         ),
         (add_PushSubscriptionServiceServicer_to_server, PushSubscriptionHandlers(db, guard, now, push_key)),
+        (
+            add_UnsubscribeServiceServicer_to_server,
+            UnsubscribeHandlers(db, clients.unsubscribe_links(settings), now),
+        ),
         (add_WebhookServiceServicer_to_server, WebhookHandlers(db, guard, sealer, now, wake_senders)),
     ]
     notifier = Notifier(now, wake_senders, settle_seconds=settle)

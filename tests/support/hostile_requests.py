@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from tests.support.valid_requests import put, rules_of
 
 Field = FieldDescriptor
-MASK, TIMESTAMP = "google.protobuf.FieldMask", "google.protobuf.Timestamp"
+MASK, TIMESTAMP, ANY_BODY = "google.protobuf.FieldMask", "google.protobuf.Timestamp", "google.api.HttpBody"
 LENGTH_DELIMITED = 2
 WIRE_TYPES = {Field.TYPE_STRING: 2, Field.TYPE_BYTES: 2, Field.TYPE_MESSAGE: 2}
 UNKNOWN = 1000
@@ -71,7 +71,11 @@ def _wrong_value(field: Field, rules: validate_pb2.FieldRules) -> Any:
         return " " * (rules.string.max_len + 1)
     if field.type == Field.TYPE_MESSAGE:
         kind = GetMessageClass(field.message_type)
-        special: dict[str, dict[str, Any]] = {MASK: {"paths": ["wrong"] * 100}, TIMESTAMP: {"seconds": -1}}
+        special: dict[str, dict[str, Any]] = {
+            MASK: {"paths": ["wrong"] * 100},
+            TIMESTAMP: {"seconds": -1},
+            ANY_BODY: {"data": b"x" * 100},
+        }
         name = field.message_type.full_name
         return kind(**special[name]) if name in special else wrong_message(field.message_type)
     if field.type == Field.TYPE_BOOL:

@@ -1,5 +1,6 @@
 """Links by which a reader of a mail ends such mails without signing in (RFC 8058)."""
 
+import hashlib
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ class UnsubscribeLinks:
 
     def __init__(self, key: str, url: str) -> None:
         """key: a secret of the service, the same in all replicas. url: of the REST API, as readers reach it."""
-        self._key, self._url = key, url.rstrip("/")
+        self._key, self._url = hashlib.blake2b(key.encode()).digest(), url.rstrip("/")
 
     def link(self, subscription: Subscription) -> str:
         """The address to POST to."""

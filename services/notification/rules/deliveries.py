@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
+from mesh.rpc.etag import next_version
 from mesh.runtime.clock import DAY, SECOND
 from mesh.runtime.ids import new_id
 from services.notification.model import (
@@ -73,6 +74,13 @@ def wants(recipient: Recipient, channel: str, kind: str) -> bool:
         return True
     reminders, updates = recipient.channels.get(channel) or DEFAULTS[channel]
     return reminders if kind == Kind.REMINDER else updates
+
+
+def unsubscribed(recipient: Recipient, kind: Kind, *, now: int) -> Recipient:
+    """The user without mails of a kind, whether there were any or not."""
+    reminders, updates = recipient.channels.get(Channel.EMAIL) or DEFAULTS[Channel.EMAIL]
+    wanted = [reminders and kind != Kind.REMINDER, updates and kind != Kind.UPDATE]
+    return next_version(recipient, now, channels={**recipient.channels, Channel.EMAIL.value: wanted})
 
 
 def made_of(

@@ -107,6 +107,26 @@ async def save_preferences(connection: Connection, recipient: Recipient, side_ef
     await outbox.write(connection, _SAVE, RECIPIENTS.parameters(recipient), side_effects, [_WAKE])
 
 
+_UNNAME_REMINDERS = """
+    UPDATE reminders SET type = 'in_app', version = version + 1, updated_at = now()
+    WHERE user_id = %(user_id)s::uuid AND type = 'email' AND fire_at IS NOT NULL AND EXISTS (SELECT FROM changed)"""
+_UNNAME_DELIVERIES = """
+    UPDATE notifications SET payload = payload - 'named'
+    WHERE user_id = %(user_id)s::uuid AND channel = 'email' AND notification_type = 'reminder'
+        AND next_attempt_at IS NOT NULL AND NOT leased AND EXISTS (SELECT FROM changed)"""
+
+
+async def save_unsubscribed(
+    connection: Connection, recipient: Recipient, side_effects: SideEffects, *, reminders: bool
+) -> None:
+    """Writes the next version of preferences that have no mails of a kind; raises WriteConflict.
+
+    reminders: of that kind; then those that name mail name the app, and what waits is sent as the preferences say.
+    """
+    unname = [_UNNAME_REMINDERS, _UNNAME_DELIVERIES] if reminders else []
+    await outbox.write(connection, _SAVE, RECIPIENTS.parameters(recipient), side_effects, unname)
+
+
 async def put_zone(tx: Connection, user_id: str, time_zone: str, at: int) -> None:
     """Stores where a user is; what waits for quiet hours to end is decided again."""
     values = {"user_id": user_id, "time_zone": time_zone, "at": to_datetime(at)}

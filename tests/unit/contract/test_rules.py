@@ -75,10 +75,17 @@ def test_a_sound_contract_has_no_complaint() -> None:
         (rules.routes, replace(SOUND, verb="PUT")),
         (rules.routes, replace(SOUND, verb="DELETE", body="*")),
         (rules.routes, replace(SOUND, verb="POST", body="item")),
+        (rules.routes, replace(SOUND, verb="POST", body="")),
     ],
 )
 def test_a_mistake_in_an_rpc_is_found(rule: Callable[[Contract], Iterator[str]], mistake: Method) -> None:
     assert len(list(rule(a_contract(mistake)))) == 1
+
+
+def test_a_post_may_take_a_body_of_any_type() -> None:
+    post = replace(SOUND, verb="POST", body="form")
+    request = a_message(Field(name="item_id"), Field(name="form", type_name=rules.ANY_BODY))
+    assert list(rules.routes(a_contract(post, request=request))) == []
 
 
 @pytest.mark.parametrize("access", ["ADMIN", "INTERNAL"])

@@ -60,6 +60,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The user has no such delivery to a webhook. Metadata: `delivery_id`."""
     ERROR_REASON_DELIVERY_PENDING: _ErrorReason.ValueType  # 18
     """The delivery has not ended yet. Metadata: `delivery_id`."""
+    ERROR_REASON_UNSUBSCRIBE_TOKEN_INVALID: _ErrorReason.ValueType  # 19
+    """The address was not made for a mail of this installation, or was changed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `notification.focusmesh`."""
@@ -102,4 +104,6 @@ ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 17
 """The user has no such delivery to a webhook. Metadata: `delivery_id`."""
 ERROR_REASON_DELIVERY_PENDING: ErrorReason.ValueType  # 18
 """The delivery has not ended yet. Metadata: `delivery_id`."""
+ERROR_REASON_UNSUBSCRIBE_TOKEN_INVALID: ErrorReason.ValueType  # 19
+"""The address was not made for a mail of this installation, or was changed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
