@@ -10,7 +10,7 @@ from mesh.database.pool import Database
 from mesh.events import outbox
 from mesh.rpc import revocations
 from mesh.rpc.call import Context, current_call
-from mesh.runtime.clock import Clock
+from mesh.runtime.clock import SECOND, Clock
 from mesh.runtime.ids import new_id
 from services.auth import events
 from services.auth.cache import MailThrottle
@@ -20,6 +20,9 @@ from services.auth.model import MailKind, MailRequest
 from services.auth.rules import passwords, sessions, users
 from services.auth.rules.tokens import RefreshTokens
 from services.auth.store import accounts, logins, mails
+
+_MOST_ONE_BY_ONE = 100
+"""Sessions whose tokens are refused one by one."""
 
 
 class MailLimit:
@@ -92,13 +95,13 @@ class EmailHandlers(rpc.EmailServiceServicer):
         async with self.db.connection() as connection:  # a hash costs 20 ms of a core, so no stranger causes one
             user_id = await mails.require_token(connection, token_hash, MailKind.RESET_PASSWORD, now)
         password_hash = await self.worker.hash(request.password)
-        revoked = await self._revoke_sessions(user_id, now)
+        revoked = await self._refuse_tokens(user_id, now)
         async with self.db.transaction() as tx:
             await mails.use_token(tx, token_hash, MailKind.RESET_PASSWORD, now)
             await mails.close_mails(tx, user_id, MailKind.RESET_PASSWORD, now)
             await accounts.set_password(tx, user_id, password_hash, call.side_effects(response))
-            await logins.end_sessions(tx, user_id, now)
-        await self._revoke_sessions(user_id, now, but=revoked)
+            await logins.end_sessions_issued_since(tx, user_id, now - sessions.REFUSED_FOR, now)
+        await self._refuse_tokens(user_id, now, but=revoked)
         return response
 
     async def _request(self, email: str, kind: MailKind, response: Message) -> None:
@@ -112,13 +115,18 @@ class EmailHandlers(rpc.EmailServiceServicer):
         async with self.db.connection() as connection:
             await mails.insert_request(connection, request, call.side_effects(response))
 
-    async def _revoke_sessions(self, user_id: str, now: int, but: frozenset[str] = frozenset()) -> frozenset[str]:
+    async def _refuse_tokens(self, user_id: str, now: int, but: frozenset[str] = frozenset()) -> frozenset[str]:
         """Refuses the access tokens of a user's sessions but these, in every service; returns the sessions.
 
-        Before the rows are changed, like the end of one session, and after it for sessions that began meanwhile.
+        Before the rows are changed, like the end of one session, and after it for sessions that began meanwhile. Whose
+        sessions are very many is refused as a user, and so is a login in the second of the reset.
         """
         async with self.db.connection() as connection:
-            found = await logins.sessions_issued_since(connection, user_id, now - sessions.REFUSED_FOR)
-        for session_id in frozenset(found) - but:
-            await revocations.push(self.redis, revocations.session_member(session_id), sessions.forget_at(now))
+            since = now - sessions.REFUSED_FOR
+            found = await logins.list_sessions_issued_since(connection, user_id, since, _MOST_ONE_BY_ONE + 1)
+        members = list(map(revocations.session_member, frozenset(found) - but))
+        if len(found) > _MOST_ONE_BY_ONE:
+            members = [revocations.user_member(user_id, now // SECOND + 1)]
+        for member in members:
+            await revocations.push(self.redis, member, sessions.forget_at(now))
         return frozenset(found)

@@ -4,7 +4,7 @@ from mesh.database.columns import Columns, microseconds
 from mesh.database.connection import Connection
 from mesh.runtime.clock import to_datetime
 from services.auth.errors import RefreshTokenInvalid
-from services.auth.model import Session
+from services.auth.model import SESSION_LIFE, Session
 from services.auth.store import ACTIVE
 
 SESSIONS = Columns(
@@ -19,9 +19,11 @@ SESSIONS = Columns(
         "revoked_at": "timestamptz",
     },
 )
+_STILL_VALID = "refresh_tokens.password_version = users.password_version"
+"""A new password ends every session at once, however many there are."""
 _INSERT_SESSION = f"""
-    INSERT INTO refresh_tokens ({SESSIONS.names}, token_hash)
-    SELECT {SESSIONS.values}, %(token_hash)s FROM users
+    INSERT INTO refresh_tokens ({SESSIONS.names}, token_hash, password_version)
+    SELECT {SESSIONS.values}, %(token_hash)s, password_version FROM users
     WHERE id = %(user_id)s AND password_version = %(password_version)s AND {ACTIVE}
     FOR SHARE"""
 
@@ -42,7 +44,7 @@ _EXCHANGE_TOKEN = f"""
         expires_at = %(expires)s, last_used_at = %(now)s
     FROM users
     WHERE refresh_tokens.id = %(session_id)s AND token_hash = %(old_hash)s AND revoked_at IS NULL
-        AND expires_at > %(now)s AND users.id = user_id AND {ACTIVE}
+        AND expires_at > %(now)s AND users.id = user_id AND {_STILL_VALID} AND {ACTIVE}
     RETURNING {SESSIONS.select}"""
 
 
@@ -69,11 +71,14 @@ async def exchange_token(
 
 _GET_SESSION = f"""
     SELECT {SESSIONS.select} FROM refresh_tokens JOIN users ON users.id = user_id
-    WHERE refresh_tokens.id = %(session_id)s AND {ACTIVE}"""
+    WHERE refresh_tokens.id = %(session_id)s AND {_STILL_VALID} AND {ACTIVE}"""
 
 
 async def get_session(connection: Connection, session_id: str) -> Session:
-    """Reads a session, ended or not; raises RefreshTokenInvalid when it is not there or its account was closed."""
+    """Reads a session, ended or not.
+
+    Raises RefreshTokenInvalid when it is not there, its account was closed or another password set since it began.
+    """
     cursor = SESSIONS.cursor(connection)
     await cursor.execute(_GET_SESSION, {"session_id": session_id})
     session = await cursor.fetchone()
@@ -98,11 +103,23 @@ async def end_sessions(connection: Connection, user_id: str, now: int) -> None:
     )
 
 
-async def sessions_issued_since(connection: Connection, user_id: str, since: int) -> list[str]:
-    """Lists a user's sessions, ended or not, whose newest token was made at or after this instant."""
+_ISSUED_SINCE = "user_id = %(user_id)s AND expires_at >= %(since)s"
+"""A session expires SESSION_LIFE after its newest token was made; the index on it finds few among however many."""
+
+
+async def end_sessions_issued_since(connection: Connection, user_id: str, since: int, now: int) -> None:
+    """Ends the sessions of a user whose newest token was made at or after this instant."""
+    await connection.execute(
+        f"UPDATE refresh_tokens SET revoked_at = %(now)s WHERE {_ISSUED_SINCE} AND revoked_at IS NULL",
+        {"user_id": user_id, "since": to_datetime(since + SESSION_LIFE), "now": to_datetime(now)},
+    )
+
+
+async def list_sessions_issued_since(connection: Connection, user_id: str, since: int, limit: int) -> list[str]:
+    """Lists up to `limit` sessions of a user, ended or not, whose newest token was made at or after this instant."""
     cursor = await connection.execute(
-        "SELECT id::text FROM refresh_tokens WHERE user_id = %(user_id)s AND issued_at >= %(since)s",
-        {"user_id": user_id, "since": to_datetime(since)},
+        f"SELECT id::text FROM refresh_tokens WHERE {_ISSUED_SINCE} LIMIT %(limit)s",
+        {"user_id": user_id, "since": to_datetime(since + SESSION_LIFE), "limit": limit},
     )
     return [session_id for (session_id,) in await cursor.fetchall()]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -9,19 +10,22 @@ import grpc
 import psycopg
 import pytest
 from focusmesh.auth.v1 import email_service_pb2 as pb
+from focusmesh.auth.v1 import user_service_pb2 as users_pb
 from focusmesh.auth.v1.email_service_pb2_grpc import EmailServiceStub
 from focusmesh.auth.v1.session_service_pb2_grpc import SessionServiceStub
+from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redis.asyncio import Redis
 
+from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.runtime import telemetry
 from mesh.runtime.ids import new_id
 from services.auth.cache import MAILS_OF_ACCOUNT
 from tests.contract.auth.mailbox import Mailbox
-from tests.contract.auth.requests import Account, login, refused
+from tests.contract.auth.requests import Account, bearer, login, refresh, refused
 from tests.support.errors import ReceivedError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -141,6 +145,41 @@ async def test_of_resets_and_logins_at_once_no_session_of_the_old_password_is_le
             "SELECT count(*) FROM refresh_tokens WHERE user_id = %s AND revoked_at IS NULL", (account.user.id,)
         )
         assert await cursor.fetchall() == [(0,)]
+
+
+async def test_a_reset_ends_thousands_of_sessions_that_a_thief_of_the_password_began(
+    emails: EmailServiceStub,
+    sessions: SessionServiceStub,
+    users: UserServiceStub,
+    mailbox: Mailbox,
+    signed_in: SignIn,
+    db: Database,
+) -> None:
+    account = await signed_in()
+    await use(emails, "verify_email", await mailbox.token(account.user.id, "verify_email"))
+    thief = await login(sessions, account.user.email)
+    await change(
+        db,
+        "INSERT INTO refresh_tokens (id, user_id, token_hash, issued_at, expires_at)"
+        " SELECT uuidv7(), %s, 'a hash', at, at + interval '30 days'"
+        " FROM (SELECT now() - index * interval '1 second' AS at FROM generate_series(1, 50000) index)",
+        account.user.id,
+    )
+    await ask(emails, "reset_password", account.user.email)
+    begun = time.monotonic()
+    await use(emails, "reset_password", await mailbox.token(account.user.id, "reset_password"))
+    assert time.monotonic() - begun < 5
+
+    async def is_refused() -> bool:
+        try:
+            await users.GetMe(users_pb.GetMeRequest(), metadata=bearer(thief))
+        except grpc.aio.AioRpcError as error:
+            return error.code() is UNAUTHENTICATED
+        return False
+
+    await until(is_refused, "the tokens of the thief are refused", seconds=2)
+    with refused("REFRESH_TOKEN_INVALID", UNAUTHENTICATED):
+        await refresh(sessions, thief.refresh_token)
 
 
 @KINDS

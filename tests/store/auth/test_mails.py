@@ -13,9 +13,9 @@ from mesh.database.pool import Database
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import SECOND, now
 from mesh.runtime.ids import new_id
-from services.auth.errors import EmailTaken, MailNotFound, MailTokenInvalid
+from services.auth.errors import EmailTaken, MailNotFound, MailTokenInvalid, RefreshTokenInvalid
 from services.auth.jobs import MailPurger, MailRequester, RegistrationCompleter
-from services.auth.model import Mail, MailKind, MailRequest, Registration, User
+from services.auth.model import SESSION_LIFE, Mail, MailKind, MailRequest, Registration, User
 from services.auth.rules import addresses, sessions, users
 from services.auth.store import accounts, logins, mails
 
@@ -130,7 +130,7 @@ async def test_a_new_password_waits_for_a_login_that_began_before_and_ends_its_s
     async def set_password() -> None:
         async with db.transaction() as tx:
             await accounts.set_password(tx, user.id, "another hash", NOTHING)
-            await logins.end_sessions(tx, user.id, now())
+            await logins.end_sessions_issued_since(tx, user.id, session.issued_at, now())
 
     async with db.transaction() as tx:
         assert await logins.insert_session(tx, session, "a token's hash", 1)
@@ -138,7 +138,9 @@ async def test_a_new_password_waits_for_a_login_that_began_before_and_ends_its_s
         await somebody_waits(db)
     await setting
     async with db.connection() as connection:
-        assert (await logins.get_session(connection, session.id)).revoked_at is not None
+        assert await ended(connection, session.id)
+        with pytest.raises(RefreshTokenInvalid):
+            await logins.get_session(connection, session.id)
 
 
 async def somebody_waits(db: Database) -> None:
@@ -166,8 +168,32 @@ async def test_sessions_are_listed_by_the_age_of_their_newest_token(
     connection: Connection, a_session: Callable[[], Awaitable[Any]]
 ) -> None:
     session = await a_session()
-    assert await logins.sessions_issued_since(connection, session.user_id, session.issued_at) == [session.id]
-    assert await logins.sessions_issued_since(connection, session.user_id, session.issued_at + 1) == []
+    for since, found in ((session.issued_at, [session.id]), (session.issued_at + 1, [])):
+        assert await logins.list_sessions_issued_since(connection, session.user_id, since, 9) == found
+    assert await logins.list_sessions_issued_since(connection, session.user_id, 0, 0) == []
+    await logins.end_sessions_issued_since(connection, session.user_id, session.issued_at + 1, now())
+    assert not await ended(connection, session.id)
+    await logins.end_sessions_issued_since(connection, session.user_id, session.issued_at, now())
+    assert await ended(connection, session.id)
+
+
+async def test_a_new_password_ends_sessions_however_old_they_are(
+    connection: Connection, a_session: Callable[[], Awaitable[Any]]
+) -> None:
+    session, other = await a_session(), await a_session()
+    await accounts.set_password(connection, session.user_id, "another hash", NOTHING)
+    for each, moves in ((session, False), (other, True)):
+        at = now()
+        moved = await logins.exchange_token(connection, each.id, "first", "second", now=at, expires=at + SESSION_LIFE)
+        assert (moved is not None) is moves
+    with pytest.raises(RefreshTokenInvalid):
+        await logins.get_session(connection, session.id)
+
+
+async def ended(connection: Connection, session_id: str) -> bool:
+    cursor = await connection.execute("SELECT revoked_at FROM refresh_tokens WHERE id = %s", (session_id,))
+    [(revoked_at,)] = await cursor.fetchall()
+    return revoked_at is not None
 
 
 async def test_many_replicas_answer_every_request_once(
