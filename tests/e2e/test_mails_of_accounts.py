@@ -1,7 +1,6 @@
 """From an address to its inbox and back: verification and a new password, and who else sees the tokens: nobody."""
 
 import json
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,42 +10,16 @@ from websockets.asyncio.client import connect
 
 from harness.waiting import until, wait_until
 from mesh.runtime.ids import new_id
-from stack.infrastructure import mail
 from stack.registry import load
 from stack.stack import Stack
 from tests.e2e.collector import Collector
 from tests.events.fakes import raw
 from tests.support.accounts import Account
 from tests.support.clients import CallResult, Rest
+from tests.support.inboxes import Inbox
 from tests.support.rpcs import BY_NAME
 
 NEW_PASSWORD = "nine blue staples in a stable"
-_TOKEN = re.compile(r"fmm_[A-Za-z0-9_-]{43}")
-SECONDS = 20.0
-
-
-class Inbox:
-    """What the mail catcher took for one address."""
-
-    def __init__(self, stack: Stack, email: str) -> None:
-        self._state, self._email = stack.state, email
-
-    def messages(self) -> list[str]:
-        """The text of each message, the first one first."""
-        found = []
-        for path in mail.caught(self._state):
-            message = mail.read(path)
-            if self._email in message.get_all("X-RcptTo", ()):
-                body = message.get_body(("plain",))
-                assert body is not None
-                found.append(f"{message['Subject']}\n{body.get_content()}")
-        return found
-
-    def token(self, number: int) -> str:
-        """The token in the message with this number, from 1; waits until it is there."""
-        wait_until(lambda: len(self.messages()) >= number, f"mail {number} arrives", seconds=SECONDS)
-        [token] = set(_TOKEN.findall(self.messages()[number - 1]))
-        return str(token)
 
 
 class Person:
