@@ -14,7 +14,7 @@ from mesh.runtime.ids import new_id
 from services.notification.model import Notification, Outcome, Recipient, Reminder
 
 TOPICS = ("notification-events",)
-_MOST_ITEMS = 20
+MOST_ITEMS = 20
 
 
 def notification_created(inbox: Recipient, shown: Sequence[Notification], now: int) -> Event:
@@ -27,9 +27,9 @@ def notification_read(inbox: Recipient, read: Sequence[Notification], count: int
     return _event("notification-read", inbox, read, count, now)
 
 
-def delivery_failed(inbox: Recipient, failed: Sequence[Notification], now: int) -> Event:
-    """A message could not be delivered for good."""
-    return _event("delivery-failed", inbox, failed, len(failed), now)
+def delivery_failed(inbox: Recipient, failed: Sequence[Notification], count: int, now: int) -> Event:
+    """Messages could not be delivered for good. failed: the first of them."""
+    return _event("delivery-failed", inbox, failed, count, now)
 
 
 def reminder_fired(reminder: Reminder) -> bytes:
@@ -71,7 +71,7 @@ def _event(kind: str, inbox: Recipient, rows: Sequence[Notification], count: int
         payload={
             "unread_count": inbox.unread_count,
             "count": count,
-            "items": [_item(row) for row in rows[:_MOST_ITEMS]],
+            "items": [_item(row) for row in rows[:MOST_ITEMS]],
         },
     )
 

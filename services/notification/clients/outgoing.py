@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+import anyio._backends._asyncio  # noqa: F401 (else the first call imports it, 100 ms on the event loop)
 import httpcore
 
 from services.notification.clients.guard import Guard, Url

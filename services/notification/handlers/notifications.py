@@ -16,9 +16,6 @@ from services.notification.model import Notification, Recipient
 from services.notification.store import notifications as store
 from services.notification.store import recipients
 
-_MOST_SHOWN = 20
-"""Notifications that an event names."""
-
 
 class NotificationHandlers(rpc.NotificationServiceServicer):
     """What the caller was notified of."""
@@ -57,8 +54,8 @@ class NotificationHandlers(rpc.NotificationServiceServicer):
         call = current_call()
         async with self.db.transaction() as tx:
             inbox = await recipients.lock_recipient(tx, call.user_id)
-            count, read = await store.mark_all_read(tx, call.user_id, _MOST_SHOWN)
-            response = pb.MarkAllReadResponse(unread_count=inbox.unread_count - count)
+            count, read = await store.mark_all_read(tx, call.user_id, events.MOST_ITEMS)
+            response = pb.MarkAllReadResponse(unread_count=0)
             await self._save(tx, inbox, read, count, response)
         outbox.wake()
         return response

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from typing import ClassVar, NamedTuple
 
 from mesh.database.connection import Connection
@@ -21,7 +22,9 @@ from services.notification.store.deliveries import Group
 
 _ROWS = 5000
 """Due rows that are looked at to find targets."""
-_PIECE = 500
+_MOST_ROWS = 2000
+"""Of one pass, unless one target has more."""
+_PIECE = 100
 """Rows that are written by one statement, whose JSON is made in one piece."""
 
 
@@ -58,7 +61,8 @@ class ChannelTask(PeriodicTask):
             due = await store.list_due(connection, self.channel, busy=busy, groups=groups, rows=_ROWS)
             if not due:
                 wake_in(self, await store.seconds_until_due(connection, self.channel))
-        return due
+        before = accumulate((group.rows for group in due), initial=0)
+        return [group for group, rows in zip(due, before, strict=False) if rows < _MOST_ROWS]
 
     async def claim(self, groups: Sequence[Group]) -> int:
         """Claims what is due of those users that no other replica has locked, and settles it; returns how many rows."""
@@ -90,9 +94,12 @@ async def save(tx: Connection, rows: Sequence[Notification]) -> None:
 
 
 async def report_failures(
-    tx: Connection, now: int, users: Mapping[str, Recipient], rows: Sequence[Notification]
+    tx: Connection, now: int, users: Mapping[str, Recipient], rows: Sequence[Notification], count: int | None = None
 ) -> None:
-    """Publishes what could not be delivered, an event for each of these locked users."""
+    """Publishes what could not be delivered, an event for each of these locked users.
+
+    count: of one user's, where `rows` are only the first of them.
+    """
     failed: dict[str, list[Notification]] = {}
     for row in rows:
         if row.outcome in (Outcome.FAILED, Outcome.MISSED):
@@ -101,5 +108,7 @@ async def report_failures(
         changed = {
             user_id: users[user_id]._replace(inbox_version=users[user_id].inbox_version + 1) for user_id in failed
         }
-        made = [events.delivery_failed(changed[user_id], some, now) for user_id, some in failed.items()]
+        made = [
+            events.delivery_failed(changed[user_id], some, count or len(some), now) for user_id, some in failed.items()
+        ]
         await recipients.save_inboxes(tx, list(changed.values()), SideEffects(made, None, ""))

@@ -5,13 +5,14 @@ from typing import ClassVar
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events.outbox import SideEffects
+from mesh.runtime.slices import in_slices
 from services.notification import events
 from services.notification.jobs.claims import ChannelTask, Claimed, save
 from services.notification.model import Channel, Notification, Outcome
 from services.notification.rules import deliveries
 from services.notification.store import recipients
 
-_MOST_OF_USER = 5000
+_MOST_OF_USER = 2000
 """Notifications of one event."""
 
 
@@ -31,7 +32,7 @@ class InAppTask(ChannelTask):
     async def settle(self, tx: Connection, claimed: Claimed) -> None:
         """Shows what is ready, and what was missed."""
         missed = [row for row in claimed.over if row.outcome == Outcome.MISSED]
-        shown = [deliveries.shown(row, claimed.now) for row in [*claimed.ready, *missed]]
+        shown = await in_slices(deliveries.shown(row, claimed.now) for row in [*claimed.ready, *missed])
         await save(tx, [*shown, *(row for row in claimed.over if row.outcome != Outcome.MISSED)])
         by_user: dict[str, list[Notification]] = {}
         for row in sorted(shown, key=lambda row: (row.scheduled_for, row.id)):
@@ -45,5 +46,7 @@ class InAppTask(ChannelTask):
             )
             for user_id, rows in by_user.items()
         }
-        made = [events.notification_created(inboxes[user_id], rows, claimed.now) for user_id, rows in by_user.items()]
+        made = await in_slices(
+            events.notification_created(inboxes[user_id], rows, claimed.now) for user_id, rows in by_user.items()
+        )
         await recipients.save_inboxes(tx, list(inboxes.values()), SideEffects(made, None, ""))

@@ -11,12 +11,14 @@ from mesh.events import outbox
 from mesh.rpc.status import CalleeError
 from mesh.runtime.clock import SECOND, Clock
 from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.slices import in_slices
+from services.notification import events
 from services.notification.clients import Sender
 from services.notification.clients.auth import Contacts
 from services.notification.errors import SendFailure, TargetGone, TemporaryFailure
 from services.notification.jobs.claims import ChannelTask, Claimed, report_failures, save
 from services.notification.jobs.messages import Messages, NotToBeSent
-from services.notification.model import Channel, Notification, Outcome, Recipient, Status
+from services.notification.model import Channel, Notification, Recipient
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as store
 from services.notification.store import recipients
@@ -74,7 +76,8 @@ class SendingTask(ChannelTask):
         leases: list[list[Notification]] = []
         until = claimed.now + self.lease_seconds * SECOND
         for _, rows in groupby(sorted(claimed.ready, key=key), key=key):
-            leases += [deliveries.leased(message, until=until) for message in deliveries.messages(rows)]
+            messages = deliveries.messages(rows)
+            leases += await in_slices(deliveries.leased(message, until=until) for message in messages)
         await save(tx, [*claimed.over, *(row for message in leases for row in message)])
         await report_failures(tx, claimed.now, claimed.users, claimed.over)
         self._begin = [(message, claimed.users[message[0].user_id]) for message in leases]
@@ -125,17 +128,15 @@ class SendingTask(ChannelTask):
         return True
 
     async def _attempt(self, rows: Sequence[Notification], recipient: Recipient) -> None:
-        """Sends one message and notes the result."""
+        """Sends one message and notes the result, which is the same for all of its deliveries."""
         try:
             answer = await self._send(rows, recipient)
         except NotToBeSent as refusal:
-            ended = [deliveries.removed(row, refusal.reason) for row in rows]
-            await self._note(ended, refusal.reason)
+            await self._note(deliveries.removed(rows[0], refusal.reason), refusal.reason)
         except SendFailure as failure:
             await self._failed(rows, failure)
         else:
-            now = self.clock()
-            await self._note([deliveries.sent(row, now) for row in rows], answer, is_sent=True)
+            await self._note(deliveries.sent(rows[0], self.clock()), answer)
             await self.messages.note_success(rows[0])
 
     async def _send(self, rows: Sequence[Notification], recipient: Recipient) -> str:
@@ -158,18 +159,23 @@ class SendingTask(ChannelTask):
         now, wait = self.clock(), None
         if isinstance(failure, TemporaryFailure):
             wait = deliveries.retry_seconds(self.channel, rows[0].attempts, failure.retry_after_seconds)
-        await self._note([deliveries.failed(row, failure.answer, now=now, wait=wait) for row in rows], failure.answer)
+        ended = deliveries.failed(rows[0], failure.answer, now=now, wait=wait)
+        if wait is not None:
+            await self._note(ended, failure.answer)
+        else:
+            await self._note_last(rows, ended, failure.answer, now)
         await self.messages.note_failure(rows[0], failure.answer, now=now, is_gone=isinstance(failure, TargetGone))
 
-    async def _note(self, rows: Sequence[Notification], answer: str, *, is_sent: bool = False) -> None:
+    async def _note(self, ended: Notification, answer: str) -> None:
         """Writes the result of an attempt, unless another process has begun another one since."""
-        is_final = rows[0].status == Status.FAILED and rows[0].outcome == Outcome.FAILED
-        if not is_final:
-            async with self.db.connection() as connection:
-                await store.end_attempt(connection, rows, answer, is_sent=is_sent)
-            return
+        async with self.db.connection() as connection:
+            await store.end_attempt(connection, ended, answer, late_seconds=deliveries.LATE_SECONDS)
+
+    async def _note_last(self, rows: Sequence[Notification], ended: Notification, answer: str, now: int) -> None:
+        """The same of a message that has failed for good, which is published."""
         async with self.db.transaction() as tx:
-            user = await recipients.lock_recipient(tx, rows[0].user_id)
-            if await store.end_attempt(tx, rows, answer, is_sent=False):
-                await report_failures(tx, self.clock(), {user.user_id: user}, rows)
+            user = await recipients.lock_recipient(tx, ended.user_id)
+            if count := await store.end_attempt(tx, ended, answer, late_seconds=deliveries.LATE_SECONDS):
+                first = [deliveries.failed(row, answer, now=now, wait=None) for row in rows[: events.MOST_ITEMS]]
+                await report_failures(tx, now, {user.user_id: user}, first, count)
         outbox.wake()

@@ -32,11 +32,11 @@ DEFAULTS: Mapping[str, tuple[bool, bool]] = {
     Channel.WEBHOOK.value: (True, False),
 }
 """Reminders and updates of a new user, by channel."""
-NORMAL_SECONDS = 60
-"""So late is normal."""
+LATE_SECONDS = 61
+"""Later than a minute, in whole seconds; a minute is normal."""
 MOST_ITEMS = 50
 """Items of one message; it says how many there are in all."""
-MOST_COMBINED = 5000
+MOST_COMBINED = 2000
 """Deliveries of one message; what is more goes into another one."""
 MISSED = "MISSED"
 _QUIET = frozenset({Channel.EMAIL.value, Channel.WEBPUSH.value, Channel.SMS.value})
@@ -92,7 +92,7 @@ def made_of(
     back joins it in one message.
     """
     recipient = known[cause.user_id]
-    is_late = now - cause.scheduled_for > NORMAL_SECONDS * SECOND
+    is_late = now - cause.scheduled_for >= LATE_SECONDS * SECOND
     at = max(now, cause.scheduled_for) + (round(settle_seconds * SECOND) if is_late else 0)
     made = []
     for channel in Channel:
@@ -216,7 +216,7 @@ def late_by(row: Notification, at: int) -> int:
 
 def sent(row: Notification, at: int) -> Notification:
     """A delivery that was sent now."""
-    outcome = Outcome.LATE if late_by(row, at) > NORMAL_SECONDS else Outcome.ON_TIME
+    outcome = Outcome.LATE if late_by(row, at) >= LATE_SECONDS else Outcome.ON_TIME
     return row._replace(
         status=Status.SENT, outcome=outcome, sent_at=at, error_message=None, next_attempt_at=None, leased=False
     )
@@ -277,7 +277,7 @@ def items(rows: Sequence[Notification], now: int) -> list[Item]:
             event_type=row.payload.get("event_type"),
             task_id=row.task_id,
             reminder_id=row.reminder_id,
-            is_late=late_by(row, now) > NORMAL_SECONDS,
+            is_late=late_by(row, now) >= LATE_SECONDS,
         )
         for row in rows[:MOST_ITEMS]
     ]

@@ -1,5 +1,6 @@
 """Deliveries: what is due, what is being sent, and how it ended."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -40,8 +41,10 @@ NOTIFICATIONS = Columns(
         "read_at": "timestamptz",
     },
 )
-_BATCH = 500
+_BATCH = 100
 """Rows of one statement, whose JSON is made in one piece."""
+_FETCHED = 100
+"""Rows that are made in one piece."""
 _CHANGES = [
     "status",
     "outcome",
@@ -86,12 +89,14 @@ class Group(NamedTuple):
     user_id: str
     target_id: str | None
     knows_zone: bool
+    rows: int
+    """At least so many, of those that were looked at."""
 
 
 _LIST_DUE = """
-    SELECT due.user_id::text, target_id::text, recipients.time_zone IS NOT NULL
+    SELECT due.user_id::text, target_id::text, recipients.time_zone IS NOT NULL, rows
     FROM (
-        SELECT user_id, target_id, min(next_attempt_at) AS first FROM (
+        SELECT user_id, target_id, min(next_attempt_at) AS first, count(*)::integer AS rows FROM (
             SELECT user_id, target_id, next_attempt_at FROM notifications
             WHERE next_attempt_at <= now() AND channel = %(channel)s AND user_id <> ALL(%(busy)s::uuid[])
             ORDER BY next_attempt_at LIMIT %(rows)s
@@ -140,7 +145,11 @@ async def claim(tx: Connection, channel: str, groups: Sequence[Group], most: int
             "most": most,
         },
     )
-    return await cursor.fetchall()
+    rows: list[Notification] = []
+    while some := await cursor.fetchmany(_FETCHED):
+        rows += some
+        await asyncio.sleep(0)
+    return rows
 
 
 async def seconds_until_due(connection: Connection, channel: str) -> float | None:
@@ -192,22 +201,29 @@ async def save_decided(tx: Connection, rows: Sequence[Notification]) -> None:
 
 _END = f"""
     WITH decided_rows AS (
-        {_DECIDED} AND notifications.attempts = decided.attempts AND notifications.leased
+        UPDATE notifications SET status = %(status)s, sent_at = %(sent_at)s::timestamptz,
+            outcome = CASE WHEN %(status)s <> 'sent' THEN %(outcome)s
+                WHEN %(sent_at)s::timestamptz - coalesce(deferred_until, scheduled_for)
+                    >= make_interval(secs => %(late_seconds)s) THEN 'late' ELSE 'on_time' END,
+            error_message = %(error_message)s, next_attempt_at = %(next_attempt_at)s::timestamptz, leased = false
+        WHERE user_id = %(user_id)s::uuid AND channel = %(channel)s AND next_attempt_at IS NOT NULL
+            AND message_id = %(message_id)s::uuid AND attempts = %(attempts)s AND leased
         RETURNING notifications.*
     ), answered AS (
-        UPDATE delivery_attempts SET ended_at = now(), is_sent = %(is_sent)s, answer = left(%(answer)s, 500)
+        UPDATE delivery_attempts SET ended_at = now(), is_sent = %(status)s = 'sent', answer = left(%(answer)s, 500)
         FROM decided_rows WHERE notification_id = decided_rows.id AND number = decided_rows.attempts
     ), reported AS ({_REMINDERS})
     SELECT count(*)::integer FROM decided_rows"""
 
 
-async def end_attempt(connection: Connection, rows: Sequence[Notification], answer: str, *, is_sent: bool) -> int:
-    """Writes how the attempt of a message ended; returns how many deliveries.
+async def end_attempt(connection: Connection, ended: Notification, answer: str, *, late_seconds: int) -> int:
+    """Writes how the attempt of a message ended, and which of its deliveries were late; returns how many it has.
 
-    None when another process has taken it since: what that one writes counts.
+    ended: one of the deliveries, as it is now. None are written when another process has begun an attempt since: what
+    that one writes counts.
     """
-    values = NOTIFICATIONS.rows([row._replace(cause=None) for row in rows])
-    cursor = await connection.execute(_END, values | {"is_sent": is_sent, "answer": answer.replace("\0", "")})
+    values = NOTIFICATIONS.parameters(ended) | {"answer": answer.replace("\0", ""), "late_seconds": late_seconds}
+    cursor = await connection.execute(_END, values)
     [count] = await cursor.fetchone() or (0,)
     return int(count)
 

@@ -23,7 +23,6 @@ from tests.support.serving import SignerKeys, serving, settings_for, without_bro
 from tests.support.tokens import Signer
 
 SETTLE_SECONDS = 0.3
-LEASE_SECONDS = 2
 
 
 @pytest.fixture
@@ -69,6 +68,12 @@ async def auth_channel(service_url: ServiceUrl, valkey: str, keys: Keys) -> Asyn
 
 
 @pytest.fixture
+def lease_seconds() -> int:
+    """After so long a message whose result was not noted is sent again."""
+    return 60
+
+
+@pytest.fixture
 def settings(
     service_url: ServiceUrl,
     valkey: str,
@@ -76,6 +81,7 @@ def settings(
     auth_channel: grpc.aio.Channel,
     mail_server: MailServer,
     provider: Receiver,
+    lease_seconds: int,
 ) -> Settings:
     """Settings of the service, with every channel."""
     common = settings_for(
@@ -88,7 +94,7 @@ def settings(
         **vars(common),
         secrets_key="of these tests",
         settle_seconds=SETTLE_SECONDS,
-        lease_seconds=LEASE_SECONDS,
+        lease_seconds=lease_seconds,
         smtp_host="127.0.0.1",
         smtp_port=mail_server.port,
         smtp_tls="none",

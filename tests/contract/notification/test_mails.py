@@ -170,6 +170,7 @@ async def test_a_refused_address_fails_visibly_and_the_next_mail_does_not(
     assert [each.state for each in await reader.ended(EMAIL, 2)] == [FAILED, SENT]
 
 
+@pytest.mark.parametrize("lease_seconds", [2])
 async def test_a_mail_whose_process_died_is_sent_again_with_the_same_id(
     settings: Settings, others: Others, mail_server: MailServer, register: Register, signer: Signer, db: Database
 ) -> None:
