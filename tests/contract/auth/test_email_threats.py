@@ -131,6 +131,21 @@ async def test_of_many_who_use_one_token_at_once_exactly_one_does(
     assert codes == [INVALID] * 7
 
 
+@KINDS
+async def test_of_the_tokens_of_several_mails_at_once_exactly_one_is_used(
+    emails: EmailServiceStub, mailbox: Mailbox, holder: SignIn, kind: str
+) -> None:
+    account = await holder()
+    for _ in range(2):
+        await ask(emails, kind, account.user.email)
+        await mailbox.answered()
+    mails = [mail for mail in await mailbox.announced(account.user.id) if mail.kind == kind]
+    tokens = [(await mailbox.issue(mail)).token for mail in mails]
+    results = await asyncio.gather(*(use(emails, kind, token) for token in tokens * 4), return_exceptions=True)
+    codes = [result.code() for result in results if isinstance(result, grpc.aio.AioRpcError)]
+    assert codes == [INVALID] * (len(results) - 1)
+
+
 async def test_of_resets_and_logins_at_once_no_session_of_the_old_password_is_left(
     emails: EmailServiceStub, sessions: SessionServiceStub, mailbox: Mailbox, signed_in: SignIn, db: Database
 ) -> None:
