@@ -5,7 +5,6 @@ No message repeats an e-mail address or a token: messages are logged.
 
 from mesh.runtime.errors import (
     AlreadyExists,
-    FailedPrecondition,
     FieldViolation,
     InvalidArgument,
     NotFound,
@@ -30,17 +29,13 @@ class PasswordTooCommon(InvalidArgument):
 
 
 class CredentialsWrong(Unauthenticated):
-    """Unknown address, wrong password or closed account: one error, so that nobody learns which addresses exist."""
+    """Unknown address, wrong password, closed account or, where that is asked for, an address that is not verified.
+
+    One error, so that nobody learns which addresses exist.
+    """
 
     reason = "CREDENTIALS_WRONG"
-    message = "The e-mail address or the password is wrong."
-
-
-class EmailNotVerified(FailedPrecondition):
-    """The password is right, and this server lets nobody in whose address is not verified."""
-
-    reason = "EMAIL_NOT_VERIFIED"
-    message = "Verify the e-mail address first, by the link in the mail. RequestEmailVerification sends another one."
+    message = "The e-mail address or the password is wrong, or the address must be verified first."
 
 
 class MailTokenInvalid(InvalidArgument):

@@ -17,7 +17,6 @@ from services.auth import wire
 from services.auth.cache import GuestSessions, LoginThrottle
 from services.auth.errors import (
     CredentialsWrong,
-    EmailNotVerified,
     RefreshTokenInvalid,
     RefreshTokenReused,
     TooManyAttempts,
@@ -53,8 +52,6 @@ class SessionHandlers(rpc.SessionServiceServicer):
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
         credentials = await self._authenticate(request, current_call())
-        if self.require_verified_email and not credentials.email_verified:
-            raise EmailNotVerified
         now = self.clock()
         session = sessions.begin(new_id(), credentials.user_id, now=now)
         first = self.refresh_tokens.derive(session.id, session.generation)
@@ -133,11 +130,16 @@ class SessionHandlers(rpc.SessionServiceServicer):
         return found
 
     async def _check(self, request: pb.LoginRequest) -> Credentials:
-        """The account; raises CredentialsWrong after the same work for an unknown address and a wrong password."""
+        """The account; raises CredentialsWrong after the same work for an unknown address and a wrong password.
+
+        The same for one that waits for VerifyEmail: whoever registered an address would learn, by signing in with that
+        password, whether it had an account before.
+        """
         async with self.db.connection() as connection:
             found = await accounts.find_credentials(connection, request.email)
         right = await self.worker.verify(found.password_hash if found else None, request.password)
-        if found is None or not right or not found.active:
+        waits = self.require_verified_email and found is not None and not found.email_verified
+        if found is None or not right or not found.active or waits:
             raise CredentialsWrong
         return found
 

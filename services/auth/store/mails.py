@@ -89,7 +89,8 @@ async def use_token(tx: Connection, token_hash: str, kind: MailKind, now: int) -
     Locks the account first: of callers with tokens of several mails each closes the mails of the others.
     """
     await tx.execute(
-        "SELECT FROM users WHERE id = (SELECT user_id FROM mails WHERE token_hash = %s) FOR NO KEY UPDATE", (token_hash,)
+        "SELECT FROM users WHERE id = (SELECT user_id FROM mails WHERE token_hash = %s) FOR NO KEY UPDATE",
+        (token_hash,),
     )
     used = f"UPDATE mails SET closed_at = %(now)s FROM users WHERE {_VALID} RETURNING mails.user_id::text"
     return await _one_user(tx, used, token_hash, kind, now)

@@ -13,6 +13,7 @@ from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
 
 from mesh.database.pool import Database
 from mesh.runtime.ids import new_id
+from services.auth.cache import ACCOUNT
 from services.auth.settings import Settings
 from tests.contract.auth.mailbox import Mailbox
 from tests.contract.auth.requests import PASSWORD, bearer, login, process, refused
@@ -20,11 +21,10 @@ from tests.support.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-INVALID, UNAUTHENTICATED, EXHAUSTED, FAILED = (
+INVALID, UNAUTHENTICATED, EXHAUSTED = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.FAILED_PRECONDITION,
 )
 ANOTHER = "nine blue staples in a stable"
 Registered = Callable[..., Awaitable[str]]
@@ -78,7 +78,7 @@ async def test_who_registers_gets_in_by_the_mail(
 ) -> None:
     email = an_address()
     user_id = await registered(email, name="Ann", time_zone="Asia/Tokyo")
-    with refused("EMAIL_NOT_VERIFIED", FAILED):
+    with refused("CREDENTIALS_WRONG", UNAUTHENTICATED):
         await login(sessions, email)
     await verify(emails, mailbox, user_id)
     tokens = await login(sessions, email)
@@ -87,14 +87,27 @@ async def test_who_registers_gets_in_by_the_mail(
     assert user.email_verified
 
 
-async def test_only_who_knows_the_password_learns_that_an_address_is_not_verified(
-    sessions: SessionServiceStub, registered: Registered
+async def test_who_registers_an_address_learns_nothing_by_signing_in_with_that_password(
+    users: UserServiceStub,
+    sessions: SessionServiceStub,
+    emails: EmailServiceStub,
+    mailbox: Mailbox,
+    registered: Registered,
 ) -> None:
-    email = an_address()
-    await registered(email)
-    for address in (email, an_address()):
-        with refused("CREDENTIALS_WRONG", UNAUTHENTICATED):
-            await login(sessions, address, ANOTHER)
+    verified, waiting, free = an_address(), an_address(), an_address()
+    await verify(emails, mailbox, await registered(verified))
+    await registered(waiting)
+    answers = []
+    for email in (verified, waiting, free):
+        await users.Register(registration(email, password=ANOTHER))
+        await mailbox.answered()
+        for _ in range(ACCOUNT.free + 1):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await login(sessions, email, ANOTHER)
+            answers.append((email, error.value.code(), error.value.details()))
+    of = [[answer[1:] for answer in answers if answer[0] == email] for email in (verified, waiting, free)]
+    assert of[0] == of[1] == of[2]
+    assert {code for code, _ in of[0]} == {UNAUTHENTICATED, EXHAUSTED}
 
 
 async def test_whether_an_address_has_an_account_shows_in_no_response_and_in_no_work(

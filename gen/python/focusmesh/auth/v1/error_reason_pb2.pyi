@@ -29,7 +29,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PASSWORD_TOO_COMMON: _ErrorReason.ValueType  # 2
     """The password is one of the most common ones."""
     ERROR_REASON_CREDENTIALS_WRONG: _ErrorReason.ValueType  # 3
-    """No account has this e-mail address and password; which of the two is wrong is not said."""
+    """No account has this e-mail address and password, or, on servers that ask for verified addresses, it waits for its
+    verification; which of them is not said.
+    """
     ERROR_REASON_TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 4
     """Too many failed attempts, or mails asked for, for this account or from this address; try again after the delay in
     `google.rpc.RetryInfo`.
@@ -48,8 +50,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Too many guests began from this address; try again after the delay in `google.rpc.RetryInfo`."""
     ERROR_REASON_MAIL_TOKEN_INVALID: _ErrorReason.ValueType  # 11
     """The token from a mail is unknown, expired, used or voided; which of them is not said."""
-    ERROR_REASON_EMAIL_NOT_VERIFIED: _ErrorReason.ValueType  # 12
-    """The e-mail address must be verified first, on servers that ask for it; said only after the right password."""
     ERROR_REASON_MAIL_NOT_FOUND: _ErrorReason.ValueType  # 13
     """Between services: the mail was not asked for by this user, is too old, or has done its work. Metadata: `mail_id`."""
 
@@ -63,7 +63,9 @@ ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 1
 ERROR_REASON_PASSWORD_TOO_COMMON: ErrorReason.ValueType  # 2
 """The password is one of the most common ones."""
 ERROR_REASON_CREDENTIALS_WRONG: ErrorReason.ValueType  # 3
-"""No account has this e-mail address and password; which of the two is wrong is not said."""
+"""No account has this e-mail address and password, or, on servers that ask for verified addresses, it waits for its
+verification; which of them is not said.
+"""
 ERROR_REASON_TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 4
 """Too many failed attempts, or mails asked for, for this account or from this address; try again after the delay in
 `google.rpc.RetryInfo`.
@@ -82,8 +84,6 @@ ERROR_REASON_TOO_MANY_GUESTS: ErrorReason.ValueType  # 10
 """Too many guests began from this address; try again after the delay in `google.rpc.RetryInfo`."""
 ERROR_REASON_MAIL_TOKEN_INVALID: ErrorReason.ValueType  # 11
 """The token from a mail is unknown, expired, used or voided; which of them is not said."""
-ERROR_REASON_EMAIL_NOT_VERIFIED: ErrorReason.ValueType  # 12
-"""The e-mail address must be verified first, on servers that ask for it; said only after the right password."""
 ERROR_REASON_MAIL_NOT_FOUND: ErrorReason.ValueType  # 13
 """Between services: the mail was not asked for by this user, is too old, or has done its work. Metadata: `mail_id`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -65,9 +65,10 @@ class SessionServiceServicer:
 
     def Login(self, request, context):
         """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
-        A server that requires verified addresses answers EMAIL_NOT_VERIFIED until `VerifyEmail`, after the right password only.
+        A server that requires verified addresses answers CREDENTIALS_WRONG until `VerifyEmail`; `RequestEmailVerification` sends
+        the mail again.
 
-        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS, EMAIL_NOT_VERIFIED.
+        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

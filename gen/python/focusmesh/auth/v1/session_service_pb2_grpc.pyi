@@ -20,9 +20,10 @@ class SessionServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_session_service_pb2.LoginRequest, _session_service_pb2.LoginResponse]
     """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
-    A server that requires verified addresses answers EMAIL_NOT_VERIFIED until `VerifyEmail`, after the right password only.
+    A server that requires verified addresses answers CREDENTIALS_WRONG until `VerifyEmail`; `RequestEmailVerification` sends
+    the mail again.
 
-    Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS, EMAIL_NOT_VERIFIED.
+    Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_session_service_pb2.RefreshRequest, _session_service_pb2.RefreshResponse]
     """Exchanges the refresh token for new tokens. For 30 seconds the token before the newest returns the newest again, so a
@@ -56,9 +57,10 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_session_service_pb2.LoginRequest, _abc.Awaitable[_session_service_pb2.LoginResponse]],
     ) -> _abc.Awaitable[_session_service_pb2.LoginResponse]:
         """Begins a session. Every call begins another one; there is no `request_id`, because responses are secrets and are not stored.
-        A server that requires verified addresses answers EMAIL_NOT_VERIFIED until `VerifyEmail`, after the right password only.
+        A server that requires verified addresses answers CREDENTIALS_WRONG until `VerifyEmail`; `RequestEmailVerification` sends
+        the mail again.
 
-        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS, EMAIL_NOT_VERIFIED.
+        Needs no token. Errors: CREDENTIALS_WRONG, TOO_MANY_ATTEMPTS.
         """
 
     @_abc_1.abstractmethod
