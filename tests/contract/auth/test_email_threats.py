@@ -14,19 +14,17 @@ from focusmesh.auth.v1 import user_service_pb2 as users_pb
 from focusmesh.auth.v1.email_service_pb2_grpc import EmailServiceStub
 from focusmesh.auth.v1.session_service_pb2_grpc import SessionServiceStub
 from focusmesh.auth.v1.user_service_pb2_grpc import UserServiceStub
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redis.asyncio import Redis
 
 from harness.waiting import until
 from mesh.database.pool import Database
-from mesh.runtime import telemetry
 from mesh.runtime.ids import new_id
 from services.auth.cache import MAILS_OF_ACCOUNT
 from tests.contract.auth.mailbox import Mailbox
 from tests.contract.auth.requests import Account, bearer, login, refresh, refused
 from tests.support.errors import ReceivedError
+from tests.support.spans import recorded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -299,11 +297,7 @@ async def every_value(redis: "Redis") -> list[str]:
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+def spans() -> Iterator[InMemorySpanExporter]:
     """Every span of the test."""
-    provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
-    monkeypatch.setattr(telemetry, "_ratio", 1.0)
-    yield exporter
-    provider.shutdown()
+    with recorded() as exporter:
+        yield exporter

@@ -3,28 +3,22 @@
 from collections.abc import Iterator
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisAway
 
-from mesh.runtime import telemetry
 from services.realtime.cache.streams import Streams
 from services.realtime.consumers import ChangePublisher
 from tests.support.realtime_replicas import an_event
+from tests.support.spans import recorded
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+def spans() -> Iterator[InMemorySpanExporter]:
     """Every span of the test."""
-    provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
-    monkeypatch.setattr(telemetry, "_ratio", 1.0)
-    yield exporter
-    provider.shutdown()
+    with recorded() as exporter:
+        yield exporter
 
 
 async def test_every_event_of_a_batch_that_failed_says_so(spans: InMemorySpanExporter, user: str) -> None:
