@@ -12,6 +12,7 @@ from mesh.runtime.slices import in_slices
 from services.notification import wire
 from services.notification.model import Cause, Channel, Kind, Recipient, TaskState
 from services.notification.rules import deliveries
+from services.notification.rules import reminders as rules
 from services.notification.store import deliveries as delivery_store
 from services.notification.store import erasure, recipients, reminders, tasks
 
@@ -65,19 +66,20 @@ class Notifier:
             live = [event for event in events if not known[event.user_id].is_deleted]
             newest = {task.id: task for task in await in_slices(map(wire.task_from_event, live))}
             await tasks.put_tasks(tx, list(newest.values()))
-            await self._withdraw(tx, await tasks.find_tasks(tx, newest))
+            await self._follow(tx, await tasks.find_tasks(tx, newest))
             wanting = [event for event in live if event.type in _UPDATES and _wants_updates(known[event.user_id])]
             await self._deliver(tx, [_update(event) for event in wanting], known)
 
-    async def _withdraw(self, tx: Connection, known: Mapping[str, TaskState]) -> None:
-        """Cancels reminders of tasks that are void by their last state, and what waits of those that were sent."""
-        void = [
-            (reminder.id, reason)
-            for reminder in await reminders.lock_waiting(tx, known)
-            if (reason := deliveries.refusal(reminder.payload, known[reminder.task_id or ""]))
-        ]
-        if void:
-            await reminders.cancel(tx, void)
+    async def _follow(self, tx: Connection, known: Mapping[str, TaskState]) -> None:
+        """Cancels reminders of tasks that are void by their last state, and what waits of those that were sent.
+
+        Those that come back with their task are pending again.
+        """
+        now = self._clock()
+        there = await reminders.lock_of_tasks(tx, known)
+        followed = [rules.follow(reminder, known[reminder.task_id or ""], now=now) for reminder in there]
+        if changed := [after for before, after in zip(there, followed, strict=True) if after is not before]:
+            await reminders.save_locked(tx, changed)
         withdrawn = [
             deliveries.removed(row, reason)
             for row in await delivery_store.list_waiting(tx, known)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 MOST_PENDING = 1000
 """Of one user; a few more when calls come at once."""
+CANCELLED = "CANCELLED"
+"""Why a reminder is cancelled that its user cancelled."""
 MOST_KEPT = 10_000
 """Of one user, in all states; of more, the oldest go."""
 

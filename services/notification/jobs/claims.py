@@ -77,7 +77,7 @@ class ChannelTask(PeriodicTask):
                 )
                 for row in rows
             )
-            pairs = list(zip(rows, decided, strict=True))
+            pairs = list(zip(rows, deliveries.whole(rows, decided), strict=True))
             ready = [after for before, after in pairs if after is before]
             over = [after for before, after in pairs if after is not before]
             if rows:

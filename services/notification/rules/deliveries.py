@@ -176,8 +176,30 @@ def decide(
     if row.channel in _QUIET and row.notification_type != Kind.ACCOUNT:
         until = quiet_until(recipient, now)
         if until is not None:
-            return row._replace(status=Status.PENDING, deferred_until=until, next_attempt_at=until, leased=False)
+            return _deferred(row, until)
     return row
+
+
+def whole(rows: Sequence[Notification], decided: Sequence[Notification]) -> list[Notification]:
+    """What becomes of deliveries, of which those that were tried together are sent, deferred or dropped together.
+
+    A message that may have arrived must not come again with less in it.
+    """
+    made = dict(zip((row.id for row in rows), decided, strict=True))
+    tried: dict[str, list[Notification]] = {}
+    for row in rows:
+        if row.message_id is not None:
+            tried.setdefault(row.message_id, []).append(row)
+    for message in tried.values():
+        if any(made[row.id] is row for row in message):
+            made.update((row.id, row) for row in message)
+        elif until := max((made[row.id].next_attempt_at or 0 for row in message), default=0):
+            made.update((row.id, _deferred(row, until)) for row in message)
+    return [made[row.id] for row in rows]
+
+
+def _deferred(row: Notification, until: int) -> Notification:
+    return row._replace(status=Status.PENDING, deferred_until=until, next_attempt_at=until, leased=False)
 
 
 def _suppression(row: Notification, recipient: Recipient, task: TaskState | None) -> str | None:

@@ -1,7 +1,7 @@
 """Quiet hours: when they end."""
 
 from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mesh.runtime.clock import SECOND, to_datetime
 from services.notification.model import Recipient
@@ -17,7 +17,7 @@ def quiet_until(recipient: Recipient, now: int) -> int | None:
     """
     if recipient.quiet_from is None or recipient.quiet_to is None:
         return None
-    zone = ZoneInfo(recipient.time_zone or "UTC")
+    zone = _zone(recipient.time_zone or "UTC")
     local = to_datetime(now).astimezone(zone)
     minute = local.hour * 60 + local.minute
     begin, end = recipient.quiet_from, recipient.quiet_to
@@ -28,3 +28,11 @@ def quiet_until(recipient: Recipient, now: int) -> int | None:
     instant = round(until.timestamp()) * SECOND
     # The wall clock was set back since: what it shows now was before the end once already.
     return instant if instant > now else round(until.replace(fold=1).timestamp()) * SECOND
+
+
+def _zone(name: str) -> ZoneInfo:
+    """The zone; UTC for a name that this process does not know, so that one user's does not keep others waiting."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")

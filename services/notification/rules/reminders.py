@@ -3,7 +3,8 @@
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.clock import DAY, SECOND, to_json
 from services.notification import errors
-from services.notification.model import Reminder, ReminderStatus
+from services.notification.model import CANCELLED, Reminder, ReminderStatus, TaskState
+from services.notification.rules.deliveries import refusal
 
 _FURTHEST = 3653 * DAY
 _BEHIND = 60 * SECOND
@@ -41,4 +42,16 @@ def cancel(reminder: Reminder, *, now: int, etag: str | None) -> Reminder:
         raise errors.ReminderCancelled(reminder_id=reminder.id)
     if reminder.status != ReminderStatus.PENDING:
         raise errors.ReminderAlreadySent(reminder_id=reminder.id)
-    return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message="CANCELLED")
+    return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message=CANCELLED)
+
+
+def follow(reminder: Reminder, task: TaskState, *, now: int) -> Reminder:
+    """A reminder of a task by the task's last state: cancelled when it is void, pending again when it no longer is."""
+    reason = refusal(reminder.payload, task)
+    if reminder.status == ReminderStatus.PENDING and reason:
+        return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message=reason)
+    if reminder.status == ReminderStatus.CANCELLED and not reason:
+        return next_version(
+            reminder, now, status=ReminderStatus.PENDING, fire_at=reminder.scheduled_for, error_message=None
+        )
+    return reminder

@@ -11,7 +11,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.notification.errors import ReminderNotFound, TooManyReminders
-from services.notification.model import MOST_KEPT, MOST_PENDING, Reminder
+from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder
 
 REMINDERS = Columns(
     "reminders",
@@ -113,7 +113,7 @@ WITHDRAW = """
 
 async def save_cancelled(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:
     """Writes the next version of a reminder, and withdraws what waits of it; raises WriteConflict."""
-    values = REMINDERS.parameters(reminder) | {"withdrawn": "CANCELLED"}
+    values = REMINDERS.parameters(reminder) | {"withdrawn": CANCELLED}
     await outbox.write(connection, f"{_UPDATE} RETURNING id", values, side_effects, [WITHDRAW])
 
 
@@ -175,26 +175,26 @@ async def database_now(connection: Connection) -> int:
     return int(now)
 
 
-async def lock_waiting(tx: Connection, task_ids: Iterable[str]) -> list[Reminder]:
-    """Reads and locks the pending reminders of tasks, snoozed ones too."""
+async def lock_of_tasks(tx: Connection, task_ids: Iterable[str]) -> list[Reminder]:
+    """Reads and locks the reminders of tasks that are pending, and those ahead that were cancelled with their task."""
     cursor = REMINDERS.cursor(tx)
     await cursor.execute(
         f"""
-        SELECT {REMINDERS.select} FROM reminders
-        WHERE task_id = ANY(%s::uuid[]) AND status = 'pending' ORDER BY id FOR UPDATE""",
+        SELECT {REMINDERS.select} FROM reminders WHERE task_id = ANY(%s::uuid[]) AND (
+            status = 'pending' OR status = 'cancelled' AND scheduled_for > now() AND error_message <> '{CANCELLED}')
+        ORDER BY id FOR UPDATE""",
         (list(task_ids),),
     )
     return await cursor.fetchall()
 
 
-async def cancel(tx: Connection, reasons: Sequence[tuple[str, str]]) -> None:
-    """Cancels locked reminders. reasons: by their ids."""
+async def save_locked(tx: Connection, changed: Sequence[Reminder]) -> None:
+    """Writes the next versions of locked reminders."""
     await tx.execute(
-        """
-        UPDATE reminders SET status = 'cancelled', fire_at = NULL, error_message = reason, version = version + 1,
-            updated_at = now()
-        FROM unnest(%s::uuid[], %s::text[]) AS cancelled (id, reason) WHERE reminders.id = cancelled.id""",
-        ([reminder_id for reminder_id, _ in reasons], [reason for _, reason in reasons]),
+        f"""
+        UPDATE reminders SET {REMINDERS.assignments_of_rows} FROM {REMINDERS.recordset}
+        WHERE reminders.id = reminders_rows.id""",
+        REMINDERS.rows(changed),
     )
 
 

@@ -140,6 +140,34 @@ async def test_a_snoozed_reminder_is_cancelled_with_its_task(person: Person, oth
     assert (reminder.state, reminder.error) == (reminder_pb2.REMINDER_STATE_CANCELLED, "TASK_COMPLETED")
 
 
+@pytest.mark.parametrize("end", [{"kind": "task-deleted"}, {"kind": "task-completed", "status": "complete"}])
+async def test_a_snoozed_reminder_comes_back_with_its_task(person: Person, others: Others, end: dict[str, Any]) -> None:
+    task_id = new_id()
+    await others.remind(a_reminder(person.user_id, task_id, at=at(0)))
+    [shown] = await person.shown()
+    snoozed = (await person.SnoozeReminder(reminder_id=shown.reminder_id, remind_time=after(2))).reminder
+    when = snoozed.remind_time
+    original = shown.scheduled_time.ToDatetime(at(0).tzinfo)
+    await others.publish("task-events", a_task(person.user_id, task_id, reminder_time=original, **end))
+    cancelled = (await person.GetReminder(reminder_id=shown.reminder_id)).reminder
+    assert cancelled.state == reminder_pb2.REMINDER_STATE_CANCELLED
+    await others.publish("task-events", a_task(person.user_id, task_id, version=3, reminder_time=original))
+    again, _ = await person.shown(2)
+    assert again.scheduled_time == when
+
+
+async def test_a_reminder_that_its_user_cancelled_stays_cancelled(person: Person, others: Others) -> None:
+    task_id = new_id()
+    await others.remind(a_reminder(person.user_id, task_id, at=at(0)))
+    [shown] = await person.shown()
+    await person.SnoozeReminder(reminder_id=shown.reminder_id, remind_time=after(3600))
+    await person.CancelReminder(reminder_id=shown.reminder_id)
+    original = shown.scheduled_time.ToDatetime(at(0).tzinfo)
+    await others.publish("task-events", a_task(person.user_id, task_id, reminder_time=original))
+    reminder = (await person.GetReminder(reminder_id=shown.reminder_id)).reminder
+    assert reminder.state == reminder_pb2.REMINDER_STATE_CANCELLED
+
+
 async def test_completed_and_deleted_tasks_are_told_to_those_who_want_it(person: Person, others: Others) -> None:
     other = person.another()
     await person.UpdateNotificationPreferences(

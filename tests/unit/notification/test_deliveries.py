@@ -267,6 +267,18 @@ def test_what_was_tried_together_stays_together_and_what_is_new_is_one_message()
     assert [len(each) for each in deliveries.messages(hooks)] == [1, 1, 1]
 
 
+def test_what_was_tried_together_is_sent_deferred_or_dropped_together() -> None:
+    tried = [row(id=new_id(), message_id="m", attempts=1, status=Status.FAILED) for _ in range(2)]
+    dropped = [deliveries.removed(each, "TASK_COMPLETED") for each in tried]
+    later = tried[1]._replace(next_attempt_at=NOW + HOUR, deferred_until=NOW + HOUR)
+    new = row(id=new_id())
+    assert deliveries.whole([*tried, new], [dropped[0], tried[1], dropped[0]]) == [*tried, dropped[0]]
+    assert deliveries.whole(tried, dropped) == dropped
+    deferred = deliveries.whole(tried, [dropped[0], later])
+    assert [each.deferred_until for each in deferred] == [NOW + HOUR] * 2
+    assert [each.outcome for each in deferred] == [None, None]
+
+
 def test_a_message_has_at_most_so_many_deliveries() -> None:
     many = [row()._replace(id=str(number)) for number in range(deliveries.MOST_COMBINED + 1)]
     assert sorted(map(len, deliveries.messages(many))) == [1, deliveries.MOST_COMBINED]

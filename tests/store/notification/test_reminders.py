@@ -1,0 +1,91 @@
+"""Reminders in the database: claimed by one, bounded, removed in the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh.database.connection import Connection
+from mesh.database.pool import Database
+from mesh.events.outbox import SideEffects
+from mesh.runtime.clock import SECOND, now
+from mesh.runtime.ids import new_id
+from services.notification.jobs.upkeep import Purger, ReminderFirer
+from services.notification.model import MOST_KEPT, Reminder
+from services.notification.store import reminders as store
+from tests.support.databases import ServiceUrl, opened
+
+NOTHING = SideEffects((), None, "")
+
+
+@pytest.fixture
+async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
+    async with opened(service_url("notification"), "notification") as db:
+        yield db
+
+
+def due(seconds: float, user_id: str = "") -> Reminder:
+    """A pending reminder for so many seconds from now."""
+    at = now() + round(seconds * SECOND)
+    return Reminder(
+        *(new_id(), user_id or new_id(), None, None, "in_app", at, {"title": "Call home"}),
+        *(None, "pending", None, at, None, 0, now(), now(), 1),
+    )
+
+
+async def inserted(connection: Connection, *reminders: Reminder) -> None:
+    """Stores reminders."""
+    for reminder in reminders:
+        await store.insert_reminder(connection, reminder, NOTHING)
+
+
+async def count(db: Database, table: str) -> int:
+    """The rows of a table."""
+    async with db.connection() as connection:
+        cursor = await connection.execute(f"SELECT count(*)::integer FROM {table}")
+        [found] = await cursor.fetchone() or (0,)
+        return int(found)
+
+
+async def test_three_replicas_fire_each_reminder_that_is_due_once(db: Database) -> None:
+    async with db.connection() as connection:
+        await inserted(connection, *(due(-1) for _ in range(200)), due(60))
+    replicas = [ReminderFirer(db, lambda: None, settle_seconds=0) for _ in range(3)]
+    fired = await asyncio.gather(*(replica.run_once() for replica in replicas))
+    assert sum(fired) == 200
+    assert await count(db, "notifications") == 200
+    assert await replicas[0].run_once() == 0
+
+
+async def test_nothing_is_fired_before_its_time_by_the_clock_of_the_database(db: Database) -> None:
+    async with db.connection() as connection:
+        await inserted(connection, due(30), due(90))
+        async with db.transaction() as tx:
+            assert await store.claim_due(tx, 10) == []
+        seconds = await store.seconds_until_due(connection)
+    assert seconds == pytest.approx(30, abs=5)
+
+
+async def test_the_oldest_that_are_over_make_room(db: Database) -> None:
+    user_id = new_id()
+    async with db.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO reminders (user_id, type, scheduled_for, status, payload)
+            SELECT %s::uuid, 'in_app', now() - number * interval '1 minute', 'sent', '{}'
+            FROM generate_series(1, %s) AS number""",
+            (user_id, MOST_KEPT + 5),
+        )
+        await inserted(connection, due(60, user_id))
+    assert await count(db, "reminders") == MOST_KEPT + 2
+
+
+async def test_reminders_that_are_over_are_removed_after_the_retention(db: Database) -> None:
+    async with db.connection() as connection:
+        await inserted(connection, *(due(60) for _ in range(3)))
+        await connection.execute("UPDATE reminders SET updated_at = now() - interval '91 days'")
+        await connection.execute(
+            "UPDATE reminders SET status = 'cancelled', fire_at = NULL WHERE id = (SELECT id FROM reminders LIMIT 1)"
+        )
+    assert await Purger(db, retention_days=90).run_once() == 1
+    assert await count(db, "reminders") == 2
