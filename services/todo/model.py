@@ -65,6 +65,31 @@ class Task(NamedTuple):
     """Deleted because the completion before it was undone: its slot can be put again."""
 
 
+class ListedTask(NamedTuple):
+    """A task as lists read it: one null in place of eight, which took 2 percent of the CPU of a call."""
+
+    id: str
+    user_id: str
+    title: str
+    description: str | None
+    status: str
+    due_date: int | None
+    reminder_time: int | None
+    is_recurring: bool
+    recurrence_schedule: str | None
+    estimated_pomodoros: int | None
+    created_at: int
+    updated_at: int
+    completed_at: int | None
+    deleted_at: int | None
+    purge_at: int | None
+    version: int
+    focus_seconds: int
+    pomodoros: int
+    more: Sequence[Any] | None
+    """`recurrence` and the fields after it, of a task that recurs or has reminder offsets."""
+
+
 class Order(StrEnum):
     """Orders of a list."""
 

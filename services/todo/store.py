@@ -13,41 +13,44 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.todo.errors import SlotTaken, TaskNotFound, TooManySeries
-from services.todo.model import Filter, FocusReport, FocusSession, Order, Task
+from services.todo.model import Filter, FocusReport, FocusSession, ListedTask, Order, Task
 
-TASKS = Columns(
-    "tasks",
-    Task,
-    {
-        "id": "uuid",
-        "user_id": "uuid",
-        "title": "text",
-        "description": "text",
-        "status": "text",
-        "due_date": "timestamptz",
-        "reminder_time": "timestamptz",
-        "is_recurring": "boolean",
-        "recurrence_schedule": "text",
-        "estimated_pomodoros": "integer",
-        "created_at": "timestamptz",
-        "updated_at": "timestamptz",
-        "completed_at": "timestamptz",
-        "deleted_at": "timestamptz",
-        "purge_at": "timestamptz",
-        "version": "bigint",
-        "focus_seconds": "integer",
-        "pomodoros": "integer",
-        "recurrence": "jsonb",
-        "time_zone": "text",
-        "repeat_from": "text",
-        "series_id": "uuid",
-        "slot": "text",
-        "reminder_offsets": "jsonb",
-        "series_values": "jsonb",
-        "is_withdrawn": "boolean",
-    },
-    fixed={"id", "user_id", "created_at", "focus_seconds", "pomodoros"},
-)
+_PLAIN = {
+    "id": "uuid",
+    "user_id": "uuid",
+    "title": "text",
+    "description": "text",
+    "status": "text",
+    "due_date": "timestamptz",
+    "reminder_time": "timestamptz",
+    "is_recurring": "boolean",
+    "recurrence_schedule": "text",
+    "estimated_pomodoros": "integer",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "completed_at": "timestamptz",
+    "deleted_at": "timestamptz",
+    "purge_at": "timestamptz",
+    "version": "bigint",
+    "focus_seconds": "integer",
+    "pomodoros": "integer",
+}
+_MORE = {
+    "recurrence": "jsonb",
+    "time_zone": "text",
+    "repeat_from": "text",
+    "series_id": "uuid",
+    "slot": "text",
+    "reminder_offsets": "jsonb",
+    "series_values": "jsonb",
+    "is_withdrawn": "boolean",
+}
+TASKS = Columns("tasks", Task, _PLAIN | _MORE, fixed={"id", "user_id", "created_at", "focus_seconds", "pomodoros"})
+LISTED = Columns("tasks", ListedTask, _PLAIN | {"more": "jsonb"})
+_LISTED_TASKS = f"""(
+    SELECT *, CASE WHEN is_recurring OR reminder_offsets IS NOT NULL
+        THEN jsonb_build_array({", ".join(_MORE)}) END AS more
+    FROM tasks) AS tasks"""
 SESSIONS = Columns(
     "focus_sessions",
     FocusSession,
@@ -108,7 +111,7 @@ async def find_owned(connection: Connection, user_id: str, task_ids: Sequence[st
     return [task_id for (task_id,) in await cursor.fetchall()]
 
 
-async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[Task]:
+async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[ListedTask]:
     """Reads one task more than the page holds, so that the caller knows whether there is a next page."""
     values: dict[str, Any] = {"user_id": user_id, "limit": page.limit()}
     if chosen.states:
@@ -122,12 +125,12 @@ async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page:
     if page.after is not None:
         instant, values["after_id"] = page.after
         values["after"] = "infinity" if instant is None else to_datetime(int(instant))
-    cursor = TASKS.cursor(connection)
+    cursor = LISTED.cursor(connection)
     await cursor.execute(_list(chosen.order, chosen.show_deleted, frozenset(values)), values)
     return await cursor.fetchall()
 
 
-def page_key(order: Order, task: Task) -> Key:
+def page_key(order: Order, task: ListedTask) -> Key:
     """The sort key of a task; the instant is None for a task that is never due."""
     if order is Order.DUE_ASC:
         return [task.due_date, task.id]
@@ -313,5 +316,5 @@ def _list(order: Order, show_deleted: bool, names: frozenset[str]) -> str:
     if "after" in names:
         conditions.append(f"({key}, id) {beyond} (%(after)s::timestamptz, %(after_id)s::uuid)")
     return f"""
-        SELECT {TASKS.select} FROM tasks WHERE {" AND ".join(conditions)}
+        SELECT {LISTED.select} FROM {_LISTED_TASKS} WHERE {" AND ".join(conditions)}
         ORDER BY {key} {direction}, tasks.id {direction} LIMIT %(limit)s"""

@@ -18,12 +18,13 @@ from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import FieldViolation, InvalidRequest
-from services.todo.model import Filter, FocusReport, Order, Schedule, State, Task
+from services.todo.model import Filter, FocusReport, ListedTask, Order, Schedule, State, Task
 
 _MOST_CHARACTERS = 1_005_000
 """Of titles and descriptions in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of a task is small."""
 _ALWAYS_FIT = 100
 """Tasks in one response, however long."""
+_PLAIN_FIELDS = len(ListedTask._fields) - 1
 
 _MODEL_NAMES = {"due_time": "due_date"}
 """Fields of the contract with another name in the model."""
@@ -50,15 +51,19 @@ _ORDER_FROM_PB = {
 }
 
 
-def task_to_pb(task: Task, message: task_pb2.Task | None = None) -> task_pb2.Task:
-    """The message of a task. message: filled in place, which saves a list one object for each task."""
-    if message is None:
-        message = task_pb2.Task()
+def task_to_pb(task: Task) -> task_pb2.Task:
+    """The message of a task."""
+    message = task_pb2.Task()
+    _fill(message, (*task[:_PLAIN_FIELDS], task[_PLAIN_FIELDS:]))
+    return message
+
+
+def _fill(message: task_pb2.Task, listed: tuple[Any, ...]) -> None:
+    """Fills in the message of a task. listed: the fields of a ListedTask."""
     (
-        message.id, _, message.title, description, status, due, reminder, recurring, _,
-        estimate, created, updated, completed, deleted, purge, version, focus_seconds, pomodoros,
-        _, _, _, _, _, reminder_offsets, _, _,
-    ) = task  # fmt: skip
+        message.id, _, message.title, description, status, due, reminder, _, _, estimate,
+        created, updated, completed, deleted, purge, version, focus_seconds, pomodoros, more,
+    ) = listed  # fmt: skip
     message.state, message.etag = _STATE_TO_PB[status], etag(version)
     if description is not None:
         message.description = description
@@ -66,8 +71,6 @@ def task_to_pb(task: Task, message: task_pb2.Task | None = None) -> task_pb2.Tas
         message.estimated_pomodoros = estimate
     if focus_seconds or pomodoros:
         message.focus_seconds, message.pomodoros = focus_seconds, pomodoros
-    if recurring or reminder_offsets:
-        _recurrence_to_pb(task, message)
     # Written out: a call for each instant costs a seventh of this function, which runs 50 times for a list.
     instant = message.create_time
     instant.seconds, instant.nanos = created // SECOND, created % SECOND * 1000
@@ -84,7 +87,8 @@ def task_to_pb(task: Task, message: task_pb2.Task | None = None) -> task_pb2.Tas
     if deleted is not None:
         clock.set_timestamp(message.delete_time, deleted)
         clock.set_timestamp(message.purge_time, purge)
-    return message
+    if more is not None:
+        _recurrence_to_pb(Task(*listed[:-1], *more), message)
 
 
 def _recurrence_to_pb(task: Task, message: task_pb2.Task) -> None:
@@ -97,16 +101,16 @@ def _recurrence_to_pb(task: Task, message: task_pb2.Task) -> None:
         message.time_zone, message.series_id, message.slot = task.time_zone, task.series_id, task.slot
 
 
-def tasks_to_pb(tasks: Sequence[Task], next_page_token: str) -> task_service_pb2.ListTasksResponse:
+def tasks_to_pb(tasks: Sequence[ListedTask], next_page_token: str) -> task_service_pb2.ListTasksResponse:
     """The response with a page of tasks."""
     response = task_service_pb2.ListTasksResponse(next_page_token=next_page_token)
     add = response.tasks.add
     for task in tasks:
-        task_to_pb(task, add())
+        _fill(add(), task)
     return response
 
 
-def fit(tasks: Sequence[Task]) -> int:
+def fit(tasks: Sequence[ListedTask]) -> int:
     """How many of the tasks, from the first, fit into one response: 4 MiB in gRPC, and the gateway's limit in JSON."""
     if len(tasks) <= _ALWAYS_FIT:
         return len(tasks)
