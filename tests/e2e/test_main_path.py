@@ -36,6 +36,14 @@ SNAPSHOT = {
     "is_recurring": False,
     "recurrence_schedule": None,
     "estimated_pomodoros": None,
+    "recurrence": None,
+    "time_zone": None,
+    "repeat_from": None,
+    "series_id": None,
+    "slot": None,
+    "reminder_offsets": [],
+    "completed_at": None,
+    "deleted_at": None,
 }
 
 
