@@ -45,8 +45,11 @@ class ReminderFirer(PeriodicTask):
         async with self.db.transaction() as tx:
             due = await tasks.claim_due(tx, self.batch)
             if due:
-                fired = await in_slices(map(events.reminder_fired, due))
-                await tasks.fire(tx, due, SideEffects(fired, None, ""))
+                fired = {event.id: event for event in await in_slices(map(events.reminder_fired, due))}
+                # One that moved away and back fires again while its first event still waits for Kafka.
+                for event_id in await tasks.published(tx, fired):
+                    del fired[event_id]
+                await tasks.fire(tx, due, SideEffects(list(fired.values()), None, ""))
         if due:
             outbox.wake()
             return len(due)

@@ -19,7 +19,7 @@ from mesh.recurrence.zones import TIME_ZONES
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
 from mesh.runtime.clock import SECOND, from_timestamp, set_timestamp
-from mesh.runtime.errors import FieldViolation, InvalidRequest
+from mesh.runtime.errors import FieldViolation, InvalidArgument, InvalidRequest
 from services.recurrence.errors import TimeZoneUnknown
 from services.recurrence.model import Completion, DueReminder, OpenTask, Plan, PlanKind, Schedule, TaskState
 from services.recurrence.rules.edits import Change
@@ -118,7 +118,13 @@ def series_from_pb(draft: schedule_service_pb2.RecurrenceDraft) -> Series:
 def change_from_pb(request: schedule_service_pb2.UpdateSeriesRequest, schedule: Schedule) -> Change:
     """What a request changes of a schedule; raises FieldNotInMask, InvalidRequest and TimeZoneUnknown."""
     changes = request.changes
-    paths = update_paths(changes)
+    try:
+        paths = update_paths(changes)
+    except InvalidArgument as error:
+        error.fields = tuple(each._replace(field=f"changes.{each.field}") for each in error.fields)
+        raise
+    if (request.scope == schedule_service_pb2.SERIES_SCOPE_THIS) != ("due_time" in paths) or paths > {"due_time"}:
+        raise _wrong("changes.update_mask", "must be due_time of one occurrence, and must not name it for others")
     if "start" in paths and _slot(changes.start, "changes.start")[1] != parse_slot(schedule.start_slot)[1]:
         raise _wrong("changes.start", "must be a date when the series has no time of day, and else a local time")
     if "time_zone" in paths and changes.time_zone not in TIME_ZONES:

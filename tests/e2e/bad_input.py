@@ -313,6 +313,16 @@ def _neither_of_two(request: Any) -> None:
     request.ClearField("remind_time")
 
 
+def _without_draft(request: Any) -> None:
+    request.ClearField("draft")
+    request.schedule_id = ""
+
+
+def _without_slot(request: Any) -> None:
+    request.scope = 1
+    request.ClearField("slot")
+
+
 BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "create_task.recurrence_schedule": _recurring_without_schedule,
     "batch_create_tasks.request_id": _request_id_of_its_own,
@@ -327,6 +337,12 @@ BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "update_focus_session.auto_start_breaks": _cleared("auto_start_breaks"),
     "update_focus_session.auto_start_focus": _cleared("auto_start_focus"),
     "snooze_reminder.remind_time": _neither_of_two,
+    "preview_recurrence.draft": _without_draft,
+    "update_series.slot": _without_slot,
+    "series_changes.title": _cleared("title"),
+    "series_changes.start": _cleared("start"),
+    "series_changes.recurrence": _cleared("recurrence"),
+    "series_changes.time_zone": _cleared("time_zone"),
     "add_manual_session.todo_task_id": _task_without_title,
     "update_archived_session.start_time": _cleared("start_time"),
     "update_archived_session.end_time": _cleared("end_time"),

@@ -52,6 +52,12 @@ HISTORY_FOLLOWED = """
         ON known.source = 'pomodoro' AND known.subject = sessions.id::text
     WHERE known.version IS DISTINCT FROM sessions.version LIMIT 1"""
 """Finds a session of which history has not seen the newest event: its tables follow soon."""
+TASKS_FOLLOWED = """
+    SELECT FROM todo.tasks LEFT JOIN recurrence.aggregate_versions AS known
+        ON known.source = 'todo' AND known.subject = tasks.id::text
+    WHERE known.version IS DISTINCT FROM tasks.version
+    UNION ALL SELECT FROM recurrence.plans LIMIT 1"""
+"""Finds a task of which recurrence has not seen the newest event, and what it has yet to make of one."""
 ASKED_FOR = "SELECT FROM auth.mail_requests"
 """Finds a request for a mail that has not been answered yet."""
 COLUMNS = """
@@ -135,6 +141,7 @@ def digest_of(schema: str, table: str, columns: list[str]) -> sql.Composed:
 def nothing_written(database: psycopg.Connection[Any], given: object, digest: Digest) -> Iterator[None]:
     """Fails when any row of accounts, tasks or sessions is another one after the test."""
     wait_until(lambda: database.execute(HISTORY_FOLLOWED).fetchone() is None, "history has followed every session")
+    wait_until(lambda: database.execute(TASKS_FOLLOWED).fetchone() is None, "recurrence has followed every task")
     wait_until(lambda: database.execute(ASKED_FOR).fetchone() is None, "every request for a mail is answered")
     before = digest()
     yield

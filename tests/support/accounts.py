@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jwt
@@ -27,6 +27,7 @@ from tests.support.clients import Rest
 from tests.support.mails import KINDS as MAIL_KINDS
 from tests.support.mails import Mails
 from tests.support.notified import Notified
+from tests.support.recurring import Recurring
 from tests.support.rpcs import BY_NAME, descriptor, request_class
 from tests.support.tokens import Signer, service_token
 from tests.support.valid_requests import is_required, valid_request
@@ -69,6 +70,11 @@ class Account:
     def notified(self) -> Notified:
         """What the account has in the notification service."""
         return Notified(self.call)
+
+    @cached_property
+    def recurring(self) -> Recurring:
+        """What the account has in the recurrence service."""
+        return Recurring(self.call, self.shown_in)
 
     def sign_in(self) -> User:
         """The account in another session."""
@@ -155,6 +161,12 @@ class Account:
         fields = descriptor(method).output_type.fields
         [listed] = [field.message_type.name for field in fields if field.is_repeated and field.message_type]
         create = BY_NAME.get(f"Create{listed}", BY_NAME["CreateTask"])
+        if method.owner == "recurrence":
+            self.recurring.logged()
+            self.recurring.schedule()
+            first = self.call(method.name, self.listing(method, page_size=1))
+            token_of_recurrence: str = first.next_page_token
+            return token_of_recurrence
         for _ in range(2):
             if listed in ("Notification", "Delivery"):
                 self.notified.shown()
@@ -193,6 +205,8 @@ class Account:
         }
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
+        recurring = self.recurring.fitting(method.name, names) if method.owner == "recurrence" else {}
+        makers |= {name: partial(recurring.get, name) for name in recurring}
         for field in fields:
             if field.name.endswith("_id") and field.name != "mail_id" and is_required(field):
                 makers.setdefault(field.name, partial(self.created, field.name.removesuffix("_id")))

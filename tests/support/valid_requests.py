@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from buf.validate import validate_pb2
+from focusmesh.recurrence.v1.schedule_service_pb2 import RecurrenceDraft
+from focusmesh.type.v1.recurrence_pb2 import FREQUENCY_DAILY, Recurrence
 from google.api import field_behavior_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
@@ -19,6 +21,7 @@ MATCHING = {
     DATE: "2026-06-15",
     r"^\+[1-9][0-9]{6,14}$": "+491511234567890",
     "^[0-9]{6}$": "123456",
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{6})?)?$": "2026-06-15",
     "^[A-Za-z0-9_-]{87}=?$": "BOQsqSqxVMFsfwT7hRrYIqN9epxO3KWfCLZWPwRXECKjEgcAhkxfD3biUDeCHUM4ORLbaXlEg6639-xta2506bE",
     "^[A-Za-z0-9_-]{22}(==)?$": "8eDyX_uCN0XRhSbY5hs7Hg",
 }
@@ -27,6 +30,10 @@ MATCHING = {
 ONE_OF_TWO = {
     "snooze_reminder.remind_time": ("minutes", 10),
     "update_series.slot": ("slot", "2026-03-29"),
+    "preview_recurrence.draft": (
+        "draft",
+        RecurrenceDraft(recurrence=Recurrence(frequency=FREQUENCY_DAILY), time_zone="UTC", start="2026-06-15"),
+    ),
 }
 """Of rules that want one of two fields: which one a request has, and its value."""
 
@@ -57,8 +64,8 @@ def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -
         elif is_required(field):
             put(message, field, valid_value(field))
     for rule in kind.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel:
-        if rule.id in ONE_OF_TWO:
-            name, value = ONE_OF_TWO[rule.id]
+        name, value = ONE_OF_TWO.get(rule.id, ("", None))
+        if name and name not in (given or {}):
             put(message, kind.DESCRIPTOR.fields_by_name[name], value)
     for oneof in kind.DESCRIPTOR.oneofs:
         if oneof.GetOptions().Extensions[validate_pb2.oneof].required and message.WhichOneof(oneof.name) is None:

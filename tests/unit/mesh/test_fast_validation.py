@@ -60,11 +60,11 @@ LEFT_TO_PROTOVALIDATE = {
     "focusmesh.pomodoro.v1.UpdateSessionTaskRequest": (
         "message.cel: !('title' in this.update_mask.paths) || has(this.title)"
     ),
-    "focusmesh.recurrence.v1.PreviewRecurrenceRequest": "source: oneof.required",
-    "focusmesh.recurrence.v1.UpdateSeriesRequest": (
-        "message.cel: (this.scope == 1) == ('due_time' in this.changes.update_mask.paths)"
-        " && (this.scope != 1 || size(this.changes.update_mask.paths) == 1)"
+    "focusmesh.recurrence.v1.PreviewRecurrenceRequest": "message.cel: has(this.draft) != (this.schedule_id != '')",
+    "focusmesh.recurrence.v1.SkipOccurrenceRequest": (
+        "slot: string.pattern ^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{6})?)?$"
     ),
+    "focusmesh.recurrence.v1.UpdateSeriesRequest": "message.cel: (this.scope == 3) != has(this.slot)",
     "focusmesh.todo.v1.ApplyInstanceRequest": "change: oneof.required",
     "focusmesh.todo.v1.BatchCreateTasksRequest": "requests: the rules of CreateTaskRequest",
     "focusmesh.todo.v1.FindOwnedTasksRequest": "task_ids: repeated.min_items",

@@ -167,12 +167,12 @@ class PreviewRecurrenceRequest(_message.Message):
     DRAFT_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
-    """A schedule."""
+    """The schedule to compute the slots of; empty with a draft."""
     count: _builtins.int
     """How many slots; 0 means 10, more than 100 means 100."""
     @_builtins.property
     def draft(self) -> Global___RecurrenceDraft:
-        """A rule."""
+        """The rule to compute the slots of; absent with a schedule."""
 
     def __init__(
         self,
@@ -181,13 +181,11 @@ class PreviewRecurrenceRequest(_message.Message):
         draft: Global___RecurrenceDraft | None = ...,
         count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "schedule_id", b"schedule_id", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "draft", b"draft", "schedule_id", b"schedule_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "draft", b"draft", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["schedule_id", "draft"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PreviewRecurrenceRequest: _TypeAlias = PreviewRecurrenceRequest  # noqa: Y015
 
@@ -517,7 +515,9 @@ class SeriesChanges(_message.Message):
     """How many pomodoros each takes; 1 to 1,000."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change, of those from `due_time` on; a field that is named and not set is cleared."""
+        """Fields to change, of those from `due_time` on; a field that is named and not set is cleared. With THIS `due_time`
+        alone, otherwise not.
+        """
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
