@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from mesh.recurrence.rule import RepeatFrom, Rule
-from mesh.recurrence.series import Series, Slot, after, date_before, slots
+from mesh.recurrence.series import Series, Slot, after, date_before, is_over, slots
 from mesh.recurrence.zones import to_wall
 
 
@@ -59,12 +59,6 @@ def _from_completion(series: Series, completed: datetime, completed_at: int, mad
     if following is not None and rule.has_parts:
         fitting = plain._replace(start=following.local, rule=rule.endless()._replace(interval=1))
         following = next(slots(fitting), None)
-    if following is None or _is_over(series, following):
+    if following is None or is_over(rule, following):
         return None
     return following
-
-
-def _is_over(series: Series, slot: Slot) -> bool:
-    """Whether UNTIL lies before a slot."""
-    until, day = series.rule.until_time, series.rule.until_date
-    return (until is not None and slot.instant > until) or (day is not None and slot.local.date() > day)

@@ -16,8 +16,8 @@ _LAST = date(9999, 12, 30).toordinal()
 """A day before the last, so that its instant is in the year 9999 in every zone."""
 _EMPTY_PERIODS = 5_000
 """Periods without a date, after which a rule is taken to have no more; the calendar repeats after 4,800 months."""
-_PERIODS_OF_A_COUNT = 20_000
-"""Periods that are looked through for the end of a COUNT, in some 20 ms."""
+_PERIODS_OF_A_COUNT = 10_000
+"""Periods that are looked through for the end of a COUNT, in some 15 ms."""
 
 
 class RuleDate(NamedTuple):
@@ -55,6 +55,15 @@ class Dates:
                 if each.ordinal > until:
                     return
                 yield each
+
+    def on(self, day: date) -> RuleDate | None:
+        """That date, when the rule has it; without regard to UNTIL."""
+        ordinal, period = day.toordinal(), self._period(day)
+        if ordinal < self._anchor or (period - self._first) % self._rule.interval:
+            return None
+        if self._rule.times is not None and ordinal > self._end_of_count():
+            return None
+        return next((each for each in self._of_period(period) or () if each.ordinal == ordinal), None)
 
     def end_of_count(self) -> date | None:
         """The last date of a rule with COUNT, of another None. Raises RuleError when that is too far to find."""

@@ -87,11 +87,8 @@ def rule_slots(series: Series, since: date) -> Iterator[Slot]:
     """The slots of the rule alone from a local date on, cancelled ones too."""
     rule, at = series.rule, series.start.time()
     for ordinal, clamped in dates_of(rule, series.start.date()).since(since):
-        day = date.fromordinal(ordinal)
-        if rule.until_date is not None and day > rule.until_date:
-            return
-        slot = _slot(series, datetime.combine(day, at), clamped=clamped)
-        if rule.until_time is not None and slot.instant > rule.until_time:
+        slot = _slot(series, datetime.combine(date.fromordinal(ordinal), at), clamped=clamped)
+        if is_over(rule, slot):
             return
         yield slot
 
@@ -112,11 +109,21 @@ def after(series: Series, local: datetime) -> Iterator[Slot]:
 
 
 def find(series: Series, local: datetime) -> Slot | None:
-    """The slot of a local time, when the series has it."""
-    for slot in slots(series, local.date()):
-        if slot.local >= local:
-            return slot if slot.local == local else None
-    return None
+    """The slot of a local time, when the series has it; looks at its date only."""
+    if local in series.cancelled:
+        return None
+    found = dates_of(series.rule, series.start.date()).on(local.date()) if local.time() == series.start.time() else None
+    if found is not None:
+        slot = _slot(series, local, clamped=found.clamped)
+        if not is_over(series.rule, slot):
+            return slot
+    return _slot(series, local) if local in series.added else None
+
+
+def is_over(rule: Rule, slot: Slot) -> bool:
+    """Whether UNTIL lies before a slot."""
+    until, day = rule.until_time, rule.until_date
+    return (until is not None and slot.instant > until) or (day is not None and slot.local.date() > day)
 
 
 def check_series(series: Series) -> None:

@@ -1,6 +1,7 @@
 """What the recurrence service does with events of other services."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from mesh.database.connection import Connection
@@ -16,8 +17,12 @@ from services.recurrence.rules import reminders
 from services.recurrence.rules.ledger import Ledger
 from services.recurrence.store import plans, schedules, tasks
 
+_Row = TypeVar("_Row")
+
 _BATCH = 5000
 """Rows of one statement: however many a user has, it ends long before the statement timeout."""
+_PORTION = 200
+"""Rows that are written at once: some milliseconds of the event loop."""
 _MOVED_AT_ONCE = 500
 """Reminders that a change of zone reads by one statement."""
 
@@ -67,8 +72,8 @@ class Follower:
             known = dict(ledger.schedules)
             await in_slices(ledger.apply_all((state, event.type, event.id) for state, event in shown))
             await _write(tx, ledger, *before)
-            changed = [each for each in ledger.schedules.values() if known.get(each.id) != each]
-            await schedules.put_schedules(tx, changed)
+            for changed in _portions([each for each in ledger.schedules.values() if known.get(each.id) != each]):
+                await schedules.put_schedules(tx, changed)
         self._changed()
 
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
@@ -117,15 +122,19 @@ async def _write(
     """Writes what differs."""
     if gone := before.keys() - ledger.tasks.keys():
         await tasks.remove_tasks(tx, gone)
-    if changed := [task for task in ledger.tasks.values() if before.get(task.id) != task]:
+    for changed in _portions([task for task in ledger.tasks.values() if before.get(task.id) != task]):
         await tasks.put_tasks(tx, changed)
     stored = {(id_, name): each for id_, named in reminders_before.items() for name, each in named.items()}
     current = {(id_, name): each for id_, named in ledger.reminders.items() for name, each in named.items()}
-    if left := [each for key, each in stored.items() if key not in current and key[0] in ledger.tasks]:
+    for left in _portions([each for key, each in stored.items() if key not in current and key[0] in ledger.tasks]):
         await tasks.remove_reminders(tx, left)
-    if differ := [each for key, each in current.items() if stored.get(key) != each]:
+    for differ in _portions([each for key, each in current.items() if stored.get(key) != each]):
         await tasks.put_reminders(tx, differ)
     if logged := [*ledger.added.values(), *ledger.undone.values()]:
         await schedules.put_completions(tx, logged)
         await schedules.trim_completions(tx, {each.series_id for each in ledger.added.values()})
     await plans.add_plans(tx, ledger.plans)
+
+
+def _portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    return (rows[first : first + _PORTION] for first in range(0, len(rows), _PORTION))

@@ -29,7 +29,7 @@ class Recurring:
         given: dict[str, Any] = {}
         if method == "ListCompletions":
             given["schedule_id"] = self.logged()
-        elif "schedule_id" in names and method != "PreviewRecurrence":
+        elif "schedule_id" in names:
             schedule = self.schedule()
             given["schedule_id"] = schedule.id
             if method == "UpdateSeries":

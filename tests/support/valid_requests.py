@@ -27,15 +27,16 @@ MATCHING = {
 }
 """A text for each pattern of the contract, but those that any text with something visible matches."""
 
-ONE_OF_TWO = {
+ONE_OF_TWO: dict[str, tuple[Any, ...]] = {
     "snooze_reminder.remind_time": ("minutes", 10),
     "update_series.slot": ("slot", "2026-03-29"),
     "preview_recurrence.draft": (
         "draft",
         RecurrenceDraft(recurrence=Recurrence(frequency=FREQUENCY_DAILY), time_zone="UTC", start="2026-06-15"),
+        "schedule_id",
     ),
 }
-"""Of rules that want one of two fields: which one a request has, and its value."""
+"""Of rules that want one of two fields: which one a request has, its value, and the other that it may have instead."""
 
 
 def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
@@ -64,8 +65,8 @@ def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -
         elif is_required(field):
             put(message, field, valid_value(field))
     for rule in kind.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel:
-        name, value = ONE_OF_TWO.get(rule.id, ("", None))
-        if name and name not in (given or {}):
+        name, value, *other = ONE_OF_TWO.get(rule.id, ("", None))
+        if name and not any((given or {}).get(each) for each in (name, *other)):
             put(message, kind.DESCRIPTOR.fields_by_name[name], value)
     for oneof in kind.DESCRIPTOR.oneofs:
         if oneof.GetOptions().Extensions[validate_pb2.oneof].required and message.WhichOneof(oneof.name) is None:

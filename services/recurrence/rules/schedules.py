@@ -14,7 +14,7 @@ from mesh.rpc.etag import next_version
 from services.recurrence import errors
 from services.recurrence.model import Completion, OpenTask, Outcome, Plan, PlanKind, Schedule, TaskState
 
-MOST_CHANGES = 200
+MOST_CHANGES = 100
 """Cancelled and moved slots of one schedule, each kind."""
 
 

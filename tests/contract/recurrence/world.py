@@ -17,6 +17,7 @@ from mesh.events.envelope import ConsumedEvent, Message
 from mesh.events.inbox import Inbox
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
+from mesh.runtime.ids import new_id
 from services.recurrence.consumers import Follower
 from tests.support.tokens import Signer
 from tests.support.user_stub import UserStub
@@ -45,7 +46,7 @@ class Carrier:
     """Carries what todo has committed to recurrence's consumer, in order."""
 
     def __init__(self, todo: Database, recurrence: Database) -> None:
-        self._todo, self._inbox = todo, Inbox(recurrence, Follower(recurrence, in_utc, lambda: None).subscriptions())
+        self.todo, self._inbox = todo, Inbox(recurrence, Follower(recurrence, in_utc, lambda: None).subscriptions())
         self._last = 0
 
     async def run(self) -> None:
@@ -56,7 +57,7 @@ class Carrier:
 
     async def carry(self) -> int:
         """Carries what is there; returns how many events."""
-        async with self._todo.connection() as connection:
+        async with self.todo.connection() as connection:
             cursor = await connection.execute(
                 "SELECT seq, value FROM outbox WHERE 'task-events' = ANY(topics) AND seq > %s ORDER BY seq",
                 (self._last,),
@@ -72,10 +73,15 @@ class Person:
     """A user of both services."""
 
     def __init__(self, todo: grpc.aio.Channel, recurrence: grpc.aio.Channel, signer: Signer, db: Database) -> None:
-        self.todo = UserStub(task_service_pb2_grpc.TaskServiceStub(todo), task_service_pb2, signer)
+        self.user_id, self.db, self._signer = new_id(), db, signer
         stub = schedule_service_pb2_grpc.ScheduleServiceStub(recurrence)
-        self.schedules = UserStub(stub, schedule_service_pb2, signer, self.todo.user_id)
-        self.user_id, self.db = self.todo.user_id, db
+        self.schedules = UserStub(stub, schedule_service_pb2, signer, self.user_id)
+        self.calls(todo)
+
+    def calls(self, todo: grpc.aio.Channel) -> None:
+        """Calls todo by this channel from now on."""
+        stub = task_service_pb2_grpc.TaskServiceStub(todo)
+        self.todo = UserStub(stub, task_service_pb2, self._signer, self.user_id)
 
     async def recurring(
         self, due: Timestamp | None = None, rule: recurrence_pb2.Recurrence = DAILY, zone: str = "UTC", **fields: Any

@@ -137,3 +137,14 @@ def test_positions_in_a_week_count_from_its_first_day(week_start: int) -> None:
     start = monday + timedelta(days=week_start)  # of a whole week
     expected = list(islice(by_dateutil(rule, start, count=6), 6))
     assert [slot.local for slot in islice(slots(Series(start, "UTC", rule)), 6)] == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(rules(), STARTS, st.integers(0, 4000))
+def test_a_date_is_found_alone_when_it_is_found_in_the_list(rule: Rule, day: date, later: int) -> None:
+    dates, since = Dates(rule, day), day + timedelta(days=later)
+    listed = {
+        each.ordinal for each in takewhile(lambda each: each.ordinal < since.toordinal() + 60, dates.since(since))
+    }
+    alone = [date.fromordinal(since.toordinal() + index) for index in range(60)]
+    assert {each.toordinal() for each in alone if dates.on(each) is not None} == listed

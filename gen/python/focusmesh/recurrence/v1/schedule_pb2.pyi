@@ -135,11 +135,11 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def cancelled_slots(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Slots that were skipped ahead; at most 200."""
+        """Slots that were skipped ahead; at most 100."""
 
     @_builtins.property
     def moved_slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___MovedSlot]:
-        """Slots ahead that were moved alone; at most 200."""
+        """Slots ahead that were moved alone; at most 100."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
