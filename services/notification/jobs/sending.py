@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from itertools import count, groupby
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
@@ -11,6 +13,7 @@ from mesh.events import outbox
 from mesh.rpc.status import CalleeError
 from mesh.runtime.clock import SECOND, Clock
 from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.lifecycle import backoff
 from mesh.runtime.slices import in_slices
 from services.notification import events
 from services.notification.clients import Sender
@@ -30,7 +33,7 @@ CAPACITY: Mapping[Channel, int] = {Channel.EMAIL: 16, Channel.WEBPUSH: 32, Chann
 """Messages of a channel that one replica sends at once: one that hangs takes one place, of its own channel."""
 _MOST_OF_WEBHOOK = 4
 """Messages to one webhook at once: the rest of the places is for others."""
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 3.0
 
 
 class SendingTask(ChannelTask):
@@ -95,10 +98,12 @@ class SendingTask(ChannelTask):
     async def close(self, grace: float = _CLOSE_SECONDS) -> None:
         """Lets messages that are being sent end, for at most `grace` seconds; others are sent after their lease."""
         await super().close(grace)
-        if self._running:
-            await asyncio.wait(list(self._running), timeout=grace)
-        for task in list(self._running):
+        running = list(self._running)
+        if running:
+            await asyncio.wait(running, timeout=grace)
+        for task in running:
             task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         if self.sender is not None:
             await self.sender.close()
 
@@ -132,11 +137,11 @@ class SendingTask(ChannelTask):
         try:
             answer = await self._send(rows, recipient)
         except NotToBeSent as refusal:
-            await self._note(deliveries.removed(rows[0], refusal.reason), refusal.reason)
+            await self._noted(partial(self._note, deliveries.removed(rows[0], refusal.reason), refusal.reason))
         except SendFailure as failure:
             await self._failed(rows, failure)
         else:
-            await self._note(deliveries.sent(rows[0], self.clock()), answer)
+            await self._noted(partial(self._note, deliveries.sent(rows[0], self.clock()), answer))
             await self.messages.note_success(rows[0])
 
     async def _send(self, rows: Sequence[Notification], recipient: Recipient) -> str:
@@ -160,22 +165,33 @@ class SendingTask(ChannelTask):
         if isinstance(failure, TemporaryFailure):
             wait = deliveries.retry_seconds(self.channel, rows[0].attempts, failure.retry_after_seconds)
         ended = deliveries.failed(rows[0], failure.answer, now=now, wait=wait)
-        if wait is not None:
-            await self._note(ended, failure.answer)
-        else:
-            await self._note_last(rows, ended, failure.answer, now)
+        note = partial(self._note, ended) if wait is not None else partial(self._note_last, rows, ended, now)
+        await self._noted(partial(note, failure.answer))
         await self.messages.note_failure(rows[0], failure.answer, now=now, is_gone=isinstance(failure, TargetGone))
+
+    async def _noted(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Writes a result, again while the database is away: a message whose result is lost is sent again."""
+        until = time.monotonic() + self.lease_seconds / 2
+        for failures in count(1):
+            try:
+                return await write()
+            except Exception as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("%s: a result waits to be noted after %s", self.name, type(error).__name__)
+                await asyncio.sleep(backoff(failures, most=5.0))
+        return None
 
     async def _note(self, ended: Notification, answer: str) -> None:
         """Writes the result of an attempt, unless another process has begun another one since."""
         async with self.db.connection() as connection:
             await store.end_attempt(connection, ended, answer, late_seconds=deliveries.LATE_SECONDS)
 
-    async def _note_last(self, rows: Sequence[Notification], ended: Notification, answer: str, now: int) -> None:
+    async def _note_last(self, rows: Sequence[Notification], ended: Notification, now: int, answer: str) -> None:
         """The same of a message that has failed for good, which is published."""
         async with self.db.transaction() as tx:
             user = await recipients.lock_recipient(tx, ended.user_id)
-            if count := await store.end_attempt(tx, ended, answer, late_seconds=deliveries.LATE_SECONDS):
+            if ended_count := await store.end_attempt(tx, ended, answer, late_seconds=deliveries.LATE_SECONDS):
                 first = [deliveries.failed(row, answer, now=now, wait=None) for row in rows[: events.MOST_ITEMS]]
-                await report_failures(tx, now, {user.user_id: user}, first, count)
+                await report_failures(tx, now, {user.user_id: user}, first, ended_count)
         outbox.wake()

@@ -22,8 +22,6 @@ from tests.support.databases import ServiceUrl, opened
 from tests.support.serving import SignerKeys, serving, settings_for, without_broker
 from tests.support.tokens import Signer
 
-SETTLE_SECONDS = 0.3
-
 
 @pytest.fixture
 async def mail_server() -> AsyncIterator[MailServer]:
@@ -68,6 +66,12 @@ async def auth_channel(service_url: ServiceUrl, valkey: str, keys: Keys) -> Asyn
 
 
 @pytest.fixture
+def settle_seconds() -> float:
+    """For so long what comes late waits for more."""
+    return 0.3
+
+
+@pytest.fixture
 def lease_seconds() -> int:
     """After so long a message whose result was not noted is sent again."""
     return 60
@@ -82,6 +86,7 @@ def settings(
     mail_server: MailServer,
     provider: Receiver,
     lease_seconds: int,
+    settle_seconds: float,
 ) -> Settings:
     """Settings of the service, with every channel."""
     common = settings_for(
@@ -93,7 +98,7 @@ def settings(
     return Settings(
         **vars(common),
         secrets_key="of these tests",
-        settle_seconds=SETTLE_SECONDS,
+        settle_seconds=settle_seconds,
         lease_seconds=lease_seconds,
         smtp_host="127.0.0.1",
         smtp_port=mail_server.port,
@@ -121,9 +126,9 @@ async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def others(db: Database) -> Others:
+def others(db: Database, settle_seconds: float) -> Others:
     """The other services."""
-    return Others(db, SETTLE_SECONDS)
+    return Others(db, settle_seconds)
 
 
 @pytest.fixture

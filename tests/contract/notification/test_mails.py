@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import grpc
+import psycopg
 import pytest
 from focusmesh.auth.v1 import email_service_pb2, email_service_pb2_grpc
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences
@@ -77,6 +79,7 @@ async def test_nothing_is_sent_to_an_address_that_is_not_verified(register: Regi
     assert not mail_server.taken
 
 
+@pytest.mark.parametrize("settle_seconds", [2.0])
 async def test_after_an_outage_a_user_gets_one_mail_with_a_row_for_each_reminder(
     reader: Person, others: Others, mail_server: MailServer
 ) -> None:
@@ -91,6 +94,7 @@ async def test_after_an_outage_a_user_gets_one_mail_with_a_row_for_each_reminder
     assert len({each.id for each in sent}) == 3
 
 
+@pytest.mark.parametrize("settle_seconds", [5.0])
 async def test_a_thousand_reminders_of_an_outage_are_one_mail_and_one_event(
     reader: Person, others: Others, mail_server: MailServer, db: Database
 ) -> None:
@@ -191,6 +195,28 @@ async def test_a_mail_whose_process_died_is_sent_again_with_the_same_id(
     [ended] = await person.ended(EMAIL)
     assert len({mail.message["Message-ID"] for mail in mail_server.taken}) == 1
     assert ended.message_id in str(mail_server.taken[0].message["Message-ID"])
+
+
+async def test_the_result_of_a_mail_is_noted_although_the_database_goes_away_meanwhile(
+    reader: Person, others: Others, mail_server: MailServer, postgres: str
+) -> None:
+    mail_server.held.clear()
+    await others.remind(a_reminder(reader.user_id, at=at(0)))
+    await asyncio.wait_for(mail_server.arrived.wait(), 10)
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        administrator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    mail_server.held.set()
+
+    async def noted() -> bool:
+        with suppress(grpc.aio.AioRpcError):
+            return [each.state for each in await reader.deliveries(EMAIL)] == [SENT]
+        return False
+
+    await until(noted, "the result is noted", seconds=30)
+    assert len(mail_server.taken) == 1
 
 
 async def test_three_replicas_send_each_mail_once(

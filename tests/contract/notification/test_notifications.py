@@ -4,9 +4,10 @@ from typing import Any
 
 import orjson
 
+from harness.http_receiver import Receiver
 from mesh.database.pool import Database
 from mesh.runtime.ids import new_id
-from tests.contract.notification.people import Others, Person, a_reminder, at
+from tests.contract.notification.people import IN_APP, WEBHOOK, Others, Person, a_reminder, at
 from tests.support.errors import refused
 
 
@@ -87,3 +88,23 @@ async def test_reminders_that_are_due_together_are_one_event(person: Person, oth
     [event] = await published(db, person.user_id)
     payload = event["data"]["payload"]
     assert (payload["count"], payload["unread_count"], len(payload["items"])) == (30, 30, 20)
+
+
+async def test_deliveries_are_listed_by_reminder_channel_and_target_the_newest_first(
+    person: Person, others: Others, receiver: Receiver
+) -> None:
+    webhook = (await person.CreateWebhook(url=receiver.url)).webhook
+    for number in range(3):
+        await others.remind(a_reminder(person.user_id, at=at(-number), title=f"Number {number}"))
+        await person.ended(WEBHOOK, number + 1)
+    every = await person.ListDeliveries(page_size=4)
+    rest = await person.ListDeliveries(page_size=4, page_token=every.next_page_token)
+    listed = [*every.deliveries, *rest.deliveries]
+    assert len({each.id for each in listed}) == 6
+    assert [each.title for each in listed] == [f"Number {number}" for number in (2, 2, 1, 1, 0, 0)]
+    of_webhook = (await person.ListDeliveries(channel=WEBHOOK)).deliveries
+    assert {each.target_id for each in of_webhook} == {webhook.id}
+    assert (await person.ListDeliveries(target_id=webhook.id)).deliveries == of_webhook
+    of_one = (await person.ListDeliveries(reminder_id=listed[0].reminder_id)).deliveries
+    assert {each.channel for each in of_one} == {IN_APP, WEBHOOK}
+    assert not (await person.another().ListDeliveries()).deliveries
