@@ -84,6 +84,8 @@ class Receiver:
             await self.respond(writer)
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client has gone
+        except asyncio.CancelledError:
+            pass  # `close` ends it; asyncio's streams would report every task that ends as cancelled
         finally:
             self._serving.discard(task)
             writer.close()

@@ -19,7 +19,9 @@ CONNECT_SECONDS = 5.0
 LARGEST_RESPONSE = 64 * 1024
 """Bytes of a body that are read; what follows is not waited for."""
 MOST_RETRY_SECONDS = 24 * 3600.0
-_CONNECTIONS, _IDLE_CONNECTIONS, _IDLE_SECONDS = 200, 20, 30.0
+CONNECTIONS = 200
+"""At once; a call waits for one within its time."""
+_IDLE_CONNECTIONS, _IDLE_SECONDS = 20, 30.0
 _SHOWN = 400
 """Characters of a body that the user is shown."""
 REFUSALS = frozenset(range(300, 500)) - {408, 409, 425, 429}
@@ -60,7 +62,7 @@ class OutgoingClient:
         self._pools = {
             scheme: httpcore.AsyncConnectionPool(
                 ssl_context=context,
-                max_connections=_CONNECTIONS,
+                max_connections=CONNECTIONS,
                 max_keepalive_connections=_IDLE_CONNECTIONS,
                 keepalive_expiry=_IDLE_SECONDS,
                 network_backend=_CheckedNetwork(guard, encrypted=scheme == "https"),

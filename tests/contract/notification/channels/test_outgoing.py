@@ -1,5 +1,6 @@
 """Calls to addresses that others give, against servers that mean no good."""
 
+import asyncio
 import ssl
 import time
 from ipaddress import ip_address
@@ -84,6 +85,17 @@ async def test_no_server_keeps_a_call_for_longer_than_it_may_take(receiver: Rece
     with pytest.raises(TemporaryFailure, match=r"no whole response within 0\.4 s"):
         await client.post(receiver.url, b"", {})
     assert 0.4 <= time.monotonic() - began < 2
+    await client.close()
+
+
+async def test_calls_that_took_too_long_leave_no_connection_behind(receiver: Receiver) -> None:
+    receiver.respond = hangs
+    client = OutgoingClient(Guard(LOOPBACK_ALONE), seconds=0.5)
+    calls = [client.post(receiver.url, b"", {}) for _ in range(outgoing.CONNECTIONS + 1)]
+    failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {TemporaryFailure}
+    receiver.respond = answers(204)
+    assert (await client.post(receiver.url, b"", {})).status == 204
     await client.close()
 
 
