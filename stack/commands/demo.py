@@ -1,8 +1,8 @@
 """`make demo`: the main journey on the running stack; shows every call with its response.
 
 A person registers, signs in, opens the WebSocket, creates the specification's task over REST, sees it arrive on the
-socket and in the audit log, completes it over gRPC; starts, pauses, resumes and finishes a focus session, finds it in
-the history, and signs out.
+socket and in the audit log, completes it over gRPC; verifies the address, is reminded of a task in the app and by mail;
+starts, pauses, resumes and finishes a focus session, finds it in the history, and signs out.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -23,8 +24,10 @@ from websockets.typing import Subprotocol
 
 from harness.accounts import Accounts, User
 from harness.waiting import until
+from stack.commands import mail as mail_command
 from stack.errors import StackError, run_command
-from stack.layout import main_state
+from stack.infrastructure import mail
+from stack.layout import State, main_state
 from stack.stack import Stack
 from stack.terminal import BLUE, GREEN, GREY, YELLOW, colour
 
@@ -35,6 +38,8 @@ _TASK = {
     "reminderTime": "2026-02-09T12:00:00Z",
 }
 _SECONDS = 10.0
+_REMINDED_SECONDS = 2.0
+_CODE = re.compile(r"fmm_[\w-]+")
 _LONGEST_TEXT = 72
 _KEY = re.compile(r'^(\s*)("[^"]+")(: )', re.MULTILINE)
 _SHOWN = "shown"
@@ -82,9 +87,9 @@ def _shortened(value: Any) -> Any:
 class Journey:
     """The journey of one user through the gateway. Methods raise StackError when a response is not the expected one."""
 
-    def __init__(self, http: httpx.Client, target: str) -> None:
-        """http: at the gateway; it shows what it carries. target: of the gateway, host:port."""
-        self._http, self._target = http, target
+    def __init__(self, http: httpx.Client, target: str, state: State) -> None:
+        """http: at the gateway; it shows what it carries. target: of the gateway, host:port. state: of the stack."""
+        self._http, self._target, self._state = http, target, state
         self._accounts = Accounts(http, retry_seconds=0)
         self._user: User
 
@@ -100,8 +105,9 @@ class Journey:
         async with self._socket() as socket:
             await self._frame(socket, "opened")
             await self._work(socket)
+            await self._remind(socket)
             await self._focus(socket)
-            step(12, "Sign out: the access token and the open stream end with the session")
+            step(14, "Sign out: the access token and the open stream end with the session")
             await self._sign_out(socket)
 
     async def _work(self, socket: ClientConnection) -> None:
@@ -110,28 +116,60 @@ class Journey:
         created = await self._post("/v1/tasks", {**_TASK, "requestId": str(uuid.uuid4())})
         task = created["task"]
         step(5, "See it arrive: the frame on the WebSocket, the record in the audit log")
-        await self._frame(socket, "change", since=began)
+        await self._change(socket, "task-created", since=began)
         await self._audit(task["id"], "task-created", since=began)
         step(6, "List")
         await self._get("/v1/tasks?states=TASK_STATE_PENDING")
         step(7, "Complete it, over gRPC")
         began = time.monotonic()
         await self._complete(task)
-        await self._frame(socket, "change", since=began)
+        await self._change(socket, "task-completed", since=began)
         await self._audit(task["id"], "task-completed", since=began)
         step(8, "Verify the chain of the audit log")
         await self._get("/v1/auditRecords:verify")
 
+    async def _remind(self, socket: ClientConnection) -> None:
+        step(9, "Verify the address, by the code in the mail that came to it")
+        code = _CODE.search(await self._mail("Verify"))
+        if code is None:
+            raise StackError("there is no code in the mail", advice="`make mail M=1`")
+        await self._post("/v1/users:verifyEmail", {"token": code[0]})
+        step(10, "Be reminded of a task: in the app, on every device, and by mail")
+        wanted = {"updateMask": "email", "email": {"reminders": True}}
+        await self._call("PATCH", "/v1/notifications/preferences", wanted)
+        due = datetime.now(UTC) + timedelta(seconds=_REMINDED_SECONDS)
+        body = {"title": "Call home", "reminderTime": due.isoformat(), "requestId": str(uuid.uuid4())}
+        await self._post("/v1/tasks", body)
+        began = time.monotonic() + _REMINDED_SECONDS
+        await self._change(socket, "notification-created", since=began)
+        await self._mail("Reminder", since=began)
+
+    async def _mail(self, subject: str, since: float | None = None) -> str:
+        """Waits until the catcher has a mail with a subject that begins so; shows it and returns its text."""
+        sent(f"make mail TO={self._user.email}   until it is there")
+        texts: list[str] = []
+
+        def caught() -> bool:
+            messages = map(mail.read, mail_command.chosen(self._state, self._user.email))
+            texts.extend(mail_command.whole(each) for each in messages if each["Subject"].startswith(subject))
+            return bool(texts)
+
+        advice = "`make mail`, `make logs S=notification-0`"
+        await until(lambda: asyncio.to_thread(caught), f"a mail {subject}", _SECONDS, advice=advice)
+        came(f"mail{_after(since)}")
+        print(texts[0].partition(colour("--- text/html", GREY))[0].rstrip())
+        return texts[0]
+
     async def _focus(self, socket: ClientConnection) -> None:
-        step(9, "Start a focus session: its clock is the server's, and every device gets its changes")
+        step(11, "Start a focus session: its clock is the server's, and every device gets its changes")
         tasks = [{"title": "Buy groceries"}]
         body = {"start": True, "title": "Shopping", "tasks": tasks, "requestId": str(uuid.uuid4())}
         session = await self._turn(socket, "/v1/focusSessions", body)
-        step(10, "Pause it, resume it, finish it")
+        step(12, "Pause it, resume it, finish it")
         for verb in ("pause", "resume", "finish"):
             body = {"etag": session["etag"], "requestId": str(uuid.uuid4())}
             session = await self._turn(socket, f"/v1/focusSessions/{session['id']}:{verb}", body)
-        step(11, "Find it in the history")
+        step(13, "Find it in the history")
         began = time.monotonic()
         archived = await self._found(f"/v1/history/sessions/{session['id']}")
         came(f"in the archive{_after(began)}", archived)
@@ -140,7 +178,7 @@ class Journey:
         """Changes the session and shows the frame of it; returns the session."""
         began = time.monotonic()
         session: Json = (await self._post(path, body))["focusSession"]
-        await self._frame(socket, "change", since=began)
+        await self._change(socket, "session-", since=began)
         return session
 
     async def _found(self, path: str) -> Json:
@@ -162,11 +200,21 @@ class Journey:
         protocols = [Subprotocol("focusmesh.v1"), Subprotocol(f"bearer.{self._user.token}")]
         return connect(f"ws://{self._target}/v1/realtime", subprotocols=protocols, open_timeout=_SECONDS)
 
-    async def _frame(self, socket: ClientConnection, kind: str, since: float | None = None) -> None:
-        """Waits for the next frame of a kind and shows it."""
+    async def _change(self, socket: ClientConnection, event: str, since: float) -> None:
+        """Waits for the next change whose event's type begins so, and shows it."""
+        await self._frame(socket, "change", lambda frame: frame["change"]["eventType"].startswith(event), since)
+
+    async def _frame(
+        self,
+        socket: ClientConnection,
+        kind: str,
+        meant: Callable[[Json], bool] = lambda _frame: True,
+        since: float | None = None,
+    ) -> None:
+        """Waits for the next frame of a kind that is meant, and shows it."""
         try:
             async with asyncio.timeout(_SECONDS):
-                while kind not in (frame := json.loads(await socket.recv())):
+                while kind not in (frame := json.loads(await socket.recv())) or not meant(frame):
                     pass
         except TimeoutError:
             raise StackError(f"no {kind} came within {_SECONDS:.0f} s", advice="`make logs S=realtime-0`") from None
@@ -228,10 +276,10 @@ class Journey:
 
 
 def show_request(request: httpx.Request) -> None:
-    """Shows a call by HTTP, without its password."""
+    """Shows a call by HTTP, without what proves who somebody is."""
     if request.extensions.get(_SHOWN, True):
         body = json.loads(request.content) if request.content else {}
-        shown = {name: "…" if name == "password" else value for name, value in body.items()}
+        shown = {name: "…" if name in {"password", "token"} else value for name, value in body.items()}
         sent(f"{request.method} {request.url.raw_path.decode()}", shown or None)
 
 
@@ -249,7 +297,7 @@ async def _walk(stack: Stack) -> None:
     hooks: dict[str, list[Callable[..., None]]] = {"request": [show_request], "response": [show_response]}
     with httpx.Client(base_url=stack.gateway_url, timeout=_SECONDS, event_hooks=hooks) as http:
         try:
-            await Journey(http, stack.gateway_target).walk()
+            await Journey(http, stack.gateway_target, stack.state).walk()
         except (httpx.HTTPError, WebSocketException, OSError) as error:
             raise StackError(f"the gateway does not respond: {error or type(error).__name__}", advice=_SLOW) from None
 
