@@ -13,6 +13,7 @@ UNAVAILABLE = "UNAVAILABLE"
 SUCCESS = "OK"
 CREATED = "task-created"
 PHASE_CHANGED = "session-phase-changed"
+IN_APP, EMAIL, WEBHOOK = "CHANNEL_IN_APP", "CHANNEL_EMAIL", "CHANNEL_WEBHOOK"
 _MILLISECOND = timedelta(milliseconds=1)
 
 _Item = TypeVar("_Item")
@@ -90,6 +91,51 @@ class Delivered(NamedTuple):
     event_id: str
     task_id: str
     version: int
+
+
+class Delivery(NamedTuple):
+    """One delivery, as ListDeliveries shows it."""
+
+    id: str
+    user_id: str
+    channel: str
+    target_id: str
+    state: str
+    message_id: str
+    reason: str
+    late: timedelta | None
+    """Between the instant that it is for and its sending; None while it is not sent."""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its channel has taken it."""
+        return self.state == "DELIVERY_STATE_SENT"
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the last attempt failed."""
+        return self.state == "DELIVERY_STATE_FAILED"
+
+
+def wrong_sends(
+    deliveries: Iterable[Delivery], taken: Iterable[str], is_doomed: Callable[[Delivery], bool]
+) -> list[str]:
+    """Deliveries that were not taken exactly once, or that failed without a reason, and what was taken besides.
+
+    taken: message ids, as receivers got them. is_doomed: whether the receiver refuses a delivery.
+    """
+    counts = _count(taken)
+    violations = []
+    for each in deliveries:
+        times, what = counts.pop(each.message_id, 0), f"{each.channel} of user {each.user_id}"
+        expected = 0 if is_doomed(each) else 1
+        if times != expected:
+            violations.append(f"{what}, message {each.message_id}, was taken {times} times instead of {expected}")
+        if each.is_sent != (expected == 1):
+            violations.append(f"{what} is {each.state} {each.reason}")
+        if not each.is_sent and not each.reason:
+            violations.append(f"{what} does not say why it failed")
+    return violations + [f"message {message_id} was taken, and is no delivery's" for message_id in counts]
 
 
 def wrong_ends(ends: Mapping[str, datetime], messages: Iterable[Message]) -> list[str]:

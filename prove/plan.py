@@ -13,10 +13,17 @@ from stack.layout import RUN
 _FOLDER = RUN / "prove"
 REPLICAS = 2
 _GENEROUS = "1000000 then 1000000/s"
+CALLABLE_HOST = "127.0.0.2"
+"""Where webhooks of proofs may be; the rest of loopback may not be called."""
 OWN_ENVIRONMENT = {
-    f"FOCUSMESH_GATEWAY_RATE_{name}": _GENEROUS for name in ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
+    # One address stands for all users here: the gateway's allowances are another proof's.
+    **{f"FOCUSMESH_GATEWAY_RATE_{name}": _GENEROUS for name in ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")},
+    "FOCUSMESH_OUTGOING_ALLOWED_NETWORKS": f"{CALLABLE_HOST}/32",
+    # Longer than any attempt of the proofs: a message of a replica that is killed is sent again soon.
+    "FOCUSMESH_LEASE_SECONDS": "15",
 }
-"""One address stands for all users here: the gateway's allowances are another proof's."""
+LOAD, INTERVALS, OUTAGES = "load", "intervals", "outages"
+_PARTS = (LOAD, INTERVALS, OUTAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +31,8 @@ class Plan:
     """One run."""
 
     seed: int
+    parts: frozenset[str]
+    """What is proven: all, or what `ONLY` names."""
     running: bool
     """Against the stack of `make up`; otherwise against one of its own, which is stopped afterwards."""
     rate: float
@@ -41,6 +50,20 @@ class Plan:
     logouts: int
     intervals: int
     """Sessions whose intervals end within one second."""
+    outage_users: int
+    """Whose mails the mail server fails."""
+    outage_waves: int
+    """Reminders of each of them while it is away."""
+    away_seconds: float
+    """How long the mail server is away."""
+    slow_seconds: float
+    """How long it takes for a mail afterwards."""
+    webhook_users: int
+    """Each with receivers that fail in every way."""
+    server_errors: int
+    """How often a receiver responds with 500."""
+    outage_settle_seconds: float
+    """How long retries may take afterwards."""
     folder: Path = _FOLDER / "stack"
     """State of its own stack."""
     report: Path = _FOLDER / "latest.json"
@@ -48,14 +71,23 @@ class Plan:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60). Raises StackError."""
+        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60), ONLY=a part of it.
+
+        Raises StackError.
+        """
         quick, running = (environment.get(name, "") not in ("", "0") for name in ("QUICK", "RUNNING"))
         seed = environment.get("SEED") or str(random.SystemRandom().randrange(10**9))
         # Behind the everyday allowances of `make up`, all users here share one address.
         rate = environment.get("RATE") or ("60" if quick else "100" if running else "200")
         if not seed.isdecimal() or not rate.isdecimal() or int(rate) < 1:
             raise StackError(f"SEED={seed} RATE={rate} are not whole numbers", advice="`make prove SEED=1 RATE=200`")
+        only = environment.get("ONLY", "")
+        if only and only not in _PARTS:
+            raise StackError(
+                f"ONLY={only} is no part of it", advice=f"`make prove ONLY={_PARTS[-1]}`; {', '.join(_PARTS)}"
+            )
         return cls(
+            parts=frozenset([only] if only else _PARTS),
             seed=int(seed),
             running=running,
             rate=float(rate),
@@ -67,4 +99,11 @@ class Plan:
             at_once=3 if quick else 1,
             logouts=2 if quick else 5,
             intervals=200 if quick else 2000,
+            outage_users=4 if quick else 24,
+            outage_waves=2 if quick else 6,
+            away_seconds=3.0 if quick else 300.0,
+            slow_seconds=0.5 if quick else 3.0,
+            webhook_users=2 if quick else 8,
+            server_errors=1 if quick else 2,
+            outage_settle_seconds=30.0 if quick else 400.0,
         )

@@ -1,19 +1,20 @@
 """`make prove`: load, faults, checker. A line per promise, `.run/prove/latest.json`, and the exit status."""
 
+import asyncio
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 
 import httpx
 import uvloop
 
 from harness.accounts import Accounts
-from prove import intervals, promises, users, verdict
+from prove import intervals, outages, promises, users, verdict
 from prove.experiment import run_load
 from prove.nemesis import Nemesis
-from prove.plan import OWN_ENVIRONMENT, REPLICAS, Plan
+from prove.plan import INTERVALS, LOAD, OUTAGES, OWN_ENVIRONMENT, REPLICAS, Plan
 from prove.promises import Promise, note
 from stack import preflight, registry
 from stack.errors import StackError, run_command
@@ -52,14 +53,29 @@ def _own(plan: Plan) -> Iterator[Stack]:
 
 async def _prove(stack: Stack, plan: Plan) -> list[Promise]:
     with httpx.Client(base_url=stack.gateway_url, timeout=_CALL_SECONDS) as http:
-        accounts = Accounts(http)
-        nemesis = Nemesis(stack, plan, accounts, await users.sign_up(accounts, plan.logouts))
-        run = await run_load(stack, plan, http, nemesis)
-    found = []
-    for promise in (*verdict.promises(run, nemesis), *await intervals.prove(stack, plan)):
-        promises.show(promise)
-        found.append(promise)
+        found: list[Promise] = []
+        if LOAD in plan.parts:
+            found += _shown(await _under_load(stack, plan, http))
+        beside: list[Coroutine[None, None, list[Promise]]] = []
+        if INTERVALS in plan.parts:
+            beside.append(intervals.prove(stack, plan))
+        if OUTAGES in plan.parts and not plan.running:  # mostly waits for next attempts; `make up` allows no receivers
+            beside.append(outages.prove(stack, plan, http))
+        for some in await asyncio.gather(*beside):
+            found += _shown(some)
     return found
+
+
+def _shown(found: list[Promise]) -> list[Promise]:
+    for promise in found:
+        promises.show(promise)
+    return found
+
+
+async def _under_load(stack: Stack, plan: Plan, http: httpx.Client) -> list[Promise]:
+    accounts = Accounts(http)
+    nemesis = Nemesis(stack, plan, accounts, await users.sign_up(accounts, plan.logouts))
+    return list(verdict.promises(await run_load(stack, plan, http, nemesis), nemesis))
 
 
 def _service_names() -> list[str]:

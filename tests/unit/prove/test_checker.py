@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from prove import checker
-from prove.checker import Attempt, Delivered, Message, Record, Task
+from prove.checker import Attempt, Delivered, Delivery, Message, Record, Task
 
 ANN, BEN = "ann", "ben"
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -145,3 +145,19 @@ def test_an_interval_ends_once_at_its_instant_and_is_published_after_it() -> Non
     assert twice == "the interval of session a ended 2 times"
     assert "session a ended 0:00:00.100000 from its instant" in late
     assert "session a was published 0:00:00.100000 early" in early
+
+
+def delivery(message_id: str, *, state: str = "SENT", reason: str = "") -> Delivery:
+    return Delivery(message_id, ANN, "CHANNEL_EMAIL", "", f"DELIVERY_STATE_{state}", message_id, reason, None)
+
+
+def test_a_message_is_taken_once_and_shown_as_sent_or_never_and_says_why() -> None:
+    found = [delivery("m"), delivery("r", state="FAILED", reason="550 no such mailbox")]
+    refused = lambda each: each.id == "r"  # noqa: E731
+    assert checker.wrong_sends(found, ["m"], refused) == []
+    assert len(checker.wrong_sends(found, ["m", "m"], refused)) == 1
+    assert len(checker.wrong_sends(found, [], refused)) == 1
+    assert len(checker.wrong_sends(found, ["m", "r"], refused)) == 1
+    assert len(checker.wrong_sends(found, ["m", "unknown"], refused)) == 1
+    assert len(checker.wrong_sends([found[0], delivery("r", state="FAILED")], ["m"], refused)) == 1
+    assert len(checker.wrong_sends([delivery("m", state="PENDING", reason="waits")], ["m"], refused)) == 1
