@@ -74,6 +74,7 @@ class Platform:
             handler=inbox,
             parking=inbox,
             options=self.settings.kafka_options,
+            instance=self.settings.consumer_instance,
         )
 
     def client(self, callee: str) -> ServiceClient:

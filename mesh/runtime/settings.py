@@ -38,6 +38,9 @@ class ServiceSettings:
     """gRPC addresses of the services that this one calls: `name=address;name=address`. The address
     `ipv4:host:port,host:port` names several replicas."""
     replica: int = 0
+    consumer_instance: str = ""
+    """Stable name of this replica, which no other has at the same time: over a quick restart its consumer keeps its
+    partitions, and nobody waits for a new assignment. Empty: where names change with each start."""
     drain_seconds: float = 3.0
     """How long a stopping service serves after it reports NOT_SERVING: longer than the gateway's health interval. Up to
     twice that while calls still begin."""
