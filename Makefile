@@ -78,7 +78,7 @@ test: setup ## Run all tests on real servers; T=unit/todo narrows, J=2 shares th
 bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two minutes
 	@$(PYTHON) -m bench.run
 
-prove: setup ## Kill everything under load, then check every promise; QUICK=1, SEED=n
+prove: setup ## Kill everything under load, then check every promise; QUICK=1, SEED=n, ONLY=reminders
 	@$(PYTHON) -m prove.run
 
 dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" says more

@@ -13,6 +13,7 @@ UNAVAILABLE = "UNAVAILABLE"
 SUCCESS = "OK"
 CREATED = "task-created"
 PHASE_CHANGED = "session-phase-changed"
+REMINDER_FIRED, REMINDER_SHOWN = "reminder-fired", "notification-created"
 IN_APP, EMAIL, WEBHOOK = "CHANNEL_IN_APP", "CHANNEL_EMAIL", "CHANNEL_WEBHOOK"
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -154,6 +155,35 @@ def wrong_ends(ends: Mapping[str, datetime], messages: Iterable[Message]) -> lis
             if one.published < end - _MILLISECOND:
                 violations.append(f"the end of session {session} was published {end - one.published} early")
     return violations
+
+
+def wrong_reminders(instants: Mapping[str, datetime], messages: Iterable[Message]) -> list[str]:
+    """Users whose one reminder did not fire exactly once, or was not shown exactly once, or too early. By user."""
+    found = _group(messages, lambda one: (one.user_id, one.type))
+    violations = []
+    for user_id, instant in instants.items():
+        for kind in (REMINDER_FIRED, REMINDER_SHOWN):
+            events = {one.event_id: one for one in reversed(found.get((user_id, kind), []))}.values()
+            if len(events) != 1:
+                violations.append(f"user {user_id} has {len(events)} events {kind}")
+            for one in events:
+                if one.time < instant or one.published < instant - _MILLISECOND:
+                    violations.append(f"{kind} of user {user_id} came {instant - one.time} early")
+    return violations
+
+
+def wrong_ledger(expected: Iterable[tuple[str, str]], rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Where the ledger is not one sent row for each expected user and channel. rows: user, channel, status."""
+    rows = list(rows)
+    unsent = [f"{channel} of user {user_id} is {status}" for user_id, channel, status in rows if status != "sent"]
+    return unsent + wrong_counts("row of the ledger", expected, ((user_id, channel) for user_id, channel, _ in rows))
+
+
+def wrong_counts(what: str, expected: Iterable[Hashable], found: Iterable[Hashable]) -> list[str]:
+    """What is not there exactly once, or is there and not expected."""
+    counts = _count(found)
+    violations = [f"there are {times} of {what} {key}" for key in expected if (times := counts.pop(key, 0)) != 1]
+    return violations + [f"nothing expects {what} {key}" for key in counts]
 
 
 def unexpected_responses(attempts: Iterable[Attempt]) -> list[str]:

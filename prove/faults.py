@@ -1,13 +1,19 @@
 """Faults: programs and services that are killed, and how long the stack takes to bring them back."""
 
+import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from functools import partial
+from itertools import cycle
 from typing import NamedTuple
 
 from harness.waiting import wait_until
+from stack.errors import StackError
 from stack.infrastructure import kafka, postgres, valkey
+from stack.infrastructure.services import Replica
 from stack.stack import Stack
 
 _BACK_SECONDS = 40.0
@@ -55,6 +61,14 @@ def inject(stack: Stack, name: str) -> Outage:
     ended = time.monotonic()
     how = "immediate shutdown" if number == signal.SIGQUIT else "kill -9"
     return Outage(name, how, began, ended)
+
+
+async def kill_in_turn(stack: Stack, replicas: Sequence[Replica], pause: float) -> None:
+    """Kills one replica after the other without end, with so many seconds before each; the stack starts it again."""
+    for replica in cycle(replicas):
+        await asyncio.sleep(pause)
+        with contextlib.suppress(StackError, ProcessLookupError):  # it is being started
+            os.kill(await asyncio.to_thread(stack.pid, replica.name), signal.SIGKILL)
 
 
 def _is_back(stack: Stack, program: str, pid: int) -> bool:

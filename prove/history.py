@@ -16,7 +16,7 @@ from stack.errors import StackError
 from stack.stack import Stack
 
 TASK_EVENTS, TASK_UPDATES, USER_EVENTS = "task-events", "task-updates", "user-events"
-SESSION_EVENTS = "session-events"
+SESSION_EVENTS, REMINDERS, NOTIFICATION_EVENTS = "session-events", "reminders", "notification-events"
 _SECONDS = 20.0
 _BATCH = 1000
 _BATCH_SECONDS = 0.1

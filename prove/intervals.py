@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Mapping
-from itertools import cycle
 
 import psycopg
 from focusmesh.pomodoro.v1.focus_session_service_pb2 import CreateFocusSessionRequest
@@ -18,7 +15,7 @@ from mesh.events.outbox import SideEffects
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.ids import new_id
-from prove import checker
+from prove import checker, faults
 from prove.history import SESSION_EVENTS, Broker
 from prove.plan import Plan
 from prove.promises import Promise, note
@@ -49,7 +46,7 @@ async def prove(stack: Stack, plan: Plan) -> list[Promise]:
     since = await asyncio.to_thread(broker.ends, [SESSION_EVENTS])
     ends = await _seed(stack, first, plan.intervals)
     note(f"{len(ends)} intervals end within a second, while replicas of pomodoro are killed")
-    killing = asyncio.create_task(_kill(stack))
+    killing = asyncio.create_task(faults.kill_in_turn(stack, stack.replicas_of("pomodoro"), _KILL_EVERY_SECONDS))
     try:
         arrived = await _arrivals(stack, ends, plan.settle_seconds)
     finally:
@@ -99,14 +96,6 @@ def _running(end: int) -> Focus:
 async def _write(database: Database, focus: Focus) -> None:
     async with database.connection() as connection:
         await UserSessions(connection).save(focus, SideEffects([], None, ""))
-
-
-async def _kill(stack: Stack) -> None:
-    """Kills one replica after the other; the stack starts it again."""
-    for replica in cycle(stack.replicas_of("pomodoro")):
-        await asyncio.sleep(_KILL_EVERY_SECONDS)
-        with contextlib.suppress(StackError, ProcessLookupError):  # it is being started
-            os.kill(await asyncio.to_thread(stack.pid, replica.name), signal.SIGKILL)
 
 
 async def _arrivals(stack: Stack, ends: Mapping[str, int], seconds: float) -> dict[str, int]:

@@ -22,8 +22,8 @@ OWN_ENVIRONMENT = {
     # Longer than any attempt of the proofs: a message of a replica that is killed is sent again soon.
     "FOCUSMESH_LEASE_SECONDS": "15",
 }
-LOAD, INTERVALS, OUTAGES = "load", "intervals", "outages"
-_PARTS = (LOAD, INTERVALS, OUTAGES)
+LOAD, INTERVALS, OUTAGES, REMINDERS = "load", "intervals", "outages", "reminders"
+_PARTS = (LOAD, INTERVALS, OUTAGES, REMINDERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,11 @@ class Plan:
     logouts: int
     intervals: int
     """Sessions whose intervals end within one second."""
+    reminders: int
+    """Reminders that are due within `reminder_seconds`."""
+    reminder_seconds: float
+    reminder_limit_seconds: float
+    """How late one may arrive, at the 99th percentile."""
     outage_users: int
     """Whose mails the mail server fails."""
     outage_waves: int
@@ -99,6 +104,10 @@ class Plan:
             at_once=3 if quick else 1,
             logouts=2 if quick else 5,
             intervals=200 if quick else 2000,
+            reminders=500 if quick else 10_000,
+            reminder_seconds=4.0 if quick else 60.0,
+            # A quick run is over after two kills, so that its percentile is the time of one restart.
+            reminder_limit_seconds=5.0 if quick else 3.0,
             outage_users=4 if quick else 24,
             outage_waves=2 if quick else 6,
             away_seconds=3.0 if quick else 300.0,

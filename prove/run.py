@@ -11,10 +11,10 @@ import httpx
 import uvloop
 
 from harness.accounts import Accounts
-from prove import intervals, outages, promises, users, verdict
+from prove import intervals, outages, promises, reminders, users, verdict
 from prove.experiment import run_load
 from prove.nemesis import Nemesis
-from prove.plan import INTERVALS, LOAD, OUTAGES, OWN_ENVIRONMENT, REPLICAS, Plan
+from prove.plan import INTERVALS, LOAD, OUTAGES, OWN_ENVIRONMENT, REMINDERS, REPLICAS, Plan
 from prove.promises import Promise, note
 from stack import preflight, registry
 from stack.errors import StackError, run_command
@@ -23,6 +23,7 @@ from stack.signals import install_signal_handlers
 from stack.stack import Stack
 
 _CALL_SECONDS = 15.0
+_KILLED_IN_TURN = ("pomodoro", "recurrence", "notification")
 
 
 def prove(plan: Plan) -> list[Promise]:
@@ -46,7 +47,7 @@ def _own(plan: Plan) -> Iterator[Stack]:
     """A stack for this run; what it stored and logged stays until the next."""
     shutil.rmtree(plan.folder, ignore_errors=True)
     ports, claim = preflight.claim_ports()
-    replicas = {**dict.fromkeys(_service_names(), REPLICAS), "pomodoro": REPLICAS + 1}
+    replicas = {**dict.fromkeys(_service_names(), REPLICAS), **dict.fromkeys(_KILLED_IN_TURN, REPLICAS + 1)}
     with claim, Stack(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as stack:
         yield stack
 
@@ -63,6 +64,8 @@ async def _prove(stack: Stack, plan: Plan) -> list[Promise]:
             beside.append(outages.prove(stack, plan, http))
         for some in await asyncio.gather(*beside):
             found += _shown(some)
+        if REMINDERS in plan.parts:
+            found += _shown(await reminders.prove(stack, plan))
     return found
 
 

@@ -161,3 +161,27 @@ def test_a_message_is_taken_once_and_shown_as_sent_or_never_and_says_why() -> No
     assert len(checker.wrong_sends(found, ["m", "unknown"], refused)) == 1
     assert len(checker.wrong_sends([found[0], delivery("r", state="FAILED")], ["m"], refused)) == 1
     assert len(checker.wrong_sends([delivery("m", state="PENDING", reason="waits")], ["m"], refused)) == 1
+
+
+def fired(kind: str, event: str, *, early: timedelta = timedelta()) -> Message:
+    return message("task", 1, 0, event=event, type=kind, time=NOON - early, published=NOON - early)
+
+
+def test_a_reminder_fires_once_and_is_shown_once_and_not_early() -> None:
+    right = [fired(checker.REMINDER_FIRED, "f"), fired(checker.REMINDER_SHOWN, "s")]
+    due = {ANN: NOON}
+    assert checker.wrong_reminders(due, [*right, right[0]]) == []
+    assert len(checker.wrong_reminders(due, right[:1])) == 1
+    assert len(checker.wrong_reminders(due, [*right, fired(checker.REMINDER_FIRED, "again")])) == 1
+    early = fired(checker.REMINDER_SHOWN, "s", early=timedelta(seconds=1))
+    assert len(checker.wrong_reminders(due, [right[0], early])) == 1
+
+
+def test_the_ledger_has_one_sent_row_for_each_delivery() -> None:
+    expected = [(ANN, "in_app"), (ANN, "email")]
+    sent = [(ANN, "in_app", "sent"), (ANN, "email", "sent")]
+    assert checker.wrong_ledger(expected, sent) == []
+    assert len(checker.wrong_ledger(expected, sent[:1])) == 1
+    assert len(checker.wrong_ledger(expected, [*sent, sent[0]])) == 1
+    assert len(checker.wrong_ledger(expected, [*sent, (BEN, "email", "sent")])) == 1
+    assert len(checker.wrong_ledger(expected, [sent[0], (ANN, "email", "failed")])) == 1
