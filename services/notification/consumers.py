@@ -87,6 +87,17 @@ class Notifier:
         ]
         if withdrawn:
             await delivery_store.save_decided(tx, withdrawn)
+        await self._restore(tx, known)
+
+    async def _restore(self, tx: Connection, known: Mapping[str, TaskState]) -> None:
+        """Takes up what a state before the last made void: events of one topic overtake those of another."""
+        moved = await delivery_store.list_moved(tx, known)
+        now = self._clock()
+        valid = [row for row in moved if deliveries.refusal(row.payload, known[row.task_id or ""]) is None]
+        if valid:
+            await delivery_store.save_decided(tx, [deliveries.restored(row, now) for row in valid])
+            await reminders.restore(tx, [row.reminder_id for row in valid if row.reminder_id])
+            self._wake()
 
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
         """Notes where a user is; what waits for quiet hours to end is decided again."""

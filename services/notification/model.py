@@ -86,6 +86,14 @@ class Reminder(NamedTuple):
     version: int
 
 
+class ReminderState(NamedTuple):
+    """What became of a reminder, as far as its deliveries go."""
+
+    status: str
+    scheduled_for: int
+    error_message: str | None
+
+
 class Notification(NamedTuple):
     """One delivery: a reminder or an event, through one channel to one target."""
 

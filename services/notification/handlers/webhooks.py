@@ -69,10 +69,12 @@ class WebhookHandlers(rpc.WebhookServiceServicer):
         call = current_call()
 
         async def decide(connection: Connection) -> pb.DeleteWebhookResponse:
-            webhook = await store.get_webhook(connection, call.user_id, request.webhook_id)
-            check_etag(etag_of(request), webhook.version)
-            response = pb.DeleteWebhookResponse(webhook=wire.webhook_to_pb(webhook))
-            await store.delete_webhook(connection, webhook, call.side_effects(response))
+            async with connection.transaction():
+                await recipients.lock_recipient(connection, call.user_id)
+                webhook = await store.get_webhook(connection, call.user_id, request.webhook_id)
+                check_etag(etag_of(request), webhook.version)
+                response = pb.DeleteWebhookResponse(webhook=wire.webhook_to_pb(webhook))
+                await store.delete_webhook(connection, webhook, call.side_effects(response))
             return response
 
         return await self.db.retry_on_conflict(decide)

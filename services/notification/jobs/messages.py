@@ -1,19 +1,17 @@
 """What a sender gets: a message with its address, its secrets and, of the account's own, its token."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
-from mesh.database.connection import Connection
-from mesh.database.pool import Database, WriteConflict
+from mesh.database.pool import Database
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import Clock
 from services.notification.clients.auth import Contacts
 from services.notification.model import Channel, Kind, Notification, Outgoing, Recipient
-from services.notification.rules import deliveries, secrets
+from services.notification.rules import deliveries
 from services.notification.rules import targets as rules
 from services.notification.rules.secrets import Sealer
-from services.notification.store import targets
+from services.notification.store import recipients, targets
 
 _NOTHING = SideEffects((), None, "")
 
@@ -64,19 +62,20 @@ class Messages:
         """Notes that a webhook fails, and removes a push subscription that is gone."""
         if row.target_id is None:
             return
-        async with self._db.connection() as connection:
-            if row.channel == Channel.WEBHOOK:
+        if row.channel == Channel.WEBPUSH and is_gone:
+            await self._remove(row.user_id, row.target_id)
+        elif row.channel == Channel.WEBHOOK:
+            async with self._db.connection() as connection:
                 found = (await targets.find_webhooks(connection, [row.target_id])).get(row.target_id)
                 if found is not None:
                     await targets.note_failure(connection, rules.failed(found, answer, now=now, gone=is_gone))
-            elif is_gone:
-                await self._remove(connection, row.target_id)
 
-    async def _remove(self, connection: Connection, subscription_id: str) -> None:
-        found = (await targets.find_subscriptions(connection, [subscription_id])).get(subscription_id)
-        with suppress(WriteConflict):  # its user has removed it meanwhile
-            if found is not None:
-                await targets.delete_subscription(connection, found, _NOTHING)
+    async def _remove(self, user_id: str, subscription_id: str) -> None:
+        async with self._db.transaction() as tx:
+            await recipients.lock_recipient(tx, user_id)
+            found = (await targets.find_subscriptions(tx, [subscription_id])).get(subscription_id)
+            if found is not None and found.user_id == user_id:
+                await targets.delete_subscription(tx, found, _NOTHING)
 
     async def _email(self, row: Notification, plain: Outgoing) -> Outgoing:
         contact = await self._contacts.contact(row.user_id)
@@ -95,8 +94,8 @@ class Messages:
     async def _sms(self, row: Notification, plain: Outgoing, recipient: Recipient) -> Outgoing:
         if plain.kind is not Kind.ACCOUNT:
             return replace(plain, address=recipient.phone_number or "")
-        number, code = str(row.payload["phone_number"]), secrets.new_code()
-        expires_at = rules.code_expires(self._clock())
+        number, code = str(row.payload["phone_number"]), self._sealer.code(plain.message_id)
+        expires_at = row.expires_at or rules.code_expires(self._clock())
         code_hash = self._sealer.code_hash(code, row.user_id, number)
         async with self._db.connection() as connection:
             if not await targets.set_code(connection, row.user_id, number, code_hash, expires_at):

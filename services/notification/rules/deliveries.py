@@ -18,6 +18,8 @@ from services.notification.model import (
     Outcome,
     Recipient,
     Reminder,
+    ReminderState,
+    ReminderStatus,
     Status,
     Targets,
     TaskState,
@@ -164,10 +166,16 @@ def refusal(payload: Mapping[str, Any], task: TaskState | None) -> str | None:
 
 
 def decide(
-    row: Notification, recipient: Recipient, task: TaskState | None, *, now: int, grace_seconds: int
+    row: Notification,
+    recipient: Recipient,
+    task: TaskState | None,
+    reminder: ReminderState | None,
+    *,
+    now: int,
+    grace_seconds: int,
 ) -> Notification:
     """What becomes of a delivery whose time has come: as it is, to be sent; or suppressed, missed, failed, deferred."""
-    if reason := _suppression(row, recipient, task):
+    if reason := _suppression(row, recipient, task, reminder):
         return _over(row, Outcome.SUPPRESSED, reason)
     if now >= _last(row, grace_seconds):
         if row.attempts:
@@ -202,18 +210,28 @@ def _deferred(row: Notification, until: int) -> Notification:
     return row._replace(status=Status.PENDING, deferred_until=until, next_attempt_at=until, leased=False)
 
 
-def _suppression(row: Notification, recipient: Recipient, task: TaskState | None) -> str | None:
+def _suppression(
+    row: Notification, recipient: Recipient, task: TaskState | None, reminder: ReminderState | None
+) -> str | None:
     if recipient.is_deleted:
         return "USER_DELETED"
     if row.payload.get("again"):
         return None  # its user has asked for it
+    if reminder is not None and (reason := _withdrawal(row, reminder)):
+        return reason
     if not row.payload.get("named") and not wants(recipient, row.channel, row.notification_type):
         return "CHANNEL_OFF"
-    if row.channel in _TARGETS and row.target_id is None:
-        return _NO_TARGET[row.channel]
-    if row.channel == Channel.SMS and recipient.phone_number is None and row.notification_type != Kind.ACCOUNT:
+    has_phone = recipient.phone_number is not None or row.notification_type == Kind.ACCOUNT
+    if (row.channel in _TARGETS and row.target_id is None) or (row.channel == Channel.SMS and not has_phone):
         return _NO_TARGET[row.channel]
     return refusal(row.payload, task) if row.notification_type == Kind.REMINDER else None
+
+
+def _withdrawal(row: Notification, reminder: ReminderState) -> str | None:
+    """Why nothing of a reminder is sent any more that was cancelled or snoozed while it was tried."""
+    if reminder.status == ReminderStatus.CANCELLED:
+        return reminder.error_message
+    return "SNOOZED" if reminder.scheduled_for != row.scheduled_for else None
 
 
 def _last(row: Notification, grace_seconds: int) -> int:
@@ -224,6 +242,11 @@ def _last(row: Notification, grace_seconds: int) -> int:
 
 def _over(row: Notification, outcome: Outcome, reason: str) -> Notification:
     return row._replace(status=Status.FAILED, outcome=outcome, error_message=reason, next_attempt_at=None, leased=False)
+
+
+def restored(row: Notification, now: int) -> Notification:
+    """A delivery that was suppressed by a state of its task that was not the last one."""
+    return row._replace(status=Status.PENDING, outcome=None, error_message=None, next_attempt_at=now)
 
 
 def removed(row: Notification, reason: str) -> Notification:

@@ -70,6 +70,12 @@ async def insert(tx: Connection, rows: Sequence[Notification]) -> int:
     return cursor.rowcount
 
 
+_UNSENT = """
+    UPDATE reminders SET status = 'failed', error_message = 'NO_CHANNEL', fire_at = NULL, version = version + 1,
+        updated_at = now()
+    WHERE id = ANY(%s::uuid[]) AND status = 'pending'"""
+
+
 async def deliver(
     tx: Connection, causes: Sequence[Cause], make: Callable[[Cause, Targets], list[Notification]]
 ) -> None:
@@ -78,6 +84,9 @@ async def deliver(
         return
     targets = await find_targets(tx, {cause.user_id for cause in causes})
     made = await in_slices(make(cause, targets.get(cause.user_id, Targets())) for cause in causes)
+    unsent = [cause.reminder_id for cause, some in zip(causes, made, strict=True) if cause.reminder_id and not some]
+    if unsent:
+        await tx.execute(_UNSENT, (unsent,))
     rows = [row for some in made for row in some]
     for first in range(0, len(rows), _BATCH):
         await insert(tx, rows[first : first + _BATCH])
@@ -247,6 +256,36 @@ async def list_waiting(tx: Connection, task_ids: Iterable[str]) -> list[Notifica
         (list(task_ids),),
     )
     return await cursor.fetchall()
+
+
+async def list_moved(tx: Connection, task_ids: Iterable[str]) -> list[Notification]:
+    """Reads and locks the deliveries of the last day that were suppressed because their task had moved."""
+    cursor = NOTIFICATIONS.cursor(tx)
+    await cursor.execute(
+        f"""
+        SELECT {NOTIFICATIONS.select} FROM notifications
+        WHERE task_id = ANY(%s::uuid[]) AND outcome = 'suppressed' AND error_message = 'TASK_MOVED'
+            AND created_at > now() - interval '1 day'
+        ORDER BY id FOR UPDATE""",
+        (list(task_ids),),
+    )
+    return await cursor.fetchall()
+
+
+async def drop(tx: Connection, user_id: str, channel: str, target_id: str) -> None:
+    """Ends what waits for a target that was removed, and the reminders of which nothing is left. The user is locked."""
+    await tx.execute(
+        f"""
+        WITH decided_rows AS (
+            UPDATE notifications SET status = 'failed', outcome = 'suppressed', next_attempt_at = NULL,
+                error_message = 'TARGET_REMOVED'
+            WHERE user_id = %s::uuid AND channel = %s AND target_id = %s::uuid AND next_attempt_at IS NOT NULL
+                AND NOT leased
+            RETURNING notifications.*
+        )
+        {_REMINDERS}""",
+        (user_id, channel, target_id),
+    )
 
 
 async def save_again(connection: Connection, row: Notification, side_effects: SideEffects) -> None:

@@ -1,6 +1,6 @@
 """Reminders: users' own, and those of tasks and events once they are due."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from mesh.database.columns import Columns, microseconds
@@ -11,7 +11,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.notification.errors import ReminderNotFound, TooManyReminders
-from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder
+from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder, ReminderState
 
 REMINDERS = Columns(
     "reminders",
@@ -99,6 +99,17 @@ async def list_reminders(
 def page_key(reminder: Reminder) -> Key:
     """The sort key of a reminder in the list."""
     return [reminder.scheduled_for, reminder.id]
+
+
+async def find_states(connection: Connection, ids: Collection[str]) -> dict[str, ReminderState]:
+    """Reads what became of those of these reminders that are there."""
+    cursor = await connection.execute(
+        f"""
+        SELECT id::text, status, {microseconds("scheduled_for")}, error_message FROM reminders
+        WHERE id = ANY(%s::uuid[])""",
+        (list(ids),),
+    )
+    return {reminder_id: ReminderState._make(state) for reminder_id, *state in await cursor.fetchall()}
 
 
 _UPDATE = f"""
@@ -195,6 +206,16 @@ async def save_locked(tx: Connection, changed: Sequence[Reminder]) -> None:
         UPDATE reminders SET {REMINDERS.assignments_of_rows} FROM {REMINDERS.recordset}
         WHERE reminders.id = reminders_rows.id""",
         REMINDERS.rows(changed),
+    )
+
+
+async def restore(tx: Connection, reminder_ids: Sequence[str]) -> None:
+    """Makes reminders pending again whose task was taken to have moved."""
+    await tx.execute(
+        """
+        UPDATE reminders SET status = 'pending', error_message = NULL, version = version + 1, updated_at = now()
+        WHERE id = ANY(%s::uuid[]) AND error_message = 'TASK_MOVED'""",
+        (reminder_ids,),
     )
 
 

@@ -8,6 +8,7 @@ from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from services.notification.errors import PushSubscriptionNotFound, WebhookNotFound
 from services.notification.model import PhoneCode, PushSubscription, Webhook
+from services.notification.store.deliveries import drop
 
 SUBSCRIPTIONS = Columns(
     "push_subscriptions",
@@ -99,19 +100,16 @@ async def get_subscription(connection: Connection, user_id: str, subscription_id
 
 _DELETE_SUBSCRIPTION = """
     DELETE FROM push_subscriptions WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid RETURNING id"""
-_DROP = """
-    UPDATE notifications SET status = 'failed', outcome = 'suppressed', next_attempt_at = NULL,
-        error_message = 'TARGET_REMOVED'
-    WHERE user_id = %(user_id)s::uuid AND channel = %(channel)s AND target_id = %(id)s::uuid
-        AND next_attempt_at IS NOT NULL AND NOT leased AND EXISTS (SELECT FROM changed)"""
 
 
-async def delete_subscription(
-    connection: Connection, subscription: PushSubscription, side_effects: SideEffects
-) -> None:
-    """Removes a subscription, and what waits to be sent to it; raises WriteConflict when it is gone."""
-    values = {"user_id": subscription.user_id, "id": subscription.id, "channel": "webpush"}
-    await outbox.write(connection, _DELETE_SUBSCRIPTION, values, side_effects, [_DROP])
+async def delete_subscription(tx: Connection, subscription: PushSubscription, side_effects: SideEffects) -> None:
+    """Removes a subscription, and what waits to be sent to it; raises WriteConflict when it is gone.
+
+    The user is locked.
+    """
+    values = {"user_id": subscription.user_id, "id": subscription.id}
+    await outbox.write(tx, _DELETE_SUBSCRIPTION, values, side_effects)
+    await drop(tx, subscription.user_id, "webpush", subscription.id)
 
 
 async def insert_webhook(tx: Connection, webhook: Webhook) -> None:
@@ -155,13 +153,17 @@ async def save_webhook(connection: Connection, webhook: Webhook, side_effects: S
     await outbox.write(connection, _SAVE_WEBHOOK, WEBHOOKS.parameters(webhook), side_effects)
 
 
-async def delete_webhook(connection: Connection, webhook: Webhook, side_effects: SideEffects) -> None:
-    """Removes a webhook, and what waits to be sent to it; raises WriteConflict when another write came first."""
-    values = {"user_id": webhook.user_id, "id": webhook.id, "version": webhook.version, "channel": "webhook"}
+async def delete_webhook(tx: Connection, webhook: Webhook, side_effects: SideEffects) -> None:
+    """Removes a webhook, and what waits to be sent to it; raises WriteConflict when another write came first.
+
+    The user is locked.
+    """
+    values = {"user_id": webhook.user_id, "id": webhook.id, "version": webhook.version}
     statement = """
         DELETE FROM webhooks WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND version = %(version)s
         RETURNING id"""
-    await outbox.write(connection, statement, values, side_effects, [_DROP])
+    await outbox.write(tx, statement, values, side_effects)
+    await drop(tx, webhook.user_id, "webhook", webhook.id)
 
 
 async def note_success(connection: Connection, webhook_id: str) -> None:
@@ -211,12 +213,17 @@ async def put_code(connection: Connection, code: PhoneCode) -> None:
 
 
 async def set_code(connection: Connection, user_id: str, phone_number: str, code_hash: str, expires_at: int) -> bool:
-    """Stores the hash of a code that is being sent; returns whether it was asked for still, for this number."""
+    """Stores the hash of a code that is being sent; returns whether it was asked for still, for this number.
+
+    Tries of the same code, which is sent again, count; one that was used is not valid again.
+    """
     values = PhoneCode(user_id, phone_number, code_hash, expires_at, 0, "", 0)
     cursor = await connection.execute(
         """
-        UPDATE phone_codes SET code_hash = %(code_hash)s::bytea, expires_at = %(expires_at)s::timestamptz, tries = 0
-        WHERE user_id = %(user_id)s::uuid AND phone_number = %(phone_number)s""",
+        UPDATE phone_codes SET code_hash = %(code_hash)s::bytea, expires_at = %(expires_at)s::timestamptz,
+            tries = CASE WHEN code_hash = %(code_hash)s::bytea THEN tries ELSE 0 END
+        WHERE user_id = %(user_id)s::uuid AND phone_number = %(phone_number)s
+            AND (code_hash IS NOT NULL OR expires_at IS NULL)""",
         CODES.parameters(values),
     )
     return cursor.rowcount > 0

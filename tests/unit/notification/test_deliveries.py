@@ -63,7 +63,7 @@ def row(channel: Channel = Channel.WEBPUSH, **changes: Any) -> Notification:
 
 def decide(what: Notification, who: Recipient, *, at: int = NOW, task: TaskState | None = None) -> Notification:
     """What becomes of it."""
-    return deliveries.decide(what, who, task, now=at, grace_seconds=GRACE)
+    return deliveries.decide(what, who, task, None, now=at, grace_seconds=GRACE)
 
 
 def test_a_reminder_is_delivered_by_the_channels_of_the_preferences_to_every_target() -> None:
@@ -180,7 +180,7 @@ class Worker:
     def run(self, who: Recipient, at: int) -> None:
         """One pass at an instant."""
         due = [each for each in self.rows if each.next_attempt_at is not None and each.next_attempt_at <= at]
-        decided = [deliveries.decide(each, who, None, now=at, grace_seconds=GRACE) for each in due]
+        decided = [deliveries.decide(each, who, None, None, now=at, grace_seconds=GRACE) for each in due]
         ready = [after for before, after in zip(due, decided, strict=True) if after is before]
         for message in deliveries.messages(ready):
             self.messages.append((at, len(message)))
