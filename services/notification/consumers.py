@@ -102,6 +102,7 @@ class Notifier:
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
         """Notes where a user is; what waits for quiet hours to end is decided again."""
         await recipients.put_zone(tx, event.user_id, str(event.data["payload"]["time_zone"]), event.time)
+        await recipients.wake_deferred(tx, event.user_id)
         self._wake()
 
     async def on_mail_requested(self, tx: Connection, event: ConsumedEvent) -> None:

@@ -58,6 +58,13 @@ TASKS_FOLLOWED = """
     WHERE known.version IS DISTINCT FROM tasks.version
     UNION ALL SELECT FROM recurrence.plans LIMIT 1"""
 """Finds a task of which recurrence has not seen the newest event, and what it has yet to make of one."""
+USERS_NOTIFIED = """
+    SELECT FROM todo.tasks LEFT JOIN notification.aggregate_versions AS known
+        ON known.source = 'todo' AND known.subject = tasks.id::text
+    WHERE known.version IS DISTINCT FROM tasks.version
+    UNION ALL SELECT FROM notification.reminders WHERE fire_at < now() + interval '5 seconds'
+    UNION ALL SELECT FROM notification.notifications WHERE next_attempt_at < now() + interval '5 seconds' LIMIT 1"""
+"""Finds a task of which notification has not seen the newest event, and what it has yet to send."""
 ASKED_FOR = "SELECT FROM auth.mail_requests"
 """Finds a request for a mail that has not been answered yet."""
 COLUMNS = """
@@ -142,6 +149,7 @@ def nothing_written(database: psycopg.Connection[Any], given: object, digest: Di
     """Fails when any row of accounts, tasks or sessions is another one after the test."""
     wait_until(lambda: database.execute(HISTORY_FOLLOWED).fetchone() is None, "history has followed every session")
     wait_until(lambda: database.execute(TASKS_FOLLOWED).fetchone() is None, "recurrence has followed every task")
+    wait_until(lambda: database.execute(USERS_NOTIFIED).fetchone() is None, "every user is notified")
     wait_until(lambda: database.execute(ASKED_FOR).fetchone() is None, "every request for a mail is answered")
     before = digest()
     yield

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from functools import partial
 from itertools import count, groupby
 
@@ -33,6 +33,10 @@ CAPACITY: Mapping[Channel, int] = {Channel.EMAIL: 16, Channel.WEBPUSH: 32, Chann
 """Messages of a channel that one replica sends at once: one that hangs takes one place, of its own channel."""
 _MOST_OF_WEBHOOK = 4
 """Messages to one webhook at once: the rest of the places is for others."""
+_LEARNERS = 4
+"""Users whose zone auth is asked for at once."""
+_AWAY_SECONDS = 2.0
+"""Until auth is asked again for the same user."""
 _CLOSE_SECONDS = 3.0
 
 
@@ -64,14 +68,19 @@ class SendingTask(ChannelTask):
         """What this pass has leased."""
         self._running: dict[asyncio.Task[None], str] = {}
         """What is being sent, and to whom."""
+        self._learning: dict[asyncio.Task[None], str] = {}
+        """Whose zone auth is asked for."""
 
     async def run_once(self) -> int:
         """Begins to send what is due, as far as there is room; returns how many deliveries that are."""
         room = self.capacity - len(self._running)
         if room <= 0:
             return 0  # a message that ends wakes this task
-        due = await self._with_zone(await self.list_due(busy=set(self._running.values()), groups=room))
-        return await self.claim(due) if due else 0
+        busy = {*self._running.values(), *self._learning.values()}
+        due = await self.list_due(busy=busy, groups=room)
+        ready = [group for group in due if group.knows_zone or self.channel == Channel.WEBHOOK]
+        self._learn_zones({group.user_id for group in due} - {group.user_id for group in ready})
+        return await self.claim(ready) if ready else 0
 
     async def settle(self, tx: Connection, claimed: Claimed) -> None:
         """Leases what is ready, message by message, and begins to send it once that has committed."""
@@ -98,12 +107,14 @@ class SendingTask(ChannelTask):
     async def close(self, grace: float = _CLOSE_SECONDS) -> None:
         """Lets messages that are being sent end, for at most `grace` seconds; others are sent after their lease."""
         await super().close(grace)
+        for learner in self._learning:
+            learner.cancel()
         running = list(self._running)
         if running:
             await asyncio.wait(running, timeout=grace)
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *self._learning, return_exceptions=True)
         if self.sender is not None:
             await self.sender.close()
 
@@ -113,24 +124,28 @@ class SendingTask(ChannelTask):
             log.error("%s: the result of a message was not noted", self.name, exc_info=error)
         self.wake()
 
-    async def _with_zone(self, due: Sequence[Group]) -> list[Group]:
-        """Those of the targets whose user's zone is known; reads the others' where they registered."""
-        if self.channel == Channel.WEBHOOK:
-            return list(due)
-        unknown = sorted({group.user_id for group in due if not group.knows_zone})
-        learnt = await asyncio.gather(*map(self._learn_zone, unknown))
-        away = {user_id for user_id, known in zip(unknown, learnt, strict=True) if not known}
-        return [group for group in due if group.user_id not in away]
+    def _learn_zones(self, user_ids: Set[str]) -> None:
+        """Begins to ask auth where some of these users are; what is due to them waits, and nobody else."""
+        for user_id in sorted(user_ids)[: _LEARNERS - len(self._learning)]:
+            task = asyncio.create_task(self._learn_zone(user_id), name="learn a zone")
+            self._learning[task] = user_id
+            task.add_done_callback(self._learnt)
 
-    async def _learn_zone(self, user_id: str) -> bool:
+    async def _learn_zone(self, user_id: str) -> None:
         try:
             contact = await self.contacts.contact(user_id)
         except DependencyUnavailable:
-            return False
+            await asyncio.sleep(_AWAY_SECONDS)
+            return
         async with self.db.connection() as connection:
             # As of the beginning of time: whatever an event says counts more.
             await recipients.put_zone(connection, user_id, contact.time_zone if contact else "UTC", 0)
-        return True
+
+    def _learnt(self, task: "asyncio.Task[None]") -> None:
+        del self._learning[task]
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("%s: a zone was not learnt: %s", self.name, error)
+        self.wake()
 
     async def _attempt(self, rows: Sequence[Notification], recipient: Recipient) -> None:
         """Sends one message and notes the result, which is the same for all of its deliveries."""

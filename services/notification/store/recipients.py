@@ -93,18 +93,25 @@ _SAVE = f"""
         quiet_to = excluded.quiet_to, updated_at = excluded.updated_at, version = excluded.version
     WHERE recipients.version = excluded.version - 1 AND NOT recipients.is_deleted
     RETURNING user_id"""
-_WAKE = """
-    UPDATE notifications SET next_attempt_at = now()
-    WHERE user_id = %(user_id)s::uuid AND next_attempt_at > now() AND NOT leased AND deferred_until IS NOT NULL
-        AND attempts = 0 AND EXISTS (SELECT FROM changed)"""
+
+
+async def wake_deferred(connection: Connection, user_id: str) -> None:
+    """Has what waits for quiet hours to end decided again, after a change of where or when they are.
+
+    A statement of its own, so that it sees what was deferred while the change waited for the user's lock.
+    """
+    await connection.execute(
+        """
+        UPDATE notifications SET next_attempt_at = now()
+        WHERE user_id = %s::uuid AND next_attempt_at > now() AND NOT leased AND deferred_until IS NOT NULL
+            AND attempts = 0""",
+        (user_id,),
+    )
 
 
 async def save_preferences(connection: Connection, recipient: Recipient, side_effects: SideEffects) -> None:
-    """Writes the next version of preferences, by which what waits for quiet hours to end is decided again.
-
-    Raises WriteConflict when another write came first.
-    """
-    await outbox.write(connection, _SAVE, RECIPIENTS.parameters(recipient), side_effects, [_WAKE])
+    """Writes the next version of preferences; raises WriteConflict when another write came first."""
+    await outbox.write(connection, _SAVE, RECIPIENTS.parameters(recipient), side_effects)
 
 
 _UNNAME_REMINDERS = """
@@ -127,19 +134,14 @@ async def save_unsubscribed(
     await outbox.write(connection, _SAVE, RECIPIENTS.parameters(recipient), side_effects, unname)
 
 
-async def put_zone(tx: Connection, user_id: str, time_zone: str, at: int) -> None:
-    """Stores where a user is; what waits for quiet hours to end is decided again."""
-    values = {"user_id": user_id, "time_zone": time_zone, "at": to_datetime(at)}
-    await tx.execute(
-        f"""
-        WITH changed AS (
-            INSERT INTO recipients (user_id, time_zone, zone_at) VALUES (%(user_id)s::uuid, %(time_zone)s, %(at)s)
-            ON CONFLICT (user_id) DO UPDATE SET time_zone = excluded.time_zone, zone_at = excluded.zone_at
-            WHERE coalesce(recipients.zone_at, '-infinity') <= excluded.zone_at AND NOT recipients.is_deleted
-            RETURNING user_id
-        )
-        {_WAKE}""",
-        values,
+async def put_zone(connection: Connection, user_id: str, time_zone: str, at: int) -> None:
+    """Stores where a user was at an instant, unless something newer is known."""
+    await connection.execute(
+        """
+        INSERT INTO recipients (user_id, time_zone, zone_at) VALUES (%s::uuid, %s, %s)
+        ON CONFLICT (user_id) DO UPDATE SET time_zone = excluded.time_zone, zone_at = excluded.zone_at
+        WHERE coalesce(recipients.zone_at, '-infinity') <= excluded.zone_at AND NOT recipients.is_deleted""",
+        (user_id, time_zone, to_datetime(at)),
     )
 
 

@@ -166,8 +166,11 @@ async def claim_due(tx: Connection, limit: int) -> list[Reminder]:
 
 
 async def mark_fired(tx: Connection, reminder_ids: Sequence[str]) -> None:
-    """Notes that deliveries of these reminders are made."""
-    await tx.execute("UPDATE reminders SET fire_at = NULL WHERE id = ANY(%s::uuid[])", (list(reminder_ids),))
+    """Notes that deliveries of these reminders are made: a snooze or a cancellation that came before that reads again,
+    and then finds them."""
+    await tx.execute(
+        "UPDATE reminders SET fire_at = NULL, version = version + 1 WHERE id = ANY(%s::uuid[])", (list(reminder_ids),)
+    )
 
 
 async def seconds_until_due(connection: Connection) -> float | None:

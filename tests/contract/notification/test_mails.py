@@ -12,6 +12,7 @@ from focusmesh.auth.v1 import email_service_pb2, email_service_pb2_grpc
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from harness.http_receiver import Receiver, answers
 from harness.smtp_server import Mail, MailServer
 from harness.waiting import until
 from mesh.database.pool import Database
@@ -26,6 +27,7 @@ from tests.contract.notification.people import (
     IN_APP,
     SENT,
     SUPPRESSED,
+    WEBPUSH,
     Others,
     Person,
     a_reminder,
@@ -33,6 +35,7 @@ from tests.contract.notification.people import (
     at,
     messages_of,
 )
+from tests.support.notified import browser
 from tests.support.ports import free_ports
 from tests.support.serving import SignerKeys, serving, without_broker
 from tests.support.tokens import Signer
@@ -290,15 +293,21 @@ async def test_a_mail_that_nobody_asked_for_any_more_is_not_sent(
     assert not mail_server.taken
 
 
-async def test_a_mail_waits_while_auth_is_away(
-    settings: Settings, others: Others, signer: Signer, db: Database
+async def test_what_needs_auth_waits_while_it_is_away_and_nothing_else(
+    settings: Settings, others: Others, signer: Signer, receiver: Receiver
 ) -> None:
-    """Of a user whose zone is not known yet; what the app shows does not wait."""
     away = replace(settings, call_targets="auth=127.0.0.1:1", listen=f"127.0.0.1:{free_ports(1)[0]}")
+    receiver.respond = answers(201)
     async with serving(without_broker(build(away, SignerKeys(signer)))) as channel:
-        person = Person(channel, signer)
-        await person.UpdateNotificationPreferences(update_mask=MASK, email=ChannelPreferences(reminders=True))
-        await others.remind(a_reminder(person.user_id, at=at(0)))
-        await person.shown()
-        [waiting] = await person.deliveries(EMAIL)
-        assert (waiting.attempt_count, waiting.HasField("next_attempt_time")) == (0, True)
+        unknown, known = Person(channel, signer), Person(channel, signer)
+        await others.locate(known.user_id)
+        for person in (unknown, known):
+            await person.RegisterPushSubscription(**browser(f"{receiver.url}/{person.user_id}"))
+            await person.UpdateNotificationPreferences(update_mask=MASK, email=ChannelPreferences(reminders=True))
+            await others.remind(a_reminder(person.user_id, at=at(0)))
+            await person.shown()
+        [pushed] = await known.ended(WEBPUSH)
+        assert pushed.state == SENT
+        for channel_of_unknown in (EMAIL, WEBPUSH):
+            [waiting] = await unknown.deliveries(channel_of_unknown)
+            assert (waiting.attempt_count, waiting.HasField("next_attempt_time")) == (0, True)

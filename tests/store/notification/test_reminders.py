@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mesh.database.connection import Connection
-from mesh.database.pool import Database
+from mesh.database.pool import Database, WriteConflict
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import SECOND, now
 from mesh.runtime.ids import new_id
 from services.notification.jobs.upkeep import Purger, ReminderFirer
 from services.notification.model import MOST_KEPT, Reminder
+from services.notification.rules import reminders as rules
 from services.notification.store import reminders as store
 from tests.support.databases import ServiceUrl, opened
 
@@ -55,6 +56,19 @@ async def test_three_replicas_fire_each_reminder_that_is_due_once(db: Database) 
     assert sum(fired) == 200
     assert await count(db, "notifications") == 200
     assert await replicas[0].run_once() == 0
+
+
+async def test_a_cancellation_that_meets_the_firing_reads_again(db: Database) -> None:
+    reminder = due(-1)
+    async with db.connection() as connection:
+        await inserted(connection, reminder)
+        await ReminderFirer(db, lambda: None, settle_seconds=0).run_once()
+        with pytest.raises(WriteConflict):
+            await store.save_cancelled(connection, rules.cancel(reminder, now=now(), etag=None), NOTHING)
+        fired = await store.get_reminder(connection, reminder.user_id, reminder.id)
+        await store.save_cancelled(connection, rules.cancel(fired, now=now(), etag=None), NOTHING)
+        cursor = await connection.execute("SELECT error_message, next_attempt_at FROM notifications")
+        assert await cursor.fetchall() == [("CANCELLED", None)]
 
 
 async def test_nothing_is_fired_before_its_time_by_the_clock_of_the_database(db: Database) -> None:
