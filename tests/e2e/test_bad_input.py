@@ -130,13 +130,19 @@ def digest(database: psycopg.Connection[Any], account: Account) -> Digest:
 
 
 def digest_of(schema: str, table: str, columns: list[str]) -> sql.Composed:
-    statement = sql.SQL("SELECT {}::text, count(*), coalesce(sum(hashtext(t::text)::bigint), 0) FROM {} t").format(
-        f"{schema}.{table}", sql.Identifier(schema, table)
+    # The mails of others get their tokens when they are sent, at any time; that one is used must not happen.
+    row = sql.SQL("(t.id, t.closed_at)" if table == "mails" else "t")
+    statement = sql.SQL("SELECT {}::text, count(*), coalesce(sum(hashtext({}::text)::bigint), 0) FROM {} t").format(
+        f"{schema}.{table}", row, sql.Identifier(schema, table)
     )
     if schema == "auth":
         return statement
     if "user_id" in columns:
         return statement + sql.SQL(" WHERE user_id = %(account)s::uuid")
+    if "notification_id" in columns:
+        return statement + sql.SQL(
+            " WHERE notification_id IN (SELECT id FROM notification.notifications WHERE user_id = %(account)s::uuid)"
+        )
     if "session_id" in columns:
         return statement + sql.SQL(
             " WHERE session_id IN (SELECT id FROM pomodoro.sessions WHERE user_id = %(account)s::uuid)"
