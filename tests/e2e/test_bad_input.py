@@ -63,7 +63,8 @@ USERS_NOTIFIED = """
         ON known.source = 'todo' AND known.subject = tasks.id::text
     WHERE known.version IS DISTINCT FROM tasks.version
     UNION ALL SELECT FROM notification.reminders WHERE fire_at < now() + interval '5 seconds'
-    UNION ALL SELECT FROM notification.notifications WHERE next_attempt_at < now() + interval '5 seconds' LIMIT 1"""
+    UNION ALL SELECT FROM notification.notifications WHERE next_attempt_at < now() + interval '5 seconds' OR leased
+    LIMIT 1"""
 """Finds a task of which notification has not seen the newest event, and what it has yet to send."""
 ASKED_FOR = "SELECT FROM auth.mail_requests"
 """Finds a request for a mail that has not been answered yet."""
