@@ -35,3 +35,14 @@ def test_a_timer_client_is_built_as_its_guide_says(stack: Stack) -> None:
     assert outcome in ("FOCUS_SESSION_OUTCOME_PARTIAL", "FOCUS_SESSION_OUTCOME_ABANDONED"), "by how fast it was pasted"
     assert archived == "ARCHIVED_SESSION_STATE_FINISHED"
     assert guest == ["Try it out", "1", "Try it out"]
+
+
+def test_a_todo_client_is_built_as_its_guide_says(stack: Stack) -> None:
+    created, listed, *changed, preview = (lines := pasted("todo-client.md", stack))[:6]
+    assert '"state":"TASK_STATE_PENDING"' in created
+    assert listed == "Write the report"
+    assert changed == ["VERSION_CONFLICT", "TASK_STATE_IN_PROGRESS", "TASK_STATE_COMPLETE"]
+    assert preview == "2027-01-31 2027-02-28SLOT_MOVE_CLAMP 2027-03-31"
+    assert lines[6:10] == ["True", "the next one is there", "TASK_STATE_PENDING", "undone"]
+    assert lines[10:13] == ["True", "Water all the plants", "COMPLETION_TIMING_SKIPPED"]
+    assert lines[13:] == ["Tea", "Tea", "1", "0"]

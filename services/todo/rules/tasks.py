@@ -66,7 +66,9 @@ def update(
     """
     _require_live(task, etag)
     series.check_offsets(changes.get("reminder_offsets"))
-    changed = series.with_rule(task, task._replace(**changes), changes, zone)
+    changed = task._replace(**changes)
+    if not changes.keys().isdisjoint(series.FORMS):
+        changed = series.with_rule(task, changed, changes, zone)
     if series.same_rule(changed, task):
         changed = series.of_this_alone(task, changed)
         return task if changed == task else next_version(changed, now)

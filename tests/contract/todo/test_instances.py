@@ -172,6 +172,24 @@ class TestWithdraw:
         assert (response.outcome, response.HasField("task")) == (UNCHANGED, False)
 
 
+class TestReopen:
+    """A complete instance whose completion was undone."""
+
+    async def test_it_is_pending_again_once(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        reopened = await scheduler.reopen(first)
+        assert (reopened.outcome, reopened.task.state) == (APPLIED, task_pb2.TASK_STATE_PENDING)
+        assert (await scheduler.reopen(first)).outcome == UNCHANGED
+        assert [version for _, version in events(todo_url, first.id)] == [1, 2, 3]
+
+    async def test_a_deleted_one_stays_deleted(self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task) -> None:
+        await todo.DeleteTask(task_id=first.id)
+        assert (await scheduler.reopen(first)).outcome == UNCHANGED
+        with refused("TASK_NOT_FOUND"):
+            await scheduler.reopen(task_pb2.Task(id=new_id(), series_id=first.series_id, slot=FIRST))
+
+
 class TestRevise:
     """The instance of a series that is edited."""
 
@@ -193,6 +211,13 @@ class TestRevise:
         following = (await scheduler.put(revised.task, "2026-04-05T10:00:00")).task
         assert (following.title, following.description) == ("Water", "With rain water")
         assert events(todo_url, made.id) == [("task-created", 1), ("task-updated", 2), ("task-updated", 3)]
+
+    async def test_withdrawn_and_put_again_it_keeps_its_id(self, scheduler: Scheduler, first: task_pb2.Task) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        moved = (await scheduler.revise(made, slot=THIRD)).task
+        await scheduler.withdraw(first.series_id, THIRD)
+        again = await scheduler.put(first, THIRD)
+        assert (again.outcome, again.task.id, moved.id) == (APPLIED, made.id, made.id)
 
     @pytest.mark.parametrize("verb", ["Complete", "Delete"])
     async def test_one_that_is_over_stays_as_it_is(

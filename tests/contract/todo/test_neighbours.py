@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
+from focusmesh.type.v1 import recurrence_pb2 as recurrence
 
 from tests.contract.todo.todo_client import Todo
 from tests.support.errors import refused
@@ -44,3 +45,35 @@ async def test_nothing_that_one_user_sends_disturbs_another(
     contents.append(wrong.SerializeToString())
     hostile = send_repeatedly(channel, BATCH, contents, signer.token())
     (await disturbance(hostile, lambda: todo.ListTasks(timeout=60))).check()
+
+
+async def test_the_costliest_recurring_tasks_of_one_user_do_not_disturb_another(todo: Todo) -> None:
+    days = [recurrence.RecurrenceDay(weekday=1 + index % 7, ordinal=index // 7 - 4) for index in range(60)]  # type: ignore[arg-type]
+    longest = recurrence.Recurrence(
+        frequency=recurrence.FREQUENCY_YEARLY,
+        by_day=days,
+        by_month_day=[day for day in range(-31, 32) if day],
+        by_month=range(1, 13),
+        by_set_pos=range(1, 21),
+    )
+    rarest = [  # 29 February on a Monday: every 28 years, and another rule each time
+        recurrence.Recurrence(
+            frequency=recurrence.FREQUENCY_DAILY,
+            by_day=[recurrence.RecurrenceDay(weekday=recurrence.WEEKDAY_MONDAY)],
+            by_month_day=[29],
+            by_month=[2],
+            week_start=1 + index % 7,  # type: ignore[arg-type]
+            count=1 + index % 10,
+        )
+        for index in range(70)
+    ]
+    rules = [*rarest, *[longest] * 30]
+    new = [pb.CreateTaskRequest(title="x", recurrence=rule, time_zone="Europe/Berlin") for rule in rules]
+
+    async def work() -> None:
+        for _ in range(4):
+            await todo.BatchCreateTasks(requests=new, timeout=60)
+            await todo.ListTasks(page_size=200, timeout=60)
+
+    another = todo.another_user()
+    (await disturbance(work(), lambda: another.ListTasks(timeout=60))).check()

@@ -78,6 +78,10 @@ class Scheduler:
         revise = instance_pb.ReviseInstance(task_id=task.id, changes=changes_of(**changes))
         return await self.apply(series_id or task.series_id, slot or task.slot, revise=revise)
 
+    async def reopen(self, task: task_pb2.Task) -> instance_pb.ApplyInstanceResponse:
+        """Makes a complete instance pending."""
+        return await self.apply(task.series_id, task.slot, reopen=instance_pb.ReopenInstance(task_id=task.id))
+
     async def withdraw(self, series_id: str, slot: str) -> instance_pb.ApplyInstanceResponse:
         """Withdraws the instance of a slot."""
         return await self.apply(series_id, slot, withdraw=instance_pb.WithdrawInstance())

@@ -232,6 +232,15 @@ class TestUpdates:
             updated(done, **changes)
         assert updated(done, title="y").title == "y"
 
+    def test_a_recurring_task_of_before_series_changes_as_ever_and_gets_one_with_its_rule(self) -> None:
+        simple = {"is_recurring": True, "recurrence_schedule": "daily", "recurrence": DAILY}
+        of_before = PLAIN._replace(**simple, repeat_from="from_due_next_future")
+        done = tasks.complete(of_before, NOW, None)
+        assert (updated(done, title="y").title, updated(of_before, title="y").series_id) == ("y", None)
+        with pytest.raises(series.ZoneMissing):
+            updated(of_before, recurrence_schedule="weekly")
+        assert updated(of_before, BERLIN, recurrence_schedule="weekly").series_id == OTHER
+
     def test_a_count_is_stated_again_when_a_later_instance_begins_a_series(self) -> None:
         first = created(recurrence=TEN_TIMES)
         assert updated(first, repeat_from="from_completion").recurrence == TEN_TIMES
