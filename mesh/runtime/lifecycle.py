@@ -125,6 +125,7 @@ class PeriodicTask(SupervisedTask):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._woken = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     @abstractmethod
     async def run_once(self) -> int:
@@ -139,9 +140,15 @@ class PeriodicTask(SupervisedTask):
         self._woken.set()
 
     def wake_in(self, seconds: float | None) -> None:
-        """Wakes after so many seconds, when that is sooner than it looks by itself; None for never."""
+        """Wakes after so many seconds, when that is sooner than it looks by itself; None for never.
+
+        In place of the time that was said before: else each pass that says one would cause one more pass.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if seconds is not None and seconds < self.longest_wait:
-            asyncio.get_running_loop().call_later(max(_SHORTEST_PAUSE_SECONDS, seconds), self.wake)
+            self._timer = asyncio.get_running_loop().call_later(max(_SHORTEST_PAUSE_SECONDS, seconds), self.wake)
 
     @property
     def ready(self) -> bool:

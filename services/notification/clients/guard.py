@@ -24,7 +24,8 @@ Resolver = Callable[[str, int], Awaitable[list[Address]]]
 
 LONGEST_URL = 2048
 """Characters."""
-_NAMES_AT_ONCE = 8
+_NAMES_AT_ONCE = 64
+"""As many as calls at once: name servers that hang, of whoever, keep no call waiting."""
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63}){0,20}\.?")
 _SCHEMES = {"https": 443, "http": 80}
 _IPV6_UNICAST = IPv6Network("2000::/3")

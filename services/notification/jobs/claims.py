@@ -13,7 +13,6 @@ from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.lifecycle import PeriodicTask
 from mesh.runtime.slices import in_slices
 from services.notification import events
-from services.notification.jobs.upkeep import wake_in
 from services.notification.model import Channel, Notification, Outcome, Recipient
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as store
@@ -45,10 +44,12 @@ class ChannelTask(PeriodicTask):
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
 
-    def __init__(self, db: Database, channel: Channel, *, grace_seconds: int, most_of_target: int) -> None:
+    def __init__(
+        self, db: Database, channel: Channel, *, grace_seconds: int, most_of_target: int, targets_of_user: int
+    ) -> None:
         """grace_seconds: how late something may be sent. most_of_target: deliveries to one target in one pass."""
         super().__init__(f"send by {channel}")
-        self.most_of_target = most_of_target
+        self.most_of_target, self.targets_of_user = most_of_target, targets_of_user
         self.db, self.channel, self.grace_seconds = db, channel, grace_seconds
 
     @abstractmethod
@@ -58,10 +59,12 @@ class ChannelTask(PeriodicTask):
     async def list_due(self, *, busy: Collection[str], groups: int) -> list[Group]:
         """To whom something is due; sets the time of the next pass when nobody is. busy: users to leave out."""
         async with self.db.connection() as connection:
-            due = await store.list_due(connection, self.channel, busy=busy, groups=groups, rows=_ROWS)
+            due = await store.list_due(
+                connection, self.channel, busy=busy, groups=groups, rows=_ROWS, of_user=self.targets_of_user
+            )
             if not due:
-                wake_in(self, await store.seconds_until_due(connection, self.channel))
-        before = accumulate((group.rows for group in due), initial=0)
+                self.wake_in(await store.seconds_until_due(connection, self.channel, busy=busy))
+        before = accumulate((min(group.rows, self.most_of_target) for group in due), initial=0)
         return [group for group, rows in zip(due, before, strict=False) if rows < _MOST_ROWS]
 
     async def claim(self, groups: Sequence[Group]) -> int:

@@ -22,7 +22,9 @@ class InAppTask(ChannelTask):
     groups: ClassVar[int] = 200
 
     def __init__(self, db: Database, *, grace_seconds: int) -> None:
-        super().__init__(db, Channel.IN_APP, grace_seconds=grace_seconds, most_of_target=_MOST_OF_USER)
+        super().__init__(
+            db, Channel.IN_APP, grace_seconds=grace_seconds, most_of_target=_MOST_OF_USER, targets_of_user=1
+        )
 
     async def run_once(self) -> int:
         """Shows what is due to one batch of users; returns how many notifications."""

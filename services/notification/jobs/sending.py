@@ -21,6 +21,7 @@ from services.notification.clients.auth import Contacts
 from services.notification.errors import SendFailure, TargetGone, TemporaryFailure
 from services.notification.jobs.claims import ChannelTask, Claimed, report_failures, save
 from services.notification.jobs.messages import Messages, NotToBeSent
+from services.notification.jobs.places import Places
 from services.notification.model import Channel, Notification, Recipient
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as store
@@ -29,14 +30,18 @@ from services.notification.store.deliveries import Group
 
 log = logging.getLogger(__name__)
 
-CAPACITY: Mapping[Channel, int] = {Channel.EMAIL: 16, Channel.WEBPUSH: 32, Channel.SMS: 8, Channel.WEBHOOK: 32}
+CAPACITY: Mapping[Channel, int] = {Channel.EMAIL: 16, Channel.WEBPUSH: 64, Channel.SMS: 8, Channel.WEBHOOK: 64}
 """Messages of a channel that one replica sends at once: one that hangs takes one place, of its own channel."""
-_MOST_OF_WEBHOOK = 4
-"""Messages to one webhook at once: the rest of the places is for others."""
+_MOST_OF_WEBHOOK = 2
+"""Messages to one webhook at once."""
+_MOST_TARGETS = 4
+"""Targets of one user at once: the rest of the places is for others."""
+_OF_USERS = frozenset({Channel.WEBPUSH, Channel.WEBHOOK})
+"""Channels whose targets users give."""
 _LEARNERS = 4
 """Users whose zone auth is asked for at once."""
-_AWAY_SECONDS = 2.0
-"""Until auth is asked again for the same user."""
+_AWAY_SECONDS, _TURN_SECONDS = 2.0, 0.2
+"""Until auth is asked again for the same user, and until a user's turn to be asked for may have come."""
 _CLOSE_SECONDS = 3.0
 
 
@@ -61,26 +66,32 @@ class SendingTask(ChannelTask):
     ) -> None:
         """sender: None where the installation does not have the channel."""
         most = _MOST_OF_WEBHOOK if channel == Channel.WEBHOOK else deliveries.MOST_COMBINED
-        super().__init__(db, channel, grace_seconds=grace_seconds, most_of_target=most)
+        super().__init__(db, channel, grace_seconds=grace_seconds, most_of_target=most, targets_of_user=_MOST_TARGETS)
         self.sender, self.messages, self.contacts, self.clock = sender, messages, contacts, clock
-        self.lease_seconds, self.capacity = lease_seconds, CAPACITY[channel]
+        self.lease_seconds, self.places = lease_seconds, Places(CAPACITY[channel])
+        self.of_target = _MOST_OF_WEBHOOK if channel == Channel.WEBHOOK else 1
+        """Places that a target takes."""
         self._begin: list[tuple[list[Notification], Recipient]] = []
         """What this pass has leased."""
-        self._running: dict[asyncio.Task[None], str] = {}
-        """What is being sent, and to whom."""
         self._learning: dict[asyncio.Task[None], str] = {}
         """Whose zone auth is asked for."""
 
     async def run_once(self) -> int:
         """Begins to send what is due, as far as there is room; returns how many deliveries that are."""
-        room = self.capacity - len(self._running)
-        if room <= 0:
+        places = self.places
+        if places.room <= 0:
             return 0  # a message that ends wakes this task
-        busy = {*self._running.values(), *self._learning.values()}
-        due = await self.list_due(busy=busy, groups=room)
+        busy = places.busy.union(self._learning.values())
+        due = await self._list(places.room, busy=busy | places.suspects)
+        left = min(places.room - len(due) * self.of_target, places.room_of_suspects)
+        if left > 0 and places.suspects:
+            due += await self._list(left, busy=busy.union(group.user_id for group in due))
         ready = [group for group in due if group.knows_zone or self.channel == Channel.WEBHOOK]
         self._learn_zones({group.user_id for group in due} - {group.user_id for group in ready})
-        return await self.claim(ready) if ready else 0
+        return (await self.claim(ready) if ready else 0) or len(due) - len(ready)
+
+    async def _list(self, room: int, *, busy: set[str]) -> list[Group]:
+        return await self.list_due(busy=busy, groups=max(1, room // self.of_target))
 
     async def settle(self, tx: Connection, claimed: Claimed) -> None:
         """Leases what is ready, message by message, and begins to send it once that has committed."""
@@ -100,7 +111,7 @@ class SendingTask(ChannelTask):
         claimed = await super().claim(groups)
         for message, recipient in self._begin:
             task = asyncio.create_task(self._attempt(message, recipient), name=f"send by {self.channel}")
-            self._running[task] = recipient.user_id
+            self.places.take(task, recipient.user_id)
             task.add_done_callback(self._ended)
         return claimed
 
@@ -109,7 +120,7 @@ class SendingTask(ChannelTask):
         await super().close(grace)
         for learner in self._learning:
             learner.cancel()
-        running = list(self._running)
+        running = self.places.tasks
         if running:
             await asyncio.wait(running, timeout=grace)
         for task in running:
@@ -119,23 +130,30 @@ class SendingTask(ChannelTask):
             await self.sender.close()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        del self._running[task]
+        self.places.free(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s: the result of a message was not noted", self.name, exc_info=error)
         self.wake()
 
     def _learn_zones(self, user_ids: Set[str]) -> None:
         """Begins to ask auth where some of these users are; what is due to them waits, and nobody else."""
-        for user_id in sorted(user_ids)[: _LEARNERS - len(self._learning)]:
+        room = _LEARNERS - len(self._learning)
+        for user_id in sorted(user_ids)[:room]:
             task = asyncio.create_task(self._learn_zone(user_id), name="learn a zone")
             self._learning[task] = user_id
             task.add_done_callback(self._learnt)
+        for user_id in sorted(user_ids)[room:]:
+            self.places.leave_out(user_id, _TURN_SECONDS)
 
     async def _learn_zone(self, user_id: str) -> None:
         try:
             contact = await self.contacts.contact(user_id)
         except DependencyUnavailable:
-            await asyncio.sleep(_AWAY_SECONDS)
+            self.places.leave_out(user_id, _AWAY_SECONDS)
+            return
+        except CalleeError as error:
+            log.warning("%s: auth refuses to tell where a user is: %s", self.name, error.reason)
+            self.places.leave_out(user_id, _AWAY_SECONDS)
             return
         async with self.db.connection() as connection:
             # As of the beginning of time: whatever an event says counts more.
@@ -154,10 +172,16 @@ class SendingTask(ChannelTask):
         except NotToBeSent as refusal:
             await self._noted(partial(self._note, deliveries.removed(rows[0], refusal.reason), refusal.reason))
         except SendFailure as failure:
+            self._judge(rows, worked=not isinstance(failure, TemporaryFailure))
             await self._failed(rows, failure)
         else:
+            self._judge(rows, worked=True)
             await self._noted(partial(self._note, deliveries.sent(rows[0], self.clock()), answer))
             await self.messages.note_success(rows[0])
+
+    def _judge(self, rows: Sequence[Notification], *, worked: bool) -> None:
+        if self.channel in _OF_USERS:
+            self.places.note(rows[0].user_id, worked=worked)
 
     async def _send(self, rows: Sequence[Notification], recipient: Recipient) -> str:
         if self.sender is None:

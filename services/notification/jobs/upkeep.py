@@ -1,6 +1,5 @@
 """What makes users' own reminders due, and what removes old rows."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
@@ -16,16 +15,8 @@ from services.notification.rules import deliveries
 from services.notification.store import deliveries as delivery_store
 from services.notification.store import notifications, recipients, reminders, targets, tasks
 
-_SHORTEST_WAIT = 0.02
-"""Seconds until what another replica has locked is looked for again."""
 _TASK_DAYS = 40
 """Longer than a deleted task can be brought back."""
-
-
-def wake_in(task: PeriodicTask, seconds: float | None) -> None:
-    """Wakes a task when the next row is due, unless the task looks before."""
-    if seconds is not None and seconds < task.longest_wait:
-        asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT, seconds), task.wake)
 
 
 class ReminderFirer(PeriodicTask):
@@ -56,7 +47,7 @@ class ReminderFirer(PeriodicTask):
             self.wake_senders()
             return len(due)
         async with self.db.connection() as connection:
-            wake_in(self, await reminders.seconds_until_due(connection))
+            self.wake_in(await reminders.seconds_until_due(connection))
         return 0
 
 

@@ -105,23 +105,25 @@ class Group(NamedTuple):
 _LIST_DUE = """
     SELECT due.user_id::text, target_id::text, recipients.time_zone IS NOT NULL, rows
     FROM (
-        SELECT user_id, target_id, min(next_attempt_at) AS first, count(*)::integer AS rows FROM (
+        SELECT user_id, target_id, min(next_attempt_at) AS first, count(*)::integer AS rows,
+            row_number() OVER (PARTITION BY user_id ORDER BY min(next_attempt_at), target_id) AS place
+        FROM (
             SELECT user_id, target_id, next_attempt_at FROM notifications
             WHERE next_attempt_at <= now() AND channel = %(channel)s AND user_id <> ALL(%(busy)s::uuid[])
             ORDER BY next_attempt_at LIMIT %(rows)s
         ) AS row GROUP BY user_id, target_id
     ) AS due JOIN recipients ON recipients.user_id = due.user_id
-    ORDER BY first LIMIT %(groups)s"""
+    WHERE place <= %(of_user)s ORDER BY first LIMIT %(groups)s"""
 
 
 async def list_due(
-    connection: Connection, channel: str, *, busy: Collection[str], groups: int, rows: int
+    connection: Connection, channel: str, *, busy: Collection[str], groups: int, rows: int, of_user: int
 ) -> list[Group]:
     """Reads to whom something of a channel is due by the database's clock, the longest due first.
 
-    busy: users that are left out. rows: that are looked at.
+    busy: users that are left out. rows: that are looked at. of_user: the most targets of one.
     """
-    values = {"channel": channel, "busy": list(busy), "groups": groups, "rows": rows}
+    values = {"channel": channel, "busy": list(busy), "groups": groups, "rows": rows, "of_user": of_user}
     cursor = await connection.execute(_LIST_DUE, values)
     return [Group._make(row) for row in await cursor.fetchall()]
 
@@ -161,12 +163,15 @@ async def claim(tx: Connection, channel: str, groups: Sequence[Group], most: int
     return rows
 
 
-async def seconds_until_due(connection: Connection, channel: str) -> float | None:
-    """Seconds until the next delivery of a channel is due, by the database's clock; None when none waits."""
+async def seconds_until_due(connection: Connection, channel: str, *, busy: Collection[str]) -> float | None:
+    """Seconds until the next delivery of a channel is due, by the database's clock; None when none waits.
+
+    busy: users that are left out.
+    """
     cursor = await connection.execute(
         "SELECT extract(epoch FROM min(next_attempt_at) - clock_timestamp())::float8 FROM notifications"
-        " WHERE next_attempt_at IS NOT NULL AND channel = %s",
-        (channel,),
+        " WHERE next_attempt_at IS NOT NULL AND channel = %s AND user_id <> ALL(%s::uuid[])",
+        (channel, list(busy)),
     )
     [seconds] = await cursor.fetchone() or (None,)
     return None if seconds is None else float(seconds)

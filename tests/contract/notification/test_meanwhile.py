@@ -9,7 +9,7 @@ from focusmesh.notification.v1 import channel_pb2, reminder_pb2
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from harness.http_receiver import Receiver, answers
+from harness.http_receiver import Receiver, answers, hangs
 from harness.smtp_server import MailServer
 from harness.waiting import until
 from mesh.database.pool import Database
@@ -189,3 +189,20 @@ async def test_a_code_is_the_same_in_every_attempt(register: Register, provider:
     assert first == second
     code = "".join(filter(str.isdigit, first["text"]))[:6]
     assert (await person.VerifyPhone(phone_number="+491701234567", code=code)).is_verified
+
+
+async def test_webhooks_that_hang_leave_places_for_others(
+    person: Person, others: Others, receiver: Receiver, provider: Receiver
+) -> None:
+    receiver.respond = hangs
+    people = [person, *(person.another() for _ in range(3))]
+    for each in people:
+        for _ in range(10):
+            await each.CreateWebhook(url=receiver.url)
+    await others.remind(*(a_reminder(each.user_id, at=at(-number)) for number in range(8) for each in people))
+    await until(lambda: len(receiver.received) >= 8, "the first are being sent")
+    other = person.another()
+    await other.CreateWebhook(url=provider.url)
+    await others.remind(a_reminder(other.user_id, at=at(0)))
+    [sent] = await other.ended(WEBHOOK)
+    assert sent.late_by_seconds <= 3

@@ -73,6 +73,24 @@ async def test_waking_during_a_pass_is_not_forgotten() -> None:
     await task.close()
 
 
+async def test_a_task_that_says_when_it_looks_again_does_so_once_however_often_it_is_woken() -> None:
+    class Timed(Patient):
+        async def run_once(self) -> int:
+            self.wake_in(0.2)
+            return await super().run_once()
+
+    task = Timed()
+    task.start()
+    for woken in range(1, 20):
+        await task.reached(woken)
+        await asyncio.sleep(0.005)
+        task.wake()
+    await task.reached(20)
+    await asyncio.sleep(0.5)
+    await task.close()
+    assert 21 <= task.passes <= 24
+
+
 async def test_an_idle_task_looks_again_by_itself() -> None:
     task = Scripted()
     task.start()
