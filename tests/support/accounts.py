@@ -24,8 +24,7 @@ from harness.waiting import wait_until
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
 from tests.support.clients import Rest
-from tests.support.mails import KINDS as MAIL_KINDS
-from tests.support.mails import Mails
+from tests.support.mails import WITH_TOKEN, Mails
 from tests.support.notified import Notified
 from tests.support.recurring import Recurring
 from tests.support.rpcs import BY_NAME, descriptor, request_class
@@ -219,8 +218,8 @@ class Account:
         if "before_date" in names:
             years = (2026, 2026) if method.name == "GetHeatmap" else (2020, 2029)
             given |= {"from_date": f"{years[0]}-01-01", "before_date": f"{years[1]}-12-31"}
-        if kind := MAIL_KINDS.get(method.name):  # for another user: a new password would end this one's sessions
-            given["token"] = self.mails.token(self._accounts.register().id, kind)
+        if method.name in WITH_TOKEN:  # for another user: a new password would end this one's sessions
+            given["token"] = self.mails.token_for(method.name, self._accounts.register().id)
         if "mail_id" in names:
             given["mail_id"] = self.mails.requested(self.id, "verify_email")
         if "password" in names:
