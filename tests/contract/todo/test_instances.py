@@ -283,3 +283,13 @@ async def test_a_wrong_field_is_refused_by_its_name(
         await scheduler.apply(series_id, slot, **change)
     assert field in error.fields, error
     assert await titles(todo) == [first.title]
+
+
+async def test_a_first_instance_that_was_skipped_is_put_back_under_its_own_id(
+    todo: Todo, scheduler: Scheduler, a_task: TaskBuilder
+) -> None:
+    daily = recurrence.Recurrence(frequency=recurrence.FREQUENCY_DAILY)
+    task = await a_task(due_time=DUE, recurrence=daily, time_zone="Europe/Berlin")
+    await scheduler.withdraw(task.series_id, task.slot)
+    again = await scheduler.put(task, task.slot, due_time=DUE)
+    assert (again.outcome, again.task.id, again.task.HasField("delete_time")) == (APPLIED, task.id, False)
