@@ -213,11 +213,15 @@ async def claim_series(tx: Connection, tasks: Sequence[Task], most: int) -> None
 
 
 async def purge_tasks(connection: Connection, limit: int) -> int:
-    """Removes tasks that can no longer be undeleted; returns how many."""
+    """Removes tasks that can no longer be undeleted; returns how many.
+
+    Rows of withdrawn instances stay until their user is erased: put again, one must not begin at the first version.
+    """
     cursor = await connection.execute(
         """
         DELETE FROM tasks WHERE id IN (
-            SELECT id FROM tasks WHERE purge_at <= now() ORDER BY purge_at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+            SELECT id FROM tasks WHERE purge_at <= now() AND NOT is_withdrawn
+            ORDER BY purge_at LIMIT %s FOR UPDATE SKIP LOCKED)""",
         (limit,),
     )
     return cursor.rowcount

@@ -133,6 +133,16 @@ class TestWithdraw:
         assert (await scheduler.put(first, SECOND)).outcome == UNCHANGED
         assert events(todo_url, made.id) == [("task-created", 1), ("task-deleted", 2), ("task-updated", 3)]
 
+    async def test_however_late_it_is_put_again_it_goes_on_with_its_version(
+        self, scheduler: Scheduler, first: task_pb2.Task, todo_url: str
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await scheduler.withdraw(first.series_id, SECOND)
+        with psycopg.connect(todo_url) as connection:
+            connection.execute("UPDATE tasks SET purge_at = now() WHERE id = %s", (made.id,))
+        again = await scheduler.put(first, SECOND)
+        assert (again.outcome, again.task.id, again.task.etag) == (APPLIED, made.id, "v3")
+
     @pytest.mark.parametrize("verb", ["Start", "Complete"])
     async def test_it_stays_once_it_is_begun(
         self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, verb: str

@@ -13,6 +13,7 @@ from mesh.events.outbox import SideEffects, StoredResponse
 from mesh.runtime.clock import DAY, SECOND, now
 from mesh.runtime.ids import new_id
 from services.todo import consumers, events, store
+from services.todo.errors import TaskNotFound
 from services.todo.jobs import TaskPurger
 from services.todo.model import Task
 from tests.store.todo.tasks import USER, a_task
@@ -64,6 +65,17 @@ async def test_only_tasks_whose_undelete_window_is_over_are_purged(db: Database,
     assert await TaskPurger(db).run_once() == 0
     cursor = await connection.execute("SELECT title FROM tasks ORDER BY title")
     assert await cursor.fetchall() == [("kept",), ("window open",)]
+
+
+async def test_a_withdrawn_instance_keeps_its_version_however_late_it_is_put_again(
+    db: Database, connection: Connection
+) -> None:
+    task = a_task()._replace(deleted_at=now(), purge_at=now() - SECOND, is_withdrawn=True, version=2)
+    await store.insert_task(connection, task, SideEffects([events.task_deleted(task)], None, ""))
+    assert await TaskPurger(db).run_once() == 0
+    with pytest.raises(TaskNotFound):
+        await store.get_task(connection, USER, task.id)
+    assert await store.erase_tasks(connection, USER, 10) == 1
 
 
 async def test_a_batch_writes_every_task_and_its_event_in_order(connection: Connection) -> None:

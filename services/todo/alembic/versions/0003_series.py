@@ -39,6 +39,9 @@ def upgrade() -> None:
 
         -- One instance for each slot of a series.
         CREATE UNIQUE INDEX idx_tasks_series_slot ON tasks (series_id, slot) WHERE series_id IS NOT NULL;
+        -- Rows of withdrawn instances are not purged.
+        DROP INDEX idx_tasks_purge;
+        CREATE INDEX idx_tasks_purge ON tasks (purge_at) WHERE purge_at IS NOT NULL AND NOT is_withdrawn;
         -- Recurring tasks of before, until `services/todo/jobs.py` has given them series.
         CREATE INDEX idx_tasks_without_series ON tasks (id) WHERE is_recurring AND series_id IS NULL;
         -- The series that a user has now: their instances that are not complete, or were completed a moment ago.
