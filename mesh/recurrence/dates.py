@@ -45,6 +45,7 @@ class Dates:
                 if rule.frequency is Frequency.YEARLY and not rule.by_month:
                     parts = parts._replace(by_month=(anchor.month,))
         self._parts = parts
+        self._in_week = sorted((day.weekday - rule.week_start) % 7 for day in parts.by_day)
         self._last: int | None = None
 
     def since(self, day: date) -> Iterator[RuleDate]:
@@ -155,11 +156,10 @@ class Dates:
     def _of_week(self, begin: int) -> tuple[RuleDate, ...] | None:
         if begin > _LAST:
             return None
-        months, start = self._parts.by_month, self._rule.week_start
-        ordinals = sorted(begin + (day.weekday - start) % 7 for day in self._parts.by_day)
+        months = self._parts.by_month
         found = tuple(
             RuleDate(ordinal)
-            for ordinal in ordinals
+            for ordinal in [begin + days for days in self._in_week]
             if ordinal <= _LAST and (not months or date.fromordinal(ordinal).month in months)
         )
         return _positions(found, self._parts.by_set_pos)

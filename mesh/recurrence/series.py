@@ -78,7 +78,7 @@ def slots(series: Series, since: date | None = None) -> Iterator[Slot]:
     previous: datetime | None = None
     by_rule = rule_slots(series, first)
     for slot in merge(by_rule, (_slot(series, local) for local in added), key=_local) if added else by_rule:
-        if slot.local not in gone and slot.local != previous:
+        if slot.local != previous and not (gone and slot.local in gone):
             yield slot
         previous = slot.local
 
@@ -86,9 +86,10 @@ def slots(series: Series, since: date | None = None) -> Iterator[Slot]:
 def rule_slots(series: Series, since: date) -> Iterator[Slot]:
     """The slots of the rule alone from a local date on, cancelled ones too."""
     rule, at = series.rule, series.start.time()
+    ends = rule.until_time is not None or rule.until_date is not None
     for ordinal, clamped in dates_of(rule, series.start.date()).since(since):
         slot = _slot(series, datetime.combine(date.fromordinal(ordinal), at), clamped=clamped)
-        if is_over(rule, slot):
+        if ends and is_over(rule, slot):
             return
         yield slot
 

@@ -18,9 +18,9 @@ def to_instant(wall: datetime, time_zone: str) -> tuple[int, bool]:
 
     Of a repeated hour it is the first time.
     """
-    zone = ZoneInfo(time_zone)
-    offset = wall.replace(tzinfo=zone, fold=0).utcoffset() or _NONE
-    after = wall.replace(tzinfo=zone, fold=1).utcoffset() or _NONE
+    zone, first = ZoneInfo(time_zone), wall.replace(fold=0) if wall.fold else wall
+    offset = zone.utcoffset(first) or _NONE
+    after = zone.utcoffset(first.replace(fold=1)) or _NONE
     return (wall - _EPOCH - offset) // _MICROSECOND, offset < after
 
 

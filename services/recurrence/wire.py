@@ -95,7 +95,9 @@ def reminder_to_pb(due: DueReminder) -> schedule_pb2.UpcomingReminder:
 def slot_to_pb(slot: Slot, series: Series, moved: Mapping[str, int]) -> schedule_pb2.PreviewSlot:
     """The message of a slot of a preview. moved: slots that are due at another instant."""
     text = slot_text(slot.local, all_day=series.all_day)
-    message = schedule_pb2.PreviewSlot(slot=text, moves=[_MOVES[each] for each in slot.moved])
+    message = schedule_pb2.PreviewSlot(slot=text)
+    if slot.moved:
+        message.moves.extend(_MOVES[each] for each in slot.moved)
     if text in moved:
         message.moves.append(schedule_pb2.SLOT_MOVE_OVERRIDE)
     set_timestamp(message.due_time, moved.get(text, slot.instant))
