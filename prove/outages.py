@@ -39,16 +39,23 @@ class _Ledger:
     """Reminders of some users, and what ListDeliveries says of them."""
 
     def __init__(self, http: httpx.Client, people: Sequence[User]) -> None:
-        self._http, self.people = http, people
+        self._http, self._accounts, self.people = http, Accounts(http), people
+        self._tokens = {user.id: user.token for user in people}
 
     async def call(self, user: User, verb: str, path: str, **request: Any) -> dict[str, Any]:
-        """A call as a user; raises StackError for anything but success."""
-        headers = {"authorization": f"Bearer {user.token}"}
-        response = await asyncio.to_thread(self._http.request, verb, path, headers=headers, **request)
+        """A call as a user, who signs in again when the token has expired; raises StackError for anything else."""
+        response = await asyncio.to_thread(self._request, user, verb, path, request)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            self._tokens[user.id] = (await asyncio.to_thread(self._accounts.sign_in, user)).token
+            response = await asyncio.to_thread(self._request, user, verb, path, request)
         if not response.is_success:
             raise StackError(f"{verb} {path}: {response.status_code} {response.text}", advice="`make logs`")
         found: dict[str, Any] = response.json()
         return found
+
+    def _request(self, user: User, verb: str, path: str, request: dict[str, Any]) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self._tokens[user.id]}"}
+        return self._http.request(verb, path, headers=headers, **request)
 
     async def remind(self) -> None:
         """Makes a reminder for each of the users, due in a moment."""
