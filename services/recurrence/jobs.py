@@ -16,7 +16,7 @@ from mesh.runtime.lifecycle import PeriodicTask, backoff
 from mesh.runtime.slices import in_slices
 from services.recurrence import events, wire
 from services.recurrence.model import Plan, PlanKind
-from services.recurrence.rules.schedules import closed
+from services.recurrence.rules.schedules import closed, opened
 from services.recurrence.store import plans, schedules, tasks
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class InstancePlanner(PeriodicTask):
 
     async def _carry_out(self, plan: Plan) -> bool:
         try:
-            await self.todo.ApplyInstance(wire.plan_to_pb(plan), timeout=_CALL_SECONDS)
+            response = await self.todo.ApplyInstance(wire.plan_to_pb(plan), timeout=_CALL_SECONDS)
         except CalleeError as error:
             await self._give_up(plan, error.reason)
             return True
@@ -95,15 +95,24 @@ class InstancePlanner(PeriodicTask):
             async with self.db.connection() as connection:
                 await plans.postpone_plan(connection, plan, pause)
             return False
+        if plan.kind == PlanKind.PUT and response.task.HasField("delete_time"):
+            await self._give_up(plan, "its user deleted that instance")
+            return True
         async with self.db.connection() as connection:
             await plans.remove_plan(connection, plan)
         return True
 
     async def _give_up(self, plan: Plan, reason: str) -> None:
-        """Drops a plan that todo refuses for good: its task was purged or has left the series, which then ends."""
+        """Drops a plan that todo refuses for good: its task was purged or has left the series.
+
+        What should be withdrawn in its place stays, and is open then; without it the series ends.
+        """
         log.warning("plan %s %s of series %s is dropped: %s", plan.kind, plan.slot, plan.series_id, reason)
         async with self.db.transaction() as tx:
             for schedule in await schedules.lock_schedules(tx, [plan.series_id]):
-                if plan.kind == PlanKind.PUT and await tasks.find_open(tx, plan.series_id) is None:
-                    await schedules.put_schedules(tx, [closed(schedule, schedule.updated_at)])
+                if plan.kind in (PlanKind.PUT, PlanKind.REOPEN):
+                    await plans.remove_withdrawals(tx, plan)
+                    task, now = await tasks.find_open(tx, plan.series_id), schedule.updated_at
+                    left = closed(schedule, now) if task is None else opened(schedule, task, now)
+                    await schedules.put_schedules(tx, [left])
             await plans.remove_plan(tx, plan)

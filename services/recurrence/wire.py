@@ -32,6 +32,8 @@ _TIMINGS = {
     Timing.SKIPPED: schedule_pb2.COMPLETION_TIMING_SKIPPED,
 }
 _MOVES = {Moved.GAP: schedule_pb2.SLOT_MOVE_GAP, Moved.CLAMP: schedule_pb2.SLOT_MOVE_CLAMP}
+_FIRST_START = datetime(1970, 1, 2)
+"""In every zone after 1970 has begun, from which on tasks are due."""
 _VALUES = ("title", "description", "estimated_pomodoros", "reminder_offsets")
 
 
@@ -233,9 +235,12 @@ def _value(changes: schedule_service_pb2.SeriesChanges, name: str) -> Any:
 
 def _slot(text: str, field: str) -> tuple[datetime, bool]:
     try:
-        return parse_slot(text)
+        local, all_day = parse_slot(text)
     except ValueError:
         raise _wrong(field, "must be a local time such as 2026-03-29T02:30:00, or a date") from None
+    if local < _FIRST_START:
+        raise _wrong(field, "must be after 1 January 1970")
+    return local, all_day
 
 
 def _wrong(field: str, description: str) -> InvalidRequest:

@@ -179,7 +179,7 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
         task = await store.get_task(connection, request.user_id, request.revise.task_id)
         if task.series_id is None:
             raise TaskNotInSeries(task_id=task.id, series_id=request.series_id)
-        if task.status == State.COMPLETE or task.deleted_at is not None:
+        if task.deleted_at is not None:
             return await _unchanged(connection, task, instance_pb.INSTANCE_OUTCOME_BEGUN)
         revised = series.revise(task, request.series_id, slot, wire.instance_from_pb(request), now)
         if revised is task:
@@ -201,9 +201,10 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
         self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int
     ) -> instance_pb.ApplyInstanceResponse:
         task = await store.get_task(connection, request.user_id, request.reopen.task_id)
-        if task.status != State.COMPLETE or task.deleted_at is not None:
+        if task.status != State.COMPLETE:
             return await _unchanged(connection, task)
-        return await _applied(connection, rules.reopen(task, now, None), store.save_task, events.task_updated)
+        reopened = rules.reopen(task._replace(deleted_at=None, purge_at=None), now, None)
+        return await _applied(connection, reopened, store.save_task, events.task_updated)
 
 
 class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):

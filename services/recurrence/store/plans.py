@@ -53,6 +53,16 @@ async def remove_plan(connection: Connection, plan: Plan) -> None:
     await connection.execute("DELETE FROM plans WHERE id = %s::uuid AND user_id = %s::uuid", (plan.id, plan.user_id))
 
 
+async def remove_withdrawals(tx: Connection, plan: Plan) -> None:
+    """Removes the plans after one that would withdraw what it should have taken the place of."""
+    await tx.execute(
+        """
+        DELETE FROM plans WHERE series_id = %s::uuid AND user_id = %s::uuid AND kind = 'withdraw'
+            AND seq > (SELECT seq FROM plans AS refused WHERE refused.id = %s::uuid)""",
+        (plan.series_id, plan.user_id, plan.id),
+    )
+
+
 async def postpone_plan(connection: Connection, plan: Plan, seconds: float) -> None:
     """Tries a plan again after so many seconds."""
     await connection.execute(

@@ -193,9 +193,17 @@ class TestReopen:
         assert (await scheduler.reopen(first)).outcome == UNCHANGED
         assert [version for _, version in events(todo_url, first.id)] == [1, 2, 3]
 
-    async def test_a_deleted_one_stays_deleted(self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task) -> None:
+    async def test_one_that_was_deleted_when_complete_comes_back(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        await todo.DeleteTask(task_id=first.id)
+        reopened = await scheduler.reopen(first)
+        assert (reopened.outcome, reopened.task.state) == (APPLIED, task_pb2.TASK_STATE_PENDING)
+        assert not reopened.task.HasField("delete_time")
         await todo.DeleteTask(task_id=first.id)
         assert (await scheduler.reopen(first)).outcome == UNCHANGED
+
+    async def test_one_that_is_not_there_is_refused(self, scheduler: Scheduler, first: task_pb2.Task) -> None:
         with refused("TASK_NOT_FOUND"):
             await scheduler.reopen(task_pb2.Task(id=new_id(), series_id=first.series_id, slot=FIRST))
 
@@ -229,14 +237,22 @@ class TestRevise:
         again = await scheduler.put(first, THIRD)
         assert (again.outcome, again.task.id, moved.id) == (APPLIED, made.id, made.id)
 
-    @pytest.mark.parametrize("verb", ["Complete", "Delete"])
-    async def test_one_that_is_over_stays_as_it_is(
-        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, verb: str
+    async def test_one_that_was_deleted_stays_as_it_is(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
     ) -> None:
         made = (await scheduler.put(first, SECOND)).task
-        await getattr(todo, f"{verb}Task")(task_id=made.id)
+        await todo.DeleteTask(task_id=made.id)
         assert (await scheduler.revise(made, title="y")).outcome == BEGUN
         assert (await todo.GetTask(task_id=made.id)).task.title == first.title
+
+    async def test_one_that_was_completed_meanwhile_hands_the_changes_on(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        await todo.CompleteTask(task_id=made.id)
+        revised = await scheduler.revise(made, title="y")
+        assert (revised.outcome, revised.task.state) == (APPLIED, task_pb2.TASK_STATE_COMPLETE)
+        assert (await scheduler.put(revised.task, THIRD)).task.title == "y"
 
     async def test_a_slot_that_has_an_instance_is_refused(
         self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task

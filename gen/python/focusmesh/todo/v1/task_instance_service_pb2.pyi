@@ -38,9 +38,7 @@ class _InstanceOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Insta
     there to be withdrawn.
     """
     INSTANCE_OUTCOME_BEGUN: _InstanceOutcome.ValueType  # 3
-    """Nothing was changed: the instance to withdraw is begun or complete or was worked on, or the one to revise is complete
-    or deleted.
-    """
+    """Nothing was changed: the instance to withdraw is begun or complete or was worked on, or the one to revise is deleted."""
 
 class InstanceOutcome(_InstanceOutcome, metaclass=_InstanceOutcomeEnumTypeWrapper):
     """What a call made of an instance."""
@@ -54,9 +52,7 @@ INSTANCE_OUTCOME_UNCHANGED: InstanceOutcome.ValueType  # 2
 there to be withdrawn.
 """
 INSTANCE_OUTCOME_BEGUN: InstanceOutcome.ValueType  # 3
-"""Nothing was changed: the instance to withdraw is begun or complete or was worked on, or the one to revise is complete
-or deleted.
-"""
+"""Nothing was changed: the instance to withdraw is begun or complete or was worked on, or the one to revise is deleted."""
 Global___InstanceOutcome: _TypeAlias = InstanceOutcome  # noqa: Y015
 
 @_typing.final
@@ -87,7 +83,9 @@ class ApplyInstanceRequest(_message.Message):
 
     @_builtins.property
     def revise(self) -> Global___ReviseInstance:
-        """Changes an instance that is not complete, and its series with it."""
+        """Changes an instance and its series with it. One that was completed meanwhile has the changes too, so that the next
+        instance takes them.
+        """
 
     @_builtins.property
     def withdraw(self) -> Global___WithdrawInstance:
@@ -95,7 +93,7 @@ class ApplyInstanceRequest(_message.Message):
 
     @_builtins.property
     def reopen(self) -> Global___ReopenInstance:
-        """Makes a completed instance pending again, as ReopenTask does."""
+        """Makes a completed instance pending again, as ReopenTask does; also one that was deleted since."""
 
     def __init__(
         self,
