@@ -104,12 +104,17 @@ async def _read(tx: Connection, states: Sequence[TaskState], zones: dict[str, st
     if not series:
         return Ledger(found, await tasks.list_reminders(tx, ids), (), (), zones)
     locked = await schedules.lock_schedules(tx, series)
+    current = await tasks.list_tasks(tx, ids, series)
+    # While it waited for the locks, an edit may have given a task to another series.
+    if others := {each.series_id for each in current if each.series_id is not None} - series:
+        locked += await schedules.lock_schedules(tx, others)
     return Ledger(
-        await tasks.list_tasks(tx, ids, series),
+        current,
         await tasks.list_reminders(tx, ids),
         locked,
         await schedules.list_counting(tx, ids),
         zones,
+        await schedules.furthest(tx, series | others),
     )
 
 

@@ -84,7 +84,8 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
             check_etag(etag_of(request), schedule.version)
             if slot is None or (task is not None and slot == task.slot):
                 await _require_settled(tx, schedule)
-            outcome = rules.skip(schedule, task, slot, self.clock(), new_id())
+            furthest = await schedules.furthest(tx, [schedule.id])
+            outcome = rules.skip(schedule, task, slot, self.clock(), new_id(), furthest.get(schedule.id, ""))
             response = pb.SkipOccurrenceResponse(schedule=wire.schedule_to_pb(outcome.schedule, task))
             if outcome.completion is not None:
                 response.completion.CopyFrom(wire.completion_to_pb(outcome.completion))
@@ -116,7 +117,10 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
             outcome = self._edited(request, schedule, task)
             shown = outcome.new or outcome.schedule
             is_open = outcome.new is None or not outcome.schedule.is_active
-            response = pb.UpdateSeriesResponse(schedule=wire.schedule_to_pb(shown, task if is_open else None))
+            await tasks.put_tasks(tx, [revised := edits.revised(task, outcome)])
+            if outcome.new is None:
+                await schedules.rename_next(tx, schedule.id, task.slot or "", revised.slot or "")
+            response = pb.UpdateSeriesResponse(schedule=wire.schedule_to_pb(shown, revised if is_open else None))
             await _save(tx, outcome, response)
         self.planned()
         return response

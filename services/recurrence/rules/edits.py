@@ -1,7 +1,7 @@
 """Edits of a series: one occurrence, those from one on, or all."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from mesh.recurrence import scopes
@@ -48,8 +48,8 @@ def all_of(schedule: Schedule, task: OpenTask, change: Change, now: int, cause: 
     """The whole series; its open instance comes to the slot of its date, or to the next. Raises as `following`."""
     series = series_of(schedule)
     result = _split(schedule, task, series.start, change)
-    slot = _slot_of_open(result.new, parse_slot(task.slot or "")[0])
     changed = _with(schedule, result, change)._replace(start_slot=_text(result.new, result.new.start))
+    slot = _slot_of_open(result.new, changed.repeat_from, parse_slot(task.slot or "")[0])
     return _revised(schedule, changed, task, slot, change, cause, now)
 
 
@@ -89,11 +89,21 @@ def following(
     return Outcome(next_version(old, now, successor=begins), new=new)
 
 
+def revised(task: OpenTask, outcome: Outcome) -> OpenTask:
+    """The open instance as todo will have it: what is completed before todo has heard of the edit counts as that."""
+    for plan_ in outcome.plans:
+        if plan_.kind == PlanKind.REVISE and plan_.task_id == task.id:
+            due = plan_.changes.get("due_time", task.due_date)
+            zone = plan_.changes.get("time_zone", task.time_zone)
+            return task._replace(series_id=plan_.target_id, slot=plan_.slot, due_date=due, time_zone=zone)
+    return task
+
+
 def _split(schedule: Schedule, task: OpenTask, pivot: datetime, change: Change) -> Split:
     """The series before and from a slot on; raises OverridesLost."""
     series = series_of(schedule)
     start = None if change.start is None else parse_slot(change.start)[0]
-    edit = Edit(start, change.rule, change.time_zone)
+    edit = Edit(start, _until_successor(schedule, change.rule or series.rule), change.time_zone)
     if schedule.repeat_from == RepeatFrom.COMPLETION or change.repeat_from is RepeatFrom.COMPLETION:
         return _paced(schedule, series, task, pivot, edit)
     overridden = [*map(_local, schedule.moved), *([_local(task.slot or "")] if _is_moved(schedule, task) else [])]
@@ -101,6 +111,13 @@ def _split(schedule: Schedule, task: OpenTask, pivot: datetime, change: Change) 
     if result.lost and not change.force:
         raise errors.OverridesLost(slots=",".join(_text(series, local) for local in result.lost))
     return result
+
+
+def _until_successor(schedule: Schedule, rule: Rule) -> Rule:
+    """The rule; one whose schedule is to be followed by another ends before that, wherever edits move its slots."""
+    if schedule.successor is None or schedule.successor.get("is_begun", True):
+        return rule
+    return rule.endless()._replace(until_date=_local(schedule.successor["slot"]).date() - timedelta(days=1))
 
 
 def _paced(schedule: Schedule, series: Series, task: OpenTask, pivot: datetime, edit: Edit) -> Split:
@@ -140,13 +157,18 @@ def _revised(
         values["due_time"] = due
     changed = changed._replace(next_slot=slot, next_due_date=due or to_instant(_local(slot), changed.time_zone)[0])
     changed = next_version(changed, now) if changed.id == before.id else changed
-    revised = plan(before, PlanKind.REVISE, slot, task.id, values, cause)._replace(target_id=changed.id)
-    return Outcome(changed, [revised])
+    revised = plan(before, PlanKind.REVISE, slot, task.id, values, cause)
+    return Outcome(changed, [revised._replace(series_id=changed.id, target_id=changed.id)])
 
 
-def _slot_of_open(series: Series, local: datetime) -> str:
-    """The slot of the open instance's date in the changed series, or the next one. Raises SlotNotFound."""
+def _slot_of_open(series: Series, repeat_from: str, local: datetime) -> str:
+    """The slot of the open instance's date in the changed series, or the next one. Raises SlotNotFound.
+
+    Where completions set the pace its date stays: it does not follow from the start of the series.
+    """
     same = datetime.combine(local.date(), series.start.time())
+    if repeat_from == RepeatFrom.COMPLETION:
+        return _text(series, same)
     found = find(series, same) or next(after(series, same), None)
     if found is None:
         raise errors.SlotNotFound(slot=_text(series, same))

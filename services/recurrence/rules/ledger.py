@@ -20,8 +20,12 @@ class Ledger:
         schedules_: Iterable[Schedule],
         completions: Iterable[Completion],
         zones: Mapping[str, str | None],
+        furthest: Mapping[str, str] | None = None,
     ) -> None:
-        """tasks: open ones of the events and of their series. completions: of the tasks, those that count."""
+        """tasks: open ones of the events and of their series. completions: of the tasks, those that count.
+
+        furthest: of each series the last slot of its log that counts.
+        """
         self.tasks = {task.id: task for task in tasks}
         self.schedules = {schedule.id: schedule for schedule in schedules_}
         self.reminders: dict[str, dict[str, Reminder]] = {}
@@ -32,6 +36,7 @@ class Ledger:
         self.undone: dict[str, Completion] = {}
         self.plans: list[Plan] = []
         self._zones = zones
+        self._furthest = dict(furthest or {})
 
     def apply_all(self, events: Iterable[tuple[TaskState, str, str]]) -> Iterator[None]:
         """Applies events one by one, as they are asked for."""
@@ -78,12 +83,16 @@ class Ledger:
         self._forget(task.id)
         if task.series_id is None:
             return
-        schedule = self.schedules.get(task.series_id) or schedules.begin(state)
-        if before is not None and before.series_id not in (None, task.series_id):
-            self._leave(before, state)
+        if before is not None and before.series_id is not None:
+            # An edit that todo has yet to hear of counts: it comes to the completed instance, too.
+            task = task._replace(series_id=before.series_id, slot=before.slot, time_zone=before.time_zone)
+        series_id = task.series_id or ""
+        schedule = self.schedules.get(series_id) or schedules.begin(state._replace(task=task))
         at = max(state.completed_at, schedule.created_at) if before is None else state.completed_at
-        outcome = schedules.complete(schedule, task, self._other(task), at, state.at, event_id)
-        self.schedules[task.series_id] = outcome.schedule
+        outcome = schedules.complete(
+            schedule, task, self._other(task), at, state.at, event_id, self._furthest.get(schedule.id, "")
+        )
+        self.schedules[series_id] = outcome.schedule
         self.plans += outcome.plans
         self._log(outcome.completion)
 
@@ -126,6 +135,10 @@ class Ledger:
         if completion is None:
             return
         self.completions[completion.task_id or ""] = completion
+        if completion.undone_at is None and completion.task_id is not None:
+            self._furthest[completion.series_id] = max(self._furthest.get(completion.series_id, ""), completion.slot)
+        elif self._furthest.get(completion.series_id) == completion.slot:
+            del self._furthest[completion.series_id]
         if completion.undone_at is not None and completion.id not in self.added:
             self.undone[completion.id] = completion
         else:

@@ -1,7 +1,7 @@
 """What completions, skips and undos make of a schedule."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -62,18 +62,23 @@ def closed(schedule: Schedule, now: int) -> Schedule:
     return next_version(schedule, now, is_active=False) if schedule.is_active else schedule
 
 
-def complete(schedule: Schedule, task: OpenTask, other: OpenTask | None, at: int, now: int, cause: str) -> Outcome:
+def complete(
+    schedule: Schedule, task: OpenTask, other: OpenTask | None, at: int, now: int, cause: str, furthest: str = ""
+) -> Outcome:
     """An instance was completed: the log has it, and the next one is planned, unless another is open.
 
-    at: when it was completed. cause: a UUID that identifies the change.
+    at: when it was completed. cause: a UUID that identifies the change. furthest: the last slot of the log that counts,
+    behind which the next one is.
     """
     series = series_of(schedule)
     punctual = timing(series, parse_slot(task.slot or "")[0], at)
-    return _advance(schedule, task, other, _entry(schedule, task, at, punctual, cause), now)
+    return _advance(schedule, task, other, _entry(schedule, task, at, punctual, cause), now, furthest)
 
 
-def skip(schedule: Schedule, task: OpenTask | None, slot: str | None, now: int, cause: str) -> Outcome:
-    """An occurrence is skipped: the open one, or one ahead.
+def skip(
+    schedule: Schedule, task: OpenTask | None, slot: str | None, now: int, cause: str, furthest: str = ""
+) -> Outcome:
+    """An occurrence is skipped: the open one, or one ahead. furthest: as in `complete`.
 
     Raises ScheduleInactive, ScheduleBusy, SlotNotFound, OccurrenceBegun, TooManyChanges.
     """
@@ -90,7 +95,7 @@ def skip(schedule: Schedule, task: OpenTask | None, slot: str | None, now: int, 
         return Outcome(next_version(schedule, now, cancelled=sorted([*schedule.cancelled, text])), (), entry)
     if task.is_begun:
         raise errors.OccurrenceBegun(task_id=task.id)
-    outcome = _advance(schedule, task, None, _entry(schedule, task, now, Timing.SKIPPED, cause), now)
+    outcome = _advance(schedule, task, None, _entry(schedule, task, now, Timing.SKIPPED, cause), now, furthest)
     withdrawn = plan(schedule, PlanKind.WITHDRAW, task.slot or "", None, {}, cause)
     return outcome._replace(plans=[*outcome.plans, withdrawn])
 
@@ -104,7 +109,8 @@ def undo(schedule: Schedule, completion: Completion, now: int, cause: str, *, re
         raise errors.CompletionAlreadyUndone(completion_id=completion.id)
     undone = completion._replace(undone_at=max(now, completion.completed_at))
     if completion.task_id is None:
-        cancelled = [slot for slot in schedule.cancelled if slot != completion.slot]
+        # By its date, which edits of the time of day keep: a series has one slot on a date.
+        cancelled = [slot for slot in schedule.cancelled if slot[:10] != completion.slot[:10]]
         return Outcome(next_version(schedule, now, cancelled=cancelled), (), undone)
     plans = []
     if completion.timing == Timing.SKIPPED:
@@ -151,7 +157,9 @@ def instance_id(series_id: str, slot: str) -> str:
     return str(uuid5(UUID(series_id), slot))
 
 
-def _advance(schedule: Schedule, task: OpenTask, other: OpenTask | None, entry: Completion, now: int) -> Outcome:
+def _advance(
+    schedule: Schedule, task: OpenTask, other: OpenTask | None, entry: Completion, now: int, furthest: str
+) -> Outcome:
     """Plans the instance after one that is over."""
     slot = task.slot or ""
     kept: dict[str, Any] = {
@@ -161,21 +169,33 @@ def _advance(schedule: Schedule, task: OpenTask, other: OpenTask | None, entry: 
     if other is not None:
         kept |= {"next_slot": other.slot or "", "next_due_date": _due(other)}
         return Outcome(next_version(schedule, now, **kept), (), entry)
-    series, (local, all_day) = series_of(schedule), parse_slot(slot)
-    following = next_slot(series, local, entry.completed_at, RepeatFrom(schedule.repeat_from), schedule.made)
-    if following is None:
+    text = _next(schedule, max(slot, furthest), entry.completed_at)
+    if text is None:
         return _handed_over(schedule._replace(**kept), task, entry, now)
-    text = slot_text(following.local, all_day=all_day)
     due = _due_of(schedule, text)
     changed = next_version(
         schedule._replace(**kept),
         now,
         made=schedule.made + 1,
         next_slot=text,
-        next_due_date=following.instant if due is None else due,
+        next_due_date=to_instant(parse_slot(text)[0], schedule.time_zone)[0] if due is None else due,
     )
     put = plan(schedule, PlanKind.PUT, text, task.id, {"due_time": due}, entry.id)
     return Outcome(changed, [put], entry._replace(next_slot=text))
+
+
+def _next(schedule: Schedule, slot: str, at: int) -> str | None:
+    """The slot after one that is over; a moved one is ahead while its own due time is."""
+    series, (local, all_day), repeat = series_of(schedule), parse_slot(slot), RepeatFrom(schedule.repeat_from)
+    end_of_date = datetime.combine(local.date(), time.max)  # edits may have moved its time of day since
+    following = next_slot(series, end_of_date, at, repeat, schedule.made)
+    found = [] if following is None else [slot_text(following.local, all_day=all_day)]
+    if repeat is RepeatFrom.DUE_NEXT_FUTURE:
+        gone = set(schedule.cancelled)
+        found += [
+            each for each, due in schedule.moved.items() if each[:10] > slot[:10] and due > at and each not in gone
+        ]
+    return min(found, default=None)
 
 
 def _handed_over(schedule: Schedule, task: OpenTask, entry: Completion, now: int) -> Outcome:

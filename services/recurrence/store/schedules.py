@@ -142,6 +142,18 @@ async def list_counting(tx: Connection, task_ids: Iterable[str]) -> list[Complet
     return await cursor.fetchall()
 
 
+async def furthest(tx: Connection, series_ids: Iterable[str]) -> dict[str, str]:
+    """Of each of these series the last slot of an instance whose entry was not undone, where there is one."""
+    cursor = await tx.execute(
+        """
+        SELECT series.id::text, last.slot FROM unnest(%s::uuid[]) AS series (id), LATERAL (
+            SELECT slot FROM completions WHERE series_id = series.id AND undone_at IS NULL AND task_id IS NOT NULL
+            ORDER BY slot DESC LIMIT 1) AS last""",
+        (list(series_ids),),
+    )
+    return dict(await cursor.fetchall())
+
+
 async def list_completions(connection: Connection, user_id: str, series_id: str, page: Page) -> list[Completion]:
     """Reads one entry of a series' log more than the page holds, the newest first."""
     values: dict[str, Any] = {"user_id": user_id, "series_id": series_id, "limit": page.limit()}
@@ -172,6 +184,14 @@ async def put_completions(tx: Connection, completions: Sequence[Completion]) -> 
         INSERT INTO completions ({COMPLETIONS.names}) SELECT * FROM {COMPLETIONS.recordset}
         ON CONFLICT (id) DO UPDATE SET undone_at = excluded.undone_at""",
         COMPLETIONS.rows(completions),
+    )
+
+
+async def rename_next(tx: Connection, series_id: str, before: str, after: str) -> None:
+    """Notes the slot to which the instance came that followed a completion."""
+    await tx.execute(
+        "UPDATE completions SET next_slot = %s WHERE series_id = %s::uuid AND next_slot = %s AND next_slot <> %s",
+        (after, series_id, before, after),
     )
 
 

@@ -154,7 +154,7 @@ class Tasks:
                 source = self.states[plan.task_id or ""][1]
                 task = source.task._replace(id=found, slot=plan.slot, due_date=plan.changes["due_time"])
                 self.event("task-created", "pending", source._replace(task=task, is_open=True, at=instant(at)))
-            case PlanKind.WITHDRAW if status == "pending":
+            case PlanKind.WITHDRAW if status == "pending" and self.states[found][1].task.slot == plan.slot:
                 self.event("task-deleted", "deleted", self.states[found][1]._replace(is_open=False, at=instant(at)))
             case PlanKind.REOPEN if self.states[plan.task_id or ""][0] == "complete":
                 state = self.states[plan.task_id or ""][1]

@@ -57,6 +57,7 @@ CREATE TABLE completions (
     undone_at timestamptz
 );
 CREATE INDEX completions_series ON completions (series_id, completed_at DESC, id DESC);
+CREATE INDEX completions_slot ON completions (series_id, slot) WHERE undone_at IS NULL AND task_id IS NOT NULL;
 CREATE INDEX completions_task ON completions (task_id) WHERE undone_at IS NULL;
 CREATE INDEX completions_user ON completions (user_id);
 

@@ -1,0 +1,133 @@
+"""Edits, completions, undos and deletions that meet: a series always has its next instance, and edits are not lost."""
+
+import asyncio
+
+import grpc
+import pytest
+from focusmesh.recurrence.v1 import schedule_service_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from harness.waiting import until
+from mesh.database.pool import Database
+from tests.contract.recurrence.test_series import changes, complete, slot
+from tests.contract.recurrence.world import DAILY, HOUR, Carrier, Person, ahead
+from tests.support.errors import refused
+from tests.support.tokens import Signer
+
+
+@pytest.mark.parametrize("scope", [pb.SERIES_SCOPE_ALL, pb.SERIES_SCOPE_FOLLOWING])
+async def test_an_edit_that_meets_a_completion_is_kept_and_the_next_instance_comes(
+    scope: pb.SeriesScope,
+    todo_channel: grpc.aio.Channel,
+    channel: grpc.aio.Channel,
+    signer: Signer,
+    db: Database,
+    carrier: Carrier,
+) -> None:
+    person, due = Person(todo_channel, channel, signer, db), ahead(HOUR)
+    later = Timestamp(seconds=due.seconds + 60)
+    task = (await person.todo.CreateTask(title="Water", due_time=due, recurrence=DAILY, time_zone="UTC")).task
+    await carrier.carry()
+    await complete(person, task)  # recurrence has yet to hear of it
+    edited = await person.schedules.UpdateSeries(
+        schedule_id=task.series_id,
+        scope=scope,
+        slot=slot(due) if scope == pb.SERIES_SCOPE_FOLLOWING else None,
+        changes=changes(start=slot(later), title="Fertilize"),
+    )
+    carrying = asyncio.create_task(carrier.run())
+    try:
+        [second] = await person.settled([slot(later, 1)])
+        assert (second.title, second.series_id) == ("Fertilize", edited.schedule.id)
+        assert second.due_time.seconds == later.seconds + 24 * HOUR
+        [entry] = await person.log(edited.schedule.id)
+        assert (entry.slot, entry.next_slot) == (slot(later), slot(later, 1))
+        await complete(person, second)
+        await person.settled([slot(later, 2)])
+    finally:
+        carrying.cancel()
+        await asyncio.gather(carrying, return_exceptions=True)
+
+
+async def test_undo_after_an_edit_of_all_withdraws_the_instance_that_followed(person: Person) -> None:
+    due = ahead(30 * HOUR)
+    task = await person.recurring(due)
+    await complete(person, task)
+    await person.settled([slot(due, 1)])
+    later = Timestamp(seconds=due.seconds + 60)
+    await person.schedules.UpdateSeries(
+        schedule_id=task.series_id, scope=pb.SERIES_SCOPE_ALL, changes=changes(start=slot(later))
+    )
+    await person.settled([slot(later, 1)])
+    [entry] = await person.log(task.series_id)
+    await person.schedules.UndoCompletion(completion_id=entry.id)
+    await person.settled([slot(due)])
+
+
+async def test_undo_brings_back_an_instance_that_was_deleted_after_its_completion(person: Person) -> None:
+    due = ahead(HOUR)
+    task = await person.recurring(due)
+    await complete(person, task)
+    await person.settled([slot(due, 1)])
+    await person.todo.DeleteTask(task_id=task.id)
+    [entry] = await person.log(task.series_id)
+    await person.schedules.UndoCompletion(completion_id=entry.id)
+    [again] = await person.settled([slot(due)])
+    assert again.id == task.id
+    assert (await person.schedule(task.series_id)).is_active
+
+
+async def test_undo_of_an_instance_that_was_purged_leaves_the_open_one(person: Person, carrier: Carrier) -> None:
+    due = ahead(HOUR)
+    task = await person.recurring(due)
+    await complete(person, task)
+    await person.settled([slot(due, 1)])
+    async with carrier.todo.connection() as connection:
+        await connection.execute("DELETE FROM tasks WHERE id = %s", (task.id,))
+    [entry] = await person.log(task.series_id)
+    await person.schedules.UndoCompletion(completion_id=entry.id)
+    [second] = await person.settled([slot(due, 1)])
+    schedule = await person.schedule(task.series_id)
+    assert (schedule.open_task_id, schedule.is_active) == (second.id, True)
+    await complete(person, second)
+    await person.settled([slot(due, 2)])
+
+
+async def test_a_series_whose_next_instance_its_user_deleted_is_closed_until_that_is_undeleted(person: Person) -> None:
+    due = ahead(HOUR)
+    task = await person.recurring(due)
+    await complete(person, task)
+    [second] = await person.settled([slot(due, 1)])
+    await person.todo.DeleteTask(task_id=second.id)
+    await person.settled([])
+    await person.todo.ReopenTask(task_id=task.id)
+    await person.settled([slot(due)])
+    await complete(person, task)
+    await person.settled([])
+
+    async def is_closed() -> bool:
+        return not (await person.schedule(task.series_id)).is_active
+
+    await until(is_closed, "the series is closed")
+    await person.todo.UndeleteTask(task_id=second.id)
+    await person.settled([slot(due, 1)])
+    assert (await person.schedule(task.series_id)).is_active
+
+
+async def test_a_start_before_tasks_can_be_due_is_refused_and_changes_nothing(person: Person) -> None:
+    task = await person.recurring(ahead(HOUR))
+    before = await person.schedule(task.series_id)
+    with refused("INVALID_REQUEST") as error:
+        await person.schedules.UpdateSeries(
+            schedule_id=task.series_id,
+            scope=pb.SERIES_SCOPE_FOLLOWING,
+            slot=task.slot,
+            changes=changes(start="1969-12-31T09:00:00"),
+        )
+    assert error.fields == ["changes.start"]
+    assert await person.schedule(task.series_id) == before
+    with refused("INVALID_REQUEST") as error:
+        await person.schedules.PreviewRecurrence(
+            draft={"recurrence": DAILY, "time_zone": "Asia/Tokyo", "start": "0001-01-01T00:00:00"}
+        )
+    assert error.fields == ["draft.start"]
