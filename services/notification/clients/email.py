@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -58,11 +59,14 @@ class EmailSender:
         self._server, self._renderer, self._links, self._seconds = server, renderer, links, seconds
         self._tls = None if server.tls == "none" else ssl.create_default_context(cafile=server.ca_file or None)
         self._idle: list[tuple[float, SMTP]] = []
+        # A thread, because Python folds long headers of emoji for 100 ms; one, so that it takes at most one core.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="mails")
 
     async def send(self, outgoing: Outgoing) -> str:
         """Hands over one mail; returns the server's answer. Raises a SendFailure."""
         try:
-            message = self.message(outgoing).as_bytes()
+            loop = asyncio.get_running_loop()
+            message = await loop.run_in_executor(self._writer, lambda: self.message(outgoing).as_bytes())
         except ValueError as error:
             raise PermanentFailure(f"the address cannot be used: {error}") from None
         try:
@@ -101,6 +105,7 @@ class EmailSender:
 
     async def close(self) -> None:
         """Closes its connections."""
+        self._writer.shutdown(wait=False, cancel_futures=True)
         while self._idle:
             self._idle.pop()[1].close()
 

@@ -17,7 +17,8 @@ from services.notification.clients.unsubscribe import UnsubscribeLinks
 from services.notification.errors import PermanentFailure, TemporaryFailure
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import FaultProxy
-from tests.support.outgoing import item, message
+from tests.support.neighbours import disturbance
+from tests.support.outgoing import AT, item, message
 from tests.support.ports import LOOPBACK, free_ports
 
 LINKS = UnsubscribeLinks("a secret of thirty-two characters", "https://api.example.org")
@@ -45,6 +46,23 @@ async def new_sender() -> AsyncIterator[NewSender]:
     yield make
     for sender in made:
         await sender.close()
+
+
+@pytest.mark.parametrize("character", ["😀", "ä", '"', "\x01"])
+@pytest.mark.parametrize("items", [1, 50])
+async def test_the_largest_mails_keep_the_event_loop_for_less_than_50_ms(
+    server: smtp_server.MailServer, new_sender: NewSender, character: str, items: int
+) -> None:
+    told = item(title=character * 255, note=character * 1000, due_date=AT, is_late=True)
+    largest = message(*[told] * items, count=items * 100, name=character * 100)
+    sender = new_sender(server.port, seconds=30)
+
+    async def send() -> None:
+        await sender.send(message())  # opens the connection, and lets the clock of the test begin
+        await sender.send(largest)
+
+    (await disturbance(send(), lambda: asyncio.sleep(0))).check()
+    assert len(server.taken) == 2
 
 
 async def test_a_mail_arrives_whole_with_its_envelope(server: smtp_server.MailServer, new_sender: NewSender) -> None:
