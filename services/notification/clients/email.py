@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from email.errors import MessageError
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
+from email.policy import Policy
 from email.utils import format_datetime, parseaddr
 from typing import NamedTuple
 
@@ -28,7 +29,28 @@ COMMAND_SECONDS = 10.0
 _IDLE_CONNECTIONS, _IDLE_SECONDS = 10, 20.0
 _NAME = 100
 """Characters of a user's name."""
-_POLICY = SMTP_POLICY.clone(cte_type="7bit")
+_NO_NAME = str.maketrans(dict.fromkeys('()<>[]:;@\\,"=?', " "))
+"""What a name needs quotes for: Python drops them where it folds a header, and what follows becomes an address."""
+
+
+class _Whole:
+    """A header in one line, as it is: Python would encode an address that is too long for a line."""
+
+    max_count = 1
+    parse = UnstructuredHeader.parse
+
+    def fold(self, *, policy: Policy) -> str:
+        """The line."""
+        return f"{self.name}: {self}{policy.linesep}"  # type: ignore[attr-defined]  # of every header
+
+
+def _headers() -> HeaderRegistry:
+    registry = HeaderRegistry()
+    registry.map_to_type("list-unsubscribe", _Whole)  # type: ignore[arg-type]  # a part of one, like the library's own
+    return registry
+
+
+_POLICY = SMTP_POLICY.clone(cte_type="7bit", header_factory=_headers())
 """Readable by every server on the way."""
 
 
@@ -165,7 +187,7 @@ class EmailSender:
 def _recipient(outgoing: Outgoing) -> Address:
     try:
         outgoing.address.encode("ascii")
-        return Address(line(outgoing.name)[:_NAME], addr_spec=outgoing.address)
+        return Address(line(outgoing.name.translate(_NO_NAME))[:_NAME], addr_spec=outgoing.address)
     except (MessageError, IndexError) as error:  # IndexError: of an address that ends too early
         raise ValueError(f"{outgoing.address!r} is not a mail address") from error
 

@@ -1,5 +1,6 @@
 """What people read, and what programs find in it."""
 
+import re
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -201,3 +202,21 @@ def test_a_zone_that_is_not_known_here_is_shown_as_utc() -> None:
 def test_an_address_that_cannot_be_used_is_an_error(address: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (its message is the library's)
         SENDER.message(message(address=address))
+
+
+@pytest.mark.parametrize("length", range(20, 96, 5))
+@pytest.mark.parametrize(
+    "name", ["x{}, <eve@evil.example>, y", "=?utf-8?q?a?= <eve@evil.example>,{}", 'ä{}" <eve@evil.example>']
+)
+def test_a_mail_has_one_recipient_whatever_the_name(name: str, length: int) -> None:
+    """Folding a long header, the library drops the quotes of a name."""
+    raw = SENDER.message(message(name=name.format("x" * (length - 20)))).as_bytes()
+    parsed = message_from_bytes(raw, policy=default)
+    assert [address.addr_spec for address in parsed["To"].addresses] == ["ada@example.org"]
+
+
+def test_the_link_that_ends_mails_is_in_its_header_as_it_is() -> None:
+    """Mail programs do not decode it."""
+    head = SENDER.message(message()).as_bytes().partition(b"\r\n\r\n")[0]
+    [line] = [line for line in head.split(b"\r\n") if line.startswith(b"List-Unsubscribe:")]
+    assert re.fullmatch(rb"List-Unsubscribe: <https://[!-~]+>", line)
