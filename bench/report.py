@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from bench.cases import CEILING, DIRECT, FASTAPI, REST
 from bench.delivery import Delivery
 from bench.drain import Drain
-from bench.focus import Focus
 from bench.nine_services import NineServices
+from bench.pairs import Compared
 from bench.startup import StartUp
 from bench.throughput import Row
 
@@ -68,8 +68,8 @@ class Findings:
     start_up: StartUp
     nine_services: NineServices | None
     """None in a quick run."""
-    focus: Sequence[Focus]
-    """Empty in a quick run."""
+    compared: Sequence[Compared]
+    """Focus sessions, recurring tasks and reminders; empty in a quick run."""
     failures: Sequence[str]
     spans: int
     others: tuple[float, float]
@@ -113,7 +113,7 @@ def targets(found: Findings) -> list[Target]:
             _most("nine services: CPU of one until all serve, median in s", found.nine_services.cpu_median, 0.6),
             _most("nine services: all processes together in MiB", found.nine_services.memory_mib, 1536),
         ]
-    made += [_most(f"{row.operation}: CPU to the bare handler's", row.ratio, row.limit) for row in found.focus]
+    made += [_most(f"{row.operation}: CPU to the bare handler's", row.ratio, row.limit) for row in found.compared]
     return made
 
 
@@ -148,7 +148,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         "drain": {**found.drain._asdict(), "per_second": found.drain.per_second},
         "start_up": found.start_up._asdict(),
         "nine_services": found.nine_services and found.nine_services._asdict(),
-        "focus": [row._asdict() for row in found.focus],
+        "focus": [row._asdict() for row in found.compared],
         "spans": found.spans,
         "others": found.others,
         "failures": list(found.failures),

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import httpx
 
-from bench import delivery, drain, focus, nine_services, report
+from bench import delivery, drain, focus, nine_services, reminders, report
 from bench.accounts import Account
 from bench.cases import Addresses
 from bench.dataset import Dataset
 from bench.machine_facts import facts
+from bench.pairs import Compared
 from bench.processes import Generator, Module
 from bench.startup import Memory, StartUp, memory_of, timed_start, timed_stop
 from bench.throughput import Bench, Round
@@ -103,12 +104,14 @@ class Session:
             self._start_consumers()
             down = timed_stop(self._machine)
         start_up = StartUp(cold, warm, down, memory)
-        nine, focused = None, list[focus.Focus]()
+        nine, compared = None, list[Compared]()
         if not self._plan.quick:
             say("start of nine services")
             nine = nine_services.measure()
             say("focus sessions")
-            focused = focus.measure()
+            compared += focus.measure()
+            say("recurring tasks and reminders")
+            compared += reminders.measure()
         spans = sum(json.loads(self._sink_file.read_text()).values())
         shutil.rmtree(self._state.folder)
         return report.Findings(
@@ -119,7 +122,7 @@ class Session:
             drained,
             start_up,
             nine,
-            focused,
+            compared,
             bench.failures,
             spans,
             bench.others(),
