@@ -16,7 +16,7 @@ from mesh.recurrence.text import parse, render
 from mesh.recurrence.wire import repeat_from_pb, repeat_to_pb, rule_from_pb, rule_to_pb
 from mesh.rpc.validation import check
 from mesh.runtime.errors import InvalidRequest
-from tests.unit.mesh.recurrence.test_against_dateutil import rules
+from tests.support.recurrence_rules import rules
 
 ENDS = st.one_of(
     st.just({}),
