@@ -32,6 +32,7 @@ from mesh.runtime.ids import new_id
 from services.auth.jobs import MailRequester
 from services.notification.consumers import Notifier
 from tests.support.databases import opened
+from tests.support.task_events import a_task_event
 from tests.support.tokens import Signer
 from tests.support.user_events import a_user_event
 from tests.support.user_stub import UserStub
@@ -175,3 +176,9 @@ def a_reminder(
 def messages_of(deliveries: Sequence[Any]) -> set[str]:
     """The messages that deliveries went out with."""
     return {each.message_id for each in deliveries}
+
+
+def a_task(user_id: str, task_id: str, kind: str = "task-updated", *, version: int = 2, **changes: Any) -> Event:
+    """An event of a pending task, with these changes."""
+    payload = {"title": "Water the plants", "status": "pending", "due_date": None, "reminder_time": None, **changes}
+    return a_task_event(user_id, task_id=task_id, version=version, kind=kind, **payload)

@@ -25,10 +25,10 @@ from tests.contract.notification.people import (
     Others,
     Person,
     a_reminder,
+    a_task,
     after,
     at,
 )
-from tests.contract.notification.test_tasks import a_task
 
 Register = Callable[..., Awaitable[Person]]
 OFF, ON = ChannelPreferences(), ChannelPreferences(reminders=True)

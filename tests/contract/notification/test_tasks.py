@@ -12,7 +12,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from harness.smtp_server import MailServer
 from harness.waiting import until
 from mesh.database.pool import Database
-from mesh.events.outbox import Event
 from mesh.runtime.ids import new_id
 from tests.contract.notification.people import (
     EMAIL,
@@ -22,19 +21,13 @@ from tests.contract.notification.people import (
     Others,
     Person,
     a_reminder,
+    a_task,
     after,
     at,
 )
-from tests.support.task_events import a_task_event
 from tests.support.user_events import a_user_event
 
 Register = Callable[..., Awaitable[Person]]
-
-
-def a_task(user_id: str, task_id: str, kind: str = "task-updated", *, version: int = 2, **changes: Any) -> Event:
-    """An event of a pending task, with these changes."""
-    payload = {"title": "Water the plants", "status": "pending", "due_date": None, "reminder_time": None, **changes}
-    return a_task_event(user_id, task_id=task_id, version=version, kind=kind, **payload)
 
 
 @pytest.fixture

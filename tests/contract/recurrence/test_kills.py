@@ -18,8 +18,7 @@ from services.recurrence.jobs import InstancePlanner
 from services.recurrence.main import build
 from services.todo import main as todo
 from stack.keys import Keys
-from tests.contract.recurrence.test_series import complete, slot
-from tests.contract.recurrence.world import HOUR, Carrier, Person, ahead
+from tests.contract.recurrence.world import HOUR, Carrier, Person, ahead, complete, slot
 from tests.support.serving import SignerKeys, serving, without_broker
 from tests.support.tokens import Signer
 

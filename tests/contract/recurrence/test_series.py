@@ -1,6 +1,6 @@
 """Series of tasks through completions, skips, undos and edits: exactly one next instance, and a log that is exact."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from focusmesh.recurrence.v1 import schedule_pb2
@@ -11,24 +11,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.waiting import until
-from tests.contract.recurrence.world import DAILY, HOUR, Person, ahead
+from tests.contract.recurrence.world import DAILY, HOUR, Person, ahead, complete, slot
 from tests.support.errors import refused
 
 WEEKLY = recurrence_pb2.Recurrence(frequency=recurrence_pb2.FREQUENCY_WEEKLY)
 
 
-def slot(due: Timestamp, days: int = 0) -> str:
-    """The slot so many days after a due time, in UTC."""
-    return (datetime.fromtimestamp(due.seconds, UTC) + timedelta(days=days)).replace(tzinfo=None).isoformat()
-
-
 def changes(*names: str, **values: object) -> pb.SeriesChanges:
     """Changes whose mask names what is set, and `names`."""
     return pb.SeriesChanges(update_mask=FieldMask(paths=[*names, *values]), **values)
-
-
-async def complete(person: Person, task: task_pb2.Task) -> None:
-    await person.todo.CompleteTask(task_id=task.id)
 
 
 async def test_completing_an_instance_makes_the_next_and_the_log_says_how_punctual_it_was(person: Person) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -30,6 +31,11 @@ HOUR = 3600
 def ahead(seconds: int) -> Timestamp:
     """A whole second from now on."""
     return Timestamp(seconds=clock.now() // SECOND + seconds)
+
+
+def slot(due: Timestamp, days: int = 0) -> str:
+    """The slot so many days after a due time, in UTC."""
+    return (datetime.fromtimestamp(due.seconds, UTC) + timedelta(days=days)).replace(tzinfo=None).isoformat()
 
 
 async def in_utc(user_id: str) -> str | None:
@@ -130,3 +136,8 @@ class Person:
 
         await until(is_so, f"{slots} are open")
         return await self.open_tasks()
+
+
+async def complete(person: Person, task: task_pb2.Task) -> None:
+    """Completes a task of somebody."""
+    await person.todo.CompleteTask(task_id=task.id)

@@ -14,8 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.runtime.ids import new_id
 from services.todo.rules.series import instance_id
-from tests.contract.todo.test_tasks import events
-from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo
+from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo, events
 from tests.support.errors import refused
 
 APPLIED, UNCHANGED, BEGUN = (

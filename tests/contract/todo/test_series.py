@@ -19,8 +19,7 @@ from services.auth import main as auth
 from services.auth.settings import Settings as AuthSettings
 from services.todo.rules import series
 from stack.keys import Keys
-from tests.contract.todo.test_tasks import events
-from tests.contract.todo.todo_client import TaskBuilder, Todo
+from tests.contract.todo.todo_client import TaskBuilder, Todo, events
 from tests.support.databases import ServiceUrl
 from tests.support.errors import refused
 from tests.support.serving import serving, settings_for, without_broker

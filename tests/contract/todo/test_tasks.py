@@ -14,24 +14,13 @@ from harness.waiting import until
 from mesh.recurrence import wire
 from mesh.recurrence.rule import Frequency, Rule
 from mesh.runtime.ids import new_id
-from tests.contract.todo.todo_client import TaskBuilder, Todo
+from tests.contract.todo.todo_client import TaskBuilder, Todo, events
 from tests.support.errors import refused
 from tests.support.round_trips import every_field, lost
 
 PENDING = task_pb2.TASK_STATE_PENDING
 IN_PROGRESS = task_pb2.TASK_STATE_IN_PROGRESS
 COMPLETE = task_pb2.TASK_STATE_COMPLETE
-
-
-def events(url: str, task_id: str) -> list[tuple[str, int]]:
-    """Type and version of the events of a task that wait in the outbox, in order."""
-    with psycopg.connect(url) as connection:
-        rows = connection.execute(
-            "SELECT convert_from(value, 'UTF8')::jsonb ->> 'type', version FROM outbox"
-            " WHERE convert_from(value, 'UTF8')::jsonb ->> 'subject' = %s ORDER BY seq",
-            (task_id,),
-        )
-        return [(kind, version) for kind, version in rows]
 
 
 async def test_a_created_task_is_read_back_as_it_was_returned(todo: Todo) -> None:

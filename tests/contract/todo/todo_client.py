@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg
 from focusmesh.todo.v1 import task_instance_service_pb2 as instance_pb
 from focusmesh.todo.v1 import task_instance_service_pb2_grpc as instance_rpc
 from focusmesh.todo.v1 import task_pb2
@@ -91,3 +92,14 @@ def changes_of(**fields: Any) -> instance_pb.InstanceChanges:
     """Changes with the mask that names them; None clears."""
     given = {name: value for name, value in fields.items() if value is not None}
     return instance_pb.InstanceChanges(update_mask=FieldMask(paths=list(fields)), **given)
+
+
+def events(url: str, task_id: str) -> list[tuple[str, int]]:
+    """Type and version of the events of a task that wait in the outbox, in order."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT convert_from(value, 'UTF8')::jsonb ->> 'type', version FROM outbox"
+            " WHERE convert_from(value, 'UTF8')::jsonb ->> 'subject' = %s ORDER BY seq",
+            (task_id,),
+        )
+        return [(kind, version) for kind, version in rows]
