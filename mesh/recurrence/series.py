@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mesh.recurrence.dates import dates_of
 from mesh.recurrence.rule import Rule, RuleError
 from mesh.recurrence.zones import to_instant, to_wall
+from mesh.runtime.clock import DAY
 
 _TWO_DAYS = timedelta(days=2)
 """No instant is farther from the start of its UTC date, also where a zone jumps over a date."""
@@ -96,9 +97,8 @@ def rule_slots(series: Series, since: date) -> Iterator[Slot]:
 
 def in_window(series: Series, begin: int, end: int) -> Iterator[Slot]:
     """The occurrences whose instant is at `begin` or later and before `end`; microseconds since the epoch."""
-    last = to_wall(end, series.time_zone) + _TWO_DAYS
     for slot in slots(series, date_before(begin, series.time_zone)):
-        if slot.local > last:
+        if slot.instant >= end + 2 * DAY:  # two slots may be in another order than their instants
             return
         if begin <= slot.instant < end:
             yield slot

@@ -32,10 +32,10 @@ def reminder_id(task_id: str, name: str) -> str:
 
 def moved(reminder: Reminder, due: int, zone: str, now: int) -> Reminder:
     """A relative reminder of a user whose zone changed."""
-    instant = before(due, parse_offset(reminder.reminder), zone)
-    return (
-        reminder if instant == reminder.remind_at else reminder._replace(remind_at=instant, is_waiting=instant >= now)
-    )
+    instant = _before(due, reminder.reminder, zone)
+    if instant is None or instant == reminder.remind_at:
+        return reminder
+    return reminder._replace(remind_at=instant, is_waiting=instant >= now)
 
 
 def needs_zone(state: TaskState) -> bool:
@@ -49,5 +49,15 @@ def _instants(state: TaskState, zone: str | None) -> dict[str, int]:
         found[ABSOLUTE] = state.reminder_time
     if due is not None:
         for offset in state.offsets:
-            found[offset] = before(due, parse_offset(offset), state.task.time_zone or zone or "UTC")
+            instant = _before(due, offset, state.task.time_zone or zone or "UTC")
+            if instant is not None:
+                found[offset] = instant
     return found
+
+
+def _before(due: int, offset: str, zone: str) -> int | None:
+    """The instant of a relative reminder; None when the due time is after the year 9999 in the zone."""
+    try:
+        return before(due, parse_offset(offset), zone)
+    except OverflowError:
+        return None

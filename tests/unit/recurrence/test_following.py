@@ -91,6 +91,15 @@ def test_days_of_a_reminder_are_local_and_hours_are_hours(reminder: str, expecte
     assert tasks.waiting() == [(reminder, expected)]
 
 
+def test_a_due_time_at_the_end_of_the_calendar_has_no_reminder_in_local_days() -> None:
+    tasks = Tasks("Asia/Tokyo")
+    tasks.begin("2026-06-01T09:00:00", "UTC", "FREQ=DAILY", "2026-03-01T00:00:00Z")
+    task = tasks.states[SERIES][1].task._replace(series_id=None, slot=None, time_zone=None)
+    late = task._replace(due_date=instant("9999-12-31T23:59:59Z"))
+    tasks.change(SERIES, "2026-03-01T00:00:01Z", task=late, offsets=["-P1D", "-PT1H"])
+    assert tasks.waiting() == [("-PT1H", "9999-12-31T22:59:59Z")]
+
+
 def test_an_absolute_reminder_fires_once_for_its_instant() -> None:
     tasks = daily(absolute="2026-06-01T05:00:00Z")
     assert tasks.waiting() == [("", "2026-06-01T05:00:00Z")]
