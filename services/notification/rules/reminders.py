@@ -23,6 +23,8 @@ def snooze(reminder: Reminder, until: int, *, now: int, etag: str | None) -> Rem
     if reminder.status == ReminderStatus.CANCELLED:
         raise errors.ReminderCancelled(reminder_id=reminder.id)
     require_ahead(until, now)
+    if until == reminder.scheduled_for and reminder.fire_at is None:
+        until += 1  # there are deliveries for this instant, and one instant has only those
     return next_version(
         reminder,
         now,

@@ -14,6 +14,8 @@ from services.notification.model import Attempt, Notification
 from services.notification.store.deliveries import NOTIFICATIONS
 
 _SHOWN = "user_id = %(user_id)s::uuid AND channel = 'in_app' AND sent_at IS NOT NULL"
+_LISTED = NOTIFICATIONS.select.replace("encode(notifications.cause, 'hex')", "NULL::text")
+"""Without the causing event, which may have 512 KiB."""
 _MOST_ATTEMPTS = 10
 """Of one delivery in a list."""
 _ATTEMPT_COLUMNS = ", ".join(
@@ -113,7 +115,7 @@ async def list_deliveries(
     cursor = connection.cursor(binary=True)
     await cursor.execute(
         f"""
-        SELECT {NOTIFICATIONS.select}, {_ATTEMPTS} FROM notifications WHERE {" AND ".join(conditions)}
+        SELECT {_LISTED}, {_ATTEMPTS} FROM notifications WHERE {" AND ".join(conditions)}
         ORDER BY notifications.created_at DESC, notifications.id DESC LIMIT %(limit)s""",
         values,
     )
@@ -132,7 +134,7 @@ async def get_webhook_delivery(
     cursor = connection.cursor(binary=True)
     await cursor.execute(
         f"""
-        SELECT {NOTIFICATIONS.select}, {_ATTEMPTS} FROM notifications
+        SELECT {_LISTED}, {_ATTEMPTS} FROM notifications
         WHERE user_id = %s::uuid AND id = %s::uuid AND channel = 'webhook' AND target_id IS NOT NULL""",
         (user_id, delivery_id),
     )

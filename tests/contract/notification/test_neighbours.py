@@ -9,7 +9,7 @@ from harness.http_receiver import Receiver, answers
 from harness.waiting import until
 from mesh.database.pool import Database
 from services.notification.rules.targets import MOST_SUBSCRIPTIONS, MOST_WEBHOOKS
-from tests.contract.notification.people import Others, Person, a_reminder, at
+from tests.contract.notification.people import EMAIL, WEBHOOK, Others, Person, a_reminder, at
 from tests.support.neighbours import disturbance
 from tests.support.notified import browser
 
@@ -68,10 +68,12 @@ async def test_the_largest_lists_do_not_disturb_another(person: Person, others: 
             """
             WITH made AS (
                 INSERT INTO notifications (user_id, source_id, notification_type, channel, status, outcome, payload,
-                    scheduled_for, sent_at, attempts)
+                    scheduled_for, sent_at, attempts, cause)
                 SELECT %s::uuid, uuidv7(), 'reminder', channel, 'sent', 'on_time',
-                    json_build_object('title', repeat(E'\\x01', 255), 'note', repeat(E'\\x01', 1000)), now(), now(), 10
-                FROM generate_series(1, 200), unnest(ARRAY['in_app', 'email']) AS channel RETURNING id, channel
+                    json_build_object('title', repeat(E'\\x01', 255), 'note', repeat(E'\\x01', 1000)), now(), now(), 10,
+                    CASE WHEN channel = 'webhook' THEN decode(repeat('7b', 60000), 'hex') END
+                FROM generate_series(1, 200), unnest(ARRAY['in_app', 'email', 'webhook']) AS channel
+                RETURNING id, channel
             )
             INSERT INTO delivery_attempts (notification_id, number, message_id, answer)
             SELECT id, number, uuidv7(), repeat(E'\\x01', 500) FROM made, generate_series(1, 10) AS number
@@ -83,7 +85,8 @@ async def test_the_largest_lists_do_not_disturb_another(person: Person, others: 
         for _ in range(10):
             assert len((await person.ListReminders(page_size=200, timeout=60)).reminders) > 50
             assert len((await person.ListNotifications(page_size=200, timeout=60)).notifications) > 50
-            assert len((await person.ListDeliveries(page_size=200, channel=2, timeout=60)).deliveries) > 50
+            for channel in (EMAIL, WEBHOOK):
+                assert len((await person.ListDeliveries(page_size=200, channel=channel, timeout=60)).deliveries) > 50
 
     (await disturbance(read(), lambda: other.GetUnreadCount(timeout=60))).check()
     assert (await person.MarkAllRead(timeout=60)).unread_count == 0

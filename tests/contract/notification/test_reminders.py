@@ -89,6 +89,14 @@ async def test_a_snooze_reminds_once_more_in_place_of_what_waits(person: Person)
     assert states == {SENT}
 
 
+async def test_a_reminder_that_was_sent_can_be_snoozed_to_its_own_instant(person: Person) -> None:
+    created = (await person.CreateReminder(title="Call home", remind_time=after(0))).reminder
+    await person.shown()
+    await person.SnoozeReminder(reminder_id=created.id, remind_time=created.remind_time)
+    again, first = await person.shown(2)
+    assert again.reminder_id == first.reminder_id == created.id
+
+
 async def test_a_reminder_of_a_task_can_be_snoozed(person: Person, others: Others) -> None:
     await others.remind(a_reminder(person.user_id, at=at(0)))
     [shown] = await person.shown()
