@@ -79,6 +79,16 @@ class PushEndpointInvalid(InvalidArgument):
     message = "The endpoint {problem}."
 
 
+class PushKeysInvalid(InvalidArgument):
+    """No message can be encrypted with the keys of a browser."""
+
+    reason = "PUSH_KEYS_INVALID"
+    message = "The keys are not those of a browser: a point on P-256, and a secret of 16 bytes."
+
+    def __init__(self) -> None:
+        super().__init__(fields=[FieldViolation("p256dh", "must be the key of a browser, with its `auth`")])
+
+
 class TooManyPushSubscriptions(ResourceExhausted):
     """The user has as many subscriptions as a user may have."""
 

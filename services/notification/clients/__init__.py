@@ -3,5 +3,15 @@
 from services.notification.clients.channels import Sender, outgoing_guard, senders, unsubscribe_links
 from services.notification.clients.guard import Guard
 from services.notification.clients.unsubscribe import Subscription, UnsubscribeLinks
+from services.notification.clients.webpush import check_keys
 
-__all__ = ["Guard", "Sender", "Subscription", "UnsubscribeLinks", "outgoing_guard", "senders", "unsubscribe_links"]
+__all__ = [
+    "Guard",
+    "Sender",
+    "Subscription",
+    "UnsubscribeLinks",
+    "check_keys",
+    "outgoing_guard",
+    "senders",
+    "unsubscribe_links",
+]

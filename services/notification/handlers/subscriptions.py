@@ -9,8 +9,8 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.errors import FieldViolation
 from mesh.runtime.ids import new_id
 from services.notification import wire
-from services.notification.clients import Guard
-from services.notification.errors import PushEndpointInvalid, TooManyPushSubscriptions
+from services.notification.clients import Guard, check_keys
+from services.notification.errors import PushEndpointInvalid, PushKeysInvalid, TooManyPushSubscriptions
 from services.notification.rules.targets import MOST_SUBSCRIPTIONS
 from services.notification.store import recipients
 from services.notification.store import targets as store
@@ -31,6 +31,10 @@ class PushSubscriptionHandlers(rpc.PushSubscriptionServiceServicer):
             self.guard.parse(request.endpoint)
         except ValueError as error:
             raise PushEndpointInvalid(problem=str(error), fields=[FieldViolation("endpoint", str(error))]) from None
+        try:
+            check_keys(request.p256dh, request.auth)
+        except ValueError:
+            raise PushKeysInvalid from None
         async with self.db.transaction() as tx:
             await recipients.lock_recipient(tx, call.user_id)
             there = await store.list_subscriptions(tx, call.user_id)

@@ -91,3 +91,12 @@ async def test_a_user_has_a_bounded_number_of_subscriptions(person: Person, rece
         await person.RegisterPushSubscription(**browser(f"{receiver.url}/{number}"))
     with refused("TOO_MANY_PUSH_SUBSCRIPTIONS", limit=str(MOST_SUBSCRIPTIONS)):
         await person.RegisterPushSubscription(**browser(f"{receiver.url}/more"))
+
+
+@pytest.mark.parametrize("point", [b"\x04" + b"\x01" * 64, b"\x05" * 65])
+async def test_keys_that_no_browser_has_are_refused(person: Person, receiver: Receiver, point: bytes) -> None:
+    p256dh = base64.urlsafe_b64encode(point).decode().rstrip("=")
+    with refused("PUSH_KEYS_INVALID") as error:
+        await person.RegisterPushSubscription(**{**browser(receiver.url), "p256dh": p256dh})
+    assert error.fields == ["p256dh"]
+    assert not (await person.ListPushSubscriptions()).push_subscriptions

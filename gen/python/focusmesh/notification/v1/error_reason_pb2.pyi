@@ -62,6 +62,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The delivery has not ended yet. Metadata: `delivery_id`."""
     ERROR_REASON_UNSUBSCRIBE_TOKEN_INVALID: _ErrorReason.ValueType  # 19
     """The address was not made for a mail of this installation, or was changed."""
+    ERROR_REASON_PUSH_KEYS_INVALID: _ErrorReason.ValueType  # 20
+    """The keys of a browser cannot be used: the point is not on P-256, or the secret not 16 bytes."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `notification.focusmesh`."""
@@ -106,4 +108,6 @@ ERROR_REASON_DELIVERY_PENDING: ErrorReason.ValueType  # 18
 """The delivery has not ended yet. Metadata: `delivery_id`."""
 ERROR_REASON_UNSUBSCRIBE_TOKEN_INVALID: ErrorReason.ValueType  # 19
 """The address was not made for a mail of this installation, or was changed."""
+ERROR_REASON_PUSH_KEYS_INVALID: ErrorReason.ValueType  # 20
+"""The keys of a browser cannot be used: the point is not on P-256, or the secret not 16 bytes."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

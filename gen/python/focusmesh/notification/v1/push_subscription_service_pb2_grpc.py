@@ -60,7 +60,8 @@ class PushSubscriptionServiceServicer:
         """Registers a browser, with what its `PushManager.subscribe` returned. A registration with the same endpoint replaces
         the one before, whoever made it. A user has at most 20.
 
-        Needs scope `notifications:write`. Errors: PUSH_ENDPOINT_INVALID, TOO_MANY_PUSH_SUBSCRIPTIONS, REQUEST_ID_REUSED.
+        Needs scope `notifications:write`. Errors: PUSH_ENDPOINT_INVALID, PUSH_KEYS_INVALID, TOO_MANY_PUSH_SUBSCRIPTIONS,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

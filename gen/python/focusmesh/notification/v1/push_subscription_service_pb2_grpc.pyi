@@ -20,7 +20,8 @@ class PushSubscriptionServiceStub:
     """Registers a browser, with what its `PushManager.subscribe` returned. A registration with the same endpoint replaces
     the one before, whoever made it. A user has at most 20.
 
-    Needs scope `notifications:write`. Errors: PUSH_ENDPOINT_INVALID, TOO_MANY_PUSH_SUBSCRIPTIONS, REQUEST_ID_REUSED.
+    Needs scope `notifications:write`. Errors: PUSH_ENDPOINT_INVALID, PUSH_KEYS_INVALID, TOO_MANY_PUSH_SUBSCRIPTIONS,
+    REQUEST_ID_REUSED.
     """
     ListPushSubscriptions: _aio.UnaryUnaryMultiCallable[_push_subscription_service_pb2.ListPushSubscriptionsRequest, _push_subscription_service_pb2.ListPushSubscriptionsResponse]
     """Lists the subscriptions, at most 20, the oldest first, and the key that browsers subscribe with.
@@ -45,7 +46,8 @@ class PushSubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Registers a browser, with what its `PushManager.subscribe` returned. A registration with the same endpoint replaces
         the one before, whoever made it. A user has at most 20.
 
-        Needs scope `notifications:write`. Errors: PUSH_ENDPOINT_INVALID, TOO_MANY_PUSH_SUBSCRIPTIONS, REQUEST_ID_REUSED.
+        Needs scope `notifications:write`. Errors: PUSH_ENDPOINT_INVALID, PUSH_KEYS_INVALID, TOO_MANY_PUSH_SUBSCRIPTIONS,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
