@@ -203,25 +203,20 @@ def _positions(found: tuple[RuleDate, ...], positions: tuple[int, ...]) -> tuple
 
 def _year(parts: Rule, year: int) -> tuple[RuleDate, ...]:
     """The days of a year by number, 1 is 1 January."""
-    begin = date(year, 1, 1).toordinal() - 1
-    if parts.by_month_day or parts.by_month:
-        months = parts.by_month or range(1, 13)
-        return tuple(
-            RuleDate(date(year, month, 1).toordinal() - 1 - begin + day, clamped)
-            for month in months
-            for day, clamped in _month(parts, *monthrange(year, month), ordinals=bool(parts.by_month))
-            if _fits_year(parts, year, date(year, month, 1).toordinal() - 1 - begin + day)
-        )
-    length = date(year, 12, 31).toordinal() - begin
-    return tuple(RuleDate(day) for day in _weekdays(parts.by_day, date(year, 1, 1).weekday(), length))
-
-
-def _fits_year(parts: Rule, year: int, day: int) -> bool:
-    """Whether the n-th weekdays of a year, of a rule without BYMONTH, have this day of it."""
-    if parts.by_month or not parts.by_day:
-        return True
     first = date(year, 1, 1)
-    return day in _weekdays(parts.by_day, first.weekday(), date(year, 12, 31).toordinal() - first.toordinal() + 1)
+    begin = first.toordinal() - 1
+    of_year = _weekdays(parts.by_day, first.weekday(), date(year, 12, 31).toordinal() - begin)
+    if not (parts.by_month_day or parts.by_month):
+        return tuple(RuleDate(day) for day in of_year)
+    found = (
+        RuleDate(date(year, month, 1).toordinal() - 1 - begin + day, clamped)
+        for month in parts.by_month or range(1, 13)
+        for day, clamped in _month(parts, *monthrange(year, month), ordinals=bool(parts.by_month))
+    )
+    if parts.by_month or not parts.by_day:
+        return tuple(found)
+    fitting = set(of_year)  # without BYMONTH the n-th weekdays are those of the year
+    return tuple(each for each in found if each.ordinal in fitting)
 
 
 def _month(parts: Rule, first: int, length: int, *, ordinals: bool = True) -> tuple[RuleDate, ...]:

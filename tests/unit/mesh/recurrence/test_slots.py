@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from mesh.recurrence.rule import RuleError
+from mesh.recurrence.rule import WEEKDAYS, RuleError
 from mesh.recurrence.series import Moved, check_series, find, in_window, parse_slot, slot_text, slots
 from mesh.recurrence.text import parse
 from mesh.runtime.clock import DAY
@@ -282,9 +282,15 @@ def test_the_next_slot_of_a_rare_rule_is_found_in_less_than_fifty_milliseconds(r
     assert time.process_time() - begun < 0.05, found
 
 
+EVERY_PART = (
+    f"FREQ=YEARLY;COUNT=1000;BYSETPOS=1;BYMONTHDAY={','.join(str(day) for day in range(-31, 32) if day)}"
+    f";BYDAY={','.join(f'{week}{day}' for week in (1, 9, 20, 30, 40, 53, -1, -2) for day in WEEKDAYS)}"
+)
+
+
 @pytest.mark.parametrize(
     "rule",
-    ["FREQ=MONTHLY;BYMONTHDAY=31;BYDAY=5MO;COUNT=1000", "FREQ=DAILY;BYMONTHDAY=31;COUNT=1000",
+    [EVERY_PART, "FREQ=MONTHLY;BYMONTHDAY=31;BYDAY=5MO;COUNT=1000", "FREQ=DAILY;BYMONTHDAY=31;COUNT=1000",
      "FREQ=YEARLY;BYMONTHDAY=29;BYMONTH=2;COUNT=1000", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29;COUNT=1000"],
 )  # fmt: skip
 def test_the_end_of_a_count_is_found_or_refused_in_less_than_fifty_milliseconds(rule: str) -> None:
