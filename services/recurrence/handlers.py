@@ -85,7 +85,10 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
             if slot is None or (task is not None and slot == task.slot):
                 await _require_settled(tx, schedule)
             furthest = await schedules.furthest(tx, [schedule.id])
-            outcome = rules.skip(schedule, task, slot, self.clock(), new_id(), furthest.get(schedule.id, ""))
+            others = [each for each in await tasks.list_tasks(tx, (), [schedule.id]) if task and each.id != task.id]
+            other = min(others, key=lambda each: each.slot or "", default=None)
+            last = furthest.get(schedule.id, "")
+            outcome = rules.skip(schedule, task, slot, self.clock(), new_id(), last, other)
             response = pb.SkipOccurrenceResponse(schedule=wire.schedule_to_pb(outcome.schedule, task))
             if outcome.completion is not None:
                 response.completion.CopyFrom(wire.completion_to_pb(outcome.completion))

@@ -76,9 +76,15 @@ def complete(
 
 
 def skip(
-    schedule: Schedule, task: OpenTask | None, slot: str | None, now: int, cause: str, furthest: str = ""
+    schedule: Schedule,
+    task: OpenTask | None,
+    slot: str | None,
+    now: int,
+    cause: str,
+    furthest: str = "",
+    other: OpenTask | None = None,
 ) -> Outcome:
-    """An occurrence is skipped: the open one, or one ahead. furthest: as in `complete`.
+    """An occurrence is skipped: the open one, or one ahead. furthest, other: as in `complete`.
 
     Raises ScheduleInactive, ScheduleBusy, SlotNotFound, OccurrenceBegun, TooManyChanges.
     """
@@ -95,7 +101,7 @@ def skip(
         return Outcome(next_version(schedule, now, cancelled=sorted([*schedule.cancelled, text])), (), entry)
     if task.is_begun:
         raise errors.OccurrenceBegun(task_id=task.id)
-    outcome = _advance(schedule, task, None, _entry(schedule, task, now, Timing.SKIPPED, cause), now, furthest)
+    outcome = _advance(schedule, task, other, _entry(schedule, task, now, Timing.SKIPPED, cause), now, furthest)
     withdrawn = plan(schedule, PlanKind.WITHDRAW, task.slot or "", None, {}, cause)
     return outcome._replace(plans=[*outcome.plans, withdrawn])
 

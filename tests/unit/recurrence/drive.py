@@ -13,7 +13,7 @@ from mesh.recurrence.zones import to_instant
 from mesh.runtime.clock import SECOND
 from services.recurrence.model import OpenTask, Outcome, Plan, PlanKind, Schedule, TaskState
 from services.recurrence.rules.ledger import Ledger
-from services.recurrence.rules.schedules import instance_id
+from services.recurrence.rules.schedules import closed, instance_id
 
 SERIES = "0190a000-0000-7000-8000-000000000001"
 USER = "0190a000-0000-7000-8000-0000000000aa"
@@ -150,12 +150,16 @@ class Tasks:
                       if (each.task.series_id, each.task.slot) == (plan.target_id, plan.slot)), derived)  # fmt: skip
         status = self.states[found][0] if found in self.states else None
         match PlanKind(plan.kind):
-            case PlanKind.PUT if status in (None, "deleted"):
+            case PlanKind.PUT if status in (None, "withdrawn"):
                 source = self.states[plan.task_id or ""][1]
                 task = source.task._replace(id=found, slot=plan.slot, due_date=plan.changes["due_time"])
                 self.event("task-created", "pending", source._replace(task=task, is_open=True, at=instant(at)))
+            case PlanKind.PUT if status == "deleted":  # by its user: the planner closes the series
+                if not any(task.series_id == plan.series_id for task in self.ledger.tasks.values()):
+                    schedule = self.ledger.schedules[plan.series_id]
+                    self.ledger.schedules[schedule.id] = closed(schedule, instant(at))
             case PlanKind.WITHDRAW if status == "pending" and self.states[found][1].task.slot == plan.slot:
-                self.event("task-deleted", "deleted", self.states[found][1]._replace(is_open=False, at=instant(at)))
+                self.event("task-deleted", "withdrawn", self.states[found][1]._replace(is_open=False, at=instant(at)))
             case PlanKind.REOPEN if self.states[plan.task_id or ""][0] == "complete":
                 state = self.states[plan.task_id or ""][1]
                 self.event("task-updated", "pending", state._replace(is_open=True, at=instant(at)))

@@ -28,7 +28,7 @@ def change(**given: Any) -> Change:
 
 def edit_all(tasks: Tasks, at: str, **given: Any) -> None:
     """Edits all of the series."""
-    [task] = tasks.ledger.tasks.values()
+    task = min(tasks.ledger.tasks.values(), key=lambda each: each.slot or "")
     tasks.take(edits.all_of(tasks.schedule, task, change(**given), instant(at), CAUSE), at)
 
 
@@ -109,6 +109,20 @@ def test_completing_an_undone_instance_after_the_next_goes_on_behind_both() -> N
     assert tasks.open_slots == ["2026-09-07T18:00:00"]
     tasks.complete("2026-09-07T18:00:00", "2026-09-07T17:04:00Z")
     assert tasks.open_slots == ["2026-09-21T18:00:00"]
+
+
+def test_skipping_an_undone_instance_makes_none_beside_the_open_one() -> None:
+    tasks = weekly()
+    tasks.complete("2026-09-07T18:00:00", "2026-09-07T15:00:00Z")
+    tasks.start("2026-09-14T18:00:00", "2026-09-07T15:01:00Z")
+    tasks.reopen("2026-09-07T18:00:00", "2026-09-07T15:02:00Z")
+    edit_all(tasks, "2026-09-07T15:03:00Z", start="2026-09-07T19:30:00")
+    first = tasks.ledger.tasks[SERIES]
+    skipped = schedules.skip(
+        tasks.schedule, first, None, instant("2026-09-07T15:04:00Z"), CAUSE, other=tasks.ledger._other(first)
+    )
+    tasks.take(skipped, "2026-09-07T15:04:00Z")
+    assert tasks.open_slots == ["2026-09-14T18:00:00"]
 
 
 def test_an_occurrence_that_was_moved_ahead_of_now_comes_though_its_slot_has_passed() -> None:

@@ -176,13 +176,15 @@ def test_whatever_is_done_no_slot_that_counts_as_done_is_open_and_one_next_insta
         if tasks.open_slots:
             assert tasks.schedule.is_active
             assert tasks.schedule.next_slot in tasks.open_slots
+        else:
+            assert not tasks.schedule.is_active
 
 
 def _act(tasks: Tasks, act: str, which: int, at: int, index: int) -> None:
     """Does one thing that the state allows."""
     text = said(at) or ""
     by_status = {"complete": ("pending", "in_progress"), "start": ("pending",), "delete": ("pending", "in_progress"),
-                 "reopen": ("complete",), "undelete": ("deleted",)}  # fmt: skip
+                 "reopen": ("complete",), "undelete": ("deleted", "withdrawn")}  # fmt: skip
     if act in by_status:
         fitting = [state.task.slot for status, state in tasks.states.values() if status in by_status[act]]
         if fitting:
@@ -191,7 +193,8 @@ def _act(tasks: Tasks, act: str, which: int, at: int, index: int) -> None:
     cause = f"0190a000-0000-7000-8000-{index:012d}"
     open_task = min(tasks.ledger.tasks.values(), key=lambda task: task.slot or "", default=None)
     if act == "skip" and open_task is not None and not open_task.is_begun:
-        tasks.take(schedules.skip(tasks.schedule, open_task, None, at, cause), text)
+        furthest, other = tasks.ledger._furthest.get(SERIES, ""), tasks.ledger._other(open_task)
+        tasks.take(schedules.skip(tasks.schedule, open_task, None, at, cause, furthest, other), text)
     entries = [each for each in tasks.ledger.completions.values() if each.undone_at is None]
     if act == "undo" and entries:
         entry = entries[which % len(entries)]
