@@ -9,8 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.waiting import until
 from mesh.database.pool import Database
-from tests.contract.recurrence.test_series import changes, complete, slot
-from tests.contract.recurrence.world import DAILY, HOUR, Carrier, Person, ahead
+from tests.contract.recurrence.world import DAILY, HOUR, Carrier, Person, ahead, changes, complete, slot
 from tests.support.errors import refused
 from tests.support.tokens import Signer
 

@@ -11,15 +11,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.waiting import until
-from tests.contract.recurrence.world import DAILY, HOUR, Person, ahead, complete, slot
+from tests.contract.recurrence.world import DAILY, HOUR, Person, ahead, changes, complete, slot
 from tests.support.errors import refused
 
 WEEKLY = recurrence_pb2.Recurrence(frequency=recurrence_pb2.FREQUENCY_WEEKLY)
-
-
-def changes(*names: str, **values: object) -> pb.SeriesChanges:
-    """Changes whose mask names what is set, and `names`."""
-    return pb.SeriesChanges(update_mask=FieldMask(paths=[*names, *values]), **values)
 
 
 async def test_completing_an_instance_makes_the_next_and_the_log_says_how_punctual_it_was(person: Person) -> None:

@@ -9,6 +9,7 @@ import grpc
 from focusmesh.recurrence.v1 import schedule_pb2, schedule_service_pb2, schedule_service_pb2_grpc
 from focusmesh.todo.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 from focusmesh.type.v1 import recurrence_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.waiting import until
@@ -36,6 +37,11 @@ def ahead(seconds: int) -> Timestamp:
 def slot(due: Timestamp, days: int = 0) -> str:
     """The slot so many days after a due time, in UTC."""
     return (datetime.fromtimestamp(due.seconds, UTC) + timedelta(days=days)).replace(tzinfo=None).isoformat()
+
+
+def changes(*names: str, **values: object) -> schedule_service_pb2.SeriesChanges:
+    """Changes whose mask names what is set, and `names`."""
+    return schedule_service_pb2.SeriesChanges(update_mask=FieldMask(paths=[*names, *values]), **values)
 
 
 async def in_utc(user_id: str) -> str | None:
