@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.recurrence.rule import RuleError
-from mesh.recurrence.series import after, parse_slot, slots
+from mesh.recurrence.series import slots
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.etag import check_etag, etag_of
 from mesh.rpc.pagination import Pages
@@ -61,7 +61,7 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
             async with self.db.connection() as connection:
                 schedule = await schedules.get_schedule(connection, current_call().user_id, request.schedule_id)
             series, moved = rules.series_of(schedule), dict(schedule.moved)
-            found = after(series, parse_slot(schedule.next_slot)[0])
+            found = rules.upcoming(schedule)
         most = min(request.count or _DEFAULT_SLOTS, _MOST_SLOTS)
         made = await in_slices(wire.slot_to_pb(slot, series, moved) for slot in islice(found, most))
         return pb.PreviewRecurrenceResponse(slots=made)

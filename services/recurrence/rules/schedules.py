@@ -1,14 +1,15 @@
 """What completions, skips and undos make of a schedule."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid5
 
 from mesh.recurrence.completion import Timing, next_slot, timing
 from mesh.recurrence.document import from_document
 from mesh.recurrence.rule import RepeatFrom
-from mesh.recurrence.series import Series, find, parse_slot, slot_text
+from mesh.recurrence.series import Series, Slot, after, find, parse_slot, slot_text
 from mesh.recurrence.zones import to_instant, to_wall
 from mesh.rpc.etag import next_version
 from services.recurrence import errors
@@ -135,6 +136,21 @@ def undo(schedule: Schedule, completion: Completion, now: int, cause: str, *, re
     instant = to_instant(parse_slot(completion.slot)[0], schedule.time_zone)[0]
     changed = changed._replace(is_active=True, next_slot=completion.slot, next_due_date=instant)
     return Outcome(next_version(changed, now), plans, undone)
+
+
+def upcoming(schedule: Schedule) -> Iterator[Slot]:
+    """The slots after the open one; where completions set the pace, as if each were completed on its date."""
+    series, local = series_of(schedule), parse_slot(schedule.next_slot)[0]
+    if schedule.repeat_from != RepeatFrom.COMPLETION:
+        yield from after(series, local)
+        return
+    for made in count(schedule.made):
+        at = to_instant(local, schedule.time_zone)[0]
+        following = next_slot(series, local, at, RepeatFrom.COMPLETION, made)
+        if following is None:
+            return
+        yield following
+        local = following.local
 
 
 def ahead(schedule: Schedule, slot: str) -> datetime:

@@ -100,6 +100,17 @@ def test_all_leaves_the_open_instance_at_its_slot_where_completions_set_the_pace
     assert tasks.open_slots == ["2026-09-11T19:30:00"]
 
 
+def test_what_comes_next_follows_the_open_instance_where_completions_set_the_pace() -> None:
+    tasks = weekly("FREQ=DAILY;INTERVAL=3;COUNT=4", repeat="from_completion")
+    assert [str(slot.local.date()) for slot in schedules.upcoming(tasks.schedule)] == [
+        "2026-09-10",
+        "2026-09-13",
+        "2026-09-16",
+    ]
+    tasks.complete("2026-09-07T18:00:00", "2026-09-08T10:00:00Z")
+    assert [str(slot.local.date()) for slot in schedules.upcoming(tasks.schedule)] == ["2026-09-14", "2026-09-17"]
+
+
 def test_completing_an_undone_instance_after_the_next_goes_on_behind_both() -> None:
     tasks = weekly(repeat="from_due_every_missed")
     tasks.complete("2026-09-07T18:00:00", "2026-09-07T17:00:00Z")
