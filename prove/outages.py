@@ -30,6 +30,8 @@ _UNHARMED_SECONDS = 3.0
 _AHEAD = timedelta(seconds=1)
 _POLL_SECONDS = 0.5
 _PAGE = 100
+_CHANNELS, _WEBHOOKS = 2, 5
+"""In the app and by mail; webhooks of each user, beside the app."""
 _REFUSAL = "550 5.1.1 no such mailbox"
 _VERIFY = "UPDATE auth.users SET email_verified = true WHERE id = ANY(%s::uuid[])"
 _NO_CONTENT = answers(204)
@@ -64,20 +66,27 @@ class _Ledger:
         await asyncio.gather(*(self.call(user, "POST", "/v1/reminders", json=body) for user in self.people))
 
     async def deliveries(self) -> list[Delivery]:
-        """Every delivery to the users."""
+        """Every delivery of a reminder to the users; mails for their accounts are sent at other times."""
         pages = await asyncio.gather(
             *(self.call(user, "GET", f"/v1/deliveries?pageSize={_PAGE}") for user in self.people)
         )
         return [
-            _delivery(user, each) for user, page in zip(self.people, pages, strict=True) for each in page["deliveries"]
+            _delivery(user, each)
+            for user, page in zip(self.people, pages, strict=True)
+            for each in page["deliveries"]
+            if each["kind"] == "NOTIFICATION_KIND_REMINDER"
         ]
 
-    async def settle(self, seconds: float, doomed: Callable[[Delivery], bool]) -> list[Delivery]:
-        """Waits until what can be sent is sent, and the rest has failed; returns every delivery."""
+    async def settle(self, seconds: float, each_user: int, doomed: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Waits until what can be sent is sent, and the rest has failed; returns every delivery.
+
+        each_user: deliveries to each of the users.
+        """
 
         async def settled() -> bool:
             found = await self.deliveries()
-            return bool(found) and all(each.is_failed if doomed(each) else each.is_sent for each in found)
+            ended = [each for each in found if (each.is_failed if doomed(each) else each.is_sent)]
+            return len(ended) == len(found) == len(self.people) * each_user
 
         with suppress(StackError):  # the checker says what is missing
             await until(settled, "every delivery has ended", seconds, poll=_POLL_SECONDS)
@@ -124,10 +133,12 @@ async def _mails(stack: Stack, plan: Plan, http: httpx.Client) -> list[Promise]:
             server.slow_seconds = plan.slow_seconds
             server.refused[refused.email] = _REFUSAL
             await ledger.remind()
-            found = await ledger.settle(plan.outage_settle_seconds, lambda each: _is_refused(each, refused))
+            found = await ledger.settle(
+                plan.outage_settle_seconds, (plan.outage_waves + 1) * _CHANNELS, lambda each: _is_refused(each, refused)
+            )
             took = time.monotonic() - back
-            addresses = {user.email for user in ledger.people}
-            taken = [_message_id(each) for each in server.taken if addresses.issuperset(each.recipients)]
+            # Mails for accounts have no link that ends them.
+            taken = [_message_id(each) for each in server.taken if each.message["List-Unsubscribe"]]
     finally:
         await asyncio.to_thread(stack.supervisor.start_program, mail.NAME)
     mails = [each for each in found if each.channel == EMAIL]
@@ -195,7 +206,7 @@ async def _webhooks(plan: Plan, http: httpx.Client) -> list[Promise]:
             doomed |= {await webhook(redirects.url), await webhook(f"http://localhost:{local.port}/")}
         note(f"webhooks of {len(ledger.people)} users fail, hang, redirect to loopback, or are at a private address")
         await ledger.remind()
-        found = await ledger.settle(plan.outage_settle_seconds, lambda each: each.target_id in doomed)
+        found = await ledger.settle(plan.outage_settle_seconds, _WEBHOOKS + 1, lambda each: each.target_id in doomed)
         called = local.connections
     hooks = [each for each in found if each.channel == WEBHOOK]
     taken = [message_id for each in endpoints for message_id in each.taken]
