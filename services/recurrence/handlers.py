@@ -25,6 +25,8 @@ from services.recurrence.rules import schedules as rules
 from services.recurrence.store import plans, schedules, tasks
 
 _DEFAULT_SLOTS, _MOST_SLOTS = 10, 100
+_MOST_FOLLOWERS = 20
+"""Schedules, one after the other, among which a skipped slot is looked for."""
 
 
 class ScheduleHandlers(rpc.ScheduleServiceServicer):
@@ -101,6 +103,8 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
             completion = await schedules.get_completion(tx, current_call().user_id, request.completion_id)
             schedule, task = await self._locked(tx, completion.series_id)
             completion = await schedules.get_completion(tx, current_call().user_id, request.completion_id)
+            if completion.task_id is None:
+                schedule, task = await self._that_skips(tx, schedule, task, completion.slot)
             await _require_settled(tx, schedule)
             outcome = rules.undo(schedule, completion, self.clock(), new_id(), reopens=True)
             response = pb.UndoCompletionResponse(schedule=wire.schedule_to_pb(outcome.schedule, task))
@@ -143,6 +147,17 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
     async def _locked(self, tx: Connection, schedule_id: str) -> tuple[Schedule, OpenTask | None]:
         schedule = await schedules.get_schedule(tx, current_call().user_id, schedule_id, lock=True)
         return schedule, await tasks.find_open(tx, schedule.id)
+
+    async def _that_skips(
+        self, tx: Connection, schedule: Schedule, task: OpenTask | None, slot: str
+    ) -> tuple[Schedule, OpenTask | None]:
+        """The schedule that leaves out a slot which was skipped ahead: edits take it along to those that follow."""
+        for _ in range(_MOST_FOLLOWERS):
+            has_it = any(each[:10] == slot[:10] for each in schedule.cancelled)
+            if schedule.successor is None or (has_it and schedule.is_active):
+                break
+            schedule, task = await self._locked(tx, schedule.successor["id"])
+        return schedule, task
 
     def _edited(self, request: pb.UpdateSeriesRequest, schedule: Schedule, task: OpenTask) -> Outcome:
         now, cause = self.clock(), new_id()

@@ -5,6 +5,8 @@ import asyncio
 import grpc
 import pytest
 from focusmesh.recurrence.v1 import schedule_service_pb2 as pb
+from focusmesh.type.v1 import recurrence_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.waiting import until
@@ -130,3 +132,24 @@ async def test_a_start_before_tasks_can_be_due_is_refused_and_changes_nothing(pe
             draft={"recurrence": DAILY, "time_zone": "Asia/Tokyo", "start": "0001-01-01T00:00:00"}
         )
     assert error.fields == ["draft.start"]
+
+
+@pytest.mark.parametrize("is_in_todo", [True, False])
+async def test_what_was_skipped_comes_back_by_undo_though_another_series_has_it_now(
+    person: Person, is_in_todo: bool
+) -> None:
+    due = ahead(HOUR)
+    task = await person.recurring(due)
+    skipped = await person.schedules.SkipOccurrence(schedule_id=task.series_id, slot=slot(due, 7))
+    if is_in_todo:
+        mask = FieldMask(paths=["recurrence"])
+        weekly = recurrence_pb2.Recurrence(frequency=recurrence_pb2.FREQUENCY_WEEKLY)
+        split = (await person.todo.UpdateTask(task_id=task.id, update_mask=mask, recurrence=weekly)).task
+        series_id = split.series_id
+    else:
+        ahead_of_it = {"scope": pb.SERIES_SCOPE_FOLLOWING, "slot": slot(due, 2), "changes": changes(title="Fertilize")}
+        series_id = (await person.schedules.UpdateSeries(schedule_id=task.series_id, **ahead_of_it)).schedule.id
+    await until(lambda: person.has_schedule(series_id), "the new schedule is there")
+    assert list((await person.schedule(series_id)).cancelled_slots) == [slot(due, 7)]
+    await person.schedules.UndoCompletion(completion_id=skipped.completion.id)
+    assert not (await person.schedule(series_id)).cancelled_slots
