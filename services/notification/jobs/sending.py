@@ -22,7 +22,7 @@ from services.notification.errors import SendFailure, TargetGone, TemporaryFailu
 from services.notification.jobs.claims import ChannelTask, Claimed, report_failures, save
 from services.notification.jobs.messages import Messages, NotToBeSent
 from services.notification.jobs.places import Places
-from services.notification.model import Channel, Notification, Recipient
+from services.notification.model import Channel, Notification, Outcome, Recipient
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as store
 from services.notification.store import recipients
@@ -170,13 +170,14 @@ class SendingTask(ChannelTask):
         try:
             answer = await self._send(rows, recipient)
         except NotToBeSent as refusal:
-            await self._noted(partial(self._note, deliveries.removed(rows[0], refusal.reason), refusal.reason))
+            ended = deliveries.removed(rows[0], refusal.reason)
+            await self._noted(partial(self._note, rows, ended, refusal.reason))
         except SendFailure as failure:
             self._judge(rows, worked=not isinstance(failure, TemporaryFailure))
             await self._failed(rows, failure)
         else:
             self._judge(rows, worked=True)
-            await self._noted(partial(self._note, deliveries.sent(rows[0], self.clock()), answer))
+            await self._noted(partial(self._note, rows, deliveries.sent(rows[0], self.clock()), answer))
             await self.messages.note_success(rows[0])
 
     def _judge(self, rows: Sequence[Notification], *, worked: bool) -> None:
@@ -204,8 +205,7 @@ class SendingTask(ChannelTask):
         if isinstance(failure, TemporaryFailure):
             wait = deliveries.retry_seconds(self.channel, rows[0].attempts, failure.retry_after_seconds)
         ended = deliveries.failed(rows[0], failure.answer, now=now, wait=wait)
-        note = partial(self._note, ended) if wait is not None else partial(self._note_last, rows, ended, now)
-        await self._noted(partial(note, failure.answer))
+        await self._noted(partial(self._note, rows, ended, failure.answer))
         await self.messages.note_failure(rows[0], failure.answer, now=now, is_gone=isinstance(failure, TargetGone))
 
     async def _noted(self, write: Callable[[], Awaitable[None]]) -> None:
@@ -221,16 +221,17 @@ class SendingTask(ChannelTask):
                 await asyncio.sleep(backoff(failures, most=5.0))
         return None
 
-    async def _note(self, ended: Notification, answer: str) -> None:
-        """Writes the result of an attempt, unless another process has begun another one since."""
-        async with self.db.connection() as connection:
-            await store.end_attempt(connection, ended, answer, late_seconds=deliveries.LATE_SECONDS)
+    async def _note(self, rows: Sequence[Notification], ended: Notification, answer: str) -> None:
+        """Writes the result of an attempt, unless another process has begun another one since.
 
-    async def _note_last(self, rows: Sequence[Notification], ended: Notification, now: int, answer: str) -> None:
-        """The same of a message that has failed for good, which is published."""
+        ended: the first delivery, as it is now. What has failed for good is published.
+        """
         async with self.db.transaction() as tx:
-            user = await recipients.lock_recipient(tx, ended.user_id)
-            if ended_count := await store.end_attempt(tx, ended, answer, late_seconds=deliveries.LATE_SECONDS):
+            user, count = await store.end_attempt(tx, ended, answer, late_seconds=deliveries.LATE_SECONDS)
+            is_published = count > 0 and ended.outcome == Outcome.FAILED
+            if is_published:
+                now = self.clock()
                 first = [deliveries.failed(row, answer, now=now, wait=None) for row in rows[: events.MOST_ITEMS]]
-                await report_failures(tx, now, {user.user_id: user}, first, ended_count)
-        outbox.wake()
+                await report_failures(tx, now, {user.user_id: user}, first, count)
+        if is_published:
+            outbox.wake()

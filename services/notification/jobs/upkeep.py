@@ -22,7 +22,7 @@ _TASK_DAYS = 40
 class ReminderFirer(PeriodicTask):
     """Makes deliveries of users' own and of snoozed reminders whose time has come; sleeps until the next one.
 
-    Any number of replicas: each claims others, by the database's clock.
+    Any number of replicas: each claims other users, by the database's clock.
     """
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
@@ -34,21 +34,21 @@ class ReminderFirer(PeriodicTask):
 
     async def run_once(self) -> int:
         """Fires one batch; returns how many."""
-        async with self.db.transaction() as tx:
-            due = await reminders.claim_due(tx, self.batch)
-            if due:
-                known = await recipients.hold(tx, (reminder.user_id for reminder in due))
-                now = await reminders.database_now(tx)
-                live = [reminder for reminder in due if not known[reminder.user_id].is_deleted]
-                make = partial(deliveries.made_of, known=known, now=now, settle_seconds=self.settle_seconds)
-                await delivery_store.deliver(tx, await in_slices(map(_cause, live)), make)
-                await reminders.mark_fired(tx, [reminder.id for reminder in due])
-        if due:
-            self.wake_senders()
-            return len(due)
         async with self.db.connection() as connection:
-            self.wake_in(await reminders.seconds_until_due(connection))
-        return 0
+            user_ids = await reminders.list_due(connection, self.batch)
+            if not user_ids:
+                self.wake_in(await reminders.seconds_until_due(connection))
+                return 0
+            await recipients.add_recipients(connection, user_ids)
+        async with self.db.transaction() as tx:
+            now, known = await recipients.lock_free(tx, user_ids)
+            due = await reminders.claim_due(tx, known, self.batch)
+            live = [reminder for reminder in due if not known[reminder.user_id].is_deleted]
+            make = partial(deliveries.made_of, known=known, now=now, settle_seconds=self.settle_seconds)
+            await delivery_store.deliver(tx, await in_slices(map(_cause, live)), make)
+            await reminders.mark_fired(tx, [reminder.id for reminder in due])
+        self.wake_senders()
+        return len(due)
 
 
 def _cause(reminder: Reminder) -> Cause:

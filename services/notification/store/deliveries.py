@@ -9,8 +9,8 @@ from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.slices import in_slices
-from services.notification.model import Cause, Notification, Targets
-from services.notification.store.recipients import find_targets
+from services.notification.model import Cause, Notification, Recipient, Targets
+from services.notification.store.recipients import find_targets, lock_recipient
 
 NOTIFICATIONS = Columns(
     "notifications",
@@ -230,16 +230,19 @@ _END = f"""
     SELECT count(*)::integer FROM decided_rows"""
 
 
-async def end_attempt(connection: Connection, ended: Notification, answer: str, *, late_seconds: int) -> int:
-    """Writes how the attempt of a message ended, and which of its deliveries were late; returns how many it has.
+async def end_attempt(tx: Connection, ended: Notification, answer: str, *, late_seconds: int) -> tuple[Recipient, int]:
+    """Locks the user and writes how the attempt of a message ended, and which of its deliveries were late; returns
+    the user, and how many deliveries the message has.
 
     ended: one of the deliveries, as it is now. None are written when another process has begun an attempt since: what
-    that one writes counts.
+    that one writes counts. Of two channels that end at once, the lock lets the second see how the first ended: else
+    their reminder would stay pending.
     """
     values = NOTIFICATIONS.parameters(ended) | {"answer": answer.replace("\0", ""), "late_seconds": late_seconds}
-    cursor = await connection.execute(_END, values)
+    user = await lock_recipient(tx, ended.user_id)
+    cursor = await tx.execute(_END, values)
     [count] = await cursor.fetchone() or (0,)
-    return int(count)
+    return user, int(count)
 
 
 async def list_waiting(tx: Connection, task_ids: Iterable[str]) -> list[Notification]:

@@ -12,6 +12,7 @@ from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.notification.errors import ReminderNotFound, TooManyReminders
 from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder, ReminderState
+from services.notification.store.recipients import lock_recipient
 
 REMINDERS = Columns(
     "reminders",
@@ -43,9 +44,12 @@ _ROOM = f"""
 _INSERT = f"""
     INSERT INTO reminders ({REMINDERS.names}) SELECT {REMINDERS.values} WHERE {_ROOM} RETURNING id"""
 _TRIM = f"""
-    DELETE FROM reminders WHERE user_id = %(user_id)s::uuid AND status <> 'pending' AND scheduled_for < (
-        SELECT scheduled_for FROM reminders WHERE user_id = %(user_id)s::uuid AND EXISTS (SELECT FROM changed)
-        ORDER BY scheduled_for DESC OFFSET {MOST_KEPT} LIMIT 1)"""
+    DELETE FROM reminders WHERE id IN (
+        SELECT id FROM reminders WHERE user_id = %(user_id)s::uuid AND status <> 'pending' AND scheduled_for < (
+            SELECT scheduled_for FROM reminders WHERE user_id = %(user_id)s::uuid AND EXISTS (SELECT FROM changed)
+            ORDER BY scheduled_for DESC OFFSET {MOST_KEPT} LIMIT 1)
+        -- Its user is not locked: it waits for nobody.
+        FOR UPDATE SKIP LOCKED)"""
 
 
 async def insert_reminder(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:
@@ -115,7 +119,7 @@ async def find_states(connection: Connection, ids: Collection[str]) -> dict[str,
 _UPDATE = f"""
     UPDATE reminders SET {REMINDERS.assignments}
     WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND version = %(version)s - 1"""
-WITHDRAW = """
+_WITHDRAW = f"""
     UPDATE notifications SET status = 'failed', outcome = 'suppressed', next_attempt_at = NULL,
         error_message = %(withdrawn)s::text
     WHERE reminder_id = %(id)s::uuid AND next_attempt_at IS NOT NULL AND NOT leased
@@ -124,14 +128,20 @@ WITHDRAW = """
 
 async def save_cancelled(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:
     """Writes the next version of a reminder, and withdraws what waits of it; raises WriteConflict."""
-    values = REMINDERS.parameters(reminder) | {"withdrawn": CANCELLED}
-    await outbox.write(connection, f"{_UPDATE} RETURNING id", values, side_effects, [WITHDRAW])
+    await _save_withdrawn(connection, reminder, CANCELLED, side_effects)
 
 
 async def save_snoozed(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:
     """The same for a snooze, which may make it one more that is pending."""
-    values = REMINDERS.parameters(reminder) | {"withdrawn": "SNOOZED"}
-    await outbox.write(connection, f"{_UPDATE} RETURNING id", values, side_effects, [WITHDRAW])
+    await _save_withdrawn(connection, reminder, "SNOOZED", side_effects)
+
+
+async def _save_withdrawn(connection: Connection, reminder: Reminder, reason: str, side_effects: SideEffects) -> None:
+    """Locks the user first, as whoever sends does: two who lock rows in another order would wait for each other."""
+    values = REMINDERS.parameters(reminder) | {"withdrawn": reason}
+    async with connection.transaction():
+        await lock_recipient(connection, reminder.user_id)
+        await outbox.write(connection, f"{_UPDATE} RETURNING id", values, side_effects, [_WITHDRAW])
 
 
 async def has_room(connection: Connection, user_id: str) -> bool:
@@ -152,16 +162,28 @@ async def insert_fired(tx: Connection, reminders: Sequence[Reminder]) -> set[str
     return {reminder_id for (reminder_id,) in await cursor.fetchall()}
 
 
+async def list_due(connection: Connection, limit: int) -> list[str]:
+    """Reads whose reminders are due by the database's clock. limit: of reminders that are looked at."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT user_id::text FROM (
+            SELECT user_id FROM reminders WHERE fire_at <= now() ORDER BY fire_at LIMIT %s) AS due""",
+        (limit,),
+    )
+    return [user_id for (user_id,) in await cursor.fetchall()]
+
+
 _CLAIM = f"""
     SELECT {REMINDERS.select} FROM reminders WHERE id IN (
-        SELECT id FROM reminders WHERE fire_at <= now() ORDER BY fire_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        SELECT id FROM reminders WHERE fire_at <= now() AND user_id = ANY(%s::uuid[])
+        ORDER BY fire_at LIMIT %s FOR UPDATE SKIP LOCKED)
     ORDER BY reminders.fire_at, reminders.id"""
 
 
-async def claim_due(tx: Connection, limit: int) -> list[Reminder]:
-    """Reads and locks pending reminders whose time has come by the database's clock, the longest due first."""
+async def claim_due(tx: Connection, user_ids: Collection[str], limit: int) -> list[Reminder]:
+    """Reads and locks reminders of locked users whose time has come, the longest due first."""
     cursor = REMINDERS.cursor(tx)
-    await cursor.execute(_CLAIM, (limit,))
+    await cursor.execute(_CLAIM, (list(user_ids), limit))
     return await cursor.fetchall()
 
 
@@ -180,13 +202,6 @@ async def seconds_until_due(connection: Connection) -> float | None:
     )
     [seconds] = await cursor.fetchone() or (None,)
     return None if seconds is None else float(seconds)
-
-
-async def database_now(connection: Connection) -> int:
-    """The database's clock."""
-    cursor = await connection.execute(f"SELECT {microseconds('clock_timestamp()')}")
-    [now] = await cursor.fetchone() or (0,)
-    return int(now)
 
 
 async def lock_of_tasks(tx: Connection, task_ids: Iterable[str]) -> list[Reminder]:

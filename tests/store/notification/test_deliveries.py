@@ -1,18 +1,20 @@
 """Deliveries in the database: made once, claimed by one, ended once, removed in the end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.runtime.clock import SECOND, now
 from mesh.runtime.ids import new_id
 from services.notification.jobs.upkeep import Purger
-from services.notification.model import Cause, Channel, Kind, Notification, Targets
+from services.notification.model import Cause, Channel, Kind, Notification, Reminder, Targets
 from services.notification.rules import deliveries as rules
 from services.notification.store import deliveries as store
-from services.notification.store import notifications, recipients
+from services.notification.store import notifications, recipients, reminders
 from services.notification.store.deliveries import Group
 from tests.support.databases import ServiceUrl, opened
 
@@ -51,6 +53,13 @@ async def claimed(db: Database, user_id: str, channel: Channel = Channel.EMAIL, 
         leases = [rules.leased(message, until=now() + 60 * SECOND) for message in rules.messages(rows)]
         await store.save_decided(tx, [row for message in leases for row in message])
     return [row for message in leases for row in message]
+
+
+async def ended(db: Database, row: Notification, answer: str) -> int:
+    """Notes how an attempt ended; returns of how many deliveries."""
+    async with db.transaction() as tx:
+        _, count = await store.end_attempt(tx, row, answer, late_seconds=rules.LATE_SECONDS)
+    return count
 
 
 async def attempts(db: Database, delivery_id: str) -> list[Any]:
@@ -114,12 +123,38 @@ async def test_the_result_of_an_attempt_that_another_process_repeats_does_not_co
     async with db.connection() as connection:
         await connection.execute("UPDATE notifications SET next_attempt_at = now()")
     [second] = await claimed(db, user_id)
-    async with db.connection() as connection:
-        late = rules.LATE_SECONDS
-        assert await store.end_attempt(connection, rules.sent(first, now()), "250 OK", late_seconds=late) == 0
-        assert await store.end_attempt(connection, rules.sent(second, now()), "250 OK", late_seconds=late) == 1
-        assert await store.end_attempt(connection, rules.sent(second, now()), "250 OK", late_seconds=late) == 0
+    for row, count in ((first, 0), (second, 1), (second, 0)):
+        assert await ended(db, rules.sent(row, now()), "250 OK") == count
     assert await attempts(db, first.id) == [(1, False, ""), (2, True, "250 OK")]
+
+
+async def test_a_reminder_whose_last_two_channels_end_at_once_does_not_stay_pending(db: Database) -> None:
+    at = now() - SECOND
+    reminder = Reminder(
+        *(new_id(), new_id(), None, None, "in_app", at, {"title": "Call home"}),
+        *(None, "pending", None, None, None, 0, at, at, 1),
+    )
+    of_it = {"reminder_id": reminder.id, "source_id": reminder.id, "scheduled_for": at}
+    await stored(db, made(reminder.user_id, **of_it), made(reminder.user_id, Channel.WEBPUSH, **of_it))
+    rows = [row for channel in (Channel.EMAIL, Channel.WEBPUSH) for row in await claimed(db, reminder.user_id, channel)]
+
+    async def both_wait() -> bool:
+        async with db.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return cursor.rowcount == 2
+
+    async with db.transaction() as tx:
+        await reminders.insert_fired(tx, [reminder])
+    async with db.transaction() as tx:
+        await tx.execute("SELECT FROM delivery_attempts FOR UPDATE")
+        ends = [asyncio.create_task(ended(db, rules.removed(row, "CHANNEL_OFF"), "")) for row in rows]
+        await until(both_wait, "both channels note their result")
+    assert await asyncio.gather(*ends) == [1, 1]
+    async with db.connection() as connection:
+        read = await reminders.get_reminder(connection, reminder.user_id, reminder.id)
+    assert (read.status, read.error_message) == ("failed", "CHANNEL_OFF")
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(0, "on_time"), (60, "on_time"), (61, "late"), (7200, "late")])
@@ -127,8 +162,8 @@ async def test_each_delivery_of_a_message_is_late_by_itself(db: Database, second
     user_id = await stored(db, made(new_id()))
     [row] = await claimed(db, user_id)
     sent = rules.sent(row, row.scheduled_for + seconds * SECOND)
+    await ended(db, sent, "250 OK")
     async with db.connection() as connection:
-        await store.end_attempt(connection, sent, "250 OK", late_seconds=rules.LATE_SECONDS)
         cursor = await connection.execute("SELECT outcome FROM notifications")
         assert await cursor.fetchone() == (outcome,)
     assert sent.outcome == outcome

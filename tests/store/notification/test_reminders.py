@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from harness.waiting import until
 from mesh.database.connection import Connection
 from mesh.database.pool import Database, WriteConflict
 from mesh.events.outbox import SideEffects
@@ -13,6 +14,7 @@ from mesh.runtime.ids import new_id
 from services.notification.jobs.upkeep import Purger, ReminderFirer
 from services.notification.model import MOST_KEPT, Reminder
 from services.notification.rules import reminders as rules
+from services.notification.store import erasure, recipients
 from services.notification.store import reminders as store
 from tests.support.databases import ServiceUrl, opened
 
@@ -71,11 +73,56 @@ async def test_a_cancellation_that_meets_the_firing_reads_again(db: Database) ->
         assert await cursor.fetchall() == [("CANCELLED", None)]
 
 
+async def waits(db: Database) -> bool:
+    """Whether a statement waits for a lock."""
+    async with db.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.rowcount > 0
+
+
+async def test_a_cancellation_and_whoever_sends_to_its_user_do_not_wait_for_each_other(db: Database) -> None:
+    reminder = due(-1)
+    async with db.connection() as connection:
+        await inserted(connection, reminder)
+        await ReminderFirer(db, lambda: None, settle_seconds=0).run_once()
+        fired = await store.get_reminder(connection, reminder.user_id, reminder.id)
+
+    async def cancel() -> None:
+        async with db.connection() as connection:
+            await store.save_cancelled(connection, rules.cancel(fired, now=now(), etag=None), NOTHING)
+
+    async with db.transaction() as tx:
+        await recipients.lock_recipient(tx, reminder.user_id)
+        await tx.execute("SELECT FROM notifications FOR UPDATE")
+        cancelling = asyncio.create_task(cancel())
+        await until(lambda: waits(db), "the cancellation waits")
+        await tx.execute("SELECT FROM reminders FOR UPDATE")
+    await cancelling
+
+
+async def test_the_firing_and_the_erasure_of_its_user_do_not_wait_for_each_other(db: Database) -> None:
+    user_id = new_id()
+    async with db.connection() as connection:
+        await inserted(connection, due(-1, user_id))
+        await recipients.add_recipients(connection, [user_id])
+
+    async def ended_or_waits() -> bool:
+        return firing.done() or await waits(db)
+
+    async with db.transaction() as tx:
+        await recipients.mark_deleted(tx, user_id)
+        firing = asyncio.create_task(ReminderFirer(db, lambda: None, settle_seconds=0).run_once())
+        await until(ended_or_waits, "the firing has met the erasure")
+        assert await erasure.erase(tx, user_id, 10) == 1
+    assert await firing == 0
+
+
 async def test_nothing_is_fired_before_its_time_by_the_clock_of_the_database(db: Database) -> None:
     async with db.connection() as connection:
         await inserted(connection, due(30), due(90))
-        async with db.transaction() as tx:
-            assert await store.claim_due(tx, 10) == []
+        assert await store.list_due(connection, 10) == []
         seconds = await store.seconds_until_due(connection)
     assert seconds == pytest.approx(30, abs=5)
 
