@@ -189,11 +189,12 @@ _REMINDERS = """
         sent_at = CASE WHEN ended.status = 'sent' THEN coalesce(sent_at, now()) END,
         error_message = CASE WHEN ended.status = 'failed' THEN ended.error END
     FROM (
-        SELECT reminder_id, CASE WHEN bool_or(status = 'sent') THEN 'sent' ELSE 'failed' END AS status,
-            max(error_message) AS error
-        FROM decided_rows WHERE reminder_id IS NOT NULL AND outcome IS NOT NULL GROUP BY reminder_id
+        SELECT reminder_id, scheduled_for, max(error_message) AS error,
+            CASE WHEN bool_or(status = 'sent') THEN 'sent' ELSE 'failed' END AS status
+        FROM decided_rows WHERE reminder_id IS NOT NULL AND outcome IS NOT NULL GROUP BY reminder_id, scheduled_for
     ) AS ended
-    WHERE reminders.id = ended.reminder_id AND fire_at IS NULL AND reminders.status IN ('pending', 'failed')
+    WHERE reminders.id = ended.reminder_id AND reminders.scheduled_for = ended.scheduled_for AND fire_at IS NULL
+        AND reminders.status IN ('pending', 'failed')
         AND reminders.status <> ended.status AND (ended.status = 'sent' OR NOT EXISTS (
             SELECT FROM notifications AS other WHERE other.reminder_id = ended.reminder_id
                 AND other.scheduled_for = reminders.scheduled_for
@@ -245,21 +246,22 @@ async def end_attempt(tx: Connection, ended: Notification, answer: str, *, late_
     return user, int(count)
 
 
-async def list_waiting(tx: Connection, task_ids: Iterable[str]) -> list[Notification]:
-    """Reads and locks the deliveries of tasks' reminders that wait and could still be withdrawn.
+WITHDRAWABLE = """
+    next_attempt_at IS NOT NULL AND NOT leased AND (attempts = 0 OR NOT EXISTS (
+        SELECT FROM notifications AS other
+        WHERE other.user_id = notifications.user_id AND other.channel = notifications.channel
+            AND other.next_attempt_at IS NOT NULL
+            AND other.message_id = notifications.message_id AND other.id <> notifications.id))"""
+"""What waits and was not tried together with others: such a message may have arrived, and must not change."""
 
-    One that was tried together with others stays: the message must not change.
-    """
+
+async def list_waiting(tx: Connection, task_ids: Iterable[str]) -> list[Notification]:
+    """Reads and locks the deliveries of tasks' reminders that wait and could still be withdrawn."""
     cursor = NOTIFICATIONS.cursor(tx)
     await cursor.execute(
         f"""
         SELECT {NOTIFICATIONS.select} FROM notifications
-        WHERE task_id = ANY(%s::uuid[]) AND notification_type = 'reminder' AND next_attempt_at IS NOT NULL
-            AND NOT leased AND (attempts = 0 OR NOT EXISTS (
-                SELECT FROM notifications AS other
-                WHERE other.user_id = notifications.user_id AND other.channel = notifications.channel
-                    AND other.next_attempt_at IS NOT NULL
-                    AND other.message_id = notifications.message_id AND other.id <> notifications.id))
+        WHERE task_id = ANY(%s::uuid[]) AND notification_type = 'reminder' AND {WITHDRAWABLE}
         ORDER BY id FOR UPDATE OF notifications""",
         (list(task_ids),),
     )

@@ -12,6 +12,7 @@ from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.notification.errors import ReminderNotFound, TooManyReminders
 from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder, ReminderState
+from services.notification.store.deliveries import WITHDRAWABLE
 from services.notification.store.recipients import lock_recipient
 
 REMINDERS = Columns(
@@ -122,8 +123,7 @@ _UPDATE = f"""
 _WITHDRAW = f"""
     UPDATE notifications SET status = 'failed', outcome = 'suppressed', next_attempt_at = NULL,
         error_message = %(withdrawn)s::text
-    WHERE reminder_id = %(id)s::uuid AND next_attempt_at IS NOT NULL AND NOT leased
-        AND EXISTS (SELECT FROM changed)"""
+    WHERE reminder_id = %(id)s::uuid AND {WITHDRAWABLE} AND EXISTS (SELECT FROM changed)"""
 
 
 async def save_cancelled(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:

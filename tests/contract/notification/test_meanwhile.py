@@ -108,6 +108,30 @@ async def test_a_message_that_was_tried_stays_the_same_when_one_of_its_tasks_is_
     assert "2 reminders" in mail.message["Subject"]
 
 
+@pytest.mark.parametrize("method", ["CancelReminder", "SnoozeReminder"])
+async def test_a_message_that_was_tried_stays_the_same_when_one_of_its_reminders_is_withdrawn(
+    reader: Person, mail_server: MailServer, db: Database, method: str
+) -> None:
+    mail_server.data_response = "451 4.3.0 try later"
+    when = after(1)
+    first, _ = [
+        (await reader.CreateReminder(title=title, remind_time=when, channel=EMAIL)).reminder
+        for title in ("Pay", "Call")
+    ]
+
+    async def failed() -> bool:
+        return await states(reader, EMAIL) == [FAILED, FAILED]
+
+    await until(failed, "the attempt has failed")
+    fields = {"minutes": 60} if method == "SnoozeReminder" else {}
+    withdrawn = (await getattr(reader, method)(reminder_id=first.id, **fields)).reminder
+    mail_server.data_response = "250 2.0.0 queued"
+    assert [row.state for row in await tried_again(reader, EMAIL, db)] == [SENT, SENT]
+    [mail] = mail_server.taken
+    assert "2 reminders" in mail.message["Subject"]
+    assert (await reader.GetReminder(reminder_id=first.id)).reminder.state == withdrawn.state
+
+
 async def test_a_message_that_tells_of_one_task_is_not_tried_again_when_it_is_completed(
     reader: Person, others: Others, mail_server: MailServer, db: Database
 ) -> None:
