@@ -213,6 +213,7 @@ class Webhook(NamedTuple):
     is_enabled: bool
     disabled_reason: str | None
     failing_since: int | None
+    last_failed_at: int | None
     secret: str
     """Encrypted, hexadecimal."""
     old_secret: str | None

@@ -253,6 +253,7 @@ def webhook_from_pb(
         is_enabled=True,
         disabled_reason=None,
         failing_since=None,
+        last_failed_at=None,
         secret=sealed,
         old_secret=None,
         old_secret_until=None,

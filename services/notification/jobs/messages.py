@@ -65,10 +65,10 @@ class Messages:
         if row.channel == Channel.WEBPUSH and is_gone:
             await self._remove(row.user_id, row.target_id)
         elif row.channel == Channel.WEBHOOK:
-            async with self._db.connection() as connection:
-                found = (await targets.find_webhooks(connection, [row.target_id])).get(row.target_id)
-                if found is not None:
-                    await targets.note_failure(connection, rules.failed(found, answer, now=now, gone=is_gone))
+            async with self._db.transaction() as tx:
+                webhook = await targets.lock_webhook(tx, row.target_id)
+                if webhook is not None:
+                    await targets.note_failure(tx, rules.failed(webhook, answer, now=now, gone=is_gone))
 
     async def _remove(self, user_id: str, subscription_id: str) -> None:
         async with self._db.transaction() as tx:

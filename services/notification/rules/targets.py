@@ -15,7 +15,9 @@ MOST_CODES, MOST_TRIES = 5, 5
 """Codes of one user a day, and tries of one code."""
 CODE_SECONDS = 600
 FAILING_SECONDS = 3 * 24 * 3600
-"""After so long without a delivery a webhook is disabled."""
+"""After so long without a delivery, and failures that go on, a webhook is disabled."""
+PAUSE_SECONDS = 36 * 3600
+"""A failure that comes longer after the one before begins anew. Attempts of one message are a day apart at most."""
 _HOUR = 3600 * SECOND
 
 
@@ -44,14 +46,16 @@ def rotate(webhook: Webhook, sealed: str, *, overlap_hours: int, now: int, etag:
 
 
 def failed(webhook: Webhook, answer: str, *, now: int, gone: bool) -> Webhook:
-    """The webhook after a failed attempt: disabled when it is gone, or has failed for days."""
-    since = webhook.failing_since or now
+    """The webhook after a failed attempt: disabled when it is gone, or has failed for days without a long pause."""
+    goes_on = webhook.last_failed_at is not None and now - webhook.last_failed_at <= PAUSE_SECONDS * SECOND
+    since = (webhook.failing_since if goes_on else None) or now
+    webhook = webhook._replace(failing_since=since, last_failed_at=now)
     if gone:
-        return next_version(webhook, now, failing_since=since, is_enabled=False, disabled_reason=answer)
+        return next_version(webhook, now, is_enabled=False, disabled_reason=answer)
     if now - since >= FAILING_SECONDS * SECOND:
         reason = f"three days of failures: {answer}"
-        return next_version(webhook, now, failing_since=since, is_enabled=False, disabled_reason=reason)
-    return webhook._replace(failing_since=since)
+        return next_version(webhook, now, is_enabled=False, disabled_reason=reason)
+    return webhook
 
 
 def ask_code(known: PhoneCode | None, user_id: str, phone_number: str, *, now: int) -> PhoneCode:

@@ -34,6 +34,7 @@ WEBHOOKS = Columns(
         "is_enabled": "boolean",
         "disabled_reason": "text",
         "failing_since": "timestamptz",
+        "last_failed_at": "timestamptz",
         "secret": "bytea",
         "old_secret": "bytea",
         "old_secret_until": "timestamptz",
@@ -173,15 +174,17 @@ async def note_success(connection: Connection, webhook_id: str) -> None:
     )
 
 
-async def note_failure(connection: Connection, webhook: Webhook) -> None:
-    """Notes since when a webhook fails, unless it was changed meanwhile."""
-    await connection.execute(
-        """
-        UPDATE webhooks SET failing_since = coalesce(failing_since, %(failing_since)s::timestamptz),
-            is_enabled = %(is_enabled)s, disabled_reason = %(disabled_reason)s, version = %(version)s::bigint,
-            updated_at = %(updated_at)s::timestamptz
-        WHERE id = %(id)s::uuid AND version IN (%(version)s::bigint, %(version)s::bigint - 1)""",
-        WEBHOOKS.parameters(webhook),
+async def lock_webhook(tx: Connection, webhook_id: str) -> Webhook | None:
+    """Reads and locks a webhook, if it is there."""
+    cursor = WEBHOOKS.cursor(tx)
+    await cursor.execute(f"SELECT {WEBHOOKS.select} FROM webhooks WHERE id = %s::uuid FOR UPDATE", (webhook_id,))
+    return await cursor.fetchone()
+
+
+async def note_failure(tx: Connection, webhook: Webhook) -> None:
+    """Writes what a failure made of a locked webhook."""
+    await tx.execute(
+        f"UPDATE webhooks SET {WEBHOOKS.assignments} WHERE id = %(id)s::uuid", WEBHOOKS.parameters(webhook)
     )
 
 

@@ -14,16 +14,26 @@ from services.notification.rules.secrets import Sealer
 NOW = 1_770_640_200_000_000
 HOUR = 3600 * SECOND
 USER, NUMBER = new_id(), "+491701234567"
-WEBHOOK = Webhook(new_id(), USER, "https://example.org/", None, True, None, None, "aa", None, None, NOW, NOW, 1)
+WEBHOOK = Webhook(new_id(), USER, "https://example.org/", None, True, None, None, None, "aa", None, None, NOW, NOW, 1)
 
 
-def test_a_webhook_is_disabled_after_three_days_without_a_delivery() -> None:
+def test_a_webhook_is_disabled_after_three_days_of_failures_that_go_on() -> None:
     failing = targets.failed(WEBHOOK, "HTTP 500", now=NOW, gone=False)
     assert (failing.failing_since, failing.is_enabled) == (NOW, True)
-    later = targets.failed(failing, "HTTP 500", now=NOW + 3 * DAY - SECOND, gone=False)
-    assert (later.failing_since, later.is_enabled) == (NOW, True)
-    ended = targets.failed(later, "HTTP 500", now=NOW + 3 * DAY, gone=False)
+    for hours in (24, 48, 71):
+        failing = targets.failed(failing, "HTTP 500", now=NOW + hours * HOUR, gone=False)
+        assert (failing.failing_since, failing.is_enabled) == (NOW, True)
+    ended = targets.failed(failing, "HTTP 500", now=NOW + 3 * DAY, gone=False)
     assert (ended.is_enabled, ended.disabled_reason) == (False, "three days of failures: HTTP 500")
+
+
+@pytest.mark.parametrize(("hours", "goes_on"), [(24, True), (36, True), (37, False), (24 * 30, False)])
+def test_a_failure_long_after_the_last_one_begins_anew(hours: int, goes_on: bool) -> None:
+    """Nothing was sent meanwhile: the webhook may have worked for all but two messages."""
+    failing = targets.failed(WEBHOOK, "HTTP 500", now=NOW, gone=False)
+    later = NOW + hours * HOUR
+    again = targets.failed(failing, "HTTP 500", now=later, gone=False)
+    assert (again.failing_since, again.is_enabled) == (NOW if goes_on else later, True)
 
 
 def test_one_that_is_gone_is_disabled_at_once_and_enabled_without_its_past() -> None:
