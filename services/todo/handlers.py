@@ -167,9 +167,11 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
         if found is not None and not found.is_withdrawn:
             return await _unchanged(connection, found)
         source = await store.get_task(connection, request.user_id, request.put.source_task_id)
-        if source.series_id != request.series_id:
-            raise TaskNotInSeries(task_id=source.id, series_id=request.series_id)
-        new = series.put(source, found, slot, wire.instance_from_pb(request), now)
+        source_series_id = request.put.source_series_id or request.series_id
+        if source.series_id != source_series_id:
+            raise TaskNotInSeries(task_id=source.id, series_id=source_series_id)
+        first = source._replace(series_id=request.series_id)
+        new = series.put(first, found, slot, wire.instance_from_pb(request), now)
         save, event = (store.save_task, events.task_updated) if found else (store.put_instance, events.task_created)
         return await _applied(connection, new, save, event)
 
@@ -177,8 +179,9 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
         self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int
     ) -> instance_pb.ApplyInstanceResponse:
         task = await store.get_task(connection, request.user_id, request.revise.task_id)
-        if task.series_id is None:
-            raise TaskNotInSeries(task_id=task.id, series_id=request.series_id)
+        decided_in = request.revise.source_series_id or task.series_id
+        if task.series_id is None or task.series_id not in (decided_in, request.series_id):
+            raise TaskNotInSeries(task_id=task.id, series_id=decided_in or request.series_id)
         if task.deleted_at is not None:
             return await _unchanged(connection, task, instance_pb.INSTANCE_OUTCOME_BEGUN)
         revised = series.revise(task, request.series_id, slot, wire.instance_from_pb(request), now)

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.runtime.ids import new_id
 from services.todo.rules.series import instance_id
-from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo, events
+from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo, changes_of, events
 from tests.support.errors import refused
 
 APPLIED, UNCHANGED, BEGUN = (
@@ -106,6 +106,21 @@ class TestPut:
         await todo.UpdateTask(task_id=first.id, update_mask=FieldMask(paths=["time_zone"]), time_zone="Asia/Tokyo")
         with refused("TASK_NOT_IN_SERIES", task_id=first.id, series_id=first.series_id):
             await scheduler.put(first, SECOND)
+
+    async def test_it_begins_another_series_and_its_source_stays(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        other, slot = new_id(), "2026-03-29T10:00:00"
+        put = pb.PutInstance(
+            source_task_id=first.id, source_series_id=first.series_id, changes=changes_of(title="y", due_time=DUE)
+        )
+        made = (await scheduler.apply(other, slot, put=put)).task
+        assert (made.id, made.series_id, made.slot, made.title) == (instance_id(other, slot), other, slot, "y")
+        assert (await scheduler.apply(other, slot, put=put)).outcome == UNCHANGED
+        assert (await todo.GetTask(task_id=first.id)).task == first
+        put.source_series_id = new_id()
+        with refused("TASK_NOT_IN_SERIES", task_id=first.id, series_id=put.source_series_id):
+            await scheduler.apply(other, "2026-03-30T10:00:00", put=put)
 
     async def test_another_users_task_is_no_source(
         self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
@@ -269,6 +284,17 @@ class TestRevise:
         await todo.UpdateTask(task_id=made.id, update_mask=FieldMask(paths=["recurrence"]))
         with refused("TASK_NOT_IN_SERIES", task_id=made.id):
             await scheduler.revise(made, title="y")
+
+    async def test_one_with_which_its_user_began_another_series_is_refused(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        weekly = recurrence.Recurrence(frequency=recurrence.FREQUENCY_WEEKLY)
+        split = await todo.UpdateTask(task_id=made.id, update_mask=FieldMask(paths=["recurrence"]), recurrence=weekly)
+        for series_id in (first.series_id, new_id()):
+            with refused("TASK_NOT_IN_SERIES", task_id=made.id, series_id=first.series_id):
+                await scheduler.revise(made, series_id=series_id, title="y")
+        assert (await todo.GetTask(task_id=made.id)).task == split.task
 
 
 @pytest.mark.parametrize(

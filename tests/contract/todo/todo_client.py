@@ -75,8 +75,10 @@ class Scheduler:
     async def revise(
         self, task: task_pb2.Task, *, series_id: str = "", slot: str = "", **changes: Any
     ) -> instance_pb.ApplyInstanceResponse:
-        """Revises an instance, at another slot of another series when these are given."""
-        revise = instance_pb.ReviseInstance(task_id=task.id, changes=changes_of(**changes))
+        """Revises an instance as it was, at another slot of another series when these are given."""
+        revise = instance_pb.ReviseInstance(
+            task_id=task.id, changes=changes_of(**changes), source_series_id=task.series_id
+        )
         return await self.apply(series_id or task.series_id, slot or task.slot, revise=revise)
 
     async def reopen(self, task: task_pb2.Task) -> instance_pb.ApplyInstanceResponse:

@@ -125,10 +125,13 @@ class PutInstance(_message.Message):
 
     SOURCE_TASK_ID_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    SOURCE_SERIES_ID_FIELD_NUMBER: _builtins.int
     source_task_id: _builtins.str
     """The instance from which it takes what its series has: title, description, estimate, rule, reminders. What was changed
     of that instance alone is not taken. Its `reminder_time` moves as the slot does.
     """
+    source_series_id: _builtins.str
+    """The series of the source, when the new instance is the first of another one."""
     @_builtins.property
     def changes(self) -> Global___InstanceChanges:
         """What it has otherwise, and its due time: without one it is never due."""
@@ -138,12 +141,15 @@ class PutInstance(_message.Message):
         *,
         source_task_id: _builtins.str = ...,
         changes: Global___InstanceChanges | None = ...,
+        source_series_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_source_series_id", b"_source_series_id", "changes", b"changes", "source_series_id", b"source_series_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "source_task_id", b"source_task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_source_series_id", b"_source_series_id", "changes", b"changes", "source_series_id", b"source_series_id", "source_task_id", b"source_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__source_series_id: _TypeAlias = _typing.Literal["source_series_id"]  # noqa: Y015
+    _WhichOneofArgType__source_series_id: _TypeAlias = _typing.Literal["_source_series_id", b"_source_series_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_series_id) -> _WhichOneofReturnType__source_series_id | None: ...
 
 Global___PutInstance: _TypeAlias = PutInstance  # noqa: Y015
 
@@ -155,8 +161,13 @@ class ReviseInstance(_message.Message):
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    SOURCE_SERIES_ID_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The instance."""
+    source_series_id: _builtins.str
+    """The series of the instance when the changes were decided; it is refused as TASK_NOT_IN_SERIES when its user has begun
+    another one with it since. Without it any series does.
+    """
     @_builtins.property
     def changes(self) -> Global___InstanceChanges:
         """The changes."""
@@ -166,12 +177,15 @@ class ReviseInstance(_message.Message):
         *,
         task_id: _builtins.str = ...,
         changes: Global___InstanceChanges | None = ...,
+        source_series_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_source_series_id", b"_source_series_id", "changes", b"changes", "source_series_id", b"source_series_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_source_series_id", b"_source_series_id", "changes", b"changes", "source_series_id", b"source_series_id", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__source_series_id: _TypeAlias = _typing.Literal["source_series_id"]  # noqa: Y015
+    _WhichOneofArgType__source_series_id: _TypeAlias = _typing.Literal["_source_series_id", b"_source_series_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_series_id) -> _WhichOneofReturnType__source_series_id | None: ...
 
 Global___ReviseInstance: _TypeAlias = ReviseInstance  # noqa: Y015
 
