@@ -109,10 +109,10 @@ class InstancePlanner(PeriodicTask):
         """
         log.warning("plan %s %s of series %s is dropped: %s", plan.kind, plan.slot, plan.series_id, reason)
         async with self.db.transaction() as tx:
-            for schedule in await schedules.lock_schedules(tx, [plan.series_id]):
-                if plan.kind in (PlanKind.PUT, PlanKind.REOPEN):
-                    await plans.remove_withdrawals(tx, plan)
-                    task, now = await tasks.find_open(tx, plan.series_id), schedule.updated_at
+            if plan.kind in (PlanKind.PUT, PlanKind.REOPEN):
+                await plans.remove_withdrawals(tx, plan)
+                for schedule in await schedules.lock_schedules(tx, [plan.series_id, plan.target_id]):
+                    task, now = await tasks.find_open(tx, schedule.id), schedule.updated_at
                     left = closed(schedule, now) if task is None else opened(schedule, task, now)
                     await schedules.put_schedules(tx, [left])
             await plans.remove_plan(tx, plan)

@@ -75,6 +75,8 @@ class Plan(NamedTuple):
     """The task that a new instance is made from, or that is revised or made pending."""
     changes: Mapping[str, Any]
     """New values by the names of `InstanceChanges`; instants as in the model."""
+    source_id: str | None = None
+    """The series of the task when it was decided: todo refuses when its user has begun another with it since."""
     attempts: int = 0
 
 

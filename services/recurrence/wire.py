@@ -169,9 +169,13 @@ def plan_to_pb(plan: Plan) -> instance_pb.ApplyInstanceRequest:
         case PlanKind.PUT:
             request.put.source_task_id = plan.task_id or ""
             _set(request.put.changes, plan.changes)
+            if plan.source_id is not None:
+                request.put.source_series_id = plan.source_id
         case PlanKind.REVISE:
             request.revise.task_id = plan.task_id or ""
             _set(request.revise.changes, plan.changes)
+            if plan.source_id is not None:
+                request.revise.source_series_id = plan.source_id
         case PlanKind.WITHDRAW:
             request.withdraw.SetInParent()
         case PlanKind.REOPEN:

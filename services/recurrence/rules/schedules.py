@@ -128,11 +128,11 @@ def undo(schedule: Schedule, completion: Completion, now: int, cause: str, *, re
     changed, successor = schedule, schedule.successor
     if completion.next_slot is not None:
         changed = changed._replace(made=schedule.made - 1)
+        withdrawn = plan(schedule, PlanKind.WITHDRAW, completion.next_slot, None, {}, cause)
         if successor and successor.get("slot") == completion.next_slot:
             changed = changed._replace(successor={**successor, "is_begun": False})
-            back = instance_id(schedule.id, completion.next_slot)
-            plans.append(plan(schedule, PlanKind.REVISE, completion.next_slot, back, {}, cause))
-        plans.append(plan(schedule, PlanKind.WITHDRAW, completion.next_slot, None, {}, cause))
+            withdrawn = withdrawn._replace(target_id=successor["id"], slot=successor["start"])
+        plans.append(withdrawn)
     instant = to_instant(parse_slot(completion.slot)[0], schedule.time_zone)[0]
     changed = changed._replace(is_active=True, next_slot=completion.slot, next_due_date=instant)
     return Outcome(next_version(changed, now), plans, undone)
@@ -171,7 +171,7 @@ def plan(
 ) -> Plan:
     """A request to todo; its id is the same for the same cause."""
     made = str(uuid5(UUID(cause), f"{kind} {schedule.id} {slot}"))
-    return Plan(made, schedule.user_id, schedule.id, schedule.id, kind, slot, task_id, changes)
+    return Plan(made, schedule.user_id, schedule.id, schedule.id, kind, slot, task_id, changes, schedule.id)
 
 
 def instance_id(series_id: str, slot: str) -> str:
@@ -225,13 +225,12 @@ def _handed_over(schedule: Schedule, task: OpenTask, entry: Completion, now: int
     successor = schedule.successor
     if successor is None or successor.get("is_begun", True):
         return Outcome(next_version(schedule, now, is_active=False), (), entry)
-    slot, start = successor["slot"], successor["start"]
-    put = plan(schedule, PlanKind.PUT, slot, task.id, {"due_time": successor["changes"].get("due_time")}, entry.id)
-    revise = plan(schedule, PlanKind.REVISE, start, instance_id(schedule.id, slot), successor["changes"], entry.id)
+    put = plan(schedule, PlanKind.PUT, successor["start"], task.id, successor["changes"], entry.id)
     changed = next_version(
         schedule, now, is_active=False, made=schedule.made + 1, successor={**successor, "is_begun": True}
     )
-    return Outcome(changed, [put, revise._replace(target_id=successor["id"])], entry._replace(next_slot=slot))
+    begins = put._replace(target_id=successor["id"])
+    return Outcome(changed, [begins], entry._replace(next_slot=successor["slot"]))
 
 
 def _entry(

@@ -18,6 +18,7 @@ PLANS = Columns(
         "slot": "text",
         "task_id": "uuid",
         "changes": "jsonb",
+        "source_id": "uuid",
         "attempts": "integer",
     },
 )

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+from focusmesh.todo.v1.task_instance_service_pb2_grpc import TaskInstanceServiceStub
 
 from mesh.database.pool import Database
+from mesh.rpc.client import ServiceClient
+from mesh.rpc.service_identity import ServiceSigner
 from mesh.runtime.settings import ServiceSettings
+from mesh.runtime.signing_keys import private_key
+from services.recurrence.jobs import InstancePlanner
 from services.recurrence.main import build
 from services.todo import main as todo
 from stack.keys import Keys
@@ -62,6 +67,24 @@ async def todo_channel(todo_settings: ServiceSettings, signer: Signer) -> AsyncI
 async def channel(recurrence_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the service."""
     async with serving(without_broker(build(recurrence_settings, SignerKeys(signer)))) as channel:
+        yield channel
+
+
+@pytest.fixture
+async def instances(keys: Keys, todo_settings: ServiceSettings) -> AsyncIterator[TaskInstanceServiceStub]:
+    """Todo's instances, called as recurrence."""
+    key = private_key(keys.service_key("recurrence").read_bytes())
+    client = ServiceClient("todo", todo_settings.listen, ServiceSigner("recurrence", key), None)
+    yield TaskInstanceServiceStub(client.channel)
+    await client.close()
+
+
+@pytest.fixture
+async def idle(recurrence_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to the service, whose plans are carried out only when a test says so."""
+    app = without_broker(build(recurrence_settings, SignerKeys(signer)))
+    app.components = [each for each in app.components if not isinstance(each, InstancePlanner)]
+    async with serving(app) as channel:
         yield channel
 
 

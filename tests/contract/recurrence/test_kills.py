@@ -15,7 +15,6 @@ from mesh.rpc.service_identity import ServiceSigner
 from mesh.runtime.settings import ServiceSettings
 from mesh.runtime.signing_keys import private_key
 from services.recurrence.jobs import InstancePlanner
-from services.recurrence.main import build
 from services.todo import main as todo
 from stack.keys import Keys
 from tests.contract.recurrence.world import HOUR, Carrier, Person, ahead, complete, slot
@@ -33,24 +32,6 @@ class Dying:
         if self._reaches:
             await self._call(request, timeout=timeout)
         raise asyncio.CancelledError
-
-
-@pytest.fixture
-async def instances(keys: Keys, todo_settings: ServiceSettings) -> Any:
-    """Todo's instances, called as recurrence."""
-    key = private_key(keys.service_key("recurrence").read_bytes())
-    client = ServiceClient("todo", todo_settings.listen, ServiceSigner("recurrence", key), None)
-    yield TaskInstanceServiceStub(client.channel)
-    await client.close()
-
-
-@pytest.fixture
-async def idle(recurrence_settings: ServiceSettings, signer: Signer) -> Any:
-    """A channel to the service, whose plans are carried out only when a test says so."""
-    app = without_broker(build(recurrence_settings, SignerKeys(signer)))
-    app.components = [each for each in app.components if not isinstance(each, InstancePlanner)]
-    async with serving(app) as channel:
-        yield channel
 
 
 async def leases_are_over(db: Database) -> None:

@@ -152,8 +152,10 @@ class Tasks:
         match PlanKind(plan.kind):
             case PlanKind.PUT if status in (None, "withdrawn"):
                 source = self.states[plan.task_id or ""][1]
-                task = source.task._replace(id=found, slot=plan.slot, due_date=plan.changes["due_time"])
-                self.event("task-created", "pending", source._replace(task=task, is_open=True, at=instant(at)))
+                due, rule = plan.changes["due_time"], plan.changes.get("recurrence", source.rule)
+                task = source.task._replace(id=found, series_id=plan.target_id, slot=plan.slot, due_date=due)
+                state = source._replace(task=task, rule=rule, is_open=True, at=instant(at))
+                self.event("task-created", "pending", state)
             case PlanKind.PUT if status == "deleted":  # by its user: the planner closes the series
                 if not any(task.series_id == plan.series_id for task in self.ledger.tasks.values()):
                     schedule = self.ledger.schedules[plan.series_id]
@@ -165,6 +167,7 @@ class Tasks:
                 self.event("task-updated", "pending", state._replace(is_open=True, at=instant(at)))
             case PlanKind.REVISE if self.states[plan.task_id or ""][0] in ("pending", "in_progress"):
                 status, state = self.states[plan.task_id or ""]
+                assert state.task.series_id in (plan.source_id, plan.target_id)
                 due = plan.changes.get("due_time", state.task.due_date)
                 rule = plan.changes.get("recurrence", state.rule)
                 task = state.task._replace(series_id=plan.target_id, slot=plan.slot, due_date=due)
