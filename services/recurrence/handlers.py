@@ -106,7 +106,9 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
             if completion.task_id is None:
                 schedule, task = await self._that_skips(tx, schedule, task, completion.slot)
             await _require_settled(tx, schedule)
-            outcome = rules.undo(schedule, completion, self.clock(), new_id(), reopens=True)
+            entries = await schedules.list_counting(tx, [completion.task_id] if completion.task_id else [])
+            stays = rules.stays_after(completion, await tasks.list_tasks(tx, (), [schedule.id]), entries)
+            outcome = rules.undo(schedule, completion, self.clock(), new_id(), reopens=True, stays=stays)
             response = pb.UndoCompletionResponse(schedule=wire.schedule_to_pb(outcome.schedule, task))
             if outcome.completion is not None:
                 response.completion.CopyFrom(wire.completion_to_pb(outcome.completion))

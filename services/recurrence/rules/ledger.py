@@ -22,7 +22,8 @@ class Ledger:
         zones: Mapping[str, str | None],
         furthest: Mapping[str, str] | None = None,
     ) -> None:
-        """tasks: open ones of the events and of their series. completions: of the tasks, those that count.
+        """tasks: open ones of the events and of their series. completions: that count, of the tasks and
+        of the slots after them.
 
         furthest: of each series the last slot of its log that counts.
         """
@@ -70,7 +71,8 @@ class Ledger:
             self.schedules[task.series_id] = schedules.begin(state)
             return
         if before is None and (completion := self._counting(task)) is not None:
-            outcome = schedules.undo(schedule, completion, state.at, event_id, reopens=False)
+            stays = schedules.stays_after(completion, self.tasks.values(), self.completions.values())
+            outcome = schedules.undo(schedule, completion, state.at, event_id, reopens=False, stays=stays)
             self.plans += outcome.plans
             self._log(outcome.completion)
             schedule = outcome.schedule

@@ -1,6 +1,6 @@
 """What completions, skips and undos make of a schedule."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, time
 from itertools import count
 from typing import Any
@@ -107,10 +107,24 @@ def skip(
     return outcome._replace(plans=[*outcome.plans, withdrawn])
 
 
-def undo(schedule: Schedule, completion: Completion, now: int, cause: str, *, reopens: bool) -> Outcome:
+def stays_after(completion: Completion, tasks: Iterable[OpenTask], entries: Iterable[Completion]) -> bool:
+    """Whether the instance that followed a completion is begun or over, so that it stays when that is undone.
+
+    tasks: that are open, at least those of the series. entries: of the log that count, at least that of the next slot.
+    """
+    key = (completion.series_id, completion.next_slot)
+    return any(each.is_begun and (each.series_id, each.slot) == key for each in tasks) or any(
+        each.undone_at is None and (each.series_id, each.slot) == key for each in entries
+    )
+
+
+def undo(
+    schedule: Schedule, completion: Completion, now: int, cause: str, *, reopens: bool, stays: bool = False
+) -> Outcome:
     """A completion does not count any more; what followed from it is withdrawn.
 
-    reopens: whether todo still has to make the task pending. Raises CompletionAlreadyUndone.
+    reopens: whether todo still has to make the task pending. stays: as `stays_after` says. Raises
+    CompletionAlreadyUndone.
     """
     if completion.undone_at is not None:
         raise errors.CompletionAlreadyUndone(completion_id=completion.id)
@@ -127,7 +141,7 @@ def undo(schedule: Schedule, completion: Completion, now: int, cause: str, *, re
         plans.append(plan(schedule, PlanKind.REOPEN, completion.slot, completion.task_id, {}, cause))
     changed, successor = schedule, schedule.successor
     if completion.next_slot is not None:
-        changed = changed._replace(made=schedule.made - 1)
+        changed = changed._replace(made=schedule.made - (not stays))
         withdrawn = plan(schedule, PlanKind.WITHDRAW, completion.next_slot, None, {}, cause)
         if successor and successor.get("slot") == completion.next_slot:
             changed = changed._replace(successor={**successor, "is_begun": False})

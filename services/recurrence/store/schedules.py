@@ -131,12 +131,16 @@ async def get_completion(tx: Connection, user_id: str, completion_id: str) -> Co
 
 
 async def list_counting(tx: Connection, task_ids: Iterable[str]) -> list[Completion]:
-    """Of each of these tasks the newest entry that was not undone."""
+    """Of each of these tasks the newest entry that was not undone, and that of the slot which followed."""
     cursor = COMPLETIONS.cursor(tx)
     await cursor.execute(
         f"""
-        SELECT DISTINCT ON (task_id) {_COMPLETION} FROM completions
-        WHERE task_id = ANY(%s::uuid[]) AND undone_at IS NULL ORDER BY task_id, completed_at DESC""",
+        WITH newest AS (
+            SELECT DISTINCT ON (task_id) * FROM completions
+            WHERE task_id = ANY(%s::uuid[]) AND undone_at IS NULL ORDER BY task_id, completed_at DESC)
+        SELECT {_COMPLETION} FROM newest AS completions
+        UNION SELECT {_COMPLETION} FROM completions WHERE undone_at IS NULL AND task_id IS NOT NULL
+            AND (series_id, slot) IN (SELECT series_id, next_slot FROM newest)""",
         (list(task_ids),),
     )
     return await cursor.fetchall()

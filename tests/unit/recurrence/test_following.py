@@ -140,6 +140,21 @@ def test_count_counts_instances_where_completions_set_the_pace() -> None:
     assert (tasks.open_slots, tasks.schedule.is_active) == ([], False)
 
 
+@pytest.mark.parametrize("by_call", [False, True], ids=["reopened", "undone"])
+@pytest.mark.parametrize("then", ["complete", "start"])
+def test_undoing_an_entry_whose_next_instance_stays_gives_no_instance_more(then: str, by_call: bool) -> None:
+    tasks = daily(rule="FREQ=DAILY;COUNT=4", repeat="from_completion")
+    tasks.complete("2026-06-01T09:00:00", "2026-06-01T10:00:00Z")
+    getattr(tasks, then)("2026-06-02T09:00:00", "2026-06-02T10:00:00Z")
+    if by_call:
+        _act(tasks, "undo", 0, instant("2026-06-02T10:01:00Z"), 0)
+    else:
+        tasks.reopen("2026-06-01T09:00:00", "2026-06-02T10:01:00Z")
+    while tasks.open_slots:
+        tasks.complete(tasks.open_slots[0], "2026-06-03T10:00:00Z")
+    assert len(tasks.states) == 4
+
+
 def test_only_slots_ahead_are_skipped_and_not_without_end() -> None:
     tasks = daily()
     task = tasks.ledger.tasks[SERIES]
@@ -198,4 +213,5 @@ def _act(tasks: Tasks, act: str, which: int, at: int, index: int) -> None:
     entries = [each for each in tasks.ledger.completions.values() if each.undone_at is None]
     if act == "undo" and entries:
         entry = entries[which % len(entries)]
-        tasks.take(schedules.undo(tasks.schedule, entry, at, cause, reopens=True), text)
+        stays = schedules.stays_after(entry, tasks.ledger.tasks.values(), entries)
+        tasks.take(schedules.undo(tasks.schedule, entry, at, cause, reopens=True, stays=stays), text)
