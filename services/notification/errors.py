@@ -44,6 +44,13 @@ class TooManyReminders(ResourceExhausted):
     message = "There are {limit} pending reminders already, the most that a user can have. Cancel one."
 
 
+class TooManyRepeats(ResourceExhausted):
+    """The user has snoozed reminders and sent messages again too often today."""
+
+    reason = "TOO_MANY_REPEATS"
+    message = "Reminders were snoozed and messages sent again {limit} times today (UTC), the most in a day."
+
+
 class QuietHoursEmpty(InvalidArgument):
     """Quiet hours would begin and end at the same time."""
 

@@ -12,6 +12,8 @@ MOST_PENDING = 1000
 """Of one user; a few more when calls come at once."""
 CANCELLED = "CANCELLED"
 """Why a reminder is cancelled that its user cancelled."""
+MOST_REPEATS = 500
+"""Snoozes of one user a day, UTC, and messages that are sent again, together: each makes deliveries, or attempts."""
 MOST_KEPT = 10_000
 """Of one user, in all states; of more, the oldest go."""
 

@@ -101,16 +101,19 @@ class WebhookHandlers(rpc.WebhookServiceServicer):
         call = current_call()
 
         async def decide(connection: Connection) -> pb.RedeliverWebhookResponse:
-            row, attempts = await notifications.get_webhook_delivery(connection, call.user_id, request.delivery_id)
-            webhook_id = row.target_id or ""
-            webhook = (await store.find_webhooks(connection, [webhook_id])).get(webhook_id)
-            if webhook is None or not webhook.is_enabled:
-                raise WebhookDisabled(webhook_id=webhook_id)
-            if row.next_attempt_at is not None:
-                raise DeliveryPending(delivery_id=row.id)
-            again = deliveries.again(row, self.clock())
-            response = pb.RedeliverWebhookResponse(delivery=wire.delivery_to_pb(again, attempts))
-            await delivery_store.save_again(connection, again, call.side_effects(response))
+            async with connection.transaction():
+                await recipients.lock_recipient(connection, call.user_id)
+                row, attempts = await notifications.get_webhook_delivery(connection, call.user_id, request.delivery_id)
+                webhook_id = row.target_id or ""
+                webhook = (await store.find_webhooks(connection, [webhook_id])).get(webhook_id)
+                if webhook is None or not webhook.is_enabled:
+                    raise WebhookDisabled(webhook_id=webhook_id)
+                if row.next_attempt_at is not None:
+                    raise DeliveryPending(delivery_id=row.id)
+                await recipients.count_repeat(connection, call.user_id)
+                again = deliveries.again(row, self.clock())
+                response = pb.RedeliverWebhookResponse(delivery=wire.delivery_to_pb(again, attempts))
+                await delivery_store.save_again(connection, again, call.side_effects(response))
             return response
 
         response = await self.db.retry_on_conflict(decide)

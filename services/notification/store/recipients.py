@@ -8,7 +8,8 @@ from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.clock import to_datetime
-from services.notification.model import Recipient, Targets
+from services.notification.errors import TooManyRepeats
+from services.notification.model import MOST_REPEATS, Recipient, Targets
 
 RECIPIENTS = Columns(
     "recipients",
@@ -73,6 +74,22 @@ async def lock_recipient(tx: Connection, user_id: str) -> Recipient:
     await cursor.execute(f"{_SELECT} WHERE user_id = %s::uuid FOR NO KEY UPDATE", (user_id,))
     [recipient] = await cursor.fetchall()
     return recipient
+
+
+_TODAY = "(now() AT TIME ZONE 'UTC')::date"
+
+
+async def count_repeat(tx: Connection, user_id: str) -> None:
+    """Counts that a locked user has something sent again today; raises TooManyRepeats."""
+    cursor = await tx.execute(
+        f"""
+        UPDATE recipients SET repeated_on = {_TODAY},
+            repeats = CASE WHEN repeated_on = {_TODAY} THEN repeats + 1 ELSE 1 END
+        WHERE user_id = %s::uuid AND (repeated_on IS DISTINCT FROM {_TODAY} OR repeats < {MOST_REPEATS})""",
+        (user_id,),
+    )
+    if cursor.rowcount == 0:
+        raise TooManyRepeats(limit=MOST_REPEATS)
 
 
 async def lock_free(tx: Connection, user_ids: Collection[str]) -> tuple[int, dict[str, Recipient]]:
@@ -159,7 +176,8 @@ async def mark_deleted(tx: Connection, user_id: str) -> None:
         """
         INSERT INTO recipients (user_id, is_deleted) VALUES (%s::uuid, true)
         ON CONFLICT (user_id) DO UPDATE SET time_zone = NULL, zone_at = NULL, channels = '{}', quiet_from = NULL,
-            quiet_to = NULL, phone_number = NULL, unread_count = 0, is_deleted = true""",
+            quiet_to = NULL, phone_number = NULL, unread_count = 0, repeated_on = NULL, repeats = 0,
+            is_deleted = true""",
         (user_id,),
     )
 

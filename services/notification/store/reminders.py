@@ -13,7 +13,7 @@ from mesh.runtime.clock import to_datetime
 from services.notification.errors import ReminderNotFound, TooManyReminders
 from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder, ReminderState
 from services.notification.store.deliveries import WITHDRAWABLE
-from services.notification.store.recipients import lock_recipient
+from services.notification.store.recipients import count_repeat, lock_recipient
 
 REMINDERS = Columns(
     "reminders",
@@ -128,20 +128,23 @@ _WITHDRAW = f"""
 
 async def save_cancelled(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:
     """Writes the next version of a reminder, and withdraws what waits of it; raises WriteConflict."""
-    await _save_withdrawn(connection, reminder, CANCELLED, side_effects)
+    async with connection.transaction():
+        await lock_recipient(connection, reminder.user_id)
+        await _save_withdrawn(connection, reminder, CANCELLED, side_effects)
 
 
 async def save_snoozed(connection: Connection, reminder: Reminder, side_effects: SideEffects) -> None:
-    """The same for a snooze, which may make it one more that is pending."""
-    await _save_withdrawn(connection, reminder, "SNOOZED", side_effects)
-
-
-async def _save_withdrawn(connection: Connection, reminder: Reminder, reason: str, side_effects: SideEffects) -> None:
-    """Locks the user first, as whoever sends does: two who lock rows in another order would wait for each other."""
-    values = REMINDERS.parameters(reminder) | {"withdrawn": reason}
+    """The same for a snooze, which may make it one more that is pending; raises TooManyRepeats."""
     async with connection.transaction():
         await lock_recipient(connection, reminder.user_id)
-        await outbox.write(connection, f"{_UPDATE} RETURNING id", values, side_effects, [_WITHDRAW])
+        await count_repeat(connection, reminder.user_id)
+        await _save_withdrawn(connection, reminder, "SNOOZED", side_effects)
+
+
+async def _save_withdrawn(tx: Connection, reminder: Reminder, reason: str, side_effects: SideEffects) -> None:
+    """The user is locked first, as by whoever sends: two who lock rows in another order would wait for each other."""
+    values = REMINDERS.parameters(reminder) | {"withdrawn": reason}
+    await outbox.write(tx, f"{_UPDATE} RETURNING id", values, side_effects, [_WITHDRAW])
 
 
 async def has_room(connection: Connection, user_id: str) -> bool:

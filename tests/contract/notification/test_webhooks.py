@@ -9,6 +9,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from harness.http_receiver import Received, Receiver, answers, hangs
 from harness.waiting import until
 from mesh.database.pool import Database
+from services.notification.model import MOST_REPEATS
 from services.notification.rules.targets import MOST_WEBHOOKS
 from tests.contract.notification.people import FAILED, SENT, WEBHOOK, Others, Person, a_reminder, after, at
 from tests.support.errors import refused
@@ -170,6 +171,36 @@ async def test_a_delivery_that_waits_and_another_users_are_not_redelivered(
         await person.RedeliverWebhook(delivery_id=row.id)
     with refused("DELIVERY_NOT_FOUND", delivery_id=row.id):
         await person.another().RedeliverWebhook(delivery_id=row.id)
+
+
+async def test_what_a_user_sends_again_and_snoozes_is_bounded_in_a_day(
+    person: Person, others: Others, receiver: Receiver, db: Database
+) -> None:
+    async def repeated(times: int, days_ago: int) -> None:
+        async with db.connection() as connection:
+            await connection.execute(
+                "UPDATE recipients SET repeats = %s, repeated_on = (now() AT TIME ZONE 'UTC')::date - %s::integer",
+                (times, days_ago),
+            )
+
+    await person.CreateWebhook(url=receiver.url)
+    await others.remind(a_reminder(person.user_id, at=at(0)))
+    [sent] = await person.ended(WEBHOOK)
+    reminder = (await person.CreateReminder(title="Call home", remind_time=after(3600))).reminder
+
+    await repeated(MOST_REPEATS - 1, 0)
+    await person.RedeliverWebhook(delivery_id=sent.id)
+    before = await person.ended(WEBHOOK)
+    with refused("TOO_MANY_REPEATS", limit=str(MOST_REPEATS)):
+        await person.RedeliverWebhook(delivery_id=sent.id)
+    with refused("TOO_MANY_REPEATS", limit=str(MOST_REPEATS)):
+        await person.SnoozeReminder(reminder_id=reminder.id, minutes=60)
+    assert await person.deliveries(WEBHOOK) == before
+    assert (await person.GetReminder(reminder_id=reminder.id)).reminder == reminder
+
+    await repeated(MOST_REPEATS, 1)
+    await person.SnoozeReminder(reminder_id=reminder.id, minutes=60)
+    await person.RedeliverWebhook(delivery_id=sent.id)
 
 
 async def test_what_waits_is_not_sent_to_a_webhook_that_was_deleted(

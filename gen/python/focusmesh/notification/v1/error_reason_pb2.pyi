@@ -64,6 +64,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The address was not made for a mail of this installation, or was changed."""
     ERROR_REASON_PUSH_KEYS_INVALID: _ErrorReason.ValueType  # 20
     """The keys of a browser cannot be used: the point is not on P-256, or the secret not 16 bytes."""
+    ERROR_REASON_TOO_MANY_REPEATS: _ErrorReason.ValueType  # 21
+    """Today, UTC, the user has snoozed reminders and sent messages again as often as a user may in a day. Metadata:
+    `limit`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `notification.focusmesh`."""
@@ -110,4 +114,8 @@ ERROR_REASON_UNSUBSCRIBE_TOKEN_INVALID: ErrorReason.ValueType  # 19
 """The address was not made for a mail of this installation, or was changed."""
 ERROR_REASON_PUSH_KEYS_INVALID: ErrorReason.ValueType  # 20
 """The keys of a browser cannot be used: the point is not on P-256, or the secret not 16 bytes."""
+ERROR_REASON_TOO_MANY_REPEATS: ErrorReason.ValueType  # 21
+"""Today, UTC, the user has snoozed reminders and sent messages again as often as a user may in a day. Metadata:
+`limit`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

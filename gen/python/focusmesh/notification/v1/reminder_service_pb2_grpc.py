@@ -96,10 +96,10 @@ class ReminderServiceServicer:
 
     def SnoozeReminder(self, request, context):
         """Reminds again later, once: what of it has not been sent yet is withdrawn. Allowed while it is pending, and after it
-        was sent or failed.
+        was sent or failed; snoozes, and messages that a user sends again to webhooks, are at most 500 a day, UTC, together.
 
         Needs scope `reminders:write`. Errors: REMINDER_NOT_FOUND, REMINDER_CANCELLED, REMIND_TIME_IN_PAST,
-        TOO_MANY_REMINDERS, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        TOO_MANY_REMINDERS, TOO_MANY_REPEATS, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

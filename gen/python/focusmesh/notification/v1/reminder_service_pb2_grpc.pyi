@@ -34,10 +34,10 @@ class ReminderServiceStub:
     """
     SnoozeReminder: _aio.UnaryUnaryMultiCallable[_reminder_service_pb2.SnoozeReminderRequest, _reminder_service_pb2.SnoozeReminderResponse]
     """Reminds again later, once: what of it has not been sent yet is withdrawn. Allowed while it is pending, and after it
-    was sent or failed.
+    was sent or failed; snoozes, and messages that a user sends again to webhooks, are at most 500 a day, UTC, together.
 
     Needs scope `reminders:write`. Errors: REMINDER_NOT_FOUND, REMINDER_CANCELLED, REMIND_TIME_IN_PAST,
-    TOO_MANY_REMINDERS, VERSION_CONFLICT, REQUEST_ID_REUSED.
+    TOO_MANY_REMINDERS, TOO_MANY_REPEATS, VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     CancelReminder: _aio.UnaryUnaryMultiCallable[_reminder_service_pb2.CancelReminderRequest, _reminder_service_pb2.CancelReminderResponse]
     """Withdraws a reminder that no channel has sent yet.
@@ -90,10 +90,10 @@ class ReminderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_reminder_service_pb2.SnoozeReminderRequest, _abc.Awaitable[_reminder_service_pb2.SnoozeReminderResponse]],
     ) -> _abc.Awaitable[_reminder_service_pb2.SnoozeReminderResponse]:
         """Reminds again later, once: what of it has not been sent yet is withdrawn. Allowed while it is pending, and after it
-        was sent or failed.
+        was sent or failed; snoozes, and messages that a user sends again to webhooks, are at most 500 a day, UTC, together.
 
         Needs scope `reminders:write`. Errors: REMINDER_NOT_FOUND, REMINDER_CANCELLED, REMIND_TIME_IN_PAST,
-        TOO_MANY_REMINDERS, VERSION_CONFLICT, REQUEST_ID_REUSED.
+        TOO_MANY_REMINDERS, TOO_MANY_REPEATS, VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -123,9 +123,11 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedeliverWebhook(self, request, context):
-        """Sends a message again that a webhook has received or that could not be delivered, with the same id.
+        """Sends a message again that a webhook has received or that could not be delivered, with the same id. Messages that
+        a user sends again and snoozes of reminders are at most 500 a day, UTC, together.
 
-        Needs scope `webhooks:write`. Errors: DELIVERY_NOT_FOUND, DELIVERY_PENDING, WEBHOOK_DISABLED, REQUEST_ID_REUSED.
+        Needs scope `webhooks:write`. Errors: DELIVERY_NOT_FOUND, DELIVERY_PENDING, WEBHOOK_DISABLED, TOO_MANY_REPEATS,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,9 +48,11 @@ class WebhookServiceStub:
     Needs scope `webhooks:write`. Errors: WEBHOOK_NOT_FOUND, VERSION_CONFLICT.
     """
     RedeliverWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RedeliverWebhookRequest, _webhook_service_pb2.RedeliverWebhookResponse]
-    """Sends a message again that a webhook has received or that could not be delivered, with the same id.
+    """Sends a message again that a webhook has received or that could not be delivered, with the same id. Messages that
+    a user sends again and snoozes of reminders are at most 500 a day, UTC, together.
 
-    Needs scope `webhooks:write`. Errors: DELIVERY_NOT_FOUND, DELIVERY_PENDING, WEBHOOK_DISABLED, REQUEST_ID_REUSED.
+    Needs scope `webhooks:write`. Errors: DELIVERY_NOT_FOUND, DELIVERY_PENDING, WEBHOOK_DISABLED, TOO_MANY_REPEATS,
+    REQUEST_ID_REUSED.
     """
 
 class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -123,9 +125,11 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.RedeliverWebhookRequest,
         context: _aio.ServicerContext[_webhook_service_pb2.RedeliverWebhookRequest, _abc.Awaitable[_webhook_service_pb2.RedeliverWebhookResponse]],
     ) -> _abc.Awaitable[_webhook_service_pb2.RedeliverWebhookResponse]:
-        """Sends a message again that a webhook has received or that could not be delivered, with the same id.
+        """Sends a message again that a webhook has received or that could not be delivered, with the same id. Messages that
+        a user sends again and snoozes of reminders are at most 500 a day, UTC, together.
 
-        Needs scope `webhooks:write`. Errors: DELIVERY_NOT_FOUND, DELIVERY_PENDING, WEBHOOK_DISABLED, REQUEST_ID_REUSED.
+        Needs scope `webhooks:write`. Errors: DELIVERY_NOT_FOUND, DELIVERY_PENDING, WEBHOOK_DISABLED, TOO_MANY_REPEATS,
+        REQUEST_ID_REUSED.
         """
 
 def add_WebhookServiceServicer_to_server(servicer: WebhookServiceServicer, server: _aio.Server) -> None: ...
