@@ -132,7 +132,7 @@ class TaskNotInSeries(FailedPrecondition):
 
 
 class SlotTaken(FailedPrecondition):
-    """Another service moves an instance to a slot that has another."""
+    """An instance would come, or come back, to a slot that has another."""
 
     reason = "SLOT_TAKEN"
     message = "The series {series_id} has another instance at {slot}."

@@ -187,7 +187,7 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
         revised = series.revise(task, request.series_id, slot, wire.instance_from_pb(request), now)
         if revised is task:
             return await _unchanged(connection, task)
-        return await _applied(connection, revised, store.save_instance, events.task_updated)
+        return await _applied(connection, revised, store.save_task, events.task_updated)
 
     async def _withdraw(
         self, connection: Connection, request: instance_pb.ApplyInstanceRequest, slot: str, now: int

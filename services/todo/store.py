@@ -144,8 +144,16 @@ _SAVE_TASK = f"""
 
 
 async def save_task(connection: Connection, task: Task, side_effects: SideEffects) -> None:
-    """Writes the next version of a task; raises WriteConflict when another write came first."""
-    await outbox.write(connection, _SAVE_TASK, TASKS.parameters(task), side_effects)
+    """Writes the next version of a task.
+
+    Raises WriteConflict when another write came first, and SlotTaken when another instance has its slot.
+    """
+    try:
+        await outbox.write(connection, _SAVE_TASK, TASKS.parameters(task), side_effects)
+    except UniqueViolation as error:
+        if error.diag.constraint_name != "idx_tasks_series_slot":
+            raise
+        raise SlotTaken(series_id=task.series_id, slot=task.slot) from None
 
 
 _WITHOUT_SERIES = f"""
@@ -162,11 +170,15 @@ async def list_without_series(connection: Connection, after: str, limit: int) ->
 
 
 _GET_INSTANCE = f"""
-    SELECT {TASKS.select} FROM tasks WHERE user_id = %s::uuid AND series_id = %s::uuid AND slot = %s"""
+    SELECT {TASKS.select} FROM tasks WHERE user_id = %s::uuid AND series_id = %s::uuid AND slot = %s
+    ORDER BY deleted_at IS NOT NULL, is_withdrawn, updated_at DESC LIMIT 1"""
 
 
 async def get_instance(connection: Connection, user_id: str, series_id: str, slot: str) -> Task | None:
-    """Reads the instance of a slot, also one that is only kept until its row is purged."""
+    """Reads the instance of a slot; without one that is not deleted, the one that was deleted there last.
+
+    One that its user deleted comes before those that were withdrawn.
+    """
     cursor = TASKS.cursor(connection)
     await cursor.execute(_GET_INSTANCE, (user_id, series_id, slot))
     return await cursor.fetchone()
@@ -179,16 +191,6 @@ _PUT_INSTANCE = f"""
 async def put_instance(connection: Connection, task: Task, side_effects: SideEffects) -> None:
     """Writes a new instance; raises WriteConflict when another call has put it."""
     await outbox.write(connection, _PUT_INSTANCE, TASKS.parameters(task), side_effects)
-
-
-async def save_instance(connection: Connection, task: Task, side_effects: SideEffects) -> None:
-    """Writes the next version of an instance; raises WriteConflict, and SlotTaken when another has its slot."""
-    try:
-        await save_task(connection, task, side_effects)
-    except UniqueViolation as error:
-        if error.diag.constraint_name != "idx_tasks_series_slot":
-            raise
-        raise SlotTaken(series_id=task.series_id, slot=task.slot) from None
 
 
 _COUNT_SERIES = """

@@ -65,6 +65,26 @@ async def test_undo_after_an_edit_of_all_withdraws_the_instance_that_followed(pe
     await person.settled([slot(due)])
 
 
+async def test_an_edit_of_all_moves_the_open_instance_to_the_slot_of_one_that_undo_withdrew(person: Person) -> None:
+    due = ahead(HOUR)
+    task = await person.recurring(due)
+    await complete(person, task)
+    await person.settled([slot(due, 1)])
+    [entry] = await person.log(task.series_id)
+    await person.schedules.UndoCompletion(completion_id=entry.id)
+    await person.settled([slot(due)])
+    weekly = recurrence_pb2.Recurrence(frequency=recurrence_pb2.FREQUENCY_WEEKLY)
+    await person.schedules.UpdateSeries(
+        schedule_id=task.series_id,
+        scope=pb.SERIES_SCOPE_ALL,
+        changes=changes(start=slot(due, 1), recurrence=weekly, title="Fertilize"),
+    )
+    [moved] = await person.settled([slot(due, 1)])
+    assert (moved.id, moved.title, moved.recurrence.frequency) == (task.id, "Fertilize", weekly.frequency)
+    await complete(person, moved)
+    await person.settled([slot(due, 8)])
+
+
 async def test_undo_brings_back_an_instance_that_was_deleted_after_its_completion(person: Person) -> None:
     due = ahead(HOUR)
     task = await person.recurring(due)

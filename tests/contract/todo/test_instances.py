@@ -277,6 +277,23 @@ class TestRevise:
         with refused("TASK_NOT_FOUND"):
             await scheduler.revise(task_pb2.Task(id=new_id(), series_id=first.series_id, slot=THIRD))
 
+    @pytest.mark.parametrize("by_user", [False, True], ids=["withdrawn", "deleted"])
+    async def test_a_slot_whose_instance_is_gone_is_free_and_taken_when_that_would_come_back(
+        self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task, by_user: bool
+    ) -> None:
+        gone = (await scheduler.put(first, SECOND)).task
+        await (todo.DeleteTask(task_id=gone.id) if by_user else scheduler.withdraw(first.series_id, SECOND))
+        await scheduler.reopen(first)
+        revised = await scheduler.revise(first, slot=SECOND)
+        assert (revised.outcome, revised.task.slot) == (APPLIED, SECOND)
+        with refused("SLOT_TAKEN", series_id=first.series_id, slot=SECOND):
+            await todo.UndeleteTask(task_id=gone.id)
+        await todo.DeleteTask(task_id=first.id)
+        assert (await scheduler.put(first, SECOND)).task.id == first.id
+        assert (await todo.UndeleteTask(task_id=gone.id)).task.id == gone.id
+        with refused("SLOT_TAKEN", series_id=first.series_id, slot=SECOND):
+            await todo.UndeleteTask(task_id=first.id)
+
     async def test_a_task_that_recurs_no_more_is_refused(
         self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
     ) -> None:

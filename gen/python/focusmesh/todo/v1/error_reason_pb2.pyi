@@ -57,7 +57,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TASK_NOT_IN_SERIES: _ErrorReason.ValueType  # 14
     """Between services: the task is no instance of the series any more. Metadata: `task_id`, `series_id`."""
     ERROR_REASON_SLOT_TAKEN: _ErrorReason.ValueType  # 15
-    """Between services: the series has another instance at that slot. Metadata: `series_id`, `slot`."""
+    """The series has another instance at the slot to which this one would come, or come back. Metadata: `series_id`, `slot`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `todo.focusmesh`."""
@@ -97,5 +97,5 @@ ERROR_REASON_TOO_MANY_SERIES: ErrorReason.ValueType  # 13
 ERROR_REASON_TASK_NOT_IN_SERIES: ErrorReason.ValueType  # 14
 """Between services: the task is no instance of the series any more. Metadata: `task_id`, `series_id`."""
 ERROR_REASON_SLOT_TAKEN: ErrorReason.ValueType  # 15
-"""Between services: the series has another instance at that slot. Metadata: `series_id`, `slot`."""
+"""The series has another instance at the slot to which this one would come, or come back. Metadata: `series_id`, `slot`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

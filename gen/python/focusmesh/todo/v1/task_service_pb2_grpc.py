@@ -191,9 +191,10 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteTask(self, request, context):
-        """Brings a deleted task back in the state it had, and with it the series that its deletion ended.
+        """Brings a deleted task back in the state it had, and with it the series that its deletion ended. SLOT_TAKEN when another
+        instance of the series has come to its place since.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, TOO_MANY_SERIES, VERSION_CONFLICT,
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, SLOT_TAKEN, TOO_MANY_SERIES, VERSION_CONFLICT,
         REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

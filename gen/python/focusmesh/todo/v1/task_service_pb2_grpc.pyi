@@ -80,9 +80,10 @@ class TaskServiceStub:
     Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     UndeleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UndeleteTaskRequest, _task_service_pb2.UndeleteTaskResponse]
-    """Brings a deleted task back in the state it had, and with it the series that its deletion ended.
+    """Brings a deleted task back in the state it had, and with it the series that its deletion ended. SLOT_TAKEN when another
+    instance of the series has come to its place since.
 
-    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, TOO_MANY_SERIES, VERSION_CONFLICT,
+    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, SLOT_TAKEN, TOO_MANY_SERIES, VERSION_CONFLICT,
     REQUEST_ID_REUSED.
     """
 
@@ -212,9 +213,10 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.UndeleteTaskRequest,
         context: _aio.ServicerContext[_task_service_pb2.UndeleteTaskRequest, _abc.Awaitable[_task_service_pb2.UndeleteTaskResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.UndeleteTaskResponse]:
-        """Brings a deleted task back in the state it had, and with it the series that its deletion ended.
+        """Brings a deleted task back in the state it had, and with it the series that its deletion ended. SLOT_TAKEN when another
+        instance of the series has come to its place since.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, TOO_MANY_SERIES, VERSION_CONFLICT,
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_NOT_DELETED, SLOT_TAKEN, TOO_MANY_SERIES, VERSION_CONFLICT,
         REQUEST_ID_REUSED.
         """
 
