@@ -17,6 +17,9 @@ MOST_REPEATS = 500
 MOST_KEPT = 10_000
 """Of one user, in all states; of more, the oldest go."""
 
+MOST_NOTIFICATIONS = 100_000
+"""Deliveries of one user that are kept; of more, the oldest go that are over."""
+
 
 class Channel(StrEnum):
     """Through what somebody is notified; the values are those of columns, events and `reminders.type`."""

@@ -10,7 +10,7 @@ from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.lifecycle import PeriodicTask
 from mesh.runtime.slices import in_slices
 from services.notification import events
-from services.notification.model import Cause, Reminder
+from services.notification.model import MOST_NOTIFICATIONS, Cause, Reminder
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as delivery_store
 from services.notification.store import notifications, recipients, reminders, targets, tasks
@@ -56,15 +56,17 @@ def _cause(reminder: Reminder) -> Cause:
 
 
 class Purger(PeriodicTask):
-    """Removes notifications and reminders after the retention, tasks that are gone, and secrets that are void."""
+    """Removes notifications and reminders after the retention, notifications of who has too many, tasks that are gone,
+    and secrets that are void."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 60.0
     batch: ClassVar[int] = 500
 
-    def __init__(self, db: Database, *, retention_days: int) -> None:
+    def __init__(self, db: Database, *, retention_days: int, most_of_user: int = MOST_NOTIFICATIONS) -> None:
+        """most_of_user: notifications of one user that are kept, however old."""
         super().__init__("purge notifications")
-        self.db, self.retention_days = db, retention_days
+        self.db, self.retention_days, self.most_of_user = db, retention_days, most_of_user
 
     async def run_once(self) -> int:
         """Removes one batch of each; returns how many rows."""
@@ -72,7 +74,8 @@ class Purger(PeriodicTask):
             purged = await reminders.purge(connection, self.retention_days, self.batch)
             purged += await tasks.purge(connection, _TASK_DAYS, self.batch)
             purged += await targets.forget_old_secrets(connection)
-            user_ids = await notifications.list_purgeable(connection, self.retention_days, self.batch)
+            user_ids = set(await notifications.list_purgeable(connection, self.retention_days, self.batch))
+            user_ids.update(await notifications.list_crowded(connection, self.most_of_user, self.batch))
         for user_id in user_ids:
             purged += await self._purge(user_id)
         return purged
@@ -80,7 +83,7 @@ class Purger(PeriodicTask):
     async def _purge(self, user_id: str) -> int:
         async with self.db.transaction() as tx:
             inbox = await recipients.lock_recipient(tx, user_id)
-            gone, unread = await notifications.purge(tx, user_id, self.retention_days, self.batch)
+            gone, unread = await notifications.purge(tx, user_id, self.retention_days, self.most_of_user, self.batch)
             if unread:
                 left = inbox._replace(unread_count=inbox.unread_count - unread)
                 await recipients.save_inboxes(tx, [left], outbox.SideEffects((), None, ""))

@@ -161,19 +161,37 @@ async def list_purgeable(connection: Connection, days: int, limit: int) -> list[
     return [user_id for (user_id,) in await cursor.fetchall()]
 
 
-async def purge(tx: Connection, user_id: str, days: int, limit: int) -> tuple[int, int]:
-    """Removes notifications of a locked user; returns how many, and how many of them were unread."""
+async def list_crowded(connection: Connection, most: int, newest: int) -> list[str]:
+    """Reads who has more than `most`, of those to whom the newest ones belong: who makes many is among them."""
+    cursor = await connection.execute(
+        """
+        SELECT user_id::text FROM (
+            SELECT DISTINCT user_id FROM (SELECT user_id FROM notifications ORDER BY created_at DESC LIMIT %s) AS newest
+        ) AS person
+        WHERE EXISTS (
+            SELECT FROM notifications WHERE user_id = person.user_id ORDER BY created_at DESC, id DESC OFFSET %s)""",
+        (newest, most),
+    )
+    return [user_id for (user_id,) in await cursor.fetchall()]
+
+
+async def purge(tx: Connection, user_id: str, days: int, most: int, limit: int) -> tuple[int, int]:
+    """Removes notifications of a locked user that are over: those that are older than so many days, and the oldest
+    when there are more than `most`. Returns how many, and how many of them were unread."""
     cursor = await tx.execute(
         """
         WITH gone AS (
             DELETE FROM notifications WHERE id IN (
-                SELECT id FROM notifications WHERE user_id = %s::uuid AND next_attempt_at IS NULL
-                    AND created_at < now() - make_interval(days => %s) LIMIT %s)
+                SELECT id FROM notifications WHERE user_id = %(user_id)s::uuid AND next_attempt_at IS NULL
+                    AND (created_at < now() - make_interval(days => %(days)s) OR (created_at, id) <= (
+                        SELECT created_at, id FROM notifications WHERE user_id = %(user_id)s::uuid
+                        ORDER BY created_at DESC, id DESC OFFSET %(most)s LIMIT 1))
+                ORDER BY created_at, id LIMIT %(limit)s)
             RETURNING channel, sent_at, read_at
         )
         SELECT count(*)::integer, (count(*) FILTER (
             WHERE channel = 'in_app' AND sent_at IS NOT NULL AND read_at IS NULL))::integer FROM gone""",
-        (user_id, days, limit),
+        {"user_id": user_id, "days": days, "most": most, "limit": limit},
     )
     [gone, unread] = await cursor.fetchone() or (0, 0)
     return int(gone), int(unread)

@@ -200,6 +200,27 @@ async def test_old_notifications_are_removed_and_do_not_count_as_unread(db: Data
         assert await cursor.fetchall() == [(rows[3].id,)]
 
 
+async def test_the_oldest_of_a_user_who_has_too_many_are_removed(db: Database) -> None:
+    crowded, other = new_id(), new_id()
+    rows = [made(crowded, Channel.IN_APP)._replace(created_at=now() - number * SECOND) for number in range(8)]
+    await stored(db, *rows, *(made(other, Channel.IN_APP) for _ in range(5)))
+    async with db.connection() as connection:
+        await connection.execute(
+            """
+            UPDATE notifications SET next_attempt_at = NULL, status = 'sent', sent_at = now()
+            WHERE id <> %s""",
+            (rows[-1].id,),
+        )
+        await connection.execute("UPDATE recipients SET unread_count = 7 WHERE user_id = %s", (crowded,))
+    purger = Purger(db, retention_days=90, most_of_user=5)
+    assert await purger.run_once() == 2
+    assert await purger.run_once() == 0
+    async with db.connection() as connection:
+        assert (await recipients.get_recipient(connection, crowded)).unread_count == 5
+        cursor = await connection.execute("SELECT id::text FROM notifications WHERE user_id = %s", (crowded,))
+        assert {row_id for (row_id,) in await cursor.fetchall()} == {row.id for row in [*rows[:5], rows[-1]]}
+
+
 async def test_what_is_still_to_be_sent_is_not_removed(db: Database) -> None:
     row = made(new_id())._replace(created_at=now() - 91 * 86400 * SECOND)
     await stored(db, row)
