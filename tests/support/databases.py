@@ -78,3 +78,12 @@ async def opened_at(url: str, revision: str, *, connections: int = 8) -> AsyncIt
     await until(lambda: database.ready, "the database responds")
     yield database
     await database.close()
+
+
+async def lock_waits(db: Database) -> int:
+    """How many statements of the database wait for a lock."""
+    async with db.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.rowcount

@@ -57,8 +57,8 @@ class NotificationPreferenceHandlers(rpc.NotificationPreferenceServiceServicer):
             respond=lambda recipient: pb.UpdateNotificationPreferencesResponse(preferences=_to_pb(recipient)),
             save=recipients.save_preferences,
         )
-        async with self.db.connection() as connection:
-            await recipients.wake_deferred(connection, user_id)
+        async with self.db.transaction() as tx:
+            await recipients.wake_deferred(tx, user_id)
         self.wake_senders()
         return response
 

@@ -112,12 +112,13 @@ _SAVE = f"""
     RETURNING user_id"""
 
 
-async def wake_deferred(connection: Connection, user_id: str) -> None:
-    """Has what waits for quiet hours to end decided again, after a change of where or when they are.
+async def wake_deferred(tx: Connection, user_id: str) -> None:
+    """Locks the user and has what waits for quiet hours to end decided again, after a change of where or when they are.
 
     A statement of its own, so that it sees what was deferred while the change waited for the user's lock.
     """
-    await connection.execute(
+    await lock_recipient(tx, user_id)
+    await tx.execute(
         """
         UPDATE notifications SET next_attempt_at = now()
         WHERE user_id = %s::uuid AND next_attempt_at > now() AND NOT leased AND deferred_until IS NOT NULL

@@ -18,6 +18,7 @@ from services.auth.jobs import MailPurger, MailRequester, RegistrationCompleter
 from services.auth.model import SESSION_LIFE, Mail, MailKind, MailRequest, Registration, User
 from services.auth.rules import addresses, sessions, users
 from services.auth.store import accounts, logins, mails
+from tests.support.databases import lock_waits
 
 UserBuilder = Callable[..., Awaitable[User]]
 MailBuilder = Callable[..., Awaitable[Mail]]
@@ -145,15 +146,7 @@ async def test_a_new_password_waits_for_a_login_that_began_before_and_ends_its_s
 
 async def somebody_waits(db: Database) -> None:
     """Returns when a statement of the database waits for a lock."""
-
-    async def waiting() -> bool:
-        async with db.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return await cursor.fetchone() is not None
-
-    await until(waiting, "a statement waits for a lock", seconds=5)
+    await until(lambda: lock_waits(db), "a statement waits for a lock", seconds=5)
 
 
 async def test_the_same_password_hashed_anew_does_not_keep_logins_out(

@@ -16,7 +16,7 @@ from services.notification.rules import deliveries as rules
 from services.notification.store import deliveries as store
 from services.notification.store import notifications, recipients, reminders
 from services.notification.store.deliveries import Group
-from tests.support.databases import ServiceUrl, opened
+from tests.support.databases import ServiceUrl, lock_waits, opened
 
 MOST = rules.MOST_COMBINED
 
@@ -139,11 +139,7 @@ async def test_a_reminder_whose_last_two_channels_end_at_once_does_not_stay_pend
     rows = [row for channel in (Channel.EMAIL, Channel.WEBPUSH) for row in await claimed(db, reminder.user_id, channel)]
 
     async def both_wait() -> bool:
-        async with db.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return cursor.rowcount == 2
+        return await lock_waits(db) == 2
 
     async with db.transaction() as tx:
         await reminders.insert_fired(tx, [reminder])
@@ -176,6 +172,28 @@ async def test_what_waits_for_others_is_taken_along_with_the_first(db: Database)
     await stored(db, made(user_id), waits, deferred)
     assert deferred.id not in {row.id for row in await claimed(db, user_id)}
     assert await claimed(db, user_id) == []
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 0)])
+async def test_a_change_of_quiet_hours_and_whoever_sends_to_the_user_do_not_wait_for_each_other(
+    db: Database, first: int, second: int
+) -> None:
+    user_id, later = new_id(), now() + 60 * SECOND
+    rows = [made(user_id)._replace(next_attempt_at=later, deferred_until=later) for _ in range(2)]
+    await stored(db, *rows)
+
+    async def wake() -> None:
+        async with db.transaction() as tx:
+            await recipients.wake_deferred(tx, user_id)
+
+    async with db.transaction() as tx:
+        await recipients.lock_recipient(tx, user_id)
+        await tx.execute("SELECT FROM notifications WHERE id = %s FOR UPDATE", (rows[first].id,))
+        waking = asyncio.create_task(wake())
+        await until(lambda: lock_waits(db), "the change waits")
+        await tx.execute("SELECT FROM notifications WHERE id = %s FOR UPDATE", (rows[second].id,))
+    await waking
+    assert len(await claimed(db, user_id)) == 2
 
 
 async def test_old_notifications_are_removed_and_do_not_count_as_unread(db: Database) -> None:

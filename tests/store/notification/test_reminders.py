@@ -16,7 +16,7 @@ from services.notification.model import MOST_KEPT, Reminder
 from services.notification.rules import reminders as rules
 from services.notification.store import erasure, recipients
 from services.notification.store import reminders as store
-from tests.support.databases import ServiceUrl, opened
+from tests.support.databases import ServiceUrl, lock_waits, opened
 
 NOTHING = SideEffects((), None, "")
 
@@ -73,15 +73,6 @@ async def test_a_cancellation_that_meets_the_firing_reads_again(db: Database) ->
         assert await cursor.fetchall() == [("CANCELLED", None)]
 
 
-async def waits(db: Database) -> bool:
-    """Whether a statement waits for a lock."""
-    async with db.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return cursor.rowcount > 0
-
-
 async def test_a_cancellation_and_whoever_sends_to_its_user_do_not_wait_for_each_other(db: Database) -> None:
     reminder = due(-1)
     async with db.connection() as connection:
@@ -97,7 +88,7 @@ async def test_a_cancellation_and_whoever_sends_to_its_user_do_not_wait_for_each
         await recipients.lock_recipient(tx, reminder.user_id)
         await tx.execute("SELECT FROM notifications FOR UPDATE")
         cancelling = asyncio.create_task(cancel())
-        await until(lambda: waits(db), "the cancellation waits")
+        await until(lambda: lock_waits(db), "the cancellation waits")
         await tx.execute("SELECT FROM reminders FOR UPDATE")
     await cancelling
 
@@ -109,7 +100,7 @@ async def test_the_firing_and_the_erasure_of_its_user_do_not_wait_for_each_other
         await recipients.add_recipients(connection, [user_id])
 
     async def ended_or_waits() -> bool:
-        return firing.done() or await waits(db)
+        return firing.done() or await lock_waits(db) > 0
 
     async with db.transaction() as tx:
         await recipients.mark_deleted(tx, user_id)
