@@ -74,6 +74,11 @@ class Follower:
             await _write(tx, ledger, *before)
             for changed in _portions([each for each in ledger.schedules.values() if known.get(each.id) != each]):
                 await schedules.put_schedules(tx, changed)
+            closed = [
+                each.id for each in ledger.schedules.values() if not each.is_active and known.get(each.id) != each
+            ]
+            waiting = await schedules.list_waiting(tx, closed) if closed else []
+            await schedules.put_waiting(tx, dict.fromkeys(ledger.ended, False) | dict.fromkeys(waiting, True))
         self._changed()
 
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:

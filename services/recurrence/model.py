@@ -35,6 +35,11 @@ class Schedule(NamedTuple):
     here, the `start` that it became, the `changes` of its tasks, and whether it `is_begun`."""
     version: int
 
+    @property
+    def waiting(self) -> Mapping[str, Any] | None:
+        """The successor, while it has yet to begin."""
+        return None if self.successor is None or self.successor.get("is_begun", True) else self.successor
+
 
 class Completion(NamedTuple):
     """An entry of the log."""

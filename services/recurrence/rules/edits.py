@@ -115,9 +115,9 @@ def _split(schedule: Schedule, task: OpenTask, pivot: datetime, change: Change) 
 
 def _until_successor(schedule: Schedule, rule: Rule) -> Rule:
     """The rule; one whose schedule is to be followed by another ends before that, wherever edits move its slots."""
-    if schedule.successor is None or schedule.successor.get("is_begun", True):
+    if schedule.waiting is None:
         return rule
-    return rule.endless()._replace(until_date=_local(schedule.successor["slot"]).date() - timedelta(days=1))
+    return rule.endless()._replace(until_date=_local(schedule.waiting["slot"]).date() - timedelta(days=1))
 
 
 def _paced(schedule: Schedule, series: Series, task: OpenTask, pivot: datetime, edit: Edit) -> Split:

@@ -36,6 +36,8 @@ class Ledger:
         self.added: dict[str, Completion] = {}
         self.undone: dict[str, Completion] = {}
         self.plans: list[Plan] = []
+        self.ended: list[str] = []
+        """Schedules that were to begin after one whose instance has left it."""
         self._zones = zones
         self._furthest = dict(furthest or {})
 
@@ -116,6 +118,8 @@ class Ledger:
             return
         if task.series_id is not None and task.series_id not in self.schedules and task.slot:
             self.schedules[task.series_id] = _taken_along(old, schedules.begin(state))
+            if old.waiting is not None:
+                self.ended.append(old.waiting["id"])
             old = old._replace(successor={"id": task.series_id})
         if old.is_active or old != self.schedules[old.id]:
             self.schedules[old.id] = next_version(old, state.at, is_active=False)

@@ -236,8 +236,8 @@ def _next(schedule: Schedule, slot: str, at: int) -> str | None:
 
 def _handed_over(schedule: Schedule, task: OpenTask, entry: Completion, now: int) -> Outcome:
     """The last slot is over: another schedule goes on, or nothing does."""
-    successor = schedule.successor
-    if successor is None or successor.get("is_begun", True):
+    successor = schedule.waiting
+    if successor is None:
         return Outcome(next_version(schedule, now, is_active=False), (), entry)
     put = plan(schedule, PlanKind.PUT, successor["start"], task.id, successor["changes"], entry.id)
     changed = next_version(

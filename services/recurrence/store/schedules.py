@@ -1,6 +1,6 @@
 """Schedules and the log of completions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mesh.database.columns import Columns
@@ -112,10 +112,44 @@ _PUT_SCHEDULES = f"""
 
 
 async def put_schedules(tx: Connection, schedules: Sequence[Schedule], side_effects: SideEffects | None = None) -> None:
-    """Writes new schedules and the next versions of locked ones."""
+    """Writes new schedules and the next versions of locked ones; what waits for them is active as they are."""
     if schedules:
         effects = side_effects or SideEffects((), None, "")
         await outbox.write(tx, _PUT_SCHEDULES, SCHEDULES.rows(schedules), effects)
+    await put_waiting(tx, {each.waiting["id"]: each.is_active for each in schedules if each.waiting is not None})
+
+
+async def list_waiting(tx: Connection, ids: Iterable[str]) -> list[str]:
+    """Those of these schedules that begin again after an active one: their first instance was withdrawn by undo."""
+    cursor = await tx.execute(
+        """
+        SELECT schedule.id::text FROM recurrence_schedules AS schedule JOIN recurrence_schedules AS before
+            ON before.user_id = schedule.user_id AND before.successor ->> 'id' = schedule.id::text
+        WHERE schedule.id = ANY(%s::uuid[]) AND before.is_active AND before.successor ->> 'is_begun' = 'false'""",
+        (list(ids),),
+    )
+    return [schedule_id for (schedule_id,) in await cursor.fetchall()]
+
+
+_PUT_WAITING = """
+    WITH RECURSIVE waiting (id, is_active) AS (
+        SELECT * FROM unnest(%s::uuid[], %s::boolean[]) AS first (id, is_active)
+            WHERE NOT EXISTS (SELECT FROM open_tasks WHERE series_id = first.id)
+        UNION SELECT (before.successor ->> 'id')::uuid, waiting.is_active
+            FROM waiting JOIN recurrence_schedules AS before USING (id)
+            WHERE before.successor ->> 'is_begun' = 'false')
+    UPDATE recurrence_schedules AS schedule
+    SET is_active = waiting.is_active, version = version + 1, updated_at = greatest(updated_at, now())
+    FROM waiting WHERE schedule.id = waiting.id AND schedule.is_active <> waiting.is_active"""
+
+
+async def put_waiting(tx: Connection, active: Mapping[str, bool]) -> None:
+    """Opens or closes schedules that have yet to begin, and those that are to begin after them.
+
+    One with an open instance stays: undo of what was before it left that where it is.
+    """
+    if active:
+        await tx.execute(_PUT_WAITING, (list(active), list(active.values())))
 
 
 async def get_completion(tx: Connection, user_id: str, completion_id: str) -> Completion:

@@ -1,10 +1,12 @@
 """Edits, completions, undos and deletions that meet: a series always has its next instance, and edits are not lost."""
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 import pytest
 from focusmesh.recurrence.v1 import schedule_service_pb2 as pb
+from focusmesh.todo.v1 import task_pb2
 from focusmesh.type.v1 import recurrence_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -152,6 +154,77 @@ async def test_a_start_before_tasks_can_be_due_is_refused_and_changes_nothing(pe
             draft={"recurrence": DAILY, "time_zone": "Asia/Tokyo", "start": "0001-01-01T00:00:00"}
         )
     assert error.fields == ["draft.start"]
+
+
+async def _with_two_ahead(person: Person, due: Timestamp) -> tuple[task_pb2.Task, list[str]]:
+    """A daily task, and the schedules that begin two and four days ahead of it."""
+    task = await person.recurring(due)
+    new = [
+        (
+            await person.schedules.UpdateSeries(
+                schedule_id=task.series_id,
+                scope=pb.SERIES_SCOPE_FOLLOWING,
+                slot=slot(due, days),
+                changes=changes(title=f"After {days} days"),
+            )
+        ).schedule
+        for days in (4, 2)
+    ]
+    return task, [schedule.id for schedule in new]
+
+
+async def _are_active(person: Person, ids: Sequence[str], *, active: bool) -> None:
+    async def are_so() -> bool:
+        return [(await person.schedule(each)).is_active for each in ids] == [active] * len(ids)
+
+    await until(are_so, f"the schedules ahead are {'active' if active else 'closed'}")
+
+
+async def test_schedules_that_begin_ahead_end_and_come_back_with_the_one_before_them(person: Person) -> None:
+    due = ahead(HOUR)
+    task, later = await _with_two_ahead(person, due)
+    with refused("SCHEDULE_BUSY"):
+        await person.schedules.UpdateSeries(schedule_id=later[1], scope=pb.SERIES_SCOPE_ALL, changes=changes(title="x"))
+    await person.todo.DeleteTask(task_id=task.id)
+    await _are_active(person, [task.series_id, *later], active=False)
+    with refused("SCHEDULE_INACTIVE"):
+        await person.schedules.UpdateSeries(schedule_id=later[1], scope=pb.SERIES_SCOPE_ALL, changes=changes(title="x"))
+    await person.todo.UndeleteTask(task_id=task.id)
+    await _are_active(person, [task.series_id, *later], active=True)
+    for days in range(5):
+        [open_task] = await person.settled([slot(due, days)])
+        await complete(person, open_task)
+    [open_task] = await person.settled([slot(due, 5)])
+    assert (open_task.series_id, open_task.title) == (later[0], "After 4 days")
+    await _are_active(person, [task.series_id, later[1]], active=False)
+
+
+async def test_a_schedule_whose_begun_instance_an_undo_left_stays_when_the_one_before_it_closes(person: Person) -> None:
+    due = ahead(HOUR)
+    task = await person.recurring(due)
+    ahead_of_it = {"scope": pb.SERIES_SCOPE_FOLLOWING, "slot": slot(due, 1), "changes": changes(title="Fertilize")}
+    new = (await person.schedules.UpdateSeries(schedule_id=task.series_id, **ahead_of_it)).schedule
+    await complete(person, task)
+    [first] = await person.settled([slot(due, 1)])
+    await person.todo.StartTask(task_id=first.id)
+    await person.todo.ReopenTask(task_id=task.id)
+    await person.settled([slot(due), slot(due, 1)])
+    await person.todo.DeleteTask(task_id=task.id)
+    await person.settled([slot(due, 1)])
+    await _are_active(person, [task.series_id], active=False)
+    assert (await person.schedule(new.id)).is_active
+
+
+@pytest.mark.parametrize("rule", [None, recurrence_pb2.Recurrence(frequency=recurrence_pb2.FREQUENCY_WEEKLY)])
+async def test_schedules_that_begin_ahead_end_when_the_open_task_recurs_otherwise(
+    person: Person, rule: recurrence_pb2.Recurrence | None
+) -> None:
+    task, later = await _with_two_ahead(person, ahead(HOUR))
+    mask = FieldMask(paths=["recurrence"])
+    split = (await person.todo.UpdateTask(task_id=task.id, update_mask=mask, recurrence=rule)).task
+    await _are_active(person, [task.series_id, *later], active=False)
+    active = (await person.schedules.ListSchedules(is_active=True)).schedules
+    assert [each.id for each in active] == ([split.series_id] if rule else [])
 
 
 @pytest.mark.parametrize("is_in_todo", [True, False])

@@ -260,6 +260,7 @@ async def test_occurrences_from_one_ahead_on_begin_a_linked_series_when_it_is_th
     await person.schedules.UndoCompletion(completion_id=entry.id)
     [again] = await person.settled([slot(due)])
     assert again.id == task.id
+    assert (await person.schedule(new.id)).is_active
     await complete(person, task)
     await person.settled([slot(later)])
     for day in (0, 1):
