@@ -47,7 +47,8 @@ class ReminderFirer(PeriodicTask):
             make = partial(deliveries.made_of, known=known, now=now, settle_seconds=self.settle_seconds)
             await delivery_store.deliver(tx, await in_slices(map(_cause, live)), make)
             await reminders.mark_fired(tx, [reminder.id for reminder in due])
-        self.wake_senders()
+        if due:
+            self.wake_senders()
         return len(due)
 
 
