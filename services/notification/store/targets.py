@@ -245,6 +245,9 @@ async def void_code(tx: Connection, user_id: str) -> None:
 async def forget_old_secrets(connection: Connection) -> int:
     """Removes secrets that are valid no more; returns how many."""
     cursor = await connection.execute(
-        "UPDATE webhooks SET old_secret = NULL, old_secret_until = NULL WHERE old_secret_until <= now()"
+        """
+        UPDATE webhooks SET old_secret = NULL, old_secret_until = NULL WHERE id IN (
+            -- Their users are not locked: it waits for nobody.
+            SELECT id FROM webhooks WHERE old_secret_until <= now() FOR UPDATE SKIP LOCKED)"""
     )
     return cursor.rowcount
