@@ -47,7 +47,7 @@ class Webhook(_message.Message):
     """Changes with every change of it."""
     @_builtins.property
     def failing_since_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when every message has failed; absent: the last one was delivered."""
+        """Since when every message has failed, without 36 hours in which none was sent; absent: the last one was delivered."""
 
     @_builtins.property
     def old_secret_until_time(self) -> _timestamp_pb2.Timestamp:
