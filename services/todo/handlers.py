@@ -172,6 +172,8 @@ class TaskInstanceHandlers(instance_rpc.TaskInstanceServiceServicer):
             raise TaskNotInSeries(task_id=source.id, series_id=source_series_id)
         first = source._replace(series_id=request.series_id)
         new = series.put(first, found, slot, wire.instance_from_pb(request), now)
+        if found is None and await store.has_task(connection, new.user_id, new.id):
+            new = new._replace(id=new_id())  # an edit took the task with that id to another slot
         save, event = (store.save_task, events.task_updated) if found else (store.put_instance, events.task_created)
         return await _applied(connection, new, save, event)
 

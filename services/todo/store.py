@@ -102,6 +102,14 @@ async def get_task(connection: Connection, user_id: str, task_id: str) -> Task:
     return task
 
 
+async def has_task(connection: Connection, user_id: str, task_id: str) -> bool:
+    """Whether there is such a task, also one that was deleted and is not purged yet."""
+    cursor = await connection.execute(
+        "SELECT FROM tasks WHERE user_id = %s::uuid AND id = %s::uuid", (user_id, task_id)
+    )
+    return await cursor.fetchone() is not None
+
+
 async def find_owned(connection: Connection, user_id: str, task_ids: Sequence[str]) -> list[str]:
     """Those of the tasks that the user has and has not deleted."""
     cursor = await connection.execute(

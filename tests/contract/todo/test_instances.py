@@ -251,6 +251,19 @@ class TestRevise:
         again = await scheduler.put(first, THIRD)
         assert (again.outcome, again.task.id, moved.id) == (APPLIED, made.id, made.id)
 
+    @pytest.mark.parametrize("withdrawn", [False, True], ids=["open", "withdrawn"])
+    async def test_the_slot_that_it_left_gets_an_instance_of_its_own(
+        self, scheduler: Scheduler, first: task_pb2.Task, withdrawn: bool
+    ) -> None:
+        made = (await scheduler.put(first, SECOND)).task
+        moved = (await scheduler.revise(made, slot=THIRD)).task
+        if withdrawn:
+            await scheduler.withdraw(first.series_id, THIRD)
+        other = await scheduler.put(first, SECOND)
+        assert (other.outcome, other.task.slot, other.task.id != moved.id) == (APPLIED, SECOND, True)
+        again = await scheduler.put(first, SECOND)
+        assert (again.outcome, again.task) == (UNCHANGED, other.task)
+
     async def test_one_that_was_deleted_stays_as_it_is(
         self, todo: Todo, scheduler: Scheduler, first: task_pb2.Task
     ) -> None:

@@ -49,8 +49,8 @@ class TaskInstanceServiceServicer:
     """
 
     def ApplyInstance(self, request, context):
-        """Puts, revises, withdraws or reopens the instance of one slot of a series. The id of an instance is derived from its series and
-        slot, so the same call again changes nothing, with or without `request_id`, however late it comes.
+        """Puts, revises, withdraws or reopens the instance of one slot of a series. A slot has one instance, so the same call again
+        changes nothing, with or without `request_id`, however late it comes.
 
         TASK_NOT_FOUND is about the source, or the task to revise: it was purged, or its user is deleted.
 

@@ -19,8 +19,8 @@ class TaskInstanceServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ApplyInstance: _aio.UnaryUnaryMultiCallable[_task_instance_service_pb2.ApplyInstanceRequest, _task_instance_service_pb2.ApplyInstanceResponse]
-    """Puts, revises, withdraws or reopens the instance of one slot of a series. The id of an instance is derived from its series and
-    slot, so the same call again changes nothing, with or without `request_id`, however late it comes.
+    """Puts, revises, withdraws or reopens the instance of one slot of a series. A slot has one instance, so the same call again
+    changes nothing, with or without `request_id`, however late it comes.
 
     TASK_NOT_FOUND is about the source, or the task to revise: it was purged, or its user is deleted.
 
@@ -39,8 +39,8 @@ class TaskInstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_instance_service_pb2.ApplyInstanceRequest,
         context: _aio.ServicerContext[_task_instance_service_pb2.ApplyInstanceRequest, _abc.Awaitable[_task_instance_service_pb2.ApplyInstanceResponse]],
     ) -> _abc.Awaitable[_task_instance_service_pb2.ApplyInstanceResponse]:
-        """Puts, revises, withdraws or reopens the instance of one slot of a series. The id of an instance is derived from its series and
-        slot, so the same call again changes nothing, with or without `request_id`, however late it comes.
+        """Puts, revises, withdraws or reopens the instance of one slot of a series. A slot has one instance, so the same call again
+        changes nothing, with or without `request_id`, however late it comes.
 
         TASK_NOT_FOUND is about the source, or the task to revise: it was purged, or its user is deleted.
 
