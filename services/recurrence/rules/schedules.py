@@ -188,11 +188,6 @@ def plan(
     return Plan(made, schedule.user_id, schedule.id, schedule.id, kind, slot, task_id, changes, schedule.id)
 
 
-def instance_id(series_id: str, slot: str) -> str:
-    """The id of the task that todo makes for a slot."""
-    return str(uuid5(UUID(series_id), slot))
-
-
 def _advance(
     schedule: Schedule, task: OpenTask, other: OpenTask | None, entry: Completion, now: int, furthest: str
 ) -> Outcome:

@@ -13,7 +13,8 @@ from mesh.recurrence.zones import to_instant
 from mesh.runtime.clock import SECOND
 from services.recurrence.model import OpenTask, Outcome, Plan, PlanKind, Schedule, TaskState
 from services.recurrence.rules.ledger import Ledger
-from services.recurrence.rules.schedules import closed, instance_id
+from services.recurrence.rules.schedules import closed
+from tests.support.recurrence_events import instance_id
 
 SERIES = "0190a000-0000-7000-8000-000000000001"
 USER = "0190a000-0000-7000-8000-0000000000aa"
