@@ -245,8 +245,15 @@ def _over(row: Notification, outcome: Outcome, reason: str) -> Notification:
 
 
 def restored(row: Notification, now: int) -> Notification:
-    """A delivery that was suppressed by a state of its task that was not the last one."""
-    return row._replace(status=Status.PENDING, outcome=None, error_message=None, next_attempt_at=now)
+    """A delivery that was suppressed by a state of its task that was not the last one.
+
+    What it was tried with may not come back: it is a message of its own then, or a receiver would drop it as a
+    repetition of the one that it knows.
+    """
+    message_id = row.message_id and str(uuid5(UUID(row.message_id), row.id))
+    return row._replace(
+        status=Status.PENDING, outcome=None, error_message=None, next_attempt_at=now, message_id=message_id
+    )
 
 
 def removed(row: Notification, reason: str) -> Notification:

@@ -279,6 +279,16 @@ def test_what_was_tried_together_is_sent_deferred_or_dropped_together() -> None:
     assert [each.outcome for each in deferred] == [None, None]
 
 
+def test_what_is_taken_up_of_a_message_that_was_dropped_is_another_message() -> None:
+    tried = deliveries.leased([row(), row()], until=NOW)
+    dropped = [deliveries.removed(each, "TASK_MOVED") for each in tried]
+    again = [deliveries.restored(each, NOW) for each in dropped]
+    ids = {message[0].message_id for message in deliveries.messages([*again, row()])}
+    assert len(ids) == 3
+    assert tried[0].message_id not in ids
+    assert deliveries.restored(deliveries.removed(row(), "TASK_MOVED"), NOW).message_id is None
+
+
 def test_a_message_has_at_most_so_many_deliveries() -> None:
     many = [row()._replace(id=str(number)) for number in range(deliveries.MOST_COMBINED + 1)]
     assert sorted(map(len, deliveries.messages(many))) == [1, deliveries.MOST_COMBINED]
