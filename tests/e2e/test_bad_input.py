@@ -62,10 +62,12 @@ USERS_NOTIFIED = """
     SELECT FROM todo.tasks LEFT JOIN notification.aggregate_versions AS known
         ON known.source = 'todo' AND known.subject = tasks.id::text
     WHERE known.version IS DISTINCT FROM tasks.version
-    UNION ALL SELECT FROM notification.reminders WHERE fire_at < now() + interval '5 seconds'
-    UNION ALL SELECT FROM notification.notifications WHERE next_attempt_at < now() + interval '5 seconds' OR leased
+    UNION ALL SELECT FROM notification.reminders
+        WHERE user_id = %(account)s::uuid AND fire_at < now() + interval '5 seconds'
+    UNION ALL SELECT FROM notification.notifications
+        WHERE user_id = %(account)s::uuid AND (next_attempt_at < now() + interval '5 seconds' OR leased)
     LIMIT 1"""
-"""Finds a task of which notification has not seen the newest event, and what it has yet to send."""
+"""Finds a task of which notification has not seen the newest event, and what it has yet to send to the account."""
 ASKED_FOR = "SELECT FROM auth.mail_requests"
 """Finds a request for a mail that has not been answered yet."""
 COLUMNS = """
@@ -152,11 +154,14 @@ def digest_of(schema: str, table: str, columns: list[str]) -> sql.Composed:
 
 
 @pytest.fixture
-def nothing_written(database: psycopg.Connection[Any], given: object, digest: Digest) -> Iterator[None]:
+def nothing_written(
+    database: psycopg.Connection[Any], account: Account, given: object, digest: Digest
+) -> Iterator[None]:
     """Fails when any row of accounts, tasks or sessions is another one after the test."""
+    own = {"account": account.id}
     wait_until(lambda: database.execute(HISTORY_FOLLOWED).fetchone() is None, "history has followed every session")
     wait_until(lambda: database.execute(TASKS_FOLLOWED).fetchone() is None, "recurrence has followed every task")
-    wait_until(lambda: database.execute(USERS_NOTIFIED).fetchone() is None, "every user is notified")
+    wait_until(lambda: database.execute(USERS_NOTIFIED, own).fetchone() is None, "the account is notified")
     wait_until(lambda: database.execute(ASKED_FOR).fetchone() is None, "every request for a mail is answered")
     before = digest()
     yield

@@ -10,12 +10,22 @@ from mesh.runtime import clock
 from mesh.runtime.ids import new_id
 
 TOPICS = ("task-events", "task-updates")
+_SNAPSHOT: dict[str, Any] = {
+    "title": "Buy groceries",
+    "description": None,
+    "status": "pending",
+    "due_date": None,
+    "reminder_time": None,
+    "is_recurring": False,
+    "recurrence_schedule": None,
+}
+"""The specification's payload: every service on the broker reads what the tests of another one publish."""
 
 
 def a_task_event(
     user_id: str, *, task_id: str = "", version: int = 1, kind: str = "task-created", **payload: Any
 ) -> Event:
-    """An event as todo publishes it of a task."""
+    """An event as todo publishes it of a task. payload: what differs from a plain task."""
     return Event(
         id=new_id(),
         type=kind,
@@ -26,7 +36,7 @@ def a_task_event(
         subject_name="task_id",
         version=version,
         time=clock.now(),
-        payload=payload,
+        payload=_SNAPSHOT | payload,
     )
 
 

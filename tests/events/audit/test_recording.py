@@ -76,7 +76,7 @@ async def test_what_happens_to_a_task_is_recorded_as_it_was_published(
         "event_type": "task-created",
         "task_id": task,
         "schema_version": "1.0",
-        "payload": {"title": "Buy groceries", "due_date": None},
+        "payload": published[0].payload,
     }
 
 
