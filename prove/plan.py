@@ -53,7 +53,6 @@ class Plan:
     reminders: int
     """Reminders that are due within `reminder_seconds`."""
     reminder_seconds: float
-    reminder_limit_seconds: float
     """How late one may arrive, at the 99th percentile."""
     outage_users: int
     """Whose mails the mail server fails."""
@@ -106,8 +105,6 @@ class Plan:
             intervals=200 if quick else 2000,
             reminders=500 if quick else 10_000,
             reminder_seconds=4.0 if quick else 60.0,
-            # A quick run is over after two kills, so that its percentile is the time of one restart.
-            reminder_limit_seconds=5.0 if quick else 3.0,
             outage_users=4 if quick else 24,
             outage_waves=2 if quick else 6,
             away_seconds=3.0 if quick else 300.0,

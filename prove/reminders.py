@@ -32,6 +32,8 @@ from stack.infrastructure import mail
 from stack.stack import Stack
 
 _KILL_EACH_SECONDS = 10.0
+_ALLOWED_SECONDS = 5.0
+"""From the instant of a reminder to its arrival, at the 99th percentile: ADR 22."""
 _KILLED = ("recurrence", "notification")
 _MAIL_EVERY = 10
 """Of so many users one gets mails too."""
@@ -81,7 +83,7 @@ async def prove(stack: Stack, plan: Plan) -> list[Promise]:
     messages = await asyncio.to_thread(broker.read, since, dues.keys())
     broker.close()
     mails = [each for each in await asyncio.to_thread(lambda: list(_mails(stack))) if each.user_id in dues]
-    return [_once(stack, began, dues, mailed, messages, mails), _in_time(plan, dues, messages, mails)]
+    return [_once(stack, began, dues, mailed, messages, mails), _in_time(dues, messages, mails)]
 
 
 async def _seed_reminders(stack: Stack, dues: Mapping[str, int]) -> None:
@@ -162,7 +164,7 @@ def _once(
     )
 
 
-def _in_time(plan: Plan, dues: Mapping[str, int], messages: Sequence[Message], mails: Sequence[_Mail]) -> Promise:
+def _in_time(dues: Mapping[str, int], messages: Sequence[Message], mails: Sequence[_Mail]) -> Promise:
     fired, shown = (
         _delays(dues, ((one.user_id, one.published.timestamp()) for one in messages if one.type == kind))
         for kind in (REMINDER_FIRED, REMINDER_SHOWN)
@@ -172,10 +174,10 @@ def _in_time(plan: Plan, dues: Mapping[str, int], messages: Sequence[Message], m
     everything = len(shown) == len(dues) and len(taken) == len(list(dues)[::_MAIL_EVERY])
     slow = _percentile(arrived, 99) if everything else float("inf")
     return Promise(
-        f"a reminder arrives within {plan.reminder_limit_seconds:.0f} s of its instant (p99)",
+        f"a reminder arrives within {_ALLOWED_SECONDS:.0f} s of its instant (p99)",
         f"{slow:.2f} s; p50 {_percentile(arrived, 50):.2f} s; fired {_percentile(fired, 99):.2f} s,"
         f" in the app {_percentile(shown, 99):.2f} s, mails {_percentile(taken, 99):.2f} s (p99)",
-        slow <= plan.reminder_limit_seconds,
+        slow <= _ALLOWED_SECONDS,
     )
 
 
