@@ -4,9 +4,12 @@ import uuid
 import zlib
 from typing import Any
 
+import orjson
 import psycopg
 
 from mesh.events.outbox import SHARDS
+from mesh.recurrence.document import to_document
+from mesh.recurrence.rule import Frequency, Rule
 
 USERS = 200
 TASKS = 100_000
@@ -19,16 +22,22 @@ _SCHEMA = """
     GRANT SELECT, INSERT, DELETE ON bench.outbox TO todo"""
 _TASKS = """
     INSERT INTO todo.tasks (id, user_id, title, description, status, due_date, reminder_time, is_recurring,
-        recurrence_schedule, created_at, updated_at, completed_at, version)
-    SELECT uuidv7(), users.id[1 + number %% cardinality(users.id)], 'Task number ' || number,
+        recurrence_schedule, recurrence, repeat_from, time_zone, series_id, slot, created_at, updated_at, completed_at,
+        version)
+    SELECT task, users.id[1 + number %% cardinality(users.id)], 'Task number ' || number,
         repeat('lorem ipsum ', 8),
         CASE WHEN number / 200 %% 4 = 0 THEN 'complete' ELSE 'pending' END,
-        now() + number %% 30 * interval '1 day',
-        CASE WHEN number / 200 %% 2 = 0 THEN now() + number %% 30 * interval '1 day' - interval '1 hour' END,
-        number / 200 %% 10 = 0, CASE WHEN number / 200 %% 10 = 0 THEN 'weekly' END,
+        due, CASE WHEN number / 200 %% 2 = 0 THEN due - interval '1 hour' END,
+        recurs, CASE WHEN recurs THEN 'weekly' END, CASE WHEN recurs THEN %s::jsonb END,
+        CASE WHEN recurs THEN 'from_due_next_future' END, CASE WHEN recurs THEN 'UTC' END,
+        CASE WHEN recurs THEN task END,
+        CASE WHEN recurs THEN to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') END,
         now() - number * interval '1 second', now() - number * interval '1 second',
         CASE WHEN number / 200 %% 4 = 0 THEN now() END, 1
-    FROM generate_series(1, %s) AS number, (SELECT %s::uuid[] AS id) AS users"""
+    FROM (SELECT number, uuidv7() AS task, number / 200 %% 10 = 0 AS recurs,
+            date_trunc('second', now()) + number %% 30 * interval '1 day' AS due
+        FROM generate_series(1, %s) AS number) AS numbered, (SELECT %s::uuid[] AS id) AS users"""
+_WEEKLY = orjson.dumps(to_document(Rule(Frequency.WEEKLY))).decode()
 _EVENTS = """
     INSERT INTO todo.outbox (event_id, topics, key, version, shard, value)
     SELECT id, ARRAY['task-events', 'task-updates'], owner, 1, shard, convert_to(jsonb_build_object(
@@ -54,13 +63,13 @@ class Dataset:
         """Gives the connection back."""
         self._connection.close()
 
-    def seed(self, user_id: str) -> None:
+    def seed(self, user_id: str, tasks: int = TASKS) -> None:
         """Tasks of many users, of which `user_id` is one, and the table that stands for FastAPI's outbox."""
         for statement in _SCHEMA.split(";"):
             self._connection.execute(statement)
         self._connection.execute("DELETE FROM todo.tasks WHERE description = repeat('lorem ipsum ', 8)")
         users = [user_id, *(str(uuid.uuid4()) for _ in range(USERS - 1))]
-        self._connection.execute(_TASKS, (TASKS, users))
+        self._connection.execute(_TASKS, (_WEEKLY, tasks, users))
         self._connection.execute("VACUUM ANALYZE todo.tasks")
 
     def tidy(self) -> None:
