@@ -64,8 +64,13 @@ class Platform:
             reads_only=True,
         )
 
-    def consumer(self, database: Database, subscriptions: Sequence[TopicSubscription]) -> Consumer:
-        """A consumer that applies each event of these topics once, in the transaction of its handler."""
+    def consumer(
+        self, database: Database, subscriptions: Sequence[TopicSubscription], *, gather_ms: int = 0
+    ) -> Consumer:
+        """A consumer that applies each event of these topics once, in the transaction of its handler.
+
+        gather_ms: how long events may wait for others, so that more of them share a transaction.
+        """
         inbox = Inbox(database, subscriptions)
         return Consumer(
             self.settings.kafka_bootstrap,
@@ -75,6 +80,7 @@ class Platform:
             parking=inbox,
             options=self.settings.kafka_options,
             instance=self.settings.consumer_instance,
+            gather_ms=gather_ms,
         )
 
     def client(self, callee: str) -> ServiceClient:

@@ -37,6 +37,8 @@ _METADATA_SECONDS = 0.5
 _CLOSE_SECONDS = 20.0
 _WORKED_SECONDS = 60.0
 """A client that ran this long had worked: the backoff starts over."""
+_GATHERED_BYTES = 256 * 1024
+"""Of messages that the broker gathers; so many are delivered at once, however long they would wait."""
 
 _lag = meter.create_gauge("focusmesh.consumer.lag", unit="{message}")
 _lag_seconds = meter.create_gauge("focusmesh.consumer.lag_seconds", unit="s")
@@ -68,10 +70,12 @@ class Consumer(Component):
         parking: Parking | None = None,
         options: str = "",
         instance: str = "",
+        gather_ms: int = 0,
     ) -> None:
         """group: name of the service. parking: stores parked keys, usually an Inbox.
 
         instance: unique and stable name of this replica, if it has one: it keeps its partitions over a quick restart.
+        gather_ms: how long the broker holds messages back so that more are applied together; 0 for the least delay.
         """
         self._client_settings = client_settings(bootstrap, options, f"{group} consumer")
         self._group = group
@@ -82,6 +86,7 @@ class Consumer(Component):
         self._producer = Producer(bootstrap, name=f"{group} dead letters", options=options)
         self._parking = parking
         self._instance = instance
+        self._gather_ms = gather_ms
         self._partitions: dict[PartitionId, Partition] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -132,6 +137,8 @@ class Consumer(Component):
         settings = _SETTINGS | self._client_settings | {"group.id": self._group, "on_commit": self._committed}
         if self._instance:
             settings["group.instance.id"] = self._instance
+        if self._gather_ms:
+            settings |= {"fetch.min.bytes": _GATHERED_BYTES, "fetch.wait.max.ms": self._gather_ms}
         client = confluent_kafka.Consumer(settings)
         try:
             self._await_dead_letter_topics(client)

@@ -34,6 +34,9 @@ from services.notification.model import Channel
 from services.notification.rules.secrets import Sealer, application_server_key
 from services.notification.settings import Settings
 
+_GATHER_MS = 100
+"""How long events wait for others: most tasks neither recur nor remind, and are passed over together."""
+
 
 def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.now) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes. now: replaces the clock of its RPCs."""
@@ -71,7 +74,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
         (add_WebhookServiceServicer_to_server, WebhookHandlers(db, guard, sealer, now, wake_senders)),
     ]
     notifier = Notifier(now, wake_senders, settle_seconds=settle)
-    consumer = platform.consumer(db, notifier.subscriptions())
+    consumer = platform.consumer(db, notifier.subscriptions(), gather_ms=_GATHER_MS)
     purger = Purger(db, retention_days=settings.retention_days)
     return platform.app(servicers, database=db, components=[*channels, firer, purger, consumer])
 

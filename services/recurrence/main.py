@@ -13,6 +13,9 @@ from services.recurrence.handlers import ScheduleHandlers
 from services.recurrence.jobs import InstancePlanner, ReminderFirer
 from services.recurrence.settings import Settings
 
+_GATHER_MS = 100
+"""How long events wait for others: most tasks neither recur nor remind, and are passed over together."""
+
 
 def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.now) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes. now: replaces the clock of its RPCs."""
@@ -28,7 +31,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     return platform.app(
         [(add_ScheduleServiceServicer_to_server, ScheduleHandlers(db, platform.pages, now, planner.wake))],
         database=db,
-        components=[planner, firer, platform.consumer(db, follower.subscriptions())],
+        components=[planner, firer, platform.consumer(db, follower.subscriptions(), gather_ms=_GATHER_MS)],
     )
 
 
