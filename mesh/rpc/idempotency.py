@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from psycopg.errors import UniqueViolation
 
-from mesh.database.connection import Connection
+from mesh.database.erasure import erase_of
 from mesh.database.pool import Database
 from mesh.events.outbox import StoredResponse
 from mesh.runtime.errors import RequestIdReused, ResourceExhausted, ServiceError, Unavailable
@@ -77,14 +77,8 @@ async def delete_old(database: Database, limit: int) -> int:
         return cursor.rowcount
 
 
-async def erase_responses(connection: Connection, user_id: str, limit: int) -> int:
-    """Deletes up to `limit` stored responses of a user whose account was deleted; returns how many."""
-    cursor = await connection.execute(
-        "DELETE FROM idempotency WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM idempotency WHERE user_id = %s::uuid LIMIT %s))",
-        (user_id, limit),
-    )
-    return cursor.rowcount
+erase_responses = erase_of("idempotency")
+"""Stored responses of a user whose account was deleted."""
 
 
 @cache

@@ -8,6 +8,7 @@ from psycopg.errors import UniqueViolation
 
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
+from mesh.database.erasure import erase_of
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
@@ -237,12 +238,8 @@ async def purge_tasks(connection: Connection, limit: int) -> int:
     return cursor.rowcount
 
 
-async def erase_tasks(connection: Connection, user_id: str, limit: int) -> int:
-    """Deletes up to so many tasks of a user, whatever their state; returns how many."""
-    cursor = await connection.execute(
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE user_id = %s::uuid LIMIT %s)", (user_id, limit)
-    )
-    return cursor.rowcount
+erase_tasks = erase_of("tasks")
+"""Whatever their state."""
 
 
 _LOCK_SESSIONS = f"""
@@ -301,13 +298,8 @@ async def save_sessions(
     )
 
 
-async def erase_sessions(connection: Connection, user_id: str, limit: int) -> int:
-    """Deletes what is known of up to so many focus sessions of a user; returns how many."""
-    cursor = await connection.execute(
-        "DELETE FROM focus_sessions WHERE id IN (SELECT id FROM focus_sessions WHERE user_id = %s::uuid LIMIT %s)",
-        (user_id, limit),
-    )
-    return cursor.rowcount
+erase_sessions = erase_of("focus_sessions")
+"""What is known of their focus sessions."""
 
 
 @lru_cache(maxsize=256)

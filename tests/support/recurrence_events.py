@@ -24,12 +24,7 @@ def a_series_event(
     """An event of a task with every key that todo gives it; without others, one that neither recurs nor reminds."""
     whole: dict[str, Any] = {
         "title": "Water the plants",
-        "description": None,
         "status": "complete" if kind == "task-completed" else "pending",
-        "due_date": None,
-        "reminder_time": None,
-        "is_recurring": False,
-        "recurrence_schedule": None,
         "estimated_pomodoros": None,
         "recurrence": None,
         "time_zone": None,

@@ -1,20 +1,10 @@
 """Erases what is stored of a user, in batches that end long before the statement timeout."""
 
 from mesh.database.connection import Connection
+from mesh.database.erasure import erase_of
 
-_TABLES = ("session_days", "recorded_sessions", "task_titles", "daily_user_aggregates", "goals")
-
-
-async def erase_figures(tx: Connection, user_id: str, limit: int) -> int:
-    """Deletes up to so many rows of each table but the archive's; returns how many."""
-    erased = 0
-    for table in _TABLES:
-        cursor = await tx.execute(
-            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE user_id = %s::uuid LIMIT %s))",
-            (user_id, limit),
-        )
-        erased += cursor.rowcount
-    return erased
+erase_figures = erase_of("session_days", "recorded_sessions", "task_titles", "daily_user_aggregates", "goals")
+"""Every table but the archive's."""
 
 
 async def erase_sessions(tx: Connection, user_id: str, limit: int) -> int:

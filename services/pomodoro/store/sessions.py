@@ -9,6 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from mesh.database.columns import Columns, microseconds
 from mesh.database.connection import Connection
+from mesh.database.erasure import erase_of
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Page
@@ -321,13 +322,8 @@ async def purge(connection: Connection, finished_days: int, limit: int) -> int:
     return cursor.rowcount
 
 
-async def erase_sessions(tx: Connection, user_id: str, limit: int) -> int:
-    """Deletes up to so many sessions of a user with all that belongs to them; returns how many."""
-    cursor = await tx.execute(
-        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = %s::uuid LIMIT %s)",
-        (user_id, limit),
-    )
-    return cursor.rowcount
+erase_sessions = erase_of("sessions")
+"""With all that belongs to them."""
 
 
 async def _claimed(tx: Connection, session_ids: Sequence[str]) -> list[Focus]:

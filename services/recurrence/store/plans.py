@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
+from mesh.database.erasure import erase_of
 from services.recurrence.model import Plan
 
 PLANS = Columns(
@@ -22,7 +23,8 @@ PLANS = Columns(
         "attempts": "integer",
     },
 )
-_TABLES = ("plans", "completions", "recurrence_schedules", "open_tasks")
+erase = erase_of("plans", "completions", "recurrence_schedules", "open_tasks")
+"""The row of the user stays, and says that the account was deleted."""
 
 
 async def add_plans(tx: Connection, plans: Sequence[Plan]) -> None:
@@ -76,15 +78,3 @@ async def has_plans(tx: Connection, series_id: str) -> bool:
     """Whether todo has yet to do something about a series."""
     cursor = await tx.execute("SELECT FROM plans WHERE series_id = %s::uuid LIMIT 1", (series_id,))
     return await cursor.fetchone() is not None
-
-
-async def erase(tx: Connection, user_id: str, limit: int) -> int:
-    """Deletes up to so many rows of each table of a user; returns how many."""
-    erased = 0
-    for table in _TABLES:
-        cursor = await tx.execute(
-            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE user_id = %s::uuid LIMIT %s))",
-            (user_id, limit),
-        )
-        erased += cursor.rowcount
-    return erased
