@@ -34,6 +34,7 @@ WELL_KNOWN: dict[str, Node] = {
 }
 TYPES: dict["Field.Type.ValueType", Node] = {
     Field.TYPE_STRING: {"type": "string"},
+    Field.TYPE_BYTES: {"type": "string", "format": "byte"},
     Field.TYPE_BOOL: {"type": "boolean"},
     Field.TYPE_INT32: {"type": "integer", "format": "int32"},
     Field.TYPE_UINT32: {"type": "integer", "format": "int64", "minimum": 0},
@@ -134,7 +135,7 @@ class Schemas:
             elif rule.name == "pattern":
                 found["pattern"] = re.sub(r"[^ -~]", lambda found: f"\\u{ord(found[0]):04x}", value)
             elif rule.name in KEYWORDS:
-                found[KEYWORDS[rule.name]] = value
+                found[KEYWORDS[rule.name]] = 4 * -(-value // 3) if kind == "bytes" else value  # in base64
             elif rule.name != "defined_only":
                 sys.exit(f"openapi: {name}: tools/openapi_schemas.py has no keyword for {kind}.{rule.name}")
         return found

@@ -2,6 +2,8 @@
 
 USER_SCOPES: tuple[str, ...] = (
     "audit:read",
+    "calendar:read",
+    "calendar:write",
     "focus:read",
     "focus:write",
     "history:read",

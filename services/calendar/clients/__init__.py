@@ -1,0 +1,1 @@
+"""The services that calendar calls, and addresses of others that it reads."""

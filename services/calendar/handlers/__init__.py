@@ -1,0 +1,1 @@
+"""The RPCs of the calendar service, one class for each service of its contract."""

@@ -1,0 +1,171 @@
+"""Events of calendars and what is known of their occurrences. Instants are integer microseconds since the epoch, UTC.
+
+A slot is a text, as `mesh.recurrence.series.slot_text` writes it: the local time, or date, at which an event puts an
+occurrence.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+MOST_EVENTS = 5_000
+"""Of a user, without those of subscriptions."""
+MOST_ROWS = 1_000
+"""Occurrences of one event that differ from it."""
+
+
+class Status(StrEnum):
+    """What became of an event or an occurrence, as the specification has it."""
+
+    PLANNED = "planned"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+
+
+class Length(NamedTuple):
+    """How long an occurrence lasts: days on the wall clock, then seconds that pass."""
+
+    days: int
+    seconds: int
+
+
+class CalendarEvent(NamedTuple):
+    """One event: once, or recurring."""
+
+    id: str
+    user_id: str
+    title: str
+    description: str | None
+    scheduled_start: int
+    """Of the first occurrence; of an event that floats in the zone where its user was last known to be."""
+    duration_minutes: int
+    """Of `length`, rounded up."""
+    repeat_type: str
+    repeat_until: int | None
+    status: str
+    created_at: int
+    updated_at: int
+    location: str | None
+    start_slot: str
+    """The slot with which it begins; of an imported event perhaps beside its rule, and then also in `added`."""
+    time_zone: str | None
+    """None: it floats."""
+    length_days: int
+    length_seconds: int
+    rule: Mapping[str, Any] | None
+    """As `mesh.recurrence.document` writes it; None: it does not recur."""
+    added: Sequence[str]
+    """Slots beside those of the rule."""
+    reminders: Sequence[Mapping[str, Any]]
+    """Each with `offset` or `remind_time` (microseconds), and `channel`."""
+    todo_task_id: str | None
+    series_id: str
+    """Its own id, or that of the event from which edits of FOLLOWING split it off."""
+    subscription_id: str | None
+    uid: str | None
+    """UID, SEQUENCE and DTSTAMP of the file that it was imported from last."""
+    sequence: int
+    stamped_at: int | None
+    ends_at: int | None
+    """When the last occurrence of its slots ends; None: never."""
+    next_end_at: int | None
+    """When `occurrence-ended` is to be published next; None: never."""
+    deleted_at: int | None
+    purge_at: int | None
+    version: int
+
+    @property
+    def length(self) -> Length:
+        """How long each occurrence lasts."""
+        return Length(self.length_days, self.length_seconds)
+
+
+class OccurrenceRow(NamedTuple):
+    """What one occurrence has of its own: override, cancellation, completion, session; None is as the event."""
+
+    event_id: str
+    slot: str
+    user_id: str
+    status: str
+    title: str | None
+    description: str | None
+    location: str | None
+    start_slot: str | None
+    """The local time or date to which it was moved, on the clock of its event."""
+    start_time: int | None
+    """The instant of `start_slot`; of an event that floats where its user was last known to be."""
+    length_days: int | None
+    length_seconds: int | None
+    session_id: str | None
+    """The focus session that it was started as last, unless that was abandoned or deleted."""
+    starts: int
+    """How often it was started: each start has an idempotency key of its own."""
+    completed_at: int | None
+    is_completed_by_session: bool
+
+
+class Occurrence(NamedTuple):
+    """One occurrence as it takes place: the slot of an event with what its row changes."""
+
+    event: CalendarEvent
+    slot: str
+    start: int
+    end: int
+    row: OccurrenceRow | None
+    moved: Sequence[str] = ()
+    """Why the slot is not where the rule's day and time say; values of `mesh.recurrence.series.Moved`."""
+
+    @property
+    def status(self) -> str:
+        """What became of it."""
+        return Status.PLANNED if self.row is None else self.row.status
+
+    @property
+    def id(self) -> str:
+        """`<event id>_<slot without separators>`."""
+        return f"{self.event.id}_{self.slot.replace('-', '').replace(':', '')}"
+
+
+class DueReminder(NamedTuple):
+    """The next instant of one reminder of an event."""
+
+    event_id: str
+    reminder: str
+    """Which: `<offset>/<channel>`, or `@<instant in microseconds>/<channel>`."""
+    user_id: str
+    remind_at: int
+    slot: str | None
+    """The occurrence that it is for; None for an instant."""
+
+
+class Feed(NamedTuple):
+    """A private address by which other programs read a calendar."""
+
+    id: str
+    user_id: str
+    name: str
+    token_hash: bytes
+    """SHA-256 of the token, which is stored nowhere."""
+    include_tasks: bool
+    created_at: int
+    last_read_at: int | None
+
+
+class CalendarSubscription(NamedTuple):
+    """A calendar of others that a user follows."""
+
+    id: str
+    user_id: str
+    name: str
+    url: str
+    http_etag: str | None
+    http_last_modified: str | None
+    event_count: int
+    issue_count: int
+    read_at: int | None
+    next_read_at: int
+    failures: int
+    """In a row."""
+    error: str
+    created_at: int
+    version: int

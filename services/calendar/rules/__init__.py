@@ -1,0 +1,1 @@
+"""What of calendars is decided: pure functions; time is an argument."""

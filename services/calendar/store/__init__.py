@@ -1,0 +1,1 @@
+"""SQL of the calendar service: one statement per function, owner first."""

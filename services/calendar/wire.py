@@ -1,0 +1,1 @@
+"""Events and occurrences to and from their messages; nothing else converts."""
