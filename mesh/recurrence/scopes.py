@@ -1,11 +1,11 @@
 """Edits of a series from one of its slots on: FOLLOWING, and ALL from its first one."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from mesh.recurrence.rule import Rule, RuleError
-from mesh.recurrence.series import Series, Slot, check_series, find, rule_slots, slot_text
+from mesh.recurrence.series import Series, Slot, check_series, find, last_before, rule_slots, slot_text
 
 
 class Edit(NamedTuple):
@@ -78,7 +78,7 @@ def _counted(series: Series, before: datetime) -> list[Slot]:
 
 def _end(series: Series, pivot: Slot) -> Series | None:
     """What remains of a series before a slot."""
-    last = _last_before(series, pivot.local)
+    last = last_before(series, pivot.local)
     added = tuple(local for local in series.added if local < pivot.local)
     if last is None:
         return None
@@ -91,18 +91,3 @@ def _end(series: Series, pivot: Slot) -> Series | None:
         rule = rule._replace(until_time=last.instant)
     cancelled = tuple(local for local in series.cancelled if local < pivot.local)
     return series._replace(rule=rule, added=added, cancelled=cancelled)
-
-
-def _last_before(series: Series, local: datetime) -> Slot | None:
-    """The last slot of the rule before a local time, looked for ever farther back."""
-    back, last = timedelta(days=8), None
-    while last is None:
-        since = max(series.start, local - back) if local - series.start > back else series.start
-        for slot in rule_slots(series, since.date()):
-            if slot.local >= local:
-                break
-            last = slot
-        if since == series.start:
-            break
-        back *= 4
-    return last

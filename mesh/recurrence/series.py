@@ -1,7 +1,7 @@
 """A series: a rule with its local start and zone, and the slots that it has."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from heapq import merge
 from typing import NamedTuple
@@ -13,6 +13,9 @@ from mesh.runtime.clock import DAY
 
 _TWO_DAYS = timedelta(days=2)
 """No instant is farther from the start of its UTC date, also where a zone jumps over a date."""
+
+_LAST_DATE = date(9999, 12, 30)
+"""No slot is on a later one."""
 
 
 class Moved(StrEnum):
@@ -119,6 +122,35 @@ def find(series: Series, local: datetime) -> Slot | None:
         if not is_over(series.rule, slot):
             return slot
     return _slot(series, local) if local in series.added else None
+
+
+def last_slot(series: Series) -> Slot | None:
+    """The last slot of a rule that ends, cancelled ones too; None when it has none, or does not end."""
+    rule = series.rule
+    if rule.times is not None:
+        end = dates_of(rule, series.start.date()).end_of_count()
+    elif rule.until_time is not None:
+        end = to_wall(rule.until_time, series.time_zone).date()
+    else:
+        end = rule.until_date
+    if end is None:
+        return None
+    return last_before(series, datetime.combine(min(end, _LAST_DATE) + timedelta(days=1), time.min))
+
+
+def last_before(series: Series, local: datetime) -> Slot | None:
+    """The last slot of the rule before a local time, looked for ever farther back."""
+    back, last = timedelta(days=8), None
+    while last is None:
+        since = max(series.start, local - back) if local - series.start > back else series.start
+        for slot in rule_slots(series, since.date()):
+            if slot.local >= local:
+                break
+            last = slot
+        if since == series.start:
+            break
+        back *= 4
+    return last
 
 
 def is_over(rule: Rule, slot: Slot) -> bool:

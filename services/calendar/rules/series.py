@@ -1,0 +1,122 @@
+"""The occurrences of an event: the slots of its series, with what rows change of them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+
+from mesh.recurrence.document import from_document
+from mesh.recurrence.rule import Frequency, Rule
+from mesh.recurrence.series import Series, Slot, date_before, find, last_slot, parse_slot, rule_slots, slot_text
+from mesh.recurrence.zones import to_instant
+from mesh.runtime.clock import DAY, SECOND
+from services.calendar.model import CalendarEvent, Length, Occurrence, OccurrenceRow, Status
+
+_ONCE = Rule(Frequency.DAILY, times=1)
+"""A single event is a series with one slot."""
+_LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * SECOND
+"""The last instant of a Timestamp."""
+
+
+def series_of(event: CalendarEvent, zone: str) -> Series:
+    """The series of an event; rows say which of its slots are cancelled. zone: of its user, used when it floats."""
+    start, all_day = parse_slot(event.start_slot)
+    rule = _ONCE if event.rule is None else from_document(event.rule)
+    added = tuple(parse_slot(text)[0] for text in event.added)
+    return Series(start, event.time_zone or zone, rule, all_day, added)
+
+
+def length_end(local: datetime, length: Length, zone: str) -> int:
+    """The instant at which what begins at a local time ends; at most the last one of the year 9999.
+
+    Days are counted on the wall clock, seconds pass: one day may be 23 hours, 24 hours never are.
+    """
+    try:
+        local += timedelta(days=length.days)
+    except OverflowError:
+        return _LAST
+    return min(to_instant(local, zone)[0] + length.seconds * SECOND, _LAST)
+
+
+def occurrence(event: CalendarEvent, slot: str, row: OccurrenceRow | None, zone: str) -> Occurrence | None:
+    """The occurrence of a slot, also a cancelled one; None when the event has no such slot."""
+    series = series_of(event, zone)
+    try:
+        local, all_day = parse_slot(slot)
+    except ValueError:
+        return None
+    found = find(series, local) if all_day == series.all_day else None
+    return None if found is None else _placed(event, found, slot, row, series.time_zone)
+
+
+def between(
+    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], begin: int, end: int, zone: str
+) -> Iterator[Occurrence]:
+    """The occurrences that take place at some time of [begin, end), also cancelled ones, by start and slot.
+
+    Lazy: the cost is that of what is taken, and does not depend on how much lies before `begin`. rows: of the event by
+    slot, at least those whose slot or start is near the window.
+    """
+    longest = (event.length_days + 1) * DAY + event.length_seconds * SECOND
+    for found in _by_start(event, rows, begin - longest, zone):
+        if found.start >= end:
+            return
+        if found.end > begin or found.start >= begin:
+            yield found
+
+
+def planned_after(
+    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], instant: int, zone: str
+) -> Iterator[Occurrence]:
+    """The planned occurrences that start after an instant, by start and slot; endless when the rule is.
+
+    rows: all of the event.
+    """
+    found = _by_start(event, rows, instant, zone)
+    return (each for each in found if each.start > instant and each.status == Status.PLANNED)
+
+
+def last_end(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> int | None:
+    """When the last of all occurrences ends, cancelled ones too; None: never. rows: all of the event."""
+    series = series_of(event, zone)
+    if event.rule is not None and series.rule == series.rule.endless():
+        return None
+    last = last_slot(series)
+    regular = () if last is None else (_placed(event, last, "", None, series.time_zone).end,)
+    return max((*regular, *(each.end for each in _apart(event, rows, zone))), default=event.scheduled_start)
+
+
+def _by_start(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], since: int, zone: str) -> Iterator[Occurrence]:
+    """All occurrences that rows put somewhere or that lie beside the rule, and those of the rule since an instant."""
+    apart = _apart(event, rows, zone)
+    return merge(_of_rule(event, rows, {each.slot for each in apart}, since, zone), apart, key=_start)
+
+
+def _apart(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> list[Occurrence]:
+    slots = {row.slot for row in rows.values() if row.start_slot is not None or row.length_days is not None}
+    made = (occurrence(event, slot, rows.get(slot), zone) for slot in slots.union(event.added))
+    return sorted((each for each in made if each is not None), key=_start)
+
+
+def _of_rule(
+    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], but: set[str], since: int, zone: str
+) -> Iterator[Occurrence]:
+    """In the order of their starts: a rule has one time of day, and no zone takes back more than a day."""
+    series = series_of(event, zone)
+    for slot in rule_slots(series, date_before(since, series.time_zone)):
+        text = slot_text(slot.local, all_day=series.all_day)
+        if slot.instant >= since and text not in but:
+            yield _placed(event, slot, text, rows.get(text), series.time_zone)
+
+
+def _placed(event: CalendarEvent, slot: Slot, text: str, row: OccurrenceRow | None, zone: str) -> Occurrence:
+    local, start, moved, length = slot.local, slot.instant, slot.moved, event.length
+    if row is not None and row.start_slot is not None:
+        local, moved = parse_slot(row.start_slot)[0], ()
+        start = to_instant(local, zone)[0]
+    if row is not None and row.length_days is not None:
+        length = Length(row.length_days, row.length_seconds or 0)
+    return Occurrence(event, text, start, max(start, length_end(local, length, zone)), row, moved)
+
+
+def _start(occurrence: Occurrence) -> tuple[int, str]:
+    return occurrence.start, occurrence.slot
