@@ -1,12 +1,6 @@
-"""Every error of the notification service; reasons are values of `focusmesh.notification.v1.ErrorReason`.
-
-At the end: what senders raise for the delivery engine, which no caller sees.
-"""
+"""Every error of the notification service; reasons are values of `focusmesh.notification.v1.ErrorReason`."""
 
 from mesh.runtime.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ResourceExhausted
-
-LONGEST_ANSWER = 500
-"""Characters of a provider's answer that are kept."""
 
 
 class ReminderNotFound(NotFound):
@@ -160,29 +154,3 @@ class UnsubscribeTokenInvalid(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__(fields=[FieldViolation("token", "must be that of an address in a mail")])
-
-
-class SendFailure(Exception):  # noqa: N818 (its kinds say what failed)
-    """A message was not sent."""
-
-    def __init__(self, answer: str) -> None:
-        """answer: of the provider, or what went wrong; shown to the user, so without secrets."""
-        self.answer = answer[:LONGEST_ANSWER]
-        super().__init__(self.answer)
-
-
-class TemporaryFailure(SendFailure):
-    """It may be sent later; whether the provider has it is not known, so it is tried with the same message id."""
-
-    def __init__(self, answer: str, retry_after_seconds: float | None = None) -> None:
-        """retry_after_seconds: as the provider asks; None: as the backoff says."""
-        super().__init__(answer)
-        self.retry_after_seconds = retry_after_seconds
-
-
-class PermanentFailure(SendFailure):
-    """It will never be sent."""
-
-
-class TargetGone(SendFailure):
-    """The target no longer exists: a push subscription is removed, a webhook disabled."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from mesh.outgoing.client import OutgoingClient
+from mesh.outgoing.guard import Guard, networks
 from services.notification.clients.email import EmailSender, MailServer
-from services.notification.clients.guard import Guard, networks
-from services.notification.clients.outgoing import OutgoingClient
 from services.notification.clients.rendering import Renderer
 from services.notification.clients.sms import SmsSender
 from services.notification.clients.unsubscribe import UnsubscribeLinks
@@ -21,7 +21,7 @@ class Sender(Protocol):
     """Sends messages through one channel."""
 
     async def send(self, outgoing: Outgoing) -> str:
-        """Sends one; returns the provider's answer. Raises a SendFailure."""
+        """Sends one; returns the provider's answer. Raises an OutgoingFailure."""
 
     async def close(self) -> None:
         """Closes its connections."""

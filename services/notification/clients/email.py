@@ -17,10 +17,10 @@ from typing import NamedTuple
 import aiosmtplib
 from aiosmtplib import SMTP
 
+from mesh.outgoing.errors import PermanentFailure, TemporaryFailure
 from mesh.runtime import clock
 from services.notification.clients.rendering import Renderer, line
 from services.notification.clients.unsubscribe import Subscription, UnsubscribeLinks
-from services.notification.errors import PermanentFailure, TemporaryFailure
 from services.notification.model import Kind, Outgoing
 
 SECONDS = 30.0
@@ -85,7 +85,7 @@ class EmailSender:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="mails")
 
     async def send(self, outgoing: Outgoing) -> str:
-        """Hands over one mail; returns the server's answer. Raises a SendFailure."""
+        """Hands over one mail; returns the server's answer. Raises an OutgoingFailure."""
         try:
             loop = asyncio.get_running_loop()
             message = await loop.run_in_executor(self._writer, lambda: self.message(outgoing).as_bytes())

@@ -2,7 +2,7 @@
 
 import orjson
 
-from services.notification.clients.outgoing import REFUSALS, OutgoingClient
+from mesh.outgoing.client import REFUSALS, OutgoingClient
 from services.notification.clients.rendering import Renderer
 from services.notification.model import Outgoing
 
@@ -19,7 +19,7 @@ class SmsSender:
         self._url, self._token, self._sender = url, token, sender
 
     async def send(self, outgoing: Outgoing) -> str:
-        """Sends one text; returns the provider's answer. Raises a SendFailure."""
+        """Sends one text; returns the provider's answer. Raises an OutgoingFailure."""
         body = {"to": outgoing.address, "from": self._sender, "text": self._renderer.sms(outgoing)[:LONGEST]}
         headers = {
             "Content-Type": "application/json",

@@ -2,8 +2,8 @@
 
 from standardwebhooks import Webhook
 
+from mesh.outgoing.client import OutgoingClient
 from mesh.runtime import clock
-from services.notification.clients.outgoing import OutgoingClient
 from services.notification.model import Outgoing
 
 _GONE = frozenset({410})
@@ -16,7 +16,7 @@ class WebhookSender:
         self._client = client
 
     async def send(self, outgoing: Outgoing) -> str:
-        """Sends the event as it is; returns the receiver's answer. Raises a SendFailure."""
+        """Sends the event as it is; returns the receiver's answer. Raises an OutgoingFailure."""
         time, body = clock.to_datetime(outgoing.begun_at), outgoing.cause.decode()
         signatures = [Webhook(secret).sign(outgoing.message_id, time, body) for secret in outgoing.secrets]
         headers = {

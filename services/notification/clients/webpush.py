@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from py_vapid import Vapid02  # type: ignore[import-untyped]  # ships no types
 from pywebpush import WebPusher  # type: ignore[import-untyped]  # ships no types
 
+from mesh.outgoing.client import REFUSALS, OutgoingClient
+from mesh.outgoing.errors import PermanentFailure
+from mesh.outgoing.guard import parse
 from mesh.runtime import clock
-from services.notification.clients.guard import parse
-from services.notification.clients.outgoing import REFUSALS, OutgoingClient
 from services.notification.clients.rendering import Renderer
-from services.notification.errors import PermanentFailure
 from services.notification.model import Outgoing, PushSubscription
 
 KEEP_SECONDS = 24 * 3600
@@ -38,7 +38,7 @@ class WebPushSender:
         self._vapid = Vapid02.from_pem(key.read_bytes())
 
     async def send(self, outgoing: Outgoing) -> str:
-        """Encrypts and sends one message; returns the push service's answer. Raises a SendFailure."""
+        """Encrypts and sends one message; returns the push service's answer. Raises an OutgoingFailure."""
         subscription = outgoing.subscription
         if subscription is None:
             raise PermanentFailure("the message has no push subscription")

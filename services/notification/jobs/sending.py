@@ -10,6 +10,7 @@ from itertools import count, groupby
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events import outbox
+from mesh.outgoing.errors import OutgoingFailure, TargetGone, TemporaryFailure
 from mesh.rpc.status import CalleeError
 from mesh.runtime.clock import SECOND, Clock
 from mesh.runtime.errors import DependencyUnavailable
@@ -18,7 +19,6 @@ from mesh.runtime.slices import in_slices
 from services.notification import events
 from services.notification.clients import Sender
 from services.notification.clients.auth import Contacts
-from services.notification.errors import SendFailure, TargetGone, TemporaryFailure
 from services.notification.jobs.claims import ChannelTask, Claimed, report_failures, save
 from services.notification.jobs.messages import Messages, NotToBeSent
 from services.notification.jobs.places import Places
@@ -172,7 +172,7 @@ class SendingTask(ChannelTask):
         except NotToBeSent as refusal:
             ended = deliveries.removed(rows[0], refusal.reason)
             await self._noted(partial(self._note, rows, ended, refusal.reason))
-        except SendFailure as failure:
+        except OutgoingFailure as failure:
             self._judge(rows, worked=not isinstance(failure, TemporaryFailure))
             await self._failed(rows, failure)
         else:
@@ -190,7 +190,7 @@ class SendingTask(ChannelTask):
         try:
             outgoing = await self.messages.make(rows, recipient, self.clock())
             return await self.sender.send(outgoing)
-        except (SendFailure, NotToBeSent):
+        except (OutgoingFailure, NotToBeSent):
             raise
         except DependencyUnavailable as error:
             raise TemporaryFailure(f"{error.dependency} is not available") from error
@@ -200,7 +200,7 @@ class SendingTask(ChannelTask):
             log.exception("%s: unexpected", self.name)
             raise TemporaryFailure("internal error") from error
 
-    async def _failed(self, rows: Sequence[Notification], failure: SendFailure) -> None:
+    async def _failed(self, rows: Sequence[Notification], failure: OutgoingFailure) -> None:
         now, wait = self.clock(), None
         if isinstance(failure, TemporaryFailure):
             wait = deliveries.retry_seconds(self.channel, rows[0].attempts, failure.retry_after_seconds)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from harness.http_receiver import Receiver, receiving
-from services.notification.clients.guard import Guard, networks
-from services.notification.clients.outgoing import OutgoingClient
+from mesh.outgoing.client import OutgoingClient
+from mesh.outgoing.guard import Guard, networks
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from harness import smtp_server
 from harness.smtp_server import taking_mail
 from harness.waiting import until
+from mesh.outgoing.errors import PermanentFailure, TemporaryFailure
 from services.notification.clients.email import EmailSender, MailServer
 from services.notification.clients.rendering import Renderer
 from services.notification.clients.unsubscribe import UnsubscribeLinks
-from services.notification.errors import PermanentFailure, TemporaryFailure
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import FaultProxy
 from tests.support.neighbours import disturbance

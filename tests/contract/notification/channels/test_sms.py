@@ -5,10 +5,10 @@ import json
 import pytest
 
 from harness.http_receiver import Receiver, answers
-from services.notification.clients.outgoing import OutgoingClient
+from mesh.outgoing.client import OutgoingClient
+from mesh.outgoing.errors import PermanentFailure, TemporaryFailure
 from services.notification.clients.rendering import Renderer
 from services.notification.clients.sms import LONGEST, SmsSender
-from services.notification.errors import PermanentFailure, TemporaryFailure
 from services.notification.model import Channel
 from tests.support.outgoing import account, item, message
 

@@ -10,11 +10,11 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from harness.http_receiver import Receiver, answers
+from mesh.outgoing.client import OutgoingClient
+from mesh.outgoing.errors import PermanentFailure, TargetGone, TemporaryFailure
+from mesh.outgoing.guard import Guard
 from mesh.runtime import clock
-from services.notification.clients.guard import Guard
-from services.notification.clients.outgoing import OutgoingClient
 from services.notification.clients.webhook import WebhookSender
-from services.notification.errors import PermanentFailure, TargetGone, TemporaryFailure
 from services.notification.model import Channel, Outgoing
 from tests.support.outgoing import message
 

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from harness.http_receiver import Receiver, answers
+from mesh.outgoing.client import OutgoingClient
+from mesh.outgoing.errors import PermanentFailure, TargetGone, TemporaryFailure
+from mesh.outgoing.guard import Guard
 from mesh.runtime import clock
-from services.notification.clients.guard import Guard
-from services.notification.clients.outgoing import OutgoingClient
 from services.notification.clients.rendering import Renderer
 from services.notification.clients.webpush import WebPushSender
-from services.notification.errors import PermanentFailure, TargetGone, TemporaryFailure
 from services.notification.model import Channel, Outgoing, PushSubscription
 from tests.support.outgoing import AT, item, message
 

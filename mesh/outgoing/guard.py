@@ -1,7 +1,7 @@
 """Where outgoing calls may go: to public addresses, and to networks that a setting allows.
 
-Users give the addresses of webhooks and of push services. Without this, the service would call for them what only its
-own network reaches: other services, databases, the metadata of the cloud that it runs in.
+Users give the addresses of webhooks, push services and calendars. Without this, a service would call for them what only
+its own network reaches: other services, databases, the metadata of the cloud that it runs in.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 
-from services.notification.errors import PermanentFailure, TemporaryFailure
+from mesh.outgoing.errors import PermanentFailure, TemporaryFailure
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

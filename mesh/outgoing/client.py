@@ -1,27 +1,32 @@
-"""Calls to addresses that others give: guarded, never redirected, bounded in time and size."""
+"""Calls to addresses that others give: guarded at every redirect, bounded in time and size."""
 
 import asyncio
 import ssl
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
+from urllib.parse import urldefrag, urljoin
 
 import anyio._backends._asyncio  # noqa: F401 (else the first call imports it, 100 ms on the event loop)
 import httpcore
 
-from services.notification.clients.guard import Guard, Url
-from services.notification.errors import PermanentFailure, TargetGone, TemporaryFailure
+from mesh.outgoing.errors import PermanentFailure, TargetGone, TemporaryFailure
+from mesh.outgoing.guard import Guard, Url
 
 SECONDS = 10.0
 """One call as a whole, from the name to the last byte that is read."""
 CONNECT_SECONDS = 5.0
 LARGEST_RESPONSE = 64 * 1024
-"""Bytes of a body that are read; what follows is not waited for."""
+"""Bytes of the response to a POST that are read; what follows is not waited for."""
+MOST_REDIRECTS = 5
+"""Of one GET. A POST follows none: whoever it was meant for shall not pass its body on."""
 MOST_RETRY_SECONDS = 24 * 3600.0
 CONNECTIONS = 200
 """At once; a call waits for one within its time."""
 _IDLE_CONNECTIONS, _IDLE_SECONDS = 20, 30.0
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SHOWN = 400
 """Characters of a body that the user is shown."""
 REFUSALS = frozenset(range(300, 500)) - {408, 409, 425, 429}
@@ -32,8 +37,14 @@ class Response(NamedTuple):
     """What came back."""
 
     status: int
-    retry_after_seconds: float | None
+    headers: Mapping[str, str]
+    """By their names in lower case; of several with one name the first."""
     body: bytes
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """Seconds after which a retry is welcome; None when the response does not say."""
+        return _seconds_until(self.headers.get("retry-after", ""))
 
     @property
     def answer(self) -> str:
@@ -72,17 +83,26 @@ class OutgoingClient:
 
     async def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> Response:
         """Sends a body. Raises PermanentFailure for an address that may not be called, TemporaryFailure for silence."""
-        try:
-            url = self._guard.parse(address)
-        except ValueError as error:
-            raise PermanentFailure(f"not called: the address {error}") from None
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._exchange(url, body, headers)
-        except (TimeoutError, httpcore.TimeoutException):
-            raise TemporaryFailure(f"no whole response within {self._seconds:g} s") from None
-        except (httpcore.NetworkError, httpcore.ProtocolError, OSError, ssl.SSLError) as error:
-            raise TemporaryFailure(f"no response: {error or type(error).__name__}") from error
+        async with self._bounded():
+            return await self._exchange("POST", address, headers, body)
+
+    async def get(self, address: str, headers: Mapping[str, str], *, largest: int) -> Response:
+        """Reads what is at an address, or where it redirects to; all of it within the time of one call.
+
+        largest: bytes of the body. Raises PermanentFailure for more, for an address that may not be called and for too
+        many redirects, TemporaryFailure for silence.
+        """
+        async with self._bounded():
+            for _ in range(1 + MOST_REDIRECTS):
+                response = await self._exchange("GET", address, headers, most=largest + 1)
+                if response.status not in _REDIRECTS or "location" not in response.headers:
+                    break
+                address = urljoin(address, urldefrag(response.headers["location"]).url)
+            else:
+                raise PermanentFailure(f"more than {MOST_REDIRECTS} redirects")
+        if len(response.body) > largest:
+            raise PermanentFailure(f"the response has more than {largest:,} bytes")
+        return response
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -90,21 +110,47 @@ class OutgoingClient:
         for pool in self._pools.values():
             await pool.aclose()
 
-    async def _exchange(self, url: Url, body: bytes, headers: Mapping[str, str]) -> Response:
-        every = {**headers, "Host": url.origin.partition("://")[2], "Content-Length": str(len(body)), **_IDENTITY}
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """One call: its time, and what its errors mean."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                yield
+        except (TimeoutError, httpcore.TimeoutException):
+            raise TemporaryFailure(f"no whole response within {self._seconds:g} s") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError, ssl.SSLError) as error:
+            raise TemporaryFailure(f"no response: {error or type(error).__name__}") from error
+
+    async def _exchange(
+        self,
+        verb: str,
+        address: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        most: int = LARGEST_RESPONSE,
+    ) -> Response:
+        """One request. most: bytes of the body that are read."""
+        url = self._url(address)
+        every = {**headers, "Host": url.origin.partition("://")[2], **_IDENTITY}
         async with self._pools[url.scheme].stream(
-            "POST",
+            verb,
             httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
             headers=list(every.items()),
             content=body,
             extensions={"timeout": {"connect": CONNECT_SECONDS}},
         ) as response:
-            content = b""
+            content = bytearray()
             async for chunk in response.aiter_stream():
                 content += chunk
-                if len(content) >= LARGEST_RESPONSE:
+                if len(content) >= most:
                     break
-            return Response(response.status, _retry_after(response.headers), content[:LARGEST_RESPONSE])
+            return Response(response.status, _by_name(response.headers), bytes(content[:most]))
+
+    def _url(self, address: str) -> Url:
+        try:
+            return self._guard.parse(address)
+        except ValueError as error:
+            raise PermanentFailure(f"not called: the address {error}") from None
 
 
 _IDENTITY = {"User-Agent": "Focusmesh", "Accept-Encoding": "identity"}
@@ -137,9 +183,15 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         raise httpcore.ConnectError(f"{host} takes no connection on port {port}") from failure
 
 
-def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Seconds after which a retry is welcome, from a number or a date; None when the response does not say."""
-    text = next((value.decode("latin-1").strip() for name, value in headers if name.lower() == b"retry-after"), "")
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1").strip())
+    return found
+
+
+def _seconds_until(text: str) -> float | None:
+    """What `Retry-After` says, a number or a date, in seconds; None for anything else."""
     if text.isdecimal() and len(text) < 10:
         return min(float(text), MOST_RETRY_SECONDS)
     try:

@@ -3,21 +3,37 @@
 import asyncio
 import ssl
 import time
+from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from harness.http_receiver import Receiver, Respond, answers, hangs, hangs_up, receiving, repeats
-from services.notification.clients import outgoing
-from services.notification.clients.guard import Address, Guard, Network, networks
-from services.notification.clients.outgoing import OutgoingClient
-from services.notification.errors import PermanentFailure, TargetGone, TemporaryFailure
+from mesh.outgoing import client as outgoing
+from mesh.outgoing.client import OutgoingClient
+from mesh.outgoing.errors import PermanentFailure, TargetGone, TemporaryFailure
+from mesh.outgoing.guard import Address, Guard, Network, networks
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import FaultProxy
 
 LOOPBACK_ALONE = networks("127.0.0.0/8")
 HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """An HTTP server of the test's."""
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[OutgoingClient]:
+    """May call loopback, and waits one second."""
+    client = OutgoingClient(Guard(LOOPBACK_ALONE), seconds=1)
+    yield client
+    await client.close()
 
 
 async def test_a_body_arrives_as_it_was_given(receiver: Receiver, client: OutgoingClient) -> None:
@@ -59,7 +75,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Re
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(receiver: Receiver, client: OutgoingClient, status: int) -> None:
+async def test_a_post_follows_no_redirect(receiver: Receiver, client: OutgoingClient, status: int) -> None:
     async with receiving() as inner:
         receiver.respond = answers(status, Location=f"{inner.url}/secret")
         response = await client.post(receiver.url, b"", {})
@@ -214,3 +230,73 @@ async def test_a_status_says_whether_to_try_again(
     receiver.respond = answers(status, b"because\x1b[31m \xff")
     with pytest.raises(kind, match=rf"^HTTP {status}: because\[31m \ufffd$"):
         (await client.post(receiver.url, b"", {})).require_success(gone={410}, refused=outgoing.REFUSALS)
+
+
+async def test_what_is_read_comes_with_its_headers(receiver: Receiver, client: OutgoingClient) -> None:
+    receiver.respond = answers(200, b"BEGIN:VCALENDAR", ETag='"7"')
+    response = await client.get(f"{receiver.url}/a.ics", {"If-None-Match": '"6"'}, largest=100)
+    assert (response.status, response.headers["etag"], response.body) == (200, '"7"', b"BEGIN:VCALENDAR")
+    (received,) = receiver.received
+    assert (received.target, received.headers["if-none-match"], received.body) == ("/a.ics", '"6"', b"")
+    assert "content-length" not in received.headers
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_get_follows_redirects(receiver: Receiver, client: OutgoingClient, status: int) -> None:
+    async with receiving() as other:
+        receiver.respond = answers(status, Location=f"{other.url}/b.ics#part")
+        other.respond = answers(200, b"there")
+        assert (await client.get(receiver.url, {}, largest=100)).body == b"there"
+        assert other.received[0].target == "/b.ics"
+
+
+async def test_a_redirect_may_be_relative(receiver: Receiver, client: OutgoingClient) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        first = len(receiver.received) == 1
+        await (answers(302, Location="../c.ics") if first else answers(200))(writer)
+
+    receiver.respond = respond
+    assert (await client.get(f"{receiver.url}/a/b.ics", {}, largest=100)).status == 200
+    assert receiver.received[1].target == "/c.ics"
+
+
+@pytest.mark.parametrize("to", ["http://127.0.0.1:{port}/", "https://[::1]:{port}/", "file:///etc/passwd", "//x@y/"])
+async def test_every_redirect_is_guarded(receiver: Receiver, to: str) -> None:
+    client = OutgoingClient(Guard(networks("127.0.0.2/32")))
+    async with receiving("127.0.0.2") as permitted:
+        permitted.respond = answers(302, Location=to.format(port=receiver.port))
+        with pytest.raises(PermanentFailure, match="not called"):
+            await client.get(permitted.url, {}, largest=100)
+    await client.close()
+    assert receiver.connections == 0
+
+
+async def test_redirects_end(receiver: Receiver, client: OutgoingClient) -> None:
+    receiver.respond = answers(302, Location="/again")
+    with pytest.raises(PermanentFailure, match="more than 5 redirects"):
+        await client.get(receiver.url, {}, largest=100)
+    assert len(receiver.received) == 1 + outgoing.MOST_REDIRECTS
+
+
+async def test_redirects_have_the_time_of_one_call(receiver: Receiver) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.15)
+        await answers(302, Location="/again")(writer)
+
+    receiver.respond = respond
+    client = OutgoingClient(Guard(LOOPBACK_ALONE), seconds=0.4)
+    with pytest.raises(TemporaryFailure, match=r"within 0\.4 s"):
+        await client.get(receiver.url, {}, largest=100)
+    assert len(receiver.received) <= 3
+    await client.close()
+
+
+async def test_a_body_may_have_as_many_bytes_as_are_allowed_and_no_more(
+    receiver: Receiver, client: OutgoingClient
+) -> None:
+    receiver.respond = answers(200, b"x" * 1000)
+    assert len((await client.get(receiver.url, {}, largest=1000)).body) == 1000
+    for endless in (answers(200, b"x" * 1001), repeats(HEAD + b"Content-Length: 100000000000\r\n\r\n", b"x" * 60_000)):
+        receiver.respond = endless
+        with pytest.raises(PermanentFailure, match="more than 1,000 bytes"):
+            await client.get(receiver.url, {}, largest=1000)

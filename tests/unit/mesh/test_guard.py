@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notification.clients.guard import Address, Guard, is_public, networks, parse
-from services.notification.errors import PermanentFailure, TemporaryFailure
+from mesh.outgoing.errors import PermanentFailure, TemporaryFailure
+from mesh.outgoing.guard import Address, Guard, is_public, networks, parse
 
 PUBLIC = ["8.8.8.8", "93.184.215.14", "2606:4700::1111", "2a00:1450:4001::1", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 LOCAL = {
