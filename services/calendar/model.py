@@ -68,6 +68,9 @@ class CalendarEvent(NamedTuple):
     stamped_at: int | None
     ends_at: int | None
     """When the last occurrence of its slots ends; None: never."""
+    last_slot: str | None
+    """The last slot of its rule, also a cancelled one, so that lists need not count; empty: the rule has no slot at all.
+    None: the rule does not end, or there is none."""
     next_end_at: int | None
     """When `occurrence-ended` is to be published next; None: never."""
     deleted_at: int | None

@@ -47,6 +47,7 @@ def an_event(start: str, rule: str | None = None, *, minutes: int = 60, **fields
         sequence=0,
         stamped_at=None,
         ends_at=None,
+        last_slot=None,
         next_end_at=None,
         deleted_at=None,
         purge_at=None,

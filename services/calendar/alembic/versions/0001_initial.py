@@ -44,6 +44,7 @@ CREATE TABLE events (
     sequence integer NOT NULL DEFAULT 0,
     stamped_at timestamptz,
     ends_at timestamptz,
+    last_slot text,
     next_end_at timestamptz,
     deleted_at timestamptz,
     purge_at timestamptz,
