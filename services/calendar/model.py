@@ -69,7 +69,7 @@ class CalendarEvent(NamedTuple):
     ends_at: int | None
     """When the last occurrence of its slots ends; None: never."""
     last_slot: str | None
-    """The last slot of its rule, also a cancelled one, so that lists need not count; empty: the rule has no slot at all.
+    """The last slot of its rule, also a cancelled one, so that lists need not count; empty: the rule has no slot.
     None: the rule does not end, or there is none."""
     next_end_at: int | None
     """When `occurrence-ended` is to be published next; None: never."""
