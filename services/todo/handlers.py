@@ -1,6 +1,6 @@
-"""The RPCs of TaskService, TaskInstanceService and TaskOwnershipService, one method each."""
+"""The RPCs of TaskService and of the services for other services, one method each."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -8,6 +8,8 @@ from focusmesh.todo.v1 import task_instance_service_pb2 as instance_pb
 from focusmesh.todo.v1 import task_instance_service_pb2_grpc as instance_rpc
 from focusmesh.todo.v1 import task_ownership_service_pb2 as ownership_pb
 from focusmesh.todo.v1 import task_ownership_service_pb2_grpc as ownership_rpc
+from focusmesh.todo.v1 import task_planning_service_pb2 as planning_pb
+from focusmesh.todo.v1 import task_planning_service_pb2_grpc as planning_rpc
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 from google.protobuf.message import Message
@@ -24,7 +26,7 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from mesh.runtime.slices import in_slices
 from services.todo import events, store, wire
-from services.todo.errors import TaskNotInSeries, of_element
+from services.todo.errors import TaskNotFound, TaskNotInSeries, of_element
 from services.todo.model import State, Task
 from services.todo.rules import series
 from services.todo.rules import tasks as rules
@@ -224,6 +226,68 @@ class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):
         async with self.db.connection() as connection:
             found = await store.find_owned(connection, request.user_id, request.task_ids)
         return ownership_pb.FindOwnedTasksResponse(task_ids=found)
+
+
+class TaskPlanningHandlers(planning_rpc.TaskPlanningServiceServicer):
+    """Tasks, as a calendar needs them."""
+
+    def __init__(self, db: Database, pages: Pages, clock: Clock) -> None:
+        self.db, self.pages, self.clock = db, pages, clock
+
+    async def GetOwnedTask(
+        self, request: planning_pb.GetOwnedTaskRequest, context: Context
+    ) -> planning_pb.GetOwnedTaskResponse:
+        async with self.db.connection() as connection:
+            task = await store.get_task(connection, request.user_id, request.task_id)
+        if task.deleted_at is not None:
+            raise TaskNotFound(task_id=task.id)
+        return planning_pb.GetOwnedTaskResponse(task=wire.task_to_pb(task))
+
+    async def ListDueTasks(
+        self, request: planning_pb.ListDueTasksRequest, context: Context
+    ) -> planning_pb.ListDueTasksResponse:
+        page = self.pages.read(request, request.user_id)
+        async with self.db.connection() as connection:
+            tasks = await store.list_due(connection, request.user_id, page)
+        shown, next_page_token = self.pages.cut(tasks, page, lambda task: [task.due_date, task.id])
+        return planning_pb.ListDueTasksResponse(tasks=map(wire.due_task_to_pb, shown), next_page_token=next_page_token)
+
+    async def ImportTasks(
+        self, request: planning_pb.ImportTasksRequest, context: Context
+    ) -> planning_pb.ImportTasksResponse:
+        uids = [task.uid for task in request.tasks]
+        if request.dry_run:
+            async with self.db.connection() as connection:
+                return _imports(uids, await store.find_imported(connection, request.user_id, uids), {})
+        async with self.db.transaction() as tx:
+            await store.lock_user(tx, request.user_id)
+            found = await store.find_imported(tx, request.user_id, uids)
+            new = self._new_tasks(request, found)
+            response = _imports(uids, found, new)
+            side_effects = current_call().side_effects(response, *map(events.task_created, new.values()))
+            if new:
+                await store.import_tasks(tx, new, side_effects)
+            else:
+                await outbox.store_response(tx, side_effects)
+        outbox.wake()
+        return response
+
+    def _new_tasks(self, request: planning_pb.ImportTasksRequest, found: Mapping[str, str]) -> dict[str, Task]:
+        """The tasks that were not imported before, by UID; each a microsecond after that before it."""
+        now = self.clock()
+        return {
+            task.uid: wire.imported_from_pb(task, task_id=new_id(), user_id=request.user_id, now=now + index)
+            for index, task in enumerate(request.tasks)
+            if task.uid not in found
+        }
+
+
+def _imports(uids: Sequence[str], found: Mapping[str, str], new: Mapping[str, Task]) -> planning_pb.ImportTasksResponse:
+    """What became of the tasks with these UIDs. found: ids of those that were there."""
+    ids = {**found, **{uid: task.id for uid, task in new.items()}}
+    return planning_pb.ImportTasksResponse(
+        imports=[planning_pb.TaskImport(task_id=ids.get(uid, ""), is_new=uid not in found) for uid in uids]
+    )
 
 
 def _new_task(request: pb.BatchCreateTasksRequest, index: int, user_id: str, now: int) -> Task:

@@ -2,6 +2,7 @@
 
 from focusmesh.todo.v1.task_instance_service_pb2_grpc import add_TaskInstanceServiceServicer_to_server
 from focusmesh.todo.v1.task_ownership_service_pb2_grpc import add_TaskOwnershipServiceServicer_to_server
+from focusmesh.todo.v1.task_planning_service_pb2_grpc import add_TaskPlanningServiceServicer_to_server
 from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 
 from mesh.app import App, main
@@ -10,7 +11,12 @@ from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from services.todo.clients import Users
 from services.todo.consumers import SUBSCRIPTIONS
-from services.todo.handlers import TaskHandlers, TaskInstanceHandlers, TaskOwnershipHandlers
+from services.todo.handlers import (
+    TaskHandlers,
+    TaskInstanceHandlers,
+    TaskOwnershipHandlers,
+    TaskPlanningHandlers,
+)
 from services.todo.jobs import SeriesStarter, TaskPurger
 from services.todo.settings import Settings
 
@@ -24,6 +30,7 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
             (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, users.time_zone, clock.now)),
             (add_TaskInstanceServiceServicer_to_server, TaskInstanceHandlers(db, clock.now)),
             (add_TaskOwnershipServiceServicer_to_server, TaskOwnershipHandlers(db)),
+            (add_TaskPlanningServiceServicer_to_server, TaskPlanningHandlers(db, platform.pages, clock.now)),
         ],
         database=db,
         components=[

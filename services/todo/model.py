@@ -90,6 +90,18 @@ class ListedTask(NamedTuple):
     """`recurrence` and the fields after it, of a task that recurs or has reminder offsets."""
 
 
+class DueTask(NamedTuple):
+    """What a calendar shows of a task."""
+
+    id: str
+    title: str
+    status: str
+    due_date: int
+    created_at: int
+    updated_at: int
+    completed_at: int | None
+
+
 class Order(StrEnum):
     """Orders of a list."""
 

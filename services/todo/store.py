@@ -14,7 +14,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.todo.errors import SlotTaken, TaskNotFound, TooManySeries
-from services.todo.model import Filter, FocusReport, FocusSession, ListedTask, Order, Task
+from services.todo.model import DueTask, Filter, FocusReport, FocusSession, ListedTask, Order, Task
 
 _PLAIN = {
     "id": "uuid",
@@ -52,6 +52,7 @@ _LISTED_TASKS = f"""(
     SELECT *, CASE WHEN is_recurring OR reminder_offsets IS NOT NULL
         THEN jsonb_build_array({", ".join(_MORE)}) END AS more
     FROM tasks) AS tasks"""
+DUE = Columns("tasks", DueTask, {name: kind for name, kind in _PLAIN.items() if name in DueTask._fields})
 SESSIONS = Columns(
     "focus_sessions",
     FocusSession,
@@ -146,6 +147,26 @@ def page_key(order: Order, task: ListedTask) -> Key:
     return [task.updated_at if order is Order.UPDATED_DESC else task.created_at, task.id]
 
 
+_DUE_KEY = "coalesce(due_date, 'infinity')"
+_LIST_DUE = f"""
+    SELECT {DUE.select} FROM tasks WHERE user_id = %(user_id)s::uuid AND deleted_at IS NULL AND {_DUE_KEY} < 'infinity'
+    ORDER BY {_DUE_KEY}, id LIMIT %(limit)s"""
+_LIST_DUE_AFTER = _LIST_DUE.replace(
+    "ORDER BY", f"AND ({_DUE_KEY}, id) > (%(after)s::timestamptz, %(after_id)s::uuid) ORDER BY"
+)
+
+
+async def list_due(connection: Connection, user_id: str, page: Page) -> list[DueTask]:
+    """Tasks with a due time that are not deleted, soonest first; one more than the page holds."""
+    values: dict[str, Any] = {"user_id": user_id, "limit": page.limit()}
+    if page.after is not None:
+        instant, values["after_id"] = page.after
+        values["after"] = to_datetime(int(instant or 0))
+    cursor = DUE.cursor(connection)
+    await cursor.execute(_LIST_DUE_AFTER if page.after else _LIST_DUE, values)
+    return await cursor.fetchall()
+
+
 _SAVE_TASK = f"""
     UPDATE tasks SET {TASKS.assignments}
     WHERE user_id = %(user_id)s::uuid AND id = %(id)s::uuid AND version = %(version)s - 1
@@ -202,6 +223,33 @@ async def put_instance(connection: Connection, task: Task, side_effects: SideEff
     await outbox.write(connection, _PUT_INSTANCE, TASKS.parameters(task), side_effects)
 
 
+async def lock_user(tx: Connection, user_id: str) -> None:
+    """Waits until no other transaction has the lock of this user, and keeps it until the transaction ends."""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s::text, 0))", (user_id,))
+
+
+async def find_imported(connection: Connection, user_id: str, uids: Sequence[str]) -> dict[str, str]:
+    """The ids of tasks that were imported by these UIDs, also of deleted ones until they are purged."""
+    cursor = await connection.execute(
+        "SELECT import_uid, id::text FROM tasks WHERE user_id = %s::uuid AND import_uid = ANY(%s)",
+        (user_id, list(uids)),
+    )
+    return dict(await cursor.fetchall())
+
+
+_IMPORT_TASKS = f"""
+    INSERT INTO tasks ({TASKS.names}, import_uid)
+    SELECT tasks_rows.*, uid FROM {TASKS.recordset}
+    JOIN unnest(%(ids)s::uuid[], %(uids)s::text[]) AS imported (id, uid) USING (id) RETURNING id"""
+
+
+async def import_tasks(tx: Connection, tasks: Mapping[str, Task], side_effects: SideEffects) -> None:
+    """Writes new tasks by their UIDs."""
+    values = TASKS.rows(list(tasks.values()))
+    ids = {"ids": [task.id for task in tasks.values()], "uids": list(tasks)}
+    await outbox.write(tx, _IMPORT_TASKS, values | ids, side_effects)
+
+
 _COUNT_SERIES = """
     SELECT count(DISTINCT series_id)::integer, coalesce(bool_or(id = ANY(%(ids)s::uuid[])
         OR series_id = ANY(%(series)s::uuid[])), false)
@@ -215,7 +263,7 @@ async def claim_series(tx: Connection, tasks: Sequence[Task], most: int) -> None
     A series counts while it has an instance that is not complete, or was an hour ago: the next one follows.
     """
     user_id = tasks[0].user_id
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s::text, 0))", (user_id,))
+    await lock_user(tx, user_id)
     ids, series = [task.id for task in tasks], {task.series_id for task in tasks}
     cursor = await tx.execute(_COUNT_SERIES, {"user_id": user_id, "ids": ids, "series": list(series)})
     for count, is_counted in await cursor.fetchall():

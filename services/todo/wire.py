@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from focusmesh.todo.v1 import task_instance_service_pb2, task_pb2, task_service_pb2
+from focusmesh.todo.v1 import task_instance_service_pb2, task_pb2, task_planning_service_pb2, task_service_pb2
 from google.protobuf.message import Message
 
 from mesh.events.envelope import ConsumedEvent
@@ -18,7 +18,7 @@ from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
 from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import FieldViolation, InvalidRequest
-from services.todo.model import Filter, FocusReport, ListedTask, Order, Schedule, State, Task
+from services.todo.model import DueTask, Filter, FocusReport, ListedTask, Order, Schedule, State, Task
 
 _MOST_CHARACTERS = 1_005_000
 """Of titles and descriptions in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of a task is small."""
@@ -118,6 +118,17 @@ def fit(tasks: Sequence[ListedTask]) -> int:
     return sum(1 for total in characters if total <= _MOST_CHARACTERS)
 
 
+def due_task_to_pb(task: DueTask) -> task_planning_service_pb2.DueTask:
+    """The message of a task that has a due time."""
+    message = task_planning_service_pb2.DueTask(id=task.id, title=task.title, state=_STATE_TO_PB[task.status])
+    clock.set_timestamp(message.due_time, task.due_date)
+    clock.set_timestamp(message.create_time, task.created_at)
+    clock.set_timestamp(message.update_time, task.updated_at)
+    if task.completed_at is not None:
+        clock.set_timestamp(message.complete_time, task.completed_at)
+    return message
+
+
 def task_from_pb(request: task_service_pb2.CreateTaskRequest, *, task_id: str, user_id: str, now: int) -> Task:
     """The new task that a request describes, pending."""
     return Task(
@@ -132,6 +143,20 @@ def task_from_pb(request: task_service_pb2.CreateTaskRequest, *, task_id: str, u
         version=1,
         **_values(request),
     )
+
+
+def imported_from_pb(imported: task_planning_service_pb2.ImportedTask, *, task_id: str, user_id: str, now: int) -> Task:
+    """The new task that one of a file describes."""
+    request = task_service_pb2.CreateTaskRequest(title=imported.title)
+    if imported.HasField("description"):
+        request.description = imported.description
+    task = task_from_pb(request, task_id=task_id, user_id=user_id, now=now)._replace(
+        due_date=_instant(imported, "due_time")
+    )
+    if not imported.is_complete:
+        return task
+    completed = _instant(imported, "complete_time")
+    return task._replace(status=State.COMPLETE.value, completed_at=now if completed is None else completed)
 
 
 def changes_from_pb(request: task_service_pb2.UpdateTaskRequest) -> dict[str, Any]:

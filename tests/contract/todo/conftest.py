@@ -12,7 +12,7 @@ from mesh.runtime.settings import ServiceSettings
 from services.todo.main import build
 from stack.keys import Keys
 from stack.layout import State
-from tests.contract.todo.todo_client import Scheduler, TaskBuilder, Todo
+from tests.contract.todo.todo_client import Calendar, Scheduler, TaskBuilder, Todo
 from tests.support.databases import ServiceUrl
 from tests.support.ports import free_ports
 from tests.support.serving import SignerKeys, serving, settings_for, without_broker
@@ -39,13 +39,13 @@ def auth_address() -> str:
 
 @pytest.fixture
 def todo_settings(todo_url: str, valkey: str, keys: Keys, auth_address: str) -> ServiceSettings:
-    """Settings of the service, which calls auth and is called by recurrence."""
+    """Settings of the service, which calls auth and is called by others."""
     return settings_for(
         database_url=todo_url,
         redis_url=valkey,
         service_key_file=str(keys.service_key("todo")),
         call_targets=f"auth={auth_address}",
-        caller_keys=f"recurrence={keys.public_service_key('recurrence')}",
+        caller_keys=";".join(f"{name}={keys.public_service_key(name)}" for name in ("recurrence", "calendar")),
     )
 
 
@@ -66,6 +66,12 @@ async def todo(channel: grpc.aio.Channel, signer: Signer) -> Todo:
 async def scheduler(channel: grpc.aio.Channel, keys: Keys, todo: Todo) -> Scheduler:
     """What recurrence does for that user."""
     return Scheduler(channel, keys.service_key("recurrence"), todo.user_id)
+
+
+@pytest.fixture
+async def calendar(channel: grpc.aio.Channel, keys: Keys, todo: Todo) -> Calendar:
+    """What calendar asks about that user."""
+    return Calendar(channel, keys.service_key("calendar"), todo.user_id)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import psycopg
 from focusmesh.todo.v1 import task_instance_service_pb2 as instance_pb
 from focusmesh.todo.v1 import task_instance_service_pb2_grpc as instance_rpc
 from focusmesh.todo.v1 import task_pb2
+from focusmesh.todo.v1 import task_planning_service_pb2 as planning_pb
+from focusmesh.todo.v1 import task_planning_service_pb2_grpc as planning_rpc
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1 import task_service_pb2_grpc as rpc
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -88,6 +90,25 @@ class Scheduler:
     async def withdraw(self, series_id: str, slot: str) -> instance_pb.ApplyInstanceResponse:
         """Withdraws the instance of a slot."""
         return await self.apply(series_id, slot, withdraw=instance_pb.WithdrawInstance())
+
+
+class Calendar:
+    """TaskPlanningService as calendar calls it about one user: `await calendar.ListDueTasks()`."""
+
+    def __init__(self, channel: grpc.aio.Channel, key_file: Path, user_id: str) -> None:
+        self._stub = planning_rpc.TaskPlanningServiceStub(channel)
+        self._key = private_key(key_file.read_bytes())
+        self.user_id = user_id
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        request = getattr(planning_pb, f"{method}Request")
+
+        async def call(**fields: Any) -> Any:
+            metadata = (("authorization", f"Bearer {service_token('calendar', 'todo', self._key)}"),)
+            asked = request(**({"user_id": self.user_id} | fields))
+            return await getattr(self._stub, method)(asked, metadata=metadata, timeout=5)
+
+        return call
 
 
 def changes_of(**fields: Any) -> instance_pb.InstanceChanges:
