@@ -76,6 +76,13 @@ class FocusSessionNotDeleted(FailedPrecondition):
     message = "Focus session {focus_session_id} is not deleted."
 
 
+class OccurrenceStartedAgain(FailedPrecondition):
+    """A session is undeleted after another one was started for its occurrence."""
+
+    reason = "OCCURRENCE_STARTED_AGAIN"
+    message = "Focus session {focus_session_id} was started for an occurrence that has another session since."
+
+
 class FocusSessionFull(FailedPrecondition):
     """A session has as many transitions as it may have."""
 

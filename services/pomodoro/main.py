@@ -2,6 +2,7 @@
 
 from focusmesh.pomodoro.v1.focus_session_service_pb2_grpc import add_FocusSessionServiceServicer_to_server
 from focusmesh.pomodoro.v1.guest_claim_service_pb2_grpc import add_GuestClaimServiceServicer_to_server
+from focusmesh.pomodoro.v1.planned_session_service_pb2_grpc import add_PlannedSessionServiceServicer_to_server
 
 from mesh.app import App, main
 from mesh.platform import Platform
@@ -13,7 +14,9 @@ from services.pomodoro.cache import ChangeListener, ChangeSender, CurrentSession
 from services.pomodoro.consumers import SUBSCRIPTIONS
 from services.pomodoro.handlers.claims import GuestClaimHandlers
 from services.pomodoro.handlers.links import TodoLinks
+from services.pomodoro.handlers.planned import PlannedSessionHandlers
 from services.pomodoro.handlers.sessions import FocusSessionHandlers
+from services.pomodoro.handlers.settings import UserSettings
 from services.pomodoro.handlers.watches import WatchStreams
 from services.pomodoro.handlers.writes import Writes
 from services.pomodoro.jobs import GuestEnder, GuestIntervalEnder, IntervalEnder, PausedRetention, SessionPurger
@@ -31,7 +34,8 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     streams = WatchStreams(watches, writes, platform.revocations)
     links = TodoLinks(clients.todo_tasks(platform))
     auth = clients.Auth(platform)
-    handlers = FocusSessionHandlers(platform.pages, auth.preferences, links, writes, streams)
+    user_settings = UserSettings(auth.preferences)
+    handlers = FocusSessionHandlers(platform.pages, user_settings, links, writes, streams)
     guest_ender = GuestEnder(db, guests, auth.guests, changes)
     claims = GuestClaimHandlers(db, guests, auth.guests, writes, guest_ender.wake)
     days, deletes = settings.paused_retention_days, settings.paused_retention_deletes
@@ -39,6 +43,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
         [
             (add_FocusSessionServiceServicer_to_server, handlers),
             (add_GuestClaimServiceServicer_to_server, claims),
+            (add_PlannedSessionServiceServicer_to_server, PlannedSessionHandlers(db, user_settings, writes)),
         ],
         database=db,
         components=[

@@ -97,6 +97,10 @@ class AnotherRuns(Exception):  # noqa: N818 (the handler decides what to do)
     """A second running session of a user would be stored."""
 
 
+class SlotTaken(Exception):  # noqa: N818 (the handler decides what to do)
+    """A second session of an occurrence would be stored."""
+
+
 class Transition(NamedTuple):
     """One change of a session's clock or current task; never changed once it is written."""
 

@@ -4,7 +4,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from focusmesh.auth.v1 import preference_pb2
-from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2, guest_claim_service_pb2
+from focusmesh.pomodoro.v1 import (
+    focus_session_pb2,
+    focus_session_service_pb2,
+    guest_claim_service_pb2,
+    planned_session_service_pb2,
+)
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -156,6 +161,36 @@ def session_from_pb(
     now: int,
 ) -> Session:
     """The planned session that a request describes. preferences: for what it leaves out."""
+    given = {_MODEL_NAMES.get(name, name): getattr(request, name) for name in _given(request, _PLAN)}
+    title = request.title if request.HasField("title") else None
+    made = {"id": session_id, "user_id": user_id, "title": title, "task_count": len(request.tasks)}
+    return _new_session(preferences, now, given | made)
+
+
+def planned_from_pb(
+    request: planned_session_service_pb2.StartPlannedSessionRequest,
+    preferences: Preferences,
+    *,
+    session_id: str,
+    now: int,
+) -> Session:
+    """The session of an occurrence that a request describes."""
+    made = {
+        "id": session_id,
+        "user_id": request.user_id.lower(),
+        "title": request.title,
+        "duration_pomodoro_minutes": min(preferences.duration_pomodoro_minutes, request.planned_minutes),
+        "original_event_id": request.original_event_id.lower(),
+        "slot": request.slot,
+        "planned_start_time": clock.from_timestamp(request.planned_start_time),
+        "planned_minutes": request.planned_minutes,
+        "task_count": int(request.HasField("task")),
+    }
+    return _new_session(preferences, now, made)
+
+
+def _new_session(preferences: Preferences, now: int, made: dict[str, Any]) -> Session:
+    """A planned session with these values, by the names of the model."""
     empty: dict[str, Any] = dict.fromkeys(Session._fields)
     zero = dict.fromkeys(
         (
@@ -164,19 +199,8 @@ def session_from_pb(
         ),
         0,
     )
-    given = {_MODEL_NAMES.get(name, name): getattr(request, name) for name in _given(request, _PLAN)}
-    made = {
-        "id": session_id,
-        "user_id": user_id,
-        "title": request.title if request.HasField("title") else None,
-        "status": Status.PLANNED.value,
-        "interval_number": 1,
-        "task_count": len(request.tasks),
-        "created_at": now,
-        "updated_at": now,
-        "version": 1,
-    }
-    return Session(**empty | zero | preferences._asdict() | given | made)
+    begun = {"status": Status.PLANNED.value, "interval_number": 1, "created_at": now, "updated_at": now, "version": 1}
+    return Session(**empty | zero | preferences._asdict() | begun | made)
 
 
 def claimed_to_pb(claimed: Iterable[Claimed], now: int) -> list[guest_claim_service_pb2.ClaimedSession]:

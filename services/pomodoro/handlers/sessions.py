@@ -1,32 +1,27 @@
 """The RPCs of FocusSessionService, one method each."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
-from focusmesh.auth.v1.preference_service_pb2 import GetUserPreferencesRequest
-from focusmesh.auth.v1.preference_service_pb2_grpc import PreferenceServiceStub
 from focusmesh.pomodoro.v1 import focus_session_service_pb2 as pb
 from focusmesh.pomodoro.v1 import focus_session_service_pb2_grpc as rpc
 from google.protobuf.message import Message
 
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.pagination import Key, Pages
-from mesh.rpc.status import CalleeError
 from mesh.runtime.clock import SECOND
-from mesh.runtime.errors import DeadlineExceeded, DependencyUnavailable
 from mesh.runtime.ids import new_id
-from services.pomodoro import events, wire
+from services.pomodoro import errors, events, wire
 from services.pomodoro.handlers.links import TodoLinks
+from services.pomodoro.handlers.settings import UserSettings
 from services.pomodoro.handlers.watches import WatchStreams
 from services.pomodoro.handlers.writes import SessionStore, Writes
-from services.pomodoro.model import Act, Focus, Preferences, Session, SyncResult
+from services.pomodoro.model import Act, Focus, Preferences, Session, SlotTaken, SyncResult
 from services.pomodoro.rules import gaps, sessions, tasks
 
 _Response = TypeVar("_Response", bound=Message)
-_PREFERENCES_SECONDS = 1.0
-"""After so long the defaults of the specification stand for the settings of the user."""
 
 
 class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
@@ -35,19 +30,21 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     def __init__(
         self,
         pages: Pages,
-        preferences: PreferenceServiceStub,
+        settings: UserSettings,
         links: TodoLinks,
         writes: Writes,
         watches: WatchStreams,
     ) -> None:
-        self.pages, self.preferences = pages, preferences
+        self.pages, self.settings = pages, settings
         self.links, self.writes, self.watches = links, writes, watches
 
     async def CreateFocusSession(
         self, request: pb.CreateFocusSessionRequest, context: Context
     ) -> pb.CreateFocusSessionResponse:
         await self.links.check(wire.links_from_pb(request))
-        preferences, defaults_used = await self._preferences(request)
+        preferences, defaults_used = Preferences(), False
+        if wire.needs_preferences(request):
+            preferences, defaults_used = await self.settings.read()
 
         async def make(_: SessionStore, act: Act) -> Focus:
             session_id, user_id = new_id(), current_call().user_id
@@ -144,7 +141,10 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
         self, request: pb.UndeleteFocusSessionRequest, context: Context
     ) -> pb.UndeleteFocusSessionResponse:
         respond = partial(_respond, pb.UndeleteFocusSessionResponse)
-        return await self.writes.change(request, sessions.undelete, events.session_updated, respond)
+        try:
+            return await self.writes.change(request, sessions.undelete, events.session_updated, respond)
+        except SlotTaken:
+            raise errors.OccurrenceStartedAgain(focus_session_id=request.focus_session_id) from None
 
     async def SyncProgress(self, request: pb.SyncProgressRequest, context: Context) -> pb.SyncProgressResponse:
         identity = current_call().identity
@@ -221,17 +221,6 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
         async with aclosing(self.watches.states(current_call().identity, request.focus_session_id)) as states:
             async for focus, now in states:
                 yield _respond(pb.WatchFocusSessionResponse, focus, now)
-
-    async def _preferences(self, request: pb.CreateFocusSessionRequest) -> tuple[Preferences, bool]:
-        """The settings of the caller, and whether they are the defaults because auth did not tell them; of a guest, who
-        has none, the defaults."""
-        if current_call().identity.guest_until or not wire.needs_preferences(request):
-            return Preferences(), False
-        asked = GetUserPreferencesRequest(user_id=current_call().user_id)
-        with suppress(DependencyUnavailable, DeadlineExceeded, CalleeError):
-            response = await self.preferences.GetUserPreferences(asked, timeout=_PREFERENCES_SECONDS)
-            return wire.preferences_from_pb(response.preferences), False
-        return Preferences(), True
 
 
 def _respond(kind: Callable[..., _Response], focus: Focus | None, now: int, **more: Any) -> _Response:

@@ -115,20 +115,27 @@ class Writes:
         respond: Callable[[Focus, int], _Response],
     ) -> _Response:
         """Writes a session that runs from now on, and what becomes of the one that is running."""
-        call, act = current_call(), self.act(request)
+        act = self.act(request)
 
         async def attempt(stored: SessionStore) -> _Response:
             begun = await make(stored, act)
             response = respond(begun, act.now)
-            side_effects = call.side_effects(response, event(begun))
-            if request.when_running:
-                await self._replace_running(stored, begun, side_effects, act, request.when_running)
-            else:
-                await self._save_if_none_runs(stored, begun, side_effects, act)
-            self.changes.send(call.user_id)
+            side_effects = current_call().side_effects(response, event(begun))
+            await self.save_running(stored, begun, side_effects, act, request.when_running)
             return response
 
         return await self.notify(self.run(attempt))
+
+    async def save_running(
+        self, stored: SessionStore, begun: Focus, side_effects: SideEffects, act: Act, when_running: int
+    ) -> None:
+        """Saves a session that runs from now on, and what becomes of the one that is running; raises WriteConflict,
+        AnotherSessionRunning and SlotTaken."""
+        if when_running:
+            await self._replace_running(stored, begun, side_effects, act, when_running)
+        else:
+            await self._save_if_none_runs(stored, begun, side_effects, act)
+        self.changes.send(begun.session.user_id)
 
     async def read(self, stored: SessionStore, request: Any, now: int) -> Focus:
         """The session that a request names, as it is at an instant."""
@@ -192,12 +199,11 @@ class Writes:
     def act(self, request: Any) -> Act:
         """What the caller does, now."""
         etag = etag_of(request) if "etag" in request.DESCRIPTOR.fields_by_name else None
-        return Act(self.clock(), current_call().identity.session_id, etag)
+        return Act(self.clock(), _device_id(), etag)
 
     def seen(self, now: int) -> None:
         """Notes that a device of the caller is there; after the call, which may apply ends from before it."""
-        identity = current_call().identity
-        self.presence.note(identity.user_id, identity.session_id, now)
+        self.presence.note(current_call().user_id, _device_id(), now)
 
     async def notify(self, change: Awaitable[_Response]) -> _Response:
         """Awaits a change; when it returns or raises, nothing that was cached before it is shown any more.
@@ -227,7 +233,7 @@ class Writes:
             running = await stored.find_running(begun.session.user_id)
             if running is not None:
                 running = await self.advanced(stored, running, act.now)
-            if running is None or running.session.status != Status.RUNNING:
+            if running is None or running.session.status != Status.RUNNING or _of_one_slot(running, begun):
                 raise WriteConflict from None
             raise sessions.another_running(running.session) from None
 
@@ -238,6 +244,8 @@ class Writes:
         running = await stored.find_running(begun.session.user_id)
         if running is not None:
             running = await self.advanced(stored, running, act.now)
+            if _of_one_slot(running, begun):
+                raise WriteConflict
         try:
             async with stored.transaction():
                 if running is not None and running.session.status == Status.RUNNING:
@@ -256,6 +264,19 @@ class Writes:
             stopped = sessions.pause(running, act)
             event = events.session_paused(stopped)
         await stored.save(stopped, SideEffects([event], None, current_call().traceparent))
+
+
+def _device_id() -> str:
+    """The sign-in of the device that calls, or for which another service calls; empty when that is not known."""
+    call = current_call()
+    device_id: str = call.request.device_id if call.calling_service else call.identity.session_id
+    return device_id
+
+
+def _of_one_slot(one: Focus, other: Focus) -> bool:
+    """Whether two sessions are of the same occurrence of a calendar."""
+    slots = {(each.session.original_event_id, each.session.slot) for each in (one, other)}
+    return len(slots) == 1 and one.session.slot is not None
 
 
 def _once(attempt: Callable[[SessionStore], Awaitable[_Result]]) -> Callable[[GuestSessions], Awaitable[_Result]]:

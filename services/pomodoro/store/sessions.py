@@ -15,7 +15,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Page
 from mesh.runtime.clock import to_datetime
 from services.pomodoro.errors import FocusSessionNotFound, SessionTaskNotFound
-from services.pomodoro.model import AnotherRuns, Filter, Focus, Session, Task, Transition
+from services.pomodoro.model import AnotherRuns, Filter, Focus, Session, SlotTaken, Task, Transition
 
 SESSIONS = Columns(
     "sessions",
@@ -114,6 +114,9 @@ _CURRENT = """
     WHERE user_id = %s::uuid AND status IN ('running', 'paused') AND deleted_at IS NULL
     ORDER BY status = 'running' DESC, as_of DESC, id DESC LIMIT 1"""
 
+_OF_SLOT = """
+    WHERE user_id = %s::uuid AND original_event_id = %s::uuid AND slot = %s AND deleted_at IS NULL
+        AND outcome IS DISTINCT FROM 'abandoned'"""
 
 _INSERT = f"INSERT INTO sessions ({SESSIONS.names}) VALUES ({SESSIONS.values}) RETURNING id"
 _SAVE = f"""
@@ -178,6 +181,10 @@ class UserSessions:
         """Reads the running session of a user whole."""
         return await _find(self._connection, f"{_WHOLE} WHERE user_id = %s::uuid AND status = 'running'", (user_id,))
 
+    async def find_of_slot(self, user_id: str, event_id: str, slot: str) -> Focus | None:
+        """Reads the session of an occurrence whole, unless it is deleted or was abandoned."""
+        return await _find(self._connection, f"{_WHOLE} {_OF_SLOT}", (user_id, event_id, slot))
+
     async def list_sessions(self, user_id: str, chosen: Filter, page: Page) -> list[Session]:
         """Reads one session more than the page holds, without tasks, the newest first."""
         values: dict[str, Any] = {"user_id": user_id, "limit": page.limit(), "states": list(chosen.states)}
@@ -200,7 +207,8 @@ class UserSessions:
     async def save(self, focus: Focus, side_effects: SideEffects) -> None:
         """Writes what changed of a session since it was read, or a new one.
 
-        Raises WriteConflict when another write came first, and AnotherRuns when the user has another running session.
+        Raises WriteConflict when another write came first, AnotherRuns when the user has another running session, and
+        SlotTaken when its occurrence has another session.
         """
         values, also = _what_belongs_to([focus])
         values |= SESSIONS.parameters(focus.session)
@@ -212,6 +220,8 @@ class UserSessions:
         except UniqueViolation as error:
             if error.diag.constraint_name == "sessions_one_running":
                 raise AnotherRuns from None
+            if error.diag.constraint_name == "sessions_slot":
+                raise SlotTaken from None
             raise
 
     async def list_overlapping(self, user_id: str, begin: int, end: int, after_id: str) -> list[Focus]:

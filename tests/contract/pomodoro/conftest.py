@@ -29,13 +29,19 @@ def pomodoro_url(cluster: database.Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def pomodoro_settings(pomodoro_url: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Keys of the services that call one another."""
+    return Keys(State(tmp_path_factory.mktemp("keys")))
+
+
+@pytest.fixture(scope="module")
+def pomodoro_settings(pomodoro_url: str, _valkey: str, keys: Keys) -> Settings:
     """Settings of the service; auth is away."""
-    key = Keys(State(tmp_path_factory.mktemp("keys"))).service_key("pomodoro")
     common = settings_for(
         database_url=pomodoro_url,
         redis_url=_valkey,
-        service_key_file=str(key),
+        service_key_file=str(keys.service_key("pomodoro")),
+        caller_keys=f"calendar={keys.public_service_key('calendar')}",
         call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1",
     )
     return Settings(**vars(common))

@@ -76,6 +76,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """An account has claimed the guest's sessions."""
     ERROR_REASON_GUEST_TOKEN_INVALID: _ErrorReason.ValueType  # 22
     """The refresh token is no guest's, or the guest has ended unclaimed."""
+    ERROR_REASON_OCCURRENCE_STARTED_AGAIN: _ErrorReason.ValueType  # 23
+    """The occurrence of a calendar that the deleted session was started for has another session since. Metadata:
+    `focus_session_id`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `pomodoro.focusmesh`."""
@@ -134,4 +138,8 @@ ERROR_REASON_GUEST_CLAIMED: ErrorReason.ValueType  # 21
 """An account has claimed the guest's sessions."""
 ERROR_REASON_GUEST_TOKEN_INVALID: ErrorReason.ValueType  # 22
 """The refresh token is no guest's, or the guest has ended unclaimed."""
+ERROR_REASON_OCCURRENCE_STARTED_AGAIN: ErrorReason.ValueType  # 23
+"""The occurrence of a calendar that the deleted session was started for has another session since. Metadata:
+`focus_session_id`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

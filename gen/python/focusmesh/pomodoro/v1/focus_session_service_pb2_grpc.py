@@ -276,8 +276,8 @@ class FocusSessionServiceServicer:
     def UndeleteFocusSession(self, request, context):
         """Brings a deleted session back, and its intervals into the statistics.
 
-        Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED, GUEST_CLAIMED.
+        Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, OCCURRENCE_STARTED_AGAIN,
+        VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -96,8 +96,8 @@ class FocusSessionServiceStub:
     UndeleteFocusSession: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.UndeleteFocusSessionRequest, _focus_session_service_pb2.UndeleteFocusSessionResponse]
     """Brings a deleted session back, and its intervals into the statistics.
 
-    Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, VERSION_CONFLICT,
-    REQUEST_ID_REUSED, GUEST_CLAIMED.
+    Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, OCCURRENCE_STARTED_AGAIN,
+    VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
     """
     SyncProgress: _aio.UnaryUnaryMultiCallable[_focus_session_service_pb2.SyncProgressRequest, _focus_session_service_pb2.SyncProgressResponse]
     """Compares a device's timer with the server's. Within 2 seconds they agree, and nothing is written. A timer that is
@@ -314,8 +314,8 @@ class FocusSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_focus_session_service_pb2.UndeleteFocusSessionResponse]:
         """Brings a deleted session back, and its intervals into the statistics.
 
-        Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, VERSION_CONFLICT,
-        REQUEST_ID_REUSED, GUEST_CLAIMED.
+        Needs scope `focus:write`. Errors: FOCUS_SESSION_NOT_FOUND, FOCUS_SESSION_NOT_DELETED, OCCURRENCE_STARTED_AGAIN,
+        VERSION_CONFLICT, REQUEST_ID_REUSED, GUEST_CLAIMED.
         """
 
     @_abc_1.abstractmethod
