@@ -112,6 +112,7 @@ def envelope(event: "Event", traceparent: str) -> bytes:
                 "event_id": event.id,
                 "event_type": event.type,
                 event.subject_name: event.subject,
+                **event.beside,
                 "timestamp": time,
                 "schema_version": SCHEMA_VERSION,
                 "payload": event.payload,

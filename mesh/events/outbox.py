@@ -7,6 +7,7 @@ its versions (with the number drawn first, 946 of 19,832 were not).
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mesh.database.connection import Connection
@@ -38,6 +39,8 @@ class Event(NamedTuple):
     """Microseconds since the epoch."""
     payload: Mapping[str, Any]
     """Full snapshot; datetimes are written as RFC 3339 in UTC."""
+    beside: Mapping[str, Any] = MappingProxyType({})
+    """What `data` has beside what every event has."""
 
 
 class StoredResponse(NamedTuple):

@@ -58,6 +58,13 @@ def test_the_data_is_exactly_the_example_of_the_specification() -> None:
     }
 
 
+def test_the_data_may_have_more_keys_beside_those_of_every_event() -> None:
+    """A reminder of a calendar event has `task_id`, which is null."""
+    of_event = EVENT._replace(subject_name="calendar_event_id", beside={"task_id": None})
+    data = json.loads(envelope(of_event, TRACEPARENT))["data"]
+    assert (data["calendar_event_id"], data["task_id"]) == (EVENT.subject, None)
+
+
 def test_a_consumer_reads_what_the_outbox_wrote() -> None:
     value = envelope(EVENT, TRACEPARENT)
     event = read(message(value))
