@@ -51,6 +51,11 @@ class Dates:
     def since(self, day: date) -> Iterator[RuleDate]:
         """The dates from `day` on, in order, without regard to UNTIL; after a long time without any it ends."""
         until = _LAST if self._rule.times is None else self._end_of_count()
+        if self._rule.frequency is Frequency.DAILY and not self._rule.has_parts:  # often: no day needs to be looked at
+            interval, missed = self._rule.interval, max(0, day.toordinal() - self._anchor)
+            first = self._anchor + -(-missed // interval) * interval
+            yield from map(RuleDate, range(first, until + 1, interval))
+            return
         for found in self._periods(day):
             for each in found:
                 if each.ordinal > until:

@@ -83,6 +83,27 @@ class CalendarEvent(NamedTuple):
         return Length(self.length_days, self.length_seconds)
 
 
+class Pattern(NamedTuple):
+    """What of an event says where its slots are; lists read it of every event that may have one in their window."""
+
+    id: str
+    start_slot: str
+    last_slot: str | None
+    time_zone: str | None
+    length_days: int
+    length_seconds: int
+    rule: str | None
+    """As JSON, because events share rules."""
+    added: Sequence[str] | None
+    """Those that may be in the window."""
+    version: int
+
+    @property
+    def length(self) -> Length:
+        """How long each occurrence lasts."""
+        return Length(self.length_days, self.length_seconds)
+
+
 class OccurrenceRow(NamedTuple):
     """What one occurrence has of its own: override, cancellation, completion, session; None is as the event."""
 

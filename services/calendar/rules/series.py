@@ -85,6 +85,15 @@ def last_end(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str)
     return max((*regular, *(each.end for each in _apart(event, rows, zone))), default=event.scheduled_start)
 
 
+def last_of_rule(event: CalendarEvent, zone: str) -> str | None:
+    """The last slot of the rule of an event, as `CalendarEvent.last_slot` has it."""
+    series = series_of(event, zone)
+    if event.rule is None or series.rule == series.rule.endless():
+        return None
+    last = last_slot(series)
+    return "" if last is None else slot_text(last.local, all_day=series.all_day)
+
+
 def _by_start(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], since: int, zone: str) -> Iterator[Occurrence]:
     """All occurrences that rows put somewhere or that lie beside the rule, and those of the rule since an instant."""
     apart = _apart(event, rows, zone)

@@ -1,0 +1,176 @@
+"""The slots of many events in the order of their starts, from any place on.
+
+Lists read of each event what says where its slots are, and look at one slot of each before they take the first: what
+lies before that, and how many follow, costs nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from heapq import heapify, heappop, heapreplace, merge
+from typing import NamedTuple
+
+import orjson
+
+from mesh.recurrence.dates import dates_of
+from mesh.recurrence.document import from_document
+from mesh.recurrence.rule import Rule
+from mesh.recurrence.series import slot_text
+from mesh.recurrence.zones import to_instant, to_wall
+from mesh.runtime.clock import DAY, SECOND
+from services.calendar.model import Length, Pattern
+from services.calendar.rules.series import length_end
+
+_DATE = len("2026-03-29")
+_LATEST = 253_402_041_600 * SECOND
+"""The beginning of 29 December 9999: later instants are in no year of some zones, and have no slots a day later."""
+_DAY, _TWO_DAYS = timedelta(days=1), timedelta(days=2)
+
+
+class Place(NamedTuple):
+    """Where an occurrence is in a list; no two are at the same place."""
+
+    start: int
+    event_id: str
+    slot: datetime
+    """The local time that identifies it within its event; midnight of an all-day one."""
+
+
+class Candidate(NamedTuple):
+    """A slot at its place, before it is known what its row says."""
+
+    place: Place
+    clamped: bool
+    gap: bool
+
+
+class Window(NamedTuple):
+    """What is listed: occurrences that take place at some time of [begin, end)."""
+
+    begin: int
+    end: int
+    zone: str
+    """Of the user, for events that float."""
+    after: Place | None = None
+    """Only what comes after it."""
+
+    @property
+    def since(self) -> int:
+        """The instant before which nothing begins but what goes on at `begin`."""
+        return self.begin if self.after is None else max(self.begin, self.after.start)
+
+    def earliest(self, length: Length) -> int:
+        """The earliest start of something so long; later than that it may still end before `begin` when it has days."""
+        reach = (length.days + 1) * DAY if length.days else -1
+        earliest = self.begin - max(0, reach + length.seconds * SECOND)
+        return earliest if self.after is None else max(earliest, self.after.start)
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether what takes place then is listed."""
+        return start < self.end and (end > self.begin or start >= self.begin)
+
+
+class Stream(NamedTuple):
+    """The candidates of one event, the first one taken."""
+
+    first: Candidate
+    rest: Iterator[Candidate]
+
+
+def stream(pattern: Pattern, window: Window) -> Stream | None:
+    """The candidates of an event by place; None when there are none."""
+    candidates = _candidates(pattern, window)
+    first = next(candidates, None)
+    return None if first is None else Stream(first, candidates)
+
+
+def merged(streams: Iterable[Stream]) -> Iterator[Candidate]:
+    """The candidates of all streams by place."""
+    heap = list(streams)
+    heapify(heap)  # places differ, so nothing but them is compared
+    while heap:
+        first, rest = heap[0]
+        yield first
+        following = next(rest, None)
+        if following is None:
+            heappop(heap)
+        else:
+            heapreplace(heap, Stream(following, rest))
+
+
+def text_of(place: Place, pattern: Pattern) -> str:
+    """The slot of a place as its event writes it."""
+    return slot_text(place.slot, all_day=_is_all_day(pattern))
+
+
+def _candidates(pattern: Pattern, window: Window) -> Iterator[Candidate]:
+    by_rule = _placed(pattern, window, _of_rule(pattern, window))
+    if not pattern.added:
+        return by_rule
+    beside = _placed(pattern, window, [(datetime.fromisoformat(text), False) for text in pattern.added])
+    return _distinct(merge(by_rule, sorted(beside), key=_place))
+
+
+def _placed(pattern: Pattern, window: Window, slots: Iterable[tuple[datetime, bool]]) -> Iterator[Candidate]:
+    """The slots that are in the window, in the order that they come in; those of a rule are ordered by instant too."""
+    zone, length, timed = pattern.time_zone or window.zone, pattern.length, not _is_all_day(pattern)
+    earliest, is_rule = window.earliest(length), not isinstance(slots, Sequence)
+    for slot, clamped in slots:
+        start, gap = to_instant(slot, zone)
+        if start >= window.end:
+            if is_rule:
+                return
+        elif start >= window.begin or (start >= earliest and length_end(slot, length, zone) > window.begin):
+            place = Place(start, pattern.id, slot)
+            if window.after is None or place > window.after:
+                yield Candidate(place, clamped, gap and timed)
+
+
+def _of_rule(pattern: Pattern, window: Window) -> Iterator[tuple[datetime, bool]]:
+    """The slots of the rule, perhaps some that are too early."""
+    start = datetime.fromisoformat(pattern.start_slot)
+    if pattern.rule is None:
+        yield start, False
+        return
+    if pattern.last_slot == "":
+        return
+    last = date.max if pattern.last_slot is None else date.fromisoformat(pattern.last_slot[:_DATE])
+    at, last_day = start.time(), last.toordinal()
+    since = _first(min(window.earliest(pattern.length), _LATEST), pattern.time_zone or window.zone)
+    day = since.date() if at >= since.time() else since.date() + _DAY
+    for ordinal, clamped in dates_of(_rule(pattern.rule), start.date()).since(day):
+        if ordinal > last_day:
+            return
+        yield datetime.combine(date.fromordinal(ordinal), at), clamped
+
+
+@lru_cache(maxsize=1024)
+def _rule(text: str) -> Rule:
+    """A rule without its end: users have few different ones."""
+    return from_document(orjson.loads(text)).endless()
+
+
+@lru_cache(maxsize=1024)
+def _first(instant: int, zone: str) -> datetime:
+    """A local time before which no slot is at the instant or later: events of one zone and length share it.
+
+    Only what is in a gap is later than the clock on the wall says, by the length of the gap.
+    """
+    wall = to_wall(instant, zone)
+    return wall if wall - to_wall(instant - 2 * DAY, zone) == _TWO_DAYS else wall - _DAY
+
+
+def _distinct(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    previous: Place | None = None
+    for candidate in candidates:
+        if candidate.place != previous:
+            yield candidate
+        previous = candidate.place
+
+
+def _place(candidate: Candidate) -> Place:
+    return candidate.place
+
+
+def _is_all_day(pattern: Pattern) -> bool:
+    return len(pattern.start_slot) == _DATE
