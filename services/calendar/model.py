@@ -82,6 +82,11 @@ class CalendarEvent(NamedTuple):
         """How long each occurrence lasts."""
         return Length(self.length_days, self.length_seconds)
 
+    @property
+    def is_all_day(self) -> bool:
+        """Whether it takes whole days: its slots are dates."""
+        return "T" not in self.start_slot
+
 
 class Pattern(NamedTuple):
     """What of an event says where its slots are; lists read it of every event that may have one in their window."""
@@ -145,6 +150,11 @@ class Occurrence(NamedTuple):
         return Status.PLANNED if self.row is None else self.row.status
 
     @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.event.title if self.row is None or self.row.title is None else self.row.title
+
+    @property
     def id(self) -> str:
         """`<event id>_<slot without separators>`."""
         return f"{self.event.id}_{self.slot.replace('-', '').replace(':', '')}"
@@ -160,6 +170,25 @@ class DueReminder(NamedTuple):
     remind_at: int
     slot: str | None
     """The occurrence that it is for; None for an instant."""
+
+
+class EventFilter(NamedTuple):
+    """Filters a list of events; None and empty match every event."""
+
+    states: tuple[str, ...] = ()
+    show_deleted: bool = False
+    subscription_id: str | None = None
+    """None: only the user's own."""
+    todo_task_id: str | None = None
+
+
+class Change(NamedTuple):
+    """An event that was created or changed, with what its occurrences have of their own; `rules.changes` makes it."""
+
+    event: CalendarEvent
+    rows: Mapping[str, OccurrenceRow]
+    """All, by slot."""
+    rows_before: Mapping[str, OccurrenceRow]
 
 
 class Feed(NamedTuple):

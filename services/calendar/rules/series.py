@@ -75,6 +75,20 @@ def planned_after(
     return (each for each in found if each.start > instant and each.status == Status.PLANNED)
 
 
+def next_ended(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], instant: int, zone: str) -> Occurrence | None:
+    """The occurrence that ends next after an instant, of those that are not cancelled; None when none does.
+
+    rows: all of the event.
+    """
+    first: Occurrence | None = None
+    for found in between(event, rows, instant, _LAST + 1, zone):
+        if first is not None and found.start >= first.end:
+            break
+        if found.status != Status.CANCELLED and found.end > instant and (first is None or found.end < first.end):
+            first = found
+    return first
+
+
 def last_end(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> int | None:
     """When the last of all occurrences ends, cancelled ones too; None: never. rows: all of the event."""
     series = series_of(event, zone)

@@ -1,0 +1,92 @@
+"""What follows from a change of an event or of its occurrences."""
+
+from collections.abc import Mapping
+
+from mesh.recurrence.document import from_document
+from mesh.recurrence.rule import Rule
+from mesh.recurrence.series import last_before, last_slot, parse_slot, slot_text
+from mesh.recurrence.zones import to_instant
+from mesh.rpc.etag import next_version
+from services.calendar.errors import TooManyChanges
+from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow, Status
+from services.calendar.rules.series import last_end, next_ended, series_of
+
+
+def created(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> Change:
+    """A new event. zone: of its user. Raises TooManyChanges."""
+    return _change(event, rows, {}, zone, event.created_at)
+
+
+def changed(
+    before: CalendarEvent,
+    event: CalendarEvent,
+    rows_before: Mapping[str, OccurrenceRow],
+    rows: Mapping[str, OccurrenceRow],
+    zone: str,
+    now: int,
+) -> Change:
+    """The next version of an event, which was locked before it was read, also when only its occurrences changed.
+
+    rows: all that it has now, by slot; those that say nothing any more are removed. zone: of its user. What has not been
+    published as ended yet will be; what is moved into the past does not end again. Raises TooManyChanges.
+    """
+    since = now if before.next_end_at is None else min(before.next_end_at - 1, now)
+    return _change(next_version(event, now), rows, rows_before, zone, since)
+
+
+def _change(
+    event: CalendarEvent,
+    rows: Mapping[str, OccurrenceRow],
+    rows_before: Mapping[str, OccurrenceRow],
+    zone: str,
+    since: int,
+) -> Change:
+    kept = {slot: row for slot, row in rows.items() if not says_nothing(row)}
+    if len(kept) > max(MOST_ROWS, len(rows_before)):
+        raise TooManyChanges(limit=MOST_ROWS)
+    return Change(_settled(event, kept, zone, since), kept, rows_before)
+
+
+def says_nothing(row: OccurrenceRow) -> bool:
+    """Whether an occurrence is what its event says, and was never started."""
+    return row.status == Status.PLANNED and not row.starts and row.session_id is None and not is_override(row)
+
+
+def is_override(row: OccurrenceRow) -> bool:
+    """Whether something of an occurrence differs from its event: time, length, title, description or location."""
+    own = (row.title, row.description, row.location, row.start_slot, row.length_days)
+    return any(value is not None for value in own)
+
+
+def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, since: int) -> CalendarEvent:
+    """The event with the columns that follow from others and from the rows."""
+    rule = None if event.rule is None else from_document(event.rule)
+    ends = event.deleted_at is None and event.subscription_id is None
+    following = next_ended(event, rows, since, zone) if ends else None
+    return event._replace(
+        scheduled_start=to_instant(parse_slot(event.start_slot)[0], event.time_zone or zone)[0],
+        duration_minutes=event.length_days * 1440 + -(-event.length_seconds // 60),
+        repeat_type="none" if rule is None else rule.frequency.value,
+        repeat_until=None if rule is None else rule.until_time,
+        status=_status(event, rule, rows, zone).value,
+        ends_at=last_end(event, rows, zone),
+        next_end_at=None if following is None else following.end,
+    )
+
+
+def _status(event: CalendarEvent, rule: Rule | None, rows: Mapping[str, OccurrenceRow], zone: str) -> Status:
+    """Completed when the last occurrence is that takes place; cancelled when none does."""
+    if (rule is not None and rule == rule.endless()) or all(row.status == Status.PLANNED for row in rows.values()):
+        return Status.PLANNED
+    series = series_of(event, zone)
+    cancelled = {parse_slot(row.slot)[0] for row in rows.values() if row.status == Status.CANCELLED}
+    last = last_slot(series)
+    while last is not None and last.local in cancelled:
+        last = last_before(series, last.local)
+    taking_place = [local for local in series.added if local not in cancelled]
+    if last is not None:
+        taking_place.append(last.local)
+    if not taking_place:
+        return Status.CANCELLED
+    row = rows.get(slot_text(max(taking_place), all_day=series.all_day))
+    return Status.COMPLETED if row is not None and row.status == Status.COMPLETED else Status.PLANNED

@@ -1,0 +1,163 @@
+"""Events of calendars."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mesh.database.columns import Columns
+from mesh.database.connection import Connection
+from mesh.events import outbox
+from mesh.events.outbox import SideEffects
+from mesh.rpc.pagination import Key, Page
+from mesh.runtime.clock import to_datetime
+from services.calendar.errors import EventNotFound, EventsFull
+from services.calendar.model import MOST_EVENTS, CalendarEvent, EventFilter
+
+EVENTS = Columns(
+    "events",
+    CalendarEvent,
+    {
+        "id": "uuid",
+        "user_id": "uuid",
+        "title": "text",
+        "description": "text",
+        "scheduled_start": "timestamptz",
+        "duration_minutes": "integer",
+        "repeat_type": "text",
+        "repeat_until": "timestamptz",
+        "status": "text",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+        "location": "text",
+        "start_slot": "text",
+        "time_zone": "text",
+        "length_days": "integer",
+        "length_seconds": "integer",
+        "rule": "jsonb",
+        "added": "jsonb",
+        "reminders": "jsonb",
+        "todo_task_id": "uuid",
+        "series_id": "uuid",
+        "subscription_id": "uuid",
+        "uid": "text",
+        "sequence": "integer",
+        "stamped_at": "timestamptz",
+        "ends_at": "timestamptz",
+        "next_end_at": "timestamptz",
+        "deleted_at": "timestamptz",
+        "purge_at": "timestamptz",
+        "version": "bigint",
+    },
+    fixed={"id", "user_id", "created_at"},
+)
+_VISIBLE = "(purge_at IS NULL OR purge_at > now())"
+_GET = f"SELECT {EVENTS.select} FROM events WHERE user_id = %s::uuid AND id = %s::uuid AND {_VISIBLE}"
+
+
+async def get_event(connection: Connection, user_id: str, event_id: str) -> CalendarEvent:
+    """Reads one event, also a deleted one until it is purged; raises EventNotFound."""
+    return await _get(connection, _GET, user_id, event_id)
+
+
+async def lock_event(tx: Connection, user_id: str, event_id: str) -> CalendarEvent:
+    """Reads one event, which nobody else changes until the transaction ends; raises EventNotFound."""
+    return await _get(tx, _GET + " FOR UPDATE", user_id, event_id)
+
+
+async def _get(connection: Connection, query: str, user_id: str, event_id: str) -> CalendarEvent:
+    cursor = EVENTS.cursor(connection)
+    await cursor.execute(query, (user_id, event_id))
+    event = await cursor.fetchone()
+    if event is None:
+        raise EventNotFound(event_id=event_id)
+    return event
+
+
+async def require_room(tx: Connection, user_id: str, more: int = 1) -> None:
+    """Raises EventsFull when a user may not have so many more events; lock the user alone before."""
+    cursor = await tx.execute(
+        """
+        SELECT count(*) FROM (SELECT FROM events
+            WHERE user_id = %s::uuid AND subscription_id IS NULL AND deleted_at IS NULL LIMIT %s) AS counted""",
+        (user_id, MOST_EVENTS),
+    )
+    row = await cursor.fetchone()
+    if row is not None and row[0] + more > MOST_EVENTS:
+        raise EventsFull(limit=MOST_EVENTS)
+
+
+_PUT = f"""
+    INSERT INTO events ({EVENTS.names}) SELECT * FROM {EVENTS.recordset}
+    ON CONFLICT (id) DO UPDATE SET {EVENTS.assignments_of_rows.replace("events_rows.", "excluded.")}
+    RETURNING id"""
+
+
+async def put_events(tx: Connection, changed: Sequence[CalendarEvent], side_effects: SideEffects) -> None:
+    """Writes new events and the next versions of locked ones."""
+    await outbox.write(tx, _PUT, EVENTS.rows(changed), side_effects)
+
+
+async def list_events(connection: Connection, user_id: str, chosen: EventFilter, page: Page) -> list[CalendarEvent]:
+    """Reads one event more than the page holds, the one that was created last first."""
+    values: dict[str, Any] = {
+        "user_id": user_id,
+        "limit": page.limit(),
+        "states": list(chosen.states),
+        "subscription_id": chosen.subscription_id,
+        "todo_task_id": chosen.todo_task_id,
+    }
+    conditions = ["user_id = %(user_id)s::uuid", _VISIBLE]
+    if not chosen.show_deleted:
+        conditions.append("deleted_at IS NULL")
+    if chosen.states:
+        conditions.append("status = ANY(%(states)s)")
+    if chosen.todo_task_id is not None:
+        conditions.append("todo_task_id = %(todo_task_id)s::uuid")
+    if chosen.subscription_id is None:
+        conditions.append("subscription_id IS NULL")
+    else:
+        conditions.append("subscription_id = %(subscription_id)s::uuid")
+    if page.after is not None:
+        values["created_at"], values["id"] = page.after
+        conditions.append(
+            "(created_at, id) < ('epoch'::timestamptz + %(created_at)s * interval '1 microsecond', %(id)s::uuid)"
+        )
+    cursor = EVENTS.cursor(connection)
+    await cursor.execute(
+        f"""
+        SELECT {EVENTS.select} FROM events WHERE {" AND ".join(conditions)}
+        ORDER BY events.created_at DESC, events.id DESC LIMIT %(limit)s""",
+        values,
+    )
+    return await cursor.fetchall()
+
+
+def event_key(event: CalendarEvent) -> Key:
+    """The sort key of an event in the list."""
+    return [event.created_at, event.id]
+
+
+_OVERLAPPING = f"""
+    SELECT {EVENTS.select} FROM events
+    WHERE user_id = %(user_id)s::uuid AND deleted_at IS NULL
+        AND (scheduled_start < %(end)s AND (ends_at IS NULL OR ends_at >= %(begin)s)
+            OR id IN (SELECT event_id FROM occurrences WHERE user_id = %(user_id)s::uuid
+                AND start_time < %(end)s AND start_time > %(begin)s - interval '368 days'))"""
+
+
+async def list_overlapping(connection: Connection, user_id: str, begin: int, end: int) -> list[CalendarEvent]:
+    """Events that may have an occurrence in [begin, end), also those of subscriptions."""
+    cursor = EVENTS.cursor(connection)
+    values = {"user_id": user_id, "begin": to_datetime(begin), "end": to_datetime(end)}
+    await cursor.execute(_OVERLAPPING, values)
+    return await cursor.fetchall()
+
+
+async def purge_events(connection: Connection, limit: int) -> int:
+    """Removes events that can no longer be undeleted, with their occurrences; returns how many."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM events WHERE id IN (
+            SELECT id FROM events WHERE purge_at <= now() ORDER BY purge_at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+        (limit,),
+    )
+    return cursor.rowcount

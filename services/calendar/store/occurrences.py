@@ -1,0 +1,80 @@
+"""What occurrences have of their own."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from mesh.database.columns import Columns
+from mesh.database.connection import Connection
+from mesh.runtime.clock import DAY, to_datetime
+from services.calendar.model import OccurrenceRow
+
+ROWS = Columns(
+    "occurrences",
+    OccurrenceRow,
+    {
+        "event_id": "uuid",
+        "slot": "text",
+        "user_id": "uuid",
+        "status": "text",
+        "title": "text",
+        "description": "text",
+        "location": "text",
+        "start_slot": "text",
+        "start_time": "timestamptz",
+        "length_days": "integer",
+        "length_seconds": "integer",
+        "session_id": "uuid",
+        "starts": "integer",
+        "completed_at": "timestamptz",
+        "is_completed_by_session": "boolean",
+    },
+    fixed={"event_id", "slot", "user_id"},
+)
+_LONGEST = 368 * DAY
+"""An occurrence lasts at most 366 days, and a local date is at most a day from that of UTC."""
+
+
+async def all_rows(connection: Connection, event_id: str) -> dict[str, OccurrenceRow]:
+    """All rows of an event by slot, at most `model.MOST_ROWS`."""
+    cursor = ROWS.cursor(connection)
+    await cursor.execute(f"SELECT {ROWS.select} FROM occurrences WHERE event_id = %s::uuid", (event_id,))
+    return {row.slot: row for row in await cursor.fetchall()}
+
+
+async def rows_of(
+    connection: Connection, event_ids: Collection[str], begin: int, end: int
+) -> dict[str, dict[str, OccurrenceRow]]:
+    """By event and slot, the rows whose occurrence may be in [begin, end), or is not because it was moved."""
+    cursor = ROWS.cursor(connection)
+    since, until = begin - _LONGEST, end + 2 * DAY
+    await cursor.execute(
+        f"""
+        SELECT {ROWS.select} FROM occurrences WHERE event_id = ANY(%s::uuid[])
+            AND (slot >= %s AND slot < %s OR start_time >= %s AND start_time < %s)""",
+        (list(event_ids), _day(since), _day(until), to_datetime(since), to_datetime(until)),
+    )
+    found: dict[str, dict[str, OccurrenceRow]] = defaultdict(dict)
+    for row in await cursor.fetchall():
+        found[row.event_id][row.slot] = row
+    return found
+
+
+async def put_rows(tx: Connection, rows: Sequence[OccurrenceRow]) -> None:
+    """Writes rows."""
+    assignments = ROWS.assignments_of_rows.replace("occurrences_rows.", "excluded.")
+    await tx.execute(
+        f"""
+        INSERT INTO occurrences ({ROWS.names}) SELECT * FROM {ROWS.recordset}
+        ON CONFLICT (event_id, slot) DO UPDATE SET {assignments}""",
+        ROWS.rows(rows),
+    )
+
+
+async def delete_rows(tx: Connection, event_id: str, slots: Collection[str]) -> None:
+    """Removes the rows of these slots."""
+    await tx.execute("DELETE FROM occurrences WHERE event_id = %s::uuid AND slot = ANY(%s)", (event_id, list(slots)))
+
+
+def _day(instant: int) -> str:
+    """A text that sorts among slots where the UTC date of an instant does."""
+    return to_datetime(instant).date().isoformat()

@@ -1,1 +1,0 @@
-"""Events and occurrences to and from their messages; nothing else converts."""
