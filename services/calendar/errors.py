@@ -79,6 +79,10 @@ class TodoTaskNotFound(InvalidArgument):
     reason = "TODO_TASK_NOT_FOUND"
     message = "There is no todo task {todo_task_id}."
 
+    def __init__(self, todo_task_id: str, field: str) -> None:
+        """field: of the request."""
+        super().__init__(todo_task_id=todo_task_id, fields=[FieldViolation(field, "must be a task of the user")])
+
 
 class TodoUnavailable(Unavailable):
     """Todo cannot be asked."""

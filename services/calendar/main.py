@@ -1,17 +1,37 @@
 """The calendar service: `python -m services.calendar.main`."""
 
+from focusmesh.calendar.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
+
 from mesh.app import App, main
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
+from mesh.runtime import clock
+from mesh.runtime.clock import Clock
+from services.calendar.clients.tasks import TaskOwners
+from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS
+from services.calendar.handlers.events import EventHandlers
 from services.calendar.settings import Settings
+from services.calendar.store.changes import Calendars
+from services.calendar.store.users import UserZones
 
 
-def build(settings: Settings, keys: KeySource | None = None) -> App:
-    """Wires the service. keys: replaces the signing keys that auth publishes."""
+def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.now) -> App:
+    """Wires the service. keys: replaces the signing keys that auth publishes. now: replaces the clock of its RPCs."""
     platform = Platform("calendar", settings, keys)
     db = platform.database()
-    return platform.app([], database=db, components=[platform.consumer(db, SUBSCRIPTIONS)])
+    zones = UserZones(db, Users(platform).time_zone)
+    calendars = Calendars(db, zones)
+    return platform.app(
+        [
+            (
+                add_EventServiceServicer_to_server,
+                EventHandlers(db, platform.pages, calendars, TaskOwners(platform), now),  # type: ignore[abstract]
+            )
+        ],
+        database=db,
+        components=[platform.consumer(db, SUBSCRIPTIONS)],
+    )
 
 
 if __name__ == "__main__":

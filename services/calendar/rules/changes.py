@@ -1,10 +1,11 @@
 """What follows from a change of an event or of its occurrences."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from mesh.recurrence.document import from_document
 from mesh.recurrence.rule import Rule
-from mesh.recurrence.series import last_before, last_slot, parse_slot, slot_text
+from mesh.recurrence.series import Series, last_before, last_slot, parse_slot, slot_text
 from mesh.recurrence.zones import to_instant
 from mesh.rpc.etag import next_version
 from services.calendar.errors import TooManyChanges
@@ -27,8 +28,8 @@ def changed(
 ) -> Change:
     """The next version of an event, which was locked before it was read, also when only its occurrences changed.
 
-    rows: all that it has now, by slot; those that say nothing any more are removed. zone: of its user. What has not been
-    published as ended yet will be; what is moved into the past does not end again. Raises TooManyChanges.
+    rows: all that it has now, by slot; those that say nothing any more are removed. zone: of its user. Raises
+    TooManyChanges. What has ended and is not published yet will be; what is moved into the past does not end again.
     """
     since = now if before.next_end_at is None else min(before.next_end_at - 1, now)
     return _change(next_version(event, now), rows, rows_before, zone, since)
@@ -60,7 +61,8 @@ def is_override(row: OccurrenceRow) -> bool:
 
 def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, since: int) -> CalendarEvent:
     """The event with the columns that follow from others and from the rows."""
-    rule = None if event.rule is None else from_document(event.rule)
+    rule, series = None if event.rule is None else from_document(event.rule), series_of(event, zone)
+    last = None if rule is None else last_slot(series)
     ends = event.deleted_at is None and event.subscription_id is None
     following = next_ended(event, rows, since, zone) if ends else None
     return event._replace(
@@ -70,6 +72,7 @@ def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str,
         repeat_until=None if rule is None else rule.until_time,
         status=_status(event, rule, rows, zone).value,
         ends_at=last_end(event, rows, zone),
+        last_slot=None if rule is None or rule == rule.endless() else "" if last is None else _text(last.local, series),
         next_end_at=None if following is None else following.end,
     )
 
@@ -88,5 +91,9 @@ def _status(event: CalendarEvent, rule: Rule | None, rows: Mapping[str, Occurren
         taking_place.append(last.local)
     if not taking_place:
         return Status.CANCELLED
-    row = rows.get(slot_text(max(taking_place), all_day=series.all_day))
+    row = rows.get(_text(max(taking_place), series))
     return Status.COMPLETED if row is not None and row.status == Status.COMPLETED else Status.PLANNED
+
+
+def _text(local: datetime, series: Series) -> str:
+    return slot_text(local, all_day=series.all_day)

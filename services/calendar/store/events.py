@@ -42,6 +42,7 @@ EVENTS = Columns(
         "sequence": "integer",
         "stamped_at": "timestamptz",
         "ends_at": "timestamptz",
+        "last_slot": "text",
         "next_end_at": "timestamptz",
         "deleted_at": "timestamptz",
         "purge_at": "timestamptz",

@@ -121,6 +121,7 @@ def event_from_pb(
         sequence=0,
         stamped_at=None,
         ends_at=None,
+        last_slot=None,
         next_end_at=None,
         deleted_at=None,
         purge_at=None,
@@ -209,7 +210,7 @@ def wrong(field: str, description: str) -> InvalidRequest:
 
 
 def wrong_rule(error: RuleError, prefix: str = "") -> InvalidRequest:
-    """The error for a rule that does not produce its start, or has no date. prefix: of the fields, such as `changes.`."""
+    """The error for a rule that does not produce its start, or has no date. prefix: of fields, such as `changes.`."""
     return (
         wrong(f"{prefix}start", error.description) if error.part == "start" else invalid(error, f"{prefix}recurrence")
     )
