@@ -7,7 +7,7 @@ from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.clock import Clock
-from services.calendar.clients.tasks import TaskOwners
+from services.calendar.clients.tasks import Tasks
 from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS
 from services.calendar.handlers.events import EventHandlers
@@ -26,7 +26,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
         [
             (
                 add_EventServiceServicer_to_server,
-                EventHandlers(db, platform.pages, calendars, TaskOwners(platform), now),  # type: ignore[abstract]
+                EventHandlers(db, platform.pages, calendars, Tasks(platform), now),  # type: ignore[abstract]
             )
         ],
         database=db,

@@ -1,9 +1,10 @@
 """Tasks of users, from todo."""
 
-from focusmesh.todo.v1.task_ownership_service_pb2 import FindOwnedTasksRequest
-from focusmesh.todo.v1.task_ownership_service_pb2_grpc import TaskOwnershipServiceStub
+from focusmesh.todo.v1.task_planning_service_pb2 import GetOwnedTaskRequest
+from focusmesh.todo.v1.task_planning_service_pb2_grpc import TaskPlanningServiceStub
 
 from mesh.platform import Platform
+from mesh.rpc.status import CalleeError
 from mesh.runtime.errors import DependencyUnavailable
 from services.calendar.errors import TodoTaskNotFound, TodoUnavailable
 
@@ -11,20 +12,19 @@ _SECONDS = 1.0
 """After so long todo counts as away."""
 
 
-class TaskOwners:
-    """Whose tasks are whose."""
+class Tasks:
+    """The tasks of todo."""
 
     def __init__(self, platform: Platform) -> None:
-        self._stub = TaskOwnershipServiceStub(platform.client("todo").channel)
+        self._stub = TaskPlanningServiceStub(platform.client("todo").channel)
 
-    async def check(self, user_id: str, task_id: str | None, field: str) -> None:
+    async def require(self, user_id: str, task_id: str, field: str) -> None:
         """Raises TodoTaskNotFound when a task is not the user's, and TodoUnavailable. field: that names the task."""
-        if task_id is None:
-            return
-        request = FindOwnedTasksRequest(user_id=user_id, task_ids=[task_id])
         try:
-            response = await self._stub.FindOwnedTasks(request, timeout=_SECONDS)
+            await self._stub.GetOwnedTask(GetOwnedTaskRequest(user_id=user_id, task_id=task_id), timeout=_SECONDS)
         except DependencyUnavailable:
             raise TodoUnavailable(retry_after=_SECONDS) from None
-        if not response.task_ids:
-            raise TodoTaskNotFound(task_id, field)
+        except CalleeError as error:
+            if error.reason != "TASK_NOT_FOUND":
+                raise
+            raise TodoTaskNotFound(task_id, field) from None

@@ -12,7 +12,7 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from mesh.runtime.slices import in_slices
 from services.calendar import events as messages
-from services.calendar.clients.tasks import TaskOwners
+from services.calendar.clients.tasks import Tasks
 from services.calendar.rules import changes
 from services.calendar.rules.series import series_of
 from services.calendar.store import events
@@ -23,13 +23,13 @@ from services.calendar.wire import events as wire
 class EventHandlers(rpc.EventServiceServicer):
     """Events of the caller."""
 
-    def __init__(self, db: Database, pages: Pages, calendars: Calendars, owners: TaskOwners, clock: Clock) -> None:
-        self.db, self.pages, self.calendars, self.owners, self.clock = db, pages, calendars, owners, clock
+    def __init__(self, db: Database, pages: Pages, calendars: Calendars, tasks: Tasks, clock: Clock) -> None:
+        self.db, self.pages, self.calendars, self.tasks, self.clock = db, pages, calendars, tasks, clock
 
     async def CreateEvent(self, request: pb.CreateEventRequest, context: Context) -> pb.CreateEventResponse:
         call, now = current_call(), self.clock()
-        task_id = request.todo_task_id if request.HasField("todo_task_id") else None
-        await self.owners.check(call.user_id, task_id, "todo_task_id")
+        if request.HasField("todo_task_id"):
+            await self.tasks.require(call.user_id, request.todo_task_id, "todo_task_id")
         async with self.calendars.user(call.user_id, alone=True) as (tx, zone):
             event = wire.event_from_pb(request, event_id=new_id(), user_id=call.user_id, zone=zone, now=now)
             try:

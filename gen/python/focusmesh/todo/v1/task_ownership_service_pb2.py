@@ -27,7 +27,7 @@ from focusmesh.policy.v1 import policy_pb2 as focusmesh_dot_policy_dot_v1_dot_po
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.focusmesh/todo/v1/task_ownership_service.proto\x12\x11\x66ocusmesh.todo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"r\n\x15\x46indOwnedTasksRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12\x32\n\x08task_ids\x18\x02 \x03(\tB\x17\xe2\x41\x01\x02\xbaH\x10\x92\x01\r\x08\x01\x10\x32\x18\x01\"\x05r\x03\xb0\x01\x01R\x07taskIds\"3\n\x16\x46indOwnedTasksResponse\x12\x19\n\x08task_ids\x18\x01 \x03(\tR\x07taskIds2\x9f\x01\n\x14TaskOwnershipService\x12\x86\x01\n\x0e\x46indOwnedTasks\x12(.focusmesh.todo.v1.FindOwnedTasksRequest\x1a).focusmesh.todo.v1.FindOwnedTasksResponse\"\x1f\x90\x02\x01\x8a\xb5\x18\x18\x08\x05\x18\x01*\x08pomodoro*\x08\x63\x61lendarb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.focusmesh/todo/v1/task_ownership_service.proto\x12\x11\x66ocusmesh.todo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"r\n\x15\x46indOwnedTasksRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12\x32\n\x08task_ids\x18\x02 \x03(\tB\x17\xe2\x41\x01\x02\xbaH\x10\x92\x01\r\x08\x01\x10\x32\x18\x01\"\x05r\x03\xb0\x01\x01R\x07taskIds\"3\n\x16\x46indOwnedTasksResponse\x12\x19\n\x08task_ids\x18\x01 \x03(\tR\x07taskIds2\x94\x01\n\x14TaskOwnershipService\x12|\n\x0e\x46indOwnedTasks\x12(.focusmesh.todo.v1.FindOwnedTasksRequest\x1a).focusmesh.todo.v1.FindOwnedTasksResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0e\x08\x05\x18\x01*\x08pomodorob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,11 +39,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDOWNEDTASKSREQUEST'].fields_by_name['task_ids']._loaded_options = None
   _globals['_FINDOWNEDTASKSREQUEST'].fields_by_name['task_ids']._serialized_options = b'\342A\001\002\272H\020\222\001\r\010\001\0202\030\001\"\005r\003\260\001\001'
   _globals['_TASKOWNERSHIPSERVICE'].methods_by_name['FindOwnedTasks']._loaded_options = None
-  _globals['_TASKOWNERSHIPSERVICE'].methods_by_name['FindOwnedTasks']._serialized_options = b'\220\002\001\212\265\030\030\010\005\030\001*\010pomodoro*\010calendar'
+  _globals['_TASKOWNERSHIPSERVICE'].methods_by_name['FindOwnedTasks']._serialized_options = b'\220\002\001\212\265\030\016\010\005\030\001*\010pomodoro'
   _globals['_FINDOWNEDTASKSREQUEST']._serialized_start=165
   _globals['_FINDOWNEDTASKSREQUEST']._serialized_end=279
   _globals['_FINDOWNEDTASKSRESPONSE']._serialized_start=281
   _globals['_FINDOWNEDTASKSRESPONSE']._serialized_end=332
   _globals['_TASKOWNERSHIPSERVICE']._serialized_start=335
-  _globals['_TASKOWNERSHIPSERVICE']._serialized_end=494
+  _globals['_TASKOWNERSHIPSERVICE']._serialized_end=483
 # @@protoc_insertion_point(module_scope)

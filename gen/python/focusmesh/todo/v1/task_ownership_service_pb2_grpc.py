@@ -49,7 +49,7 @@ class TaskOwnershipServiceServicer:
     def FindOwnedTasks(self, request, context):
         """Says which of these tasks one user has, as it is now; a deleted task is nobody's.
 
-        Called by pomodoro and calendar. Errors: none of its own.
+        Called by pomodoro. Errors: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

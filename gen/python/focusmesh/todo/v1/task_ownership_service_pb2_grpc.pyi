@@ -19,7 +19,7 @@ class TaskOwnershipServiceStub:
     FindOwnedTasks: _aio.UnaryUnaryMultiCallable[_task_ownership_service_pb2.FindOwnedTasksRequest, _task_ownership_service_pb2.FindOwnedTasksResponse]
     """Says which of these tasks one user has, as it is now; a deleted task is nobody's.
 
-    Called by pomodoro and calendar. Errors: none of its own.
+    Called by pomodoro. Errors: none of its own.
     """
 
 class TaskOwnershipServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -33,7 +33,7 @@ class TaskOwnershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_task_ownership_service_pb2.FindOwnedTasksResponse]:
         """Says which of these tasks one user has, as it is now; a deleted task is nobody's.
 
-        Called by pomodoro and calendar. Errors: none of its own.
+        Called by pomodoro. Errors: none of its own.
         """
 
 def add_TaskOwnershipServiceServicer_to_server(servicer: TaskOwnershipServiceServicer, server: _aio.Server) -> None: ...
