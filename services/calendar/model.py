@@ -122,7 +122,8 @@ class OccurrenceRow(NamedTuple):
     start_slot: str | None
     """The local time or date to which it was moved, on the clock of its event."""
     start_time: int | None
-    """The instant of `start_slot`; of an event that floats where its user was last known to be."""
+    """The instant at which it begins, where it has a time or a length of its own; of an event that floats where its
+    user was last known to be."""
     length_days: int | None
     length_seconds: int | None
     session_id: str | None
@@ -158,6 +159,16 @@ class Occurrence(NamedTuple):
     def id(self) -> str:
         """`<event id>_<slot without separators>`."""
         return f"{self.event.id}_{self.slot.replace('-', '').replace(':', '')}"
+
+
+class OccurrenceFilter(NamedTuple):
+    """Which occurrences a list shows; None: whatever it is."""
+
+    states: Sequence[str] = (Status.PLANNED.value, Status.COMPLETED.value)
+    event_id: str | None = None
+    todo_task_id: str | None = None
+    is_all_day: bool | None = None
+    own_only: bool = False
 
 
 class DueReminder(NamedTuple):

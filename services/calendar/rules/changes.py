@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from mesh.recurrence.document import from_document
-from mesh.recurrence.rule import Rule
-from mesh.recurrence.series import Series, last_before, last_slot, parse_slot, slot_text
+from mesh.recurrence.series import after, parse_slot, slots
 from mesh.recurrence.zones import to_instant
 from mesh.rpc.etag import next_version
 from services.calendar.errors import TooManyChanges
 from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow, Status
-from services.calendar.rules.series import last_end, next_ended, series_of
+from services.calendar.rules.series import is_apart, last_end, last_of_rule, next_ended, series_of
 
 
 def created(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> Change:
@@ -42,10 +41,17 @@ def _change(
     zone: str,
     since: int,
 ) -> Change:
-    kept = {slot: row for slot, row in rows.items() if not says_nothing(row)}
+    kept = {slot: _timed(row, event.time_zone or zone) for slot, row in rows.items() if not says_nothing(row)}
     if len(kept) > max(MOST_ROWS, len(rows_before)):
         raise TooManyChanges(limit=MOST_ROWS)
     return Change(_settled(event, kept, zone, since), kept, rows_before)
+
+
+def _timed(row: OccurrenceRow, zone: str) -> OccurrenceRow:
+    """The row with the instant at which it puts its occurrence."""
+    local = datetime.fromisoformat(row.start_slot or row.slot)
+    start = to_instant(local, zone)[0] if is_apart(row) else None
+    return row if row.start_time == start else row._replace(start_time=start)
 
 
 def says_nothing(row: OccurrenceRow) -> bool:
@@ -61,8 +67,7 @@ def is_override(row: OccurrenceRow) -> bool:
 
 def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, since: int) -> CalendarEvent:
     """The event with the columns that follow from others and from the rows."""
-    rule, series = None if event.rule is None else from_document(event.rule), series_of(event, zone)
-    last = None if rule is None else last_slot(series)
+    rule = None if event.rule is None else from_document(event.rule)
     ends = event.deleted_at is None and event.subscription_id is None
     following = next_ended(event, rows, since, zone) if ends else None
     return event._replace(
@@ -70,30 +75,21 @@ def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str,
         duration_minutes=event.length_days * 1440 + -(-event.length_seconds // 60),
         repeat_type="none" if rule is None else rule.frequency.value,
         repeat_until=None if rule is None else rule.until_time,
-        status=_status(event, rule, rows, zone).value,
+        status=_status(event, rows, zone).value,
         ends_at=last_end(event, rows, zone),
-        last_slot=None if rule is None or rule == rule.endless() else "" if last is None else _text(last.local, series),
+        last_slot=last_of_rule(event, zone),
         next_end_at=None if following is None else following.end,
     )
 
 
-def _status(event: CalendarEvent, rule: Rule | None, rows: Mapping[str, OccurrenceRow], zone: str) -> Status:
+def _status(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> Status:
     """Completed when the last occurrence is that takes place; cancelled when none does."""
-    if (rule is not None and rule == rule.endless()) or all(row.status == Status.PLANNED for row in rows.values()):
+    if all(row.status == Status.PLANNED for row in rows.values()):
         return Status.PLANNED
-    series = series_of(event, zone)
-    cancelled = {parse_slot(row.slot)[0] for row in rows.values() if row.status == Status.CANCELLED}
-    last = last_slot(series)
-    while last is not None and last.local in cancelled:
-        last = last_before(series, last.local)
-    taking_place = [local for local in series.added if local not in cancelled]
-    if last is not None:
-        taking_place.append(last.local)
-    if not taking_place:
-        return Status.CANCELLED
-    row = rows.get(_text(max(taking_place), series))
-    return Status.COMPLETED if row is not None and row.status == Status.COMPLETED else Status.PLANNED
-
-
-def _text(local: datetime, series: Series) -> str:
-    return slot_text(local, all_day=series.all_day)
+    series, local = series_of(event, zone), datetime.fromisoformat
+    cancelled = {local(row.slot) for row in rows.values() if row.status == Status.CANCELLED}
+    completed = max((local(row.slot) for row in rows.values() if row.status == Status.COMPLETED), default=None)
+    following = slots(series) if completed is None else after(series, completed)
+    if any(slot.local not in cancelled for slot in following):  # ends at the first one: there are not so many rows
+        return Status.PLANNED
+    return Status.CANCELLED if completed is None else Status.COMPLETED

@@ -32,14 +32,14 @@ class Place(NamedTuple):
 
     start: int
     event_id: str
-    slot: datetime
-    """The local time that identifies it within its event; midnight of an all-day one."""
+    slot: str
 
 
 class Candidate(NamedTuple):
     """A slot at its place, before it is known what its row says."""
 
     place: Place
+    local: datetime
     clamped: bool
     gap: bool
 
@@ -98,11 +98,6 @@ def merged(streams: Iterable[Stream]) -> Iterator[Candidate]:
             heapreplace(heap, Stream(following, rest))
 
 
-def text_of(place: Place, pattern: Pattern) -> str:
-    """The slot of a place as its event writes it."""
-    return slot_text(place.slot, all_day=_is_all_day(pattern))
-
-
 def _candidates(pattern: Pattern, window: Window) -> Iterator[Candidate]:
     by_rule = _placed(pattern, window, _of_rule(pattern, window))
     if not pattern.added:
@@ -113,17 +108,17 @@ def _candidates(pattern: Pattern, window: Window) -> Iterator[Candidate]:
 
 def _placed(pattern: Pattern, window: Window, slots: Iterable[tuple[datetime, bool]]) -> Iterator[Candidate]:
     """The slots that are in the window, in the order that they come in; those of a rule are ordered by instant too."""
-    zone, length, timed = pattern.time_zone or window.zone, pattern.length, not _is_all_day(pattern)
+    zone, length, all_day = pattern.time_zone or window.zone, pattern.length, len(pattern.start_slot) == _DATE
     earliest, is_rule = window.earliest(length), not isinstance(slots, Sequence)
-    for slot, clamped in slots:
-        start, gap = to_instant(slot, zone)
+    for local, clamped in slots:
+        start, gap = to_instant(local, zone)
         if start >= window.end:
             if is_rule:
                 return
-        elif start >= window.begin or (start >= earliest and length_end(slot, length, zone) > window.begin):
-            place = Place(start, pattern.id, slot)
+        elif start >= window.begin or (start >= earliest and length_end(local, length, zone) > window.begin):
+            place = Place(start, pattern.id, slot_text(local, all_day=all_day))
             if window.after is None or place > window.after:
-                yield Candidate(place, clamped, gap and timed)
+                yield Candidate(place, local, clamped, gap and not all_day)
 
 
 def _of_rule(pattern: Pattern, window: Window) -> Iterator[tuple[datetime, bool]]:
@@ -170,7 +165,3 @@ def _distinct(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
 
 def _place(candidate: Candidate) -> Place:
     return candidate.place
-
-
-def _is_all_day(pattern: Pattern) -> bool:
-    return len(pattern.start_slot) == _DATE

@@ -21,7 +21,7 @@ def series_of(event: CalendarEvent, zone: str) -> Series:
     """The series of an event; rows say which of its slots are cancelled. zone: of its user, used when it floats."""
     start, all_day = parse_slot(event.start_slot)
     rule = _ONCE if event.rule is None else from_document(event.rule)
-    added = tuple(parse_slot(text)[0] for text in event.added)
+    added = tuple(map(datetime.fromisoformat, event.added))
     return Series(start, event.time_zone or zone, rule, all_day, added)
 
 
@@ -45,7 +45,7 @@ def occurrence(event: CalendarEvent, slot: str, row: OccurrenceRow | None, zone:
     except ValueError:
         return None
     found = find(series, local) if all_day == series.all_day else None
-    return None if found is None else _placed(event, found, slot, row, series.time_zone)
+    return None if found is None else placed(event, found, slot, row, series.time_zone)
 
 
 def between(
@@ -95,7 +95,7 @@ def last_end(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str)
     if event.rule is not None and series.rule == series.rule.endless():
         return None
     last = last_slot(series)
-    regular = () if last is None else (_placed(event, last, "", None, series.time_zone).end,)
+    regular = () if last is None else (placed(event, last, "", None, series.time_zone).end,)
     return max((*regular, *(each.end for each in _apart(event, rows, zone))), default=event.scheduled_start)
 
 
@@ -115,9 +115,15 @@ def _by_start(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], since: in
 
 
 def _apart(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> list[Occurrence]:
-    slots = {row.slot for row in rows.values() if row.start_slot is not None or row.length_days is not None}
-    made = (occurrence(event, slot, rows.get(slot), zone) for slot in slots.union(event.added))
-    return sorted((each for each in made if each is not None), key=_start)
+    series, made = series_of(event, zone), list[Occurrence]()
+    beside, of_rule = set(series.added), series._replace(added=())
+    for text in {row.slot for row in rows.values() if is_apart(row)}.union(event.added):
+        local = datetime.fromisoformat(text)
+        # With that one alone, because `find` looks through them all.
+        slot = find(of_rule._replace(added=(local,)) if local in beside else of_rule, local)
+        if slot is not None:
+            made.append(placed(event, slot, text, rows.get(text), series.time_zone))
+    return sorted(made, key=_start)
 
 
 def _of_rule(
@@ -128,13 +134,19 @@ def _of_rule(
     for slot in rule_slots(series, date_before(since, series.time_zone)):
         text = slot_text(slot.local, all_day=series.all_day)
         if slot.instant >= since and text not in but:
-            yield _placed(event, slot, text, rows.get(text), series.time_zone)
+            yield placed(event, slot, text, rows.get(text), series.time_zone)
 
 
-def _placed(event: CalendarEvent, slot: Slot, text: str, row: OccurrenceRow | None, zone: str) -> Occurrence:
+def is_apart(row: OccurrenceRow) -> bool:
+    """Whether an occurrence has a time or a length of its own: then its row alone says when it takes place."""
+    return row.start_slot is not None or row.length_days is not None
+
+
+def placed(event: CalendarEvent, slot: Slot, text: str, row: OccurrenceRow | None, zone: str) -> Occurrence:
+    """The occurrence of a slot that the event has. text: of the slot. zone: of the event, or of its user."""
     local, start, moved, length = slot.local, slot.instant, slot.moved, event.length
     if row is not None and row.start_slot is not None:
-        local, moved = parse_slot(row.start_slot)[0], ()
+        local, moved = datetime.fromisoformat(row.start_slot), ()
         start = to_instant(local, zone)[0]
     if row is not None and row.length_days is not None:
         length = Length(row.length_days, row.length_seconds or 0)

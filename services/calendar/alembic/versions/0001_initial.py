@@ -79,11 +79,12 @@ CREATE TABLE occurrences (
     completed_at timestamptz,
     is_completed_by_session boolean NOT NULL DEFAULT false,
     PRIMARY KEY (event_id, slot),
-    CHECK (num_nulls(start_slot, start_time) IN (0, 2)),
-    CHECK (num_nulls(length_days, length_seconds) IN (0, 2))
+    CHECK (num_nulls(length_days, length_seconds) IN (0, 2)),
+    CHECK ((num_nonnulls(start_slot, length_days) > 0) = (start_time IS NOT NULL))
 );
--- For windows into which an occurrence was moved.
-CREATE INDEX occurrences_moved ON occurrences (user_id, start_time) WHERE start_time IS NOT NULL;
+-- For windows into which an occurrence was moved, in the order of lists.
+CREATE INDEX occurrences_moved ON occurrences (user_id, start_time, event_id, slot COLLATE "C")
+    WHERE start_time IS NOT NULL;
 CREATE INDEX occurrences_user ON occurrences (user_id);
 
 -- Of each reminder of an event the next instant, at most ten of an event.
