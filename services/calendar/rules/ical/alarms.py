@@ -1,0 +1,85 @@
+"""The alarms of an event as its reminders."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mesh.recurrence.offsets import parse_offset
+from mesh.recurrence.zones import to_instant
+from services.calendar.model import Length
+from services.calendar.rules.ical.lines import Component
+from services.calendar.rules.ical.report import Refused
+from services.calendar.rules.ical.values import Changed, FindZone, parameters_of, read_span, read_when
+
+MOST_REMINDERS = 10
+_CHANNELS = {"DISPLAY": "in_app", "AUDIO": "in_app", "EMAIL": "email"}
+
+
+def read_alarms(
+    event: Component, length: Length, zone: str, find_zone: FindZone, left: Callable[[Component, Refused], None]
+) -> list[dict[str, Any]]:
+    """The reminders of an event's alarms. left: is told of an alarm that is not kept, or not as it is. zone: of the event."""
+    found: list[dict[str, Any]] = []
+    for alarm in event.components:
+        if alarm.name != "VALARM":
+            continue
+        try:
+            reminder = _reminder(alarm, length, zone, find_zone, lambda *told, alarm=alarm: left(alarm, Refused(*told)))
+            if reminder in found:
+                continue
+            if len(found) == MOST_REMINDERS:
+                raise Refused("VALARM", f"is one of more than {MOST_REMINDERS}", alarm.line)
+            found.append(reminder)
+        except Refused as refused:
+            left(alarm, refused)
+    return found
+
+
+def _reminder(alarm: Component, length: Length, zone: str, find_zone: FindZone, changed: Changed) -> dict[str, Any]:
+    if not alarm.is_whole:
+        raise Refused("VALARM", f"breaks off in line {alarm.broken_at}", alarm.line)
+    action, trigger = alarm.first("ACTION"), alarm.first("TRIGGER")
+    channel = _CHANNELS.get("DISPLAY" if action is None else action.value.strip().upper())
+    if channel is None:
+        raise Refused("ACTION", "is none of DISPLAY, AUDIO and EMAIL", alarm.line if action is None else action.line)
+    if trigger is None:
+        raise Refused("TRIGGER", "is missing", alarm.line)
+    repeat = alarm.first("REPEAT")
+    if repeat is not None and repeat.value.strip() not in ("", "0"):
+        changed("REPEAT", "was not kept: the reminder comes once", repeat.line)
+    text = trigger.value.strip()
+    if text[:1].isdigit():
+        when = read_when(trigger, text, find_zone, changed)
+        if when.is_date:
+            raise Refused("TRIGGER", "is a date", trigger.line)
+        if when.zone is None:
+            changed("TRIGGER", "is a local time: it was taken in the zone of the event", trigger.line)
+        instant = to_instant(when.local, when.zone or zone)[0]
+        if instant < 0:
+            raise Refused("TRIGGER", "is before 1970", trigger.line)
+        return {"remind_time": instant, "channel": channel}
+    span = read_span(trigger)
+    days, seconds = (-span.length.days, -span.length.seconds) if span.is_negative else span.length
+    if parameters_of(trigger).get("RELATED", "").upper() == "END":
+        days, seconds = days + length.days, seconds + length.seconds
+        changed("TRIGGER", "is relative to the end: it was made relative to the start", trigger.line)
+    return {"offset": _offset(days, seconds, trigger.line), "channel": channel}
+
+
+def _offset(days: int, seconds: int, line: int) -> str:
+    """The text of an offset, `days` and `seconds` after the start; both are to be negative or 0."""
+    if seconds > 0 > days:
+        shift = -(-seconds // 86_400)
+        days, seconds = days + shift, seconds - shift * 86_400
+    elif days > 0 > seconds:
+        days, seconds = 0, seconds + days * 86_400
+    if days > 0 or seconds > 0:
+        raise Refused("TRIGGER", "is after the start", line)
+    hours, rest = divmod(-seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    time = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if number)
+    text = "-P" + (f"{-days}D" if days else "") + (f"T{time}" if time else "")
+    try:
+        parse_offset("PT0S" if text == "-P" else text)
+    except ValueError:
+        raise Refused("TRIGGER", "is more than 366 days before the start", line) from None
+    return "PT0S" if text == "-P" else text

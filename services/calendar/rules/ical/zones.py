@@ -1,0 +1,231 @@
+"""The IANA zone of a TZID: by its name, or by the rules that the file gives it."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
+
+from mesh.recurrence.rule import RuleError
+from mesh.recurrence.series import Series, rule_slots
+from mesh.recurrence.text import parse
+from mesh.recurrence.zones import TIME_ZONES
+from services.calendar.rules.ical.lines import Component
+
+_IANA = {name.casefold(): name for name in sorted(TIME_ZONES)}
+_WINDOWS = {name.casefold(): zone for name, zone in WINDOWS_TO_OLSON.items() if zone in TIME_ZONES}
+_PREFERRED = tuple(
+    dict.fromkeys((*WINDOWS_TO_OLSON.values(), *sorted(TIME_ZONES, key=lambda name: ("/" not in name, name))))
+)
+"""Of zones with the same rules the first is taken: those that stand for a region before others."""
+_FIXED = re.compile(r"\(?(?:UTC|GMT)\s?(?:([+-])([0-9]{1,2})(?:[:.]?00)?)?\)?", re.ASCII | re.IGNORECASE)
+_NUMBERED = re.compile(r"(.*\S)\s+[0-9]{1,3}", re.DOTALL)
+_OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})(?::?([0-9]{2}))?", re.ASCII)
+_ONSET = re.compile(r"([0-9]{8})T([0-9]{6})Z?", re.ASCII)
+_LONGEST_NAME = 255
+_MOST_OBSERVANCES, _MOST_ONSETS = 200, 2_000
+_YEARS = 8
+"""From the year in which a zone is used on, in which two zones must be the same."""
+_PERIOD_DAYS = 150
+"""No summer time is shorter, but for Ramadan, which two onsets show."""
+
+
+class Zones:
+    """The zones of one file."""
+
+    def __init__(self, components: Iterable[Component], user_zone: str) -> None:
+        """components: the VTIMEZONEs of the file. user_zone: preferred among zones with the same rules."""
+        self._own: dict[str, Component] = {}
+        for component in components:
+            tzid = component.first("TZID")
+            if tzid is not None:
+                self._own.setdefault(_key(tzid.value), component)
+        self._user_zone = user_zone
+        self._rules: dict[str, _Observed | None] = {}
+        self._found: dict[tuple[str, int], str | None] = {}
+
+    def find(self, tzid: str, local: datetime) -> str:
+        """The zone of a name, used at a local time. Raises ValueError."""
+        key = _key(tzid)
+        named = by_name(key)
+        if named is not None:
+            return named
+        if key not in self._own:
+            named = _by_numbered_name(key)
+            if named is not None:
+                return named
+            raise ValueError(f"names a time zone that is unknown: {tzid[:60]!r}")
+        if (key, local.year) not in self._found:
+            self._found[key, local.year] = self._by_rules(key, local.year)
+        found = self._found[key, local.year]
+        if found is None:
+            raise ValueError(f"names a time zone of the file that no IANA zone is like: {tzid[:60]!r}")
+        return found
+
+    def _by_rules(self, key: str, year: int) -> str | None:
+        if key not in self._rules:
+            self._rules[key] = _observed(self._own[key])
+        rules = self._rules[key]
+        if rules is None:
+            return _by_numbered_name(key)
+        samples = [(instant, rules.offset(instant)) for instant in rules.samples(year)]
+        return next((zone for zone in self._candidates(key) if _is_like(zone, samples)), None)
+
+    def _candidates(self, key: str) -> Iterator[str]:
+        hints = [_by_numbered_name(key), self._user_zone]
+        place = self._own[key].first("X-LIC-LOCATION")
+        if place is not None:
+            hints.insert(0, by_name(_key(place.value)))
+        yield from (zone for zone in hints if zone is not None)
+        yield from (zone for zone in _PREFERRED if zone.rpartition("/")[2].replace("_", " ").casefold() in key)
+        yield from _PREFERRED
+
+
+def by_name(tzid: str) -> str | None:
+    """The zone of a name: IANA's, also behind a prefix, that of Windows, or an offset such as UTC+1."""
+    key = _key(tzid)
+    if key in _IANA:
+        return _IANA[key]
+    parts = key.split("/")[-4:]
+    behind = ("/".join(parts[index:]) for index in range(len(parts)))
+    named = next((_IANA[name] for name in behind if name in _IANA), None) if "/" in key else None
+    if named is not None:
+        return named
+    if key in _WINDOWS:
+        return _WINDOWS[key]
+    fixed = _FIXED.fullmatch(key)
+    if fixed is None:
+        return "UTC" if key in ("z", "tzone://microsoft/utc", "coordinated universal time") else None
+    hours = int(fixed[2] or 0)
+    name = f"Etc/GMT{'-' if fixed[1] == '+' else '+'}{hours}" if hours else "UTC"  # POSIX counts west of Greenwich
+    return name if name in TIME_ZONES else None
+
+
+def _by_numbered_name(key: str) -> str | None:
+    numbered = _NUMBERED.fullmatch(key)
+    return None if numbered is None else by_name(numbered[1])
+
+
+def _key(tzid: str) -> str:
+    return tzid[:_LONGEST_NAME].strip().strip('"').strip().casefold()
+
+
+class _Onset(NamedTuple):
+    instant: int
+    """Seconds since the epoch."""
+    before: int
+    """Seconds east of Greenwich."""
+    after: int
+
+
+class _Observance(NamedTuple):
+    start: datetime
+    before: int
+    after: int
+    series: Series | None
+    dates: tuple[datetime, ...]
+
+    def onsets(self, years: range) -> Iterator[_Onset]:
+        """In the years, and those that are given one by one."""
+        for local in (self.start, *self.dates):
+            yield self._onset(local)
+        if self.series is not None:
+            for slot in rule_slots(self.series, datetime(max(years.start, self.start.year), 1, 1).date()):
+                if slot.local.year >= years.stop:
+                    return
+                yield self._onset(slot.local)
+
+    def _onset(self, local: datetime) -> _Onset:
+        return _Onset(int(local.replace(tzinfo=UTC).timestamp()) - self.before, self.before, self.after)
+
+
+class _Observed:
+    """What a VTIMEZONE says."""
+
+    def __init__(self, observances: list[_Observance]) -> None:
+        self._observances = observances
+        self._onsets: list[_Onset] = []
+        self._since: list[int] = []
+
+    def samples(self, year: int) -> list[int]:
+        """Instants at which a zone must have the same offset, those first that tell most zones apart.
+
+        Where the file lists its onsets one by one, it is what they cover; the last of them says nothing of later years.
+        """
+        years = range(max(year - 1, 1), min(year + _YEARS, 9999))
+        self._onsets = sorted({onset for each in self._observances for onset in each.onsets(years)})
+        self._since = [onset.instant for onset in self._onsets]
+        if any(each.series is not None for each in self._observances) or len(self._onsets) == 1:
+            begin, end = _seconds(year, 1), _seconds(years.stop, 1)
+        else:
+            end = self._since[-1] + _PERIOD_DAYS * 86_400
+            begin = max(self._since[0], end - 3 * 366 * 86_400)
+        onsets = [instant for instant in self._since if begin <= instant < end]
+        regular = range(begin, end, 14 * 86_400)
+        return [*regular[:26:13], *(each for at in onsets for each in (at - 1, at)), *regular]
+
+    def offset(self, instant: int) -> int:
+        """Seconds east of Greenwich; `samples` was called before."""
+        index = bisect_right(self._since, instant) - 1
+        return self._onsets[index].after if index >= 0 else self._onsets[0].before
+
+
+def _observed(component: Component) -> _Observed | None:
+    parts = [each for each in component.components if each.name in ("STANDARD", "DAYLIGHT")][:_MOST_OBSERVANCES]
+    try:
+        observances = [_observance(each) for each in parts]
+    except (RuleError, ValueError, LookupError):
+        return None
+    return _Observed(observances) if observances else None
+
+
+def _observance(component: Component) -> _Observance:
+    values = {name: component.first(name) for name in ("DTSTART", "TZOFFSETFROM", "TZOFFSETTO", "RRULE")}
+    texts = {name: found.value.strip() for name, found in values.items() if found is not None}
+    start, series = _local(texts["DTSTART"]), None
+    if "RRULE" in texts:
+        rule = parse(texts["RRULE"].rstrip(";"), time_zone="UTC")
+        if rule.frequency not in ("yearly", "monthly"):
+            raise ValueError("zones change some times a year")
+        if rule.until_time is not None:  # an instant, where these series are on the wall clock
+            rule = rule._replace(until_time=rule.until_time + 86_400_000_000)
+        series = Series(start, "UTC", rule)
+    dates = [text for found in component.all("RDATE") for text in found.value.split(",")]
+    return _Observance(
+        start,
+        _offset(texts["TZOFFSETFROM"]),
+        _offset(texts["TZOFFSETTO"]),
+        series,
+        tuple(_local(text) for text in dates[-_MOST_ONSETS:]),
+    )
+
+
+def _local(text: str) -> datetime:
+    found = _ONSET.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(text)
+    return datetime.strptime(found[1] + found[2], "%Y%m%d%H%M%S")
+
+
+def _offset(text: str) -> int:
+    found = _OFFSET.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    seconds = int(found[2]) * 3600 + int(found[3]) * 60 + int(found[4] or 0)
+    return -seconds if found[1] == "-" else seconds
+
+
+def _is_like(zone: str, samples: Iterable[tuple[int, int]]) -> bool:
+    info = ZoneInfo(zone)
+    for instant, offset in samples:
+        found = datetime.fromtimestamp(instant, info).utcoffset()
+        if found is None or found != timedelta(seconds=offset):
+            return False
+    return True
+
+
+def _seconds(year: int, month: int) -> int:
+    return int(datetime(min(year, 9999), month, 1, tzinfo=UTC).timestamp())
