@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 _FIRST, _LAST = 1970, 2037
 """Years of which changes are looked for; a rule goes on."""
-_STEP = timedelta(days=7)
+_STEP = timedelta(days=14)
+"""No offset of a zone is shorter, since 1970."""
 _RULE_YEARS = 8
 """A rule is one that held for so long at the end."""
 

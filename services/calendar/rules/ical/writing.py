@@ -23,6 +23,8 @@ CHANNEL = "X-FOCUSMESH-CHANNEL"
 _MOST_LISTED = 1_000
 """Occurrences of a rule that RFC 5545 cannot say, such as days 29 and 31 that both move to the end of a month."""
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_SECONDS = re.compile(r"H(?=[0-9]+S)")
+"""RFC 5545 has no seconds behind hours without minutes."""
 _MOST_SEQUENCE = 2**31 - 1
 
 
@@ -135,7 +137,7 @@ def _span(event: CalendarEvent, start: datetime, length: Length, *, all_day: boo
     """DTSTART and the length: as DURATION, since DTEND cannot name the second one of a repeated hour."""
     yield _times("DTSTART", event, [start], all_day=all_day)
     if all_day:
-        yield f"DTEND;VALUE=DATE:{start + timedelta(days=length.days):%Y%m%d}"
+        yield _times("DTEND", event, [start + timedelta(days=length.days)], all_day=True)
     elif any(length):
         yield f"DURATION:{_duration(length)}"
 
@@ -172,7 +174,7 @@ def _alarms(event: CalendarEvent) -> Iterator[str]:
         yield "ACTION:DISPLAY"
         yield f"DESCRIPTION:{_escaped(event.title)}"
         if reminder.get("offset"):
-            yield f"TRIGGER:{reminder['offset']}"
+            yield f"TRIGGER:{_SECONDS.sub('H0M', reminder['offset'])}"
         else:
             yield f"TRIGGER;VALUE=DATE-TIME:{_utc(reminder['remind_time'])}"
         if reminder["channel"] != "in_app":
@@ -184,9 +186,8 @@ def _duration(length: Length) -> str:
     hours, rest = divmod(length.seconds, 3600)
     minutes, rest = divmod(rest, 60)
     passing = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if number)
-    if hours and rest and not minutes:
-        passing = f"{hours}H0M{rest}S"
-    return "P" + (f"{length.days}D" if length.days else "") + (f"T{passing}" if passing else "")
+    text = "P" + (f"{length.days}D" if length.days else "") + (f"T{passing}" if passing else "")
+    return _SECONDS.sub("H0M", text)
 
 
 def _utc(instant: int) -> str:
