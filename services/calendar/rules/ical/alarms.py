@@ -6,18 +6,24 @@ from typing import Any
 from mesh.recurrence.offsets import parse_offset
 from mesh.recurrence.zones import to_instant
 from services.calendar.model import Length
-from services.calendar.rules.ical.lines import Component
+from services.calendar.rules.ical.lines import Component, Property
 from services.calendar.rules.ical.report import Refused
 from services.calendar.rules.ical.values import Changed, FindZone, parameters_of, read_span, read_when
 
 MOST_REMINDERS = 10
+CHANNEL = "X-FOCUSMESH-CHANNEL"
+"""Of an alarm that was exported: through what to be reminded, where RFC 5545 has no such action."""
 _CHANNELS = {"DISPLAY": "in_app", "AUDIO": "in_app", "EMAIL": "email"}
+_OWN_CHANNELS = frozenset({"in_app", "email", "webpush", "sms", "webhook"})
 
 
 def read_alarms(
     event: Component, length: Length, zone: str, find_zone: FindZone, left: Callable[[Component, Refused], None]
 ) -> list[dict[str, Any]]:
-    """The reminders of an event's alarms. left: is told of an alarm that is not kept, or not as it is. zone: of the event."""
+    """The reminders of an event's alarms. zone: of the event.
+
+    left: is told of an alarm that is not kept, or not as it is.
+    """
     found: list[dict[str, Any]] = []
     for alarm in event.components:
         if alarm.name != "VALARM":
@@ -37,32 +43,42 @@ def read_alarms(
 def _reminder(alarm: Component, length: Length, zone: str, find_zone: FindZone, changed: Changed) -> dict[str, Any]:
     if not alarm.is_whole:
         raise Refused("VALARM", f"breaks off in line {alarm.broken_at}", alarm.line)
-    action, trigger = alarm.first("ACTION"), alarm.first("TRIGGER")
-    channel = _CHANNELS.get("DISPLAY" if action is None else action.value.strip().upper())
-    if channel is None:
-        raise Refused("ACTION", "is none of DISPLAY, AUDIO and EMAIL", alarm.line if action is None else action.line)
+    channel, trigger, repeat = _channel(alarm), alarm.first("TRIGGER"), alarm.first("REPEAT")
     if trigger is None:
         raise Refused("TRIGGER", "is missing", alarm.line)
-    repeat = alarm.first("REPEAT")
     if repeat is not None and repeat.value.strip() not in ("", "0"):
         changed("REPEAT", "was not kept: the reminder comes once", repeat.line)
-    text = trigger.value.strip()
-    if text[:1].isdigit():
-        when = read_when(trigger, text, find_zone, changed)
-        if when.is_date:
-            raise Refused("TRIGGER", "is a date", trigger.line)
-        if when.zone is None:
-            changed("TRIGGER", "is a local time: it was taken in the zone of the event", trigger.line)
-        instant = to_instant(when.local, when.zone or zone)[0]
-        if instant < 0:
-            raise Refused("TRIGGER", "is before 1970", trigger.line)
-        return {"remind_time": instant, "channel": channel}
+    if trigger.value.strip()[:1].isdigit():
+        return {"remind_time": _instant(trigger, zone, find_zone, changed), "channel": channel}
     span = read_span(trigger)
     days, seconds = (-span.length.days, -span.length.seconds) if span.is_negative else span.length
     if parameters_of(trigger).get("RELATED", "").upper() == "END":
         days, seconds = days + length.days, seconds + length.seconds
         changed("TRIGGER", "is relative to the end: it was made relative to the start", trigger.line)
     return {"offset": _offset(days, seconds, trigger.line), "channel": channel}
+
+
+def _channel(alarm: Component) -> str:
+    own = alarm.first(CHANNEL)
+    if own is not None and own.value.strip().lower() in _OWN_CHANNELS:
+        return own.value.strip().lower()
+    action = alarm.first("ACTION")
+    channel = _CHANNELS.get("DISPLAY" if action is None else action.value.strip().upper())
+    if channel is None:
+        raise Refused("ACTION", "is none of DISPLAY, AUDIO and EMAIL", alarm.line if action is None else action.line)
+    return channel
+
+
+def _instant(trigger: Property, zone: str, find_zone: FindZone, changed: Changed) -> int:
+    when = read_when(trigger, trigger.value.strip(), find_zone, changed)
+    if when.is_date:
+        raise Refused("TRIGGER", "is a date", trigger.line)
+    if when.zone is None:
+        changed("TRIGGER", "is a local time: it was taken in the zone of the event", trigger.line)
+    instant = to_instant(when.local, when.zone or zone)[0]
+    if instant < 0:
+        raise Refused("TRIGGER", "is before 1970", trigger.line)
+    return instant
 
 
 def _offset(days: int, seconds: int, line: int) -> str:

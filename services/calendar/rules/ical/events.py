@@ -297,6 +297,8 @@ def finished(event: Event, uid: str, order: Order, replaces: When | None = None)
     )
 
 
-def overrides_in_order(drafts: Iterable[tuple[Draft, When, Property, bool]]) -> list[tuple[Draft, When, Property, bool]]:
+def overrides_in_order(
+    drafts: Iterable[tuple[Draft, When, Property, bool]],
+) -> list[tuple[Draft, When, Property, bool]]:
     """By the slot that they are for, those for all that follow first."""
     return sorted(drafts, key=lambda item: (item[1].local, not item[3]))

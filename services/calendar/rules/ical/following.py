@@ -39,7 +39,7 @@ class Following:
         return [part.event for part in self._parts if part.event.recurs or part.event is self._parts[0].event]
 
     def find(self, when: When, found: Property) -> tuple[Part, datetime]:
-        """The part with the slot that a RECURRENCE-ID means, and that slot in the series of the file. Raises Refused."""
+        """The part that has the slot of a RECURRENCE-ID, and that slot in the series of the file. Raises Refused."""
         locals_ = self._origin.find(when, self._origin.draft.reader.file.user_zone)
         if not locals_:
             raise Refused("RECURRENCE-ID", f"is for a time at which there is no occurrence: {when.local}", found.line)

@@ -124,7 +124,9 @@ def calendars(content: bytes, broken: Broken) -> Iterator[Component]:
     for component in reversed(stack):
         component.broken_at = last
         if component.name not in _NEVER_WITHIN:
-            broken(component, last, f"the file breaks off within {component.name}, which began in line {component.line}")
+            broken(
+                component, last, f"the file breaks off within {component.name}, which began in line {component.line}"
+            )
     yield from stack[:1]
 
 

@@ -25,8 +25,10 @@ from services.calendar.rules.ical.zones import Zones
 
 UNTITLED = "Untitled"
 _KEPT = frozenset(
-    "UID DTSTAMP CREATED LAST-MODIFIED SEQUENCE SUMMARY DESCRIPTION LOCATION DTSTART DTEND DURATION RRULE RDATE EXDATE "
-    "EXRULE RECURRENCE-ID STATUS".split()
+    [
+        *("UID", "DTSTAMP", "CREATED", "LAST-MODIFIED", "SEQUENCE", "SUMMARY", "DESCRIPTION", "LOCATION", "STATUS"),
+        *("DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"),
+    ]
 )
 _DEFAULTS = {"TRANSP": "OPAQUE", "CLASS": "PUBLIC", "PRIORITY": "0"}
 """What says nothing with this value."""

@@ -89,24 +89,20 @@ def _whole(calendar: Component, report: Report) -> Iterator[Component]:
     if calendar.name != "VCALENDAR":
         report.not_imported(calendar, _uid(calendar), Refused("", "stands outside of a calendar", calendar.line))
         return
-    scale, method = calendar.first("CALSCALE"), calendar.first("METHOD")
     told = set[str]()
     for found in calendar.properties:
         if found.name not in _QUIET and found.name not in told:
             told.add(found.name)
             report.not_kept(calendar, "", Refused(found.name, "of a calendar is not kept", found.line), Weight.IGNORED)
+    foreign, method = _foreign(calendar), calendar.first("METHOD")
     for component in calendar.components:
-        refused = None
         if component.name == "VTIMEZONE":
             continue
+        refused = foreign
         if component.name not in ("VEVENT", "VTODO"):
             refused = Refused("", f"{component.name} is not supported", component.line)
         elif not component.is_whole:
             refused = Refused("", f"breaks off in line {component.broken_at}", component.broken_at)
-        elif scale is not None and scale.value.strip().upper() not in ("GREGORIAN", ""):
-            refused = Refused("CALSCALE", "is not GREGORIAN", scale.line)
-        elif method is not None and method.value.strip().upper() in _FOREIGN:
-            refused = Refused("METHOD", "is that of a message about an event, not of events", method.line)
         if refused is not None:
             report.not_imported(component, _uid(component), refused)
             continue
@@ -114,6 +110,16 @@ def _whole(calendar: Component, report: Report) -> Iterator[Component]:
             component.properties = [each for each in component.properties if each.name != "STATUS"]
             component.properties.append(Property("STATUS", "", "CANCELLED", method.line, False))
         yield component
+
+
+def _foreign(calendar: Component) -> Refused | None:
+    """Why nothing of a calendar can be imported."""
+    scale, method = calendar.first("CALSCALE"), calendar.first("METHOD")
+    if scale is not None and scale.value.strip().upper() not in ("GREGORIAN", ""):
+        return Refused("CALSCALE", "is not GREGORIAN", scale.line)
+    if method is not None and method.value.strip().upper() in _FOREIGN:
+        return Refused("METHOD", "is that of a message about an event, not of events", method.line)
+    return None
 
 
 def _uid(component: Component) -> str:
@@ -136,7 +142,9 @@ def _read_group(uid: str, group: list[Component], file: File) -> Iterator[ReadEv
     """The events of one UID."""
     if len(uid) > LONGEST_UID:
         for component in group:
-            file.report.not_imported(component, uid, Refused("UID", f"has over {LONGEST_UID} characters", component.line))
+            file.report.not_imported(
+                component, uid, Refused("UID", f"has over {LONGEST_UID} characters", component.line)
+            )
         return
     masters = [each for each in group if each.first("RECURRENCE-ID") is None]
     overrides = _newest_overrides(uid, [each for each in group if each.first("RECURRENCE-ID") is not None], file)
@@ -151,20 +159,18 @@ def _read_group(uid: str, group: list[Component], file: File) -> Iterator[ReadEv
             file.report.not_imported(component, uid, refused)
     try:
         events = _with_overrides(read_master(read_draft(newest, file, uid)), overrides)
-    except Refused as refused:
-        file.report.not_imported(newest, uid, refused)
+    except Refused as reason:
+        file.report.not_imported(newest, uid, reason)
         for draft, *_ in overrides:
-            refused = Refused("RECURRENCE-ID", "its event was not imported", draft.component.line)
-            file.report.not_imported(draft.component, uid, refused)
+            lost = Refused("RECURRENCE-ID", "its event was not imported", draft.component.line)
+            file.report.not_imported(draft.component, uid, lost)
         return
     order = max((events[0].draft.order, *(draft.order for draft, *_ in overrides)))
     for event in events:
         yield finished(event, uid, order)
 
 
-def _newest_overrides(
-    uid: str, components: list[Component], file: File
-) -> list[tuple[Draft, When, Property, bool]]:
+def _newest_overrides(uid: str, components: list[Component], file: File) -> list[tuple[Draft, When, Property, bool]]:
     """The overrides that can be read; of several for one slot the newest."""
     found: dict[tuple[object, ...], tuple[Draft, When, Property, bool]] = {}
     for component in components:

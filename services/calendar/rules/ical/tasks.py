@@ -7,8 +7,10 @@ from services.calendar.rules.ical.report import Refused
 from services.calendar.rules.ical.values import When, read_span
 
 _KEPT = frozenset(
-    "UID DTSTAMP CREATED LAST-MODIFIED SEQUENCE SUMMARY DESCRIPTION DUE DTSTART DURATION STATUS COMPLETED "
-    "PERCENT-COMPLETE RRULE RDATE EXDATE EXRULE RECURRENCE-ID".split()
+    [
+        *("UID", "DTSTAMP", "CREATED", "LAST-MODIFIED", "SEQUENCE", "SUMMARY", "DESCRIPTION", "DUE", "DTSTART"),
+        *("DURATION", "STATUS", "COMPLETED", "PERCENT-COMPLETE", "RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"),
+    ]
 )
 
 

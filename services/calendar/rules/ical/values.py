@@ -22,7 +22,9 @@ _LENGTH = re.compile(
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_BLANK = re.compile("[\\t-\\r \u0085\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]*+")
+_BLANK = re.compile(
+    "[\\t-\\r \u0085\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]*+"
+)
 """What CreateEvent takes for white space."""
 
 
@@ -39,7 +41,7 @@ class When(NamedTuple):
 
     def wall(self, zone: str | None, floating: str) -> datetime:
         """What a clock of a zone shows then; None: one of the zone `floating`."""
-        if self.is_date or self.zone == zone or self.zone == (zone or floating):
+        if self.is_date or self.zone in (zone, zone or floating):
             return self.local
         return to_wall(self.instant(floating), zone or floating)
 

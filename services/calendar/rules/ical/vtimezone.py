@@ -30,7 +30,9 @@ class Change(NamedTuple):
 
     def rule(self) -> tuple[object, ...]:
         """What is the same of the changes of every year by one rule of the form `the n-th Sunday of March`."""
-        last = (date(self.local.year + self.local.month // 12, self.local.month % 12 + 1, 1) - self.local.date()).days <= 7
+        last = (
+            date(self.local.year + self.local.month // 12, self.local.month % 12 + 1, 1) - self.local.date()
+        ).days <= 7
         week = -1 if last else (self.local.day - 1) // 7 + 1
         return self.local.month, week, self.local.weekday(), self.local.time(), self.before, self.after, self.name
 
@@ -52,7 +54,7 @@ def vtimezone_lines(zone: str) -> tuple[str, ...]:
     for change in tail:
         if change.rule() not in seen:
             seen.add(change.rule())
-            month, week, weekday, *_ = change.rule()
+            month, week, *_ = change.rule()
             day = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")[change.local.weekday()]
             lines += _observance(change, [f"RRULE:FREQ=YEARLY;BYMONTH={month};BYDAY={week}{day}"])
     return (*lines, "END:VTIMEZONE")

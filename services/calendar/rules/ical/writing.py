@@ -14,12 +14,12 @@ from mesh.recurrence.text import render
 from mesh.recurrence.zones import to_instant, to_wall
 from mesh.runtime.clock import SECOND, to_datetime
 from services.calendar.model import CalendarEvent, Length, OccurrenceRow, Status
+from services.calendar.rules.changes import is_override
+from services.calendar.rules.ical.alarms import CHANNEL
 from services.calendar.rules.ical.vtimezone import vtimezone_lines
 from services.calendar.rules.series import series_of
 
 END = "END:VCALENDAR\r\n"
-CHANNEL = "X-FOCUSMESH-CHANNEL"
-"""Of an alarm: through what to be reminded, where RFC 5545 has no such action."""
 _MOST_LISTED = 1_000
 """Occurrences of a rule that RFC 5545 cannot say, such as days 29 and 31 that both move to the end of a month."""
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -53,7 +53,7 @@ def components(
         yield "", _text(*_event(event, rows, user_zone))
     for slot in sorted(slot for slot in rows if slot > after):
         row = rows[slot]
-        if row.status != Status.CANCELLED and event.status != Status.CANCELLED and _differs(row):
+        if Status.CANCELLED not in (row.status, event.status) and is_override(row):
             yield slot, _text(*_occurrence(event, row))
 
 
