@@ -119,6 +119,8 @@ def read_master(draft: Draft) -> Event:
     reader, start = draft.reader, draft.start
     zone = start.zone or reader.file.user_zone
     rule = reader.rule(start)
+    if reader.is_in_utc and (rule is not None or draft.component.first("RDATE")):
+        raise Refused("TZID", "names a time zone of the file that no IANA zone is like", draft.component.line)
     series = Series(start.local, zone, ONCE if rule is None else rule, start.is_date)
     if rule is not None:
         series, rule = _placed(series, rule, draft)

@@ -9,7 +9,6 @@ from mesh.recurrence.series import Series, find
 from services.calendar.model import Status
 from services.calendar.rules.ical.content import ReadRow
 from services.calendar.rules.ical.events import Draft, Event
-from services.calendar.rules.ical.lines import Property
 from services.calendar.rules.ical.report import Refused
 from services.calendar.rules.ical.values import When
 
@@ -38,11 +37,11 @@ class Following:
         """The events, the first one first."""
         return [part.event for part in self._parts if part.event.recurs or part.event is self._parts[0].event]
 
-    def find(self, when: When, found: Property) -> tuple[Part, datetime]:
-        """The part that has the slot of a RECURRENCE-ID, and that slot in the series of the file. Raises Refused."""
+    def find(self, when: When) -> tuple[Part | None, datetime]:
+        """The part with the slot of a RECURRENCE-ID, and that slot in the series of the file; None when none has."""
         locals_ = self._origin.find(when, self._origin.draft.reader.file.user_zone)
         if not locals_:
-            raise Refused("RECURRENCE-ID", f"is for a time at which there is no occurrence: {when.local}", found.line)
+            return None, when.local
         return next(part for part in reversed(self._parts) if part.pivot <= locals_[0]), locals_[0]
 
     def begin(self, draft: Draft, part: Part, local: datetime, line: int) -> None:

@@ -1,7 +1,7 @@
 """The parts of a VEVENT, each by itself: when it begins, how long it lasts, how it recurs, what it is called."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from mesh.recurrence.rule import MonthEnd, Rule, RuleError
@@ -13,6 +13,7 @@ from services.calendar.rules.ical.content import Weight
 from services.calendar.rules.ical.lines import Component, Property
 from services.calendar.rules.ical.report import Refused, Report
 from services.calendar.rules.ical.values import (
+    UnlikeError,
     When,
     check_length,
     days_between,
@@ -48,6 +49,8 @@ class Reader:
     def __init__(self, file: File, component: Component, uid: str) -> None:
         """uid: of the component."""
         self.file, self.component, self.uid = file, component, uid
+        self.is_in_utc = False
+        """Times are in UTC because no IANA zone is like that of the file: they cannot recur."""
 
     def changed(self, part: str, description: str, line: int) -> None:
         """Reports what was kept with another value."""
@@ -62,7 +65,14 @@ class Reader:
 
     def when(self, found: Property, text: str | None = None) -> When:
         """The time of a property, or of one of its values. Raises Refused."""
-        return read_when(found, found.value if text is None else text, self.file.zones.find, self.changed)
+        return read_when(found, found.value if text is None else text, self._zone, self.changed)
+
+    def _zone(self, tzid: str, local: datetime) -> str:
+        try:
+            return self.file.zones.find(tzid, local)
+        except UnlikeError:
+            self.is_in_utc = True
+            raise
 
     def whens(self, name: str) -> Iterator[tuple[When, Property, str]]:
         """The times of all properties of a name, with what stands behind a solidus. Raises Refused."""

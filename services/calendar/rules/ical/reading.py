@@ -184,8 +184,8 @@ def _newest_overrides(uid: str, components: list[Component], file: File) -> list
         old = found.get(key)
         if old is not None:
             lost = min(old, item, key=lambda each: each[0].order)
-            refused = Refused("", "is an older version of an occurrence of the file", lost[0].component.line)
-            file.report.not_imported(lost[0].component, uid, refused)
+            older = Refused("", "is an older version of an occurrence of the file", lost[0].component.line)
+            file.report.not_imported(lost[0].component, uid, older)
             item = max(old, item, key=lambda each: each[0].order)
         found[key] = item
     return overrides_in_order(found.values())
@@ -204,8 +204,10 @@ def _with_overrides(event: Event, overrides: list[tuple[Draft, When, Property, b
     series, file, apart = Following(event), event.draft.reader.file, list[Event]()
     for draft, when, found, is_range in overrides:
         try:
-            part, local = series.find(when, found)
-            if is_range:
+            part, local = series.find(when)
+            if part is None:
+                apart.append(_beside(draft, when, found, is_range))
+            elif is_range:
                 series.begin(draft, part, local, found.line)
             else:
                 alone_ = override(part.event, draft, local + part.shift, found.line)
@@ -214,6 +216,15 @@ def _with_overrides(event: Event, overrides: list[tuple[Draft, When, Property, b
         except Refused as refused:
             file.report.not_imported(draft.component, draft.reader.uid, refused)
     return [*series.events(), *apart]
+
+
+def _beside(draft: Draft, when: When, found: Property, is_range: bool) -> Event:
+    """An occurrence at a time at which its event has none, as an event of its own. Raises Refused."""
+    problem = f"is for a time at which there is no occurrence: {when.local}"
+    if is_range or draft.is_cancelled:
+        raise Refused("RECURRENCE-ID", problem, found.line)
+    draft.reader.changed("RECURRENCE-ID", f"{problem}; it was made an event of its own", found.line)
+    return alone(draft, _slot_of(when))
 
 
 def _read_task(uid: str, group: list[Component], file: File) -> Iterator[ReadTask]:

@@ -13,6 +13,7 @@ from services.calendar.rules.ical.report import Refused
 LONGEST_DAYS = 366
 """Of an occurrence, as CreateEvent has it."""
 _TIME = re.compile(r"([0-9]{8})(?:T([0-9]{6})([.,][0-9]{1,9})?(Z?))?", re.ASCII | re.IGNORECASE)
+_DIGITS = ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))
 _YEARS = range(2, 9999)
 """So that an instant exists in every zone."""
 _LENGTH = re.compile(
@@ -53,6 +54,15 @@ class Span(NamedTuple):
     length: Length
 
 
+class UnlikeError(ValueError):
+    """No IANA zone has the rules that a file gives one of its own; `offset` is that at the time which was asked for."""
+
+    def __init__(self, tzid: str, offset: timedelta) -> None:
+        """offset: east of Greenwich."""
+        self.offset = offset
+        super().__init__(f"names a time zone of the file that no IANA zone is like: {tzid[:60]!r}")
+
+
 FindZone = Callable[[str, datetime], str]
 """The IANA zone of a TZID at a local time; raises ValueError, which says what is wrong."""
 Changed = Callable[[str, str, int], None]
@@ -76,12 +86,24 @@ def read_when(found: Property, text: str, find_zone: FindZone, changed: Changed)
         changed(found.name, "has a part of a second, which was left out", found.line)
     second = "59" if time is not None and time[4:] == "60" else (time or "000000")[4:]  # RFC 5545 3.3.12
     try:
-        local = datetime.strptime(day + (time or "000000")[:4] + second, "%Y%m%d%H%M%S")
+        local = numbers_to_time(day + (time or "000000")[:4] + second)
     except ValueError:
         raise Refused(found.name, f"is no date or time that exists: {text.strip()[:40]!r}", found.line) from None
     if local.year not in _YEARS:
         raise Refused(found.name, "is in a year that the calendar does not have", found.line)
-    return When(local, is_date, None if is_date else _zone(found, utc, local, parameters, find_zone, changed))
+    if is_date:
+        return When(local, True, None)
+    try:
+        return When(local, False, _zone(found, utc, local, parameters, find_zone, changed))
+    except UnlikeError as problem:
+        changed("TZID", f"{problem}; the time was kept in UTC", found.line)
+        return When(local - problem.offset, False, "UTC")
+
+
+def numbers_to_time(text: str) -> datetime:
+    """The local time of fourteen digits. Raises ValueError."""
+    year, month, day, hour, minute, second = (int(text[i:j]) for i, j in _DIGITS)
+    return datetime(year, month, day, hour, minute, second)
 
 
 def _zone(
@@ -96,6 +118,8 @@ def _zone(
         return None
     try:
         return find_zone(tzid, local)
+    except UnlikeError:
+        raise
     except ValueError as problem:
         raise Refused("TZID", str(problem), found.line) from None
 

@@ -14,6 +14,7 @@ from mesh.recurrence.series import Series, rule_slots
 from mesh.recurrence.text import parse
 from mesh.recurrence.zones import TIME_ZONES
 from services.calendar.rules.ical.lines import Component
+from services.calendar.rules.ical.values import UnlikeError, numbers_to_time
 
 _IANA = {name.casefold(): name for name in sorted(TIME_ZONES)}
 _WINDOWS = {name.casefold(): zone for name, zone in WINDOWS_TO_OLSON.items() if zone in TIME_ZONES}
@@ -25,10 +26,14 @@ _FIXED = re.compile(r"\(?(?:UTC|GMT)\s?(?:([+-])([0-9]{1,2})(?:[:.]?00)?)?\)?", 
 _NUMBERED = re.compile(r"(.*\S)\s+[0-9]{1,3}", re.DOTALL)
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})(?::?([0-9]{2}))?", re.ASCII)
 _ONSET = re.compile(r"([0-9]{8})T([0-9]{6})Z?", re.ASCII)
+_TIME_PARTS = re.compile(r"(?<![^;])BY(?:HOUR|MINUTE|SECOND)=[0-9]{1,2}(?:;|\Z)", re.ASCII | re.IGNORECASE)
+"""Of an observance: they repeat the time of its DTSTART."""
 _LONGEST_NAME = 255
 _MOST_OBSERVANCES, _MOST_ONSETS = 200, 2_000
-_YEARS = 8
-"""From the year in which a zone is used on, in which two zones must be the same."""
+_YEARS = (8, 1)
+"""From that of a time on, in which two zones must be the same; later a region may have changed its rules."""
+_TOLERANCE = 60
+"""Seconds around a change: some files say 23:59:59."""
 _PERIOD_DAYS = 150
 """No summer time is shorter, but for Ramadan, which two onsets show."""
 
@@ -48,38 +53,44 @@ class Zones:
         self._found: dict[tuple[str, int], str | None] = {}
 
     def find(self, tzid: str, local: datetime) -> str:
-        """The zone of a name, used at a local time. Raises ValueError."""
+        """The zone of a name at a local time. Raises ValueError; UnlikeError when only the file has such a zone."""
         key = _key(tzid)
         named = by_name(key)
-        if named is not None:
-            return named
-        if key not in self._own:
-            named = _by_numbered_name(key)
-            if named is not None:
-                return named
+        if named is None and key in self._own:
+            place = self._own[key].first("X-LIC-LOCATION")  # how libical names the zone of IANA
+            named = None if place is None else by_name(place.value)
+            return named or self._by_rules(tzid, key, local)
+        named = named or _by_numbered_name(key)
+        if named is None:
             raise ValueError(f"names a time zone that is unknown: {tzid[:60]!r}")
-        if (key, local.year) not in self._found:
-            self._found[key, local.year] = self._by_rules(key, local.year)
-        found = self._found[key, local.year]
-        if found is None:
-            raise ValueError(f"names a time zone of the file that no IANA zone is like: {tzid[:60]!r}")
-        return found
+        return named
 
-    def _by_rules(self, key: str, year: int) -> str | None:
+    def _by_rules(self, tzid: str, key: str, local: datetime) -> str:
         if key not in self._rules:
             self._rules[key] = _observed(self._own[key])
         rules = self._rules[key]
         if rules is None:
-            return _by_numbered_name(key)
-        samples = [(instant, rules.offset(instant)) for instant in rules.samples(year)]
-        return next((zone for zone in self._candidates(key) if _is_like(zone, samples)), None)
+            named = _by_numbered_name(key)
+            if named is None:
+                raise ValueError(f"names a time zone whose rules cannot be read: {tzid[:60]!r}")
+            return named
+        if (key, local.year) not in self._found:
+            self._found[key, local.year] = self._like(key, rules, local.year)
+        found = self._found[key, local.year]
+        if found is None:
+            raise UnlikeError(tzid, rules.offset_at(local))
+        return found
+
+    def _like(self, key: str, rules: "_Observed", year: int) -> str | None:
+        for years in _YEARS:
+            samples = [(instant, rules.offset(instant)) for instant in rules.samples(year, years)]
+            found = next((zone for zone in self._candidates(key) if _is_like(zone, samples)), None)
+            if found is not None:
+                return found
+        return None
 
     def _candidates(self, key: str) -> Iterator[str]:
-        hints = [_by_numbered_name(key), self._user_zone]
-        place = self._own[key].first("X-LIC-LOCATION")
-        if place is not None:
-            hints.insert(0, by_name(_key(place.value)))
-        yield from (zone for zone in hints if zone is not None)
+        yield from (zone for zone in (_by_numbered_name(key), self._user_zone) if zone is not None)
         yield from (zone for zone in _PREFERRED if zone.rpartition("/")[2].replace("_", " ").casefold() in key)
         yield from _PREFERRED
 
@@ -150,12 +161,12 @@ class _Observed:
         self._onsets: list[_Onset] = []
         self._since: list[int] = []
 
-    def samples(self, year: int) -> list[int]:
+    def samples(self, year: int, years_long: int) -> list[int]:
         """Instants at which a zone must have the same offset, those first that tell most zones apart.
 
         Where the file lists its onsets one by one, it is what they cover; the last of them says nothing of later years.
         """
-        years = range(max(year - 1, 1), min(year + _YEARS, 9999))
+        years = range(max(year - 1, 1), min(year + years_long, 9999))
         self._onsets = sorted({onset for each in self._observances for onset in each.onsets(years)})
         self._since = [onset.instant for onset in self._onsets]
         if any(each.series is not None for each in self._observances) or len(self._onsets) == 1:
@@ -165,12 +176,17 @@ class _Observed:
             begin = max(self._since[0], end - 3 * 366 * 86_400)
         onsets = [instant for instant in self._since if begin <= instant < end]
         regular = range(begin, end, 14 * 86_400)
-        return [*regular[:26:13], *(each for at in onsets for each in (at - 1, at)), *regular]
+        return [*regular[:26:13], *(each for at in onsets for each in (at - _TOLERANCE, at + _TOLERANCE)), *regular]
 
     def offset(self, instant: int) -> int:
         """Seconds east of Greenwich; `samples` was called before."""
         index = bisect_right(self._since, instant) - 1
         return self._onsets[index].after if index >= 0 else self._onsets[0].before
+
+    def offset_at(self, local: datetime) -> timedelta:
+        """The offset at a local time; `samples` was called before."""
+        wall = int(local.replace(tzinfo=UTC).timestamp())
+        return timedelta(seconds=self.offset(wall - self.offset(wall)))
 
 
 def _observed(component: Component) -> _Observed | None:
@@ -187,7 +203,7 @@ def _observance(component: Component) -> _Observance:
     texts = {name: found.value.strip() for name, found in values.items() if found is not None}
     start, series = _local(texts["DTSTART"]), None
     if "RRULE" in texts:
-        rule = parse(texts["RRULE"].rstrip(";"), time_zone="UTC")
+        rule = parse(_TIME_PARTS.sub("", texts["RRULE"].strip(";")).strip(";"), time_zone="UTC")
         if rule.frequency not in ("yearly", "monthly"):
             raise ValueError("zones change some times a year")
         if rule.until_time is not None:  # an instant, where these series are on the wall clock
@@ -207,7 +223,7 @@ def _local(text: str) -> datetime:
     found = _ONSET.fullmatch(text.strip())
     if found is None:
         raise ValueError(text)
-    return datetime.strptime(found[1] + found[2], "%Y%m%d%H%M%S")
+    return numbers_to_time(found[1] + found[2])
 
 
 def _offset(text: str) -> int:
