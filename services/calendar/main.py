@@ -1,6 +1,7 @@
 """The calendar service: `python -m services.calendar.main`."""
 
 from focusmesh.calendar.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
+from focusmesh.calendar.v1.occurrence_service_pb2_grpc import add_OccurrenceServiceServicer_to_server
 
 from mesh.app import App, main
 from mesh.platform import Platform
@@ -11,6 +12,7 @@ from services.calendar.clients.tasks import Tasks
 from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS
 from services.calendar.handlers.events import EventHandlers
+from services.calendar.handlers.occurrences import OccurrenceHandlers
 from services.calendar.settings import Settings
 from services.calendar.store.changes import Calendars
 from services.calendar.store.users import UserZones
@@ -27,7 +29,11 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             (
                 add_EventServiceServicer_to_server,
                 EventHandlers(db, platform.pages, calendars, Tasks(platform), now),  # type: ignore[abstract]
-            )
+            ),
+            (
+                add_OccurrenceServiceServicer_to_server,
+                OccurrenceHandlers(db, platform.pages, calendars, zones, now),  # type: ignore[abstract]
+            ),
         ],
         database=db,
         components=[platform.consumer(db, SUBSCRIPTIONS)],

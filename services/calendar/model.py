@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from mesh.runtime.clock import DAY, SECOND
+
 MOST_EVENTS = 5_000
 """Of a user, without those of subscriptions."""
 MOST_ROWS = 1_000
@@ -159,6 +161,40 @@ class Occurrence(NamedTuple):
     def id(self) -> str:
         """`<event id>_<slot without separators>`."""
         return f"{self.event.id}_{self.slot.replace('-', '').replace(':', '')}"
+
+
+class Place(NamedTuple):
+    """Where an occurrence is in a list; no two are at the same place."""
+
+    start: int
+    event_id: str
+    slot: str
+
+
+class Window(NamedTuple):
+    """What is listed: occurrences that take place at some time of [begin, end)."""
+
+    begin: int
+    end: int
+    zone: str
+    """Of the user, for events that float."""
+    after: Place | None = None
+    """Only what comes after it."""
+
+    @property
+    def since(self) -> int:
+        """The instant before which nothing begins but what goes on at `begin`."""
+        return self.begin if self.after is None else max(self.begin, self.after.start)
+
+    def earliest(self, length: Length) -> int:
+        """The earliest start of something so long; later than that it may still end before `begin` when it has days."""
+        reach = (length.days + 1) * DAY if length.days else -1
+        earliest = self.begin - max(0, reach + length.seconds * SECOND)
+        return earliest if self.after is None else max(earliest, self.after.start)
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether what takes place then is listed."""
+        return start < self.end and (end > self.begin or start >= self.begin)
 
 
 class OccurrenceFilter(NamedTuple):

@@ -18,21 +18,13 @@ from mesh.recurrence.rule import Rule
 from mesh.recurrence.series import slot_text
 from mesh.recurrence.zones import to_instant, to_wall
 from mesh.runtime.clock import DAY, SECOND
-from services.calendar.model import Length, Pattern
+from services.calendar.model import Pattern, Place, Window
 from services.calendar.rules.series import length_end
 
 _DATE = len("2026-03-29")
 _LATEST = 253_402_041_600 * SECOND
 """The beginning of 29 December 9999: later instants are in no year of some zones, and have no slots a day later."""
 _DAY, _TWO_DAYS = timedelta(days=1), timedelta(days=2)
-
-
-class Place(NamedTuple):
-    """Where an occurrence is in a list; no two are at the same place."""
-
-    start: int
-    event_id: str
-    slot: str
 
 
 class Candidate(NamedTuple):
@@ -42,32 +34,6 @@ class Candidate(NamedTuple):
     local: datetime
     clamped: bool
     gap: bool
-
-
-class Window(NamedTuple):
-    """What is listed: occurrences that take place at some time of [begin, end)."""
-
-    begin: int
-    end: int
-    zone: str
-    """Of the user, for events that float."""
-    after: Place | None = None
-    """Only what comes after it."""
-
-    @property
-    def since(self) -> int:
-        """The instant before which nothing begins but what goes on at `begin`."""
-        return self.begin if self.after is None else max(self.begin, self.after.start)
-
-    def earliest(self, length: Length) -> int:
-        """The earliest start of something so long; later than that it may still end before `begin` when it has days."""
-        reach = (length.days + 1) * DAY if length.days else -1
-        earliest = self.begin - max(0, reach + length.seconds * SECOND)
-        return earliest if self.after is None else max(earliest, self.after.start)
-
-    def has(self, start: int, end: int) -> bool:
-        """Whether what takes place then is listed."""
-        return start < self.end and (end > self.begin or start >= self.begin)
 
 
 class Stream(NamedTuple):

@@ -41,6 +41,14 @@ async def all_rows(connection: Connection, event_id: str) -> dict[str, Occurrenc
     return {row.slot: row for row in await cursor.fetchall()}
 
 
+async def get_row(connection: Connection, event_id: str, slot: str) -> OccurrenceRow | None:
+    """The row of one occurrence, if it has one; the caller has read its event."""
+    cursor = ROWS.cursor(connection)
+    query = f"SELECT {ROWS.select} FROM occurrences WHERE event_id = %s::uuid AND slot = %s"
+    await cursor.execute(query, (event_id, slot))
+    return await cursor.fetchone()
+
+
 async def rows_of(
     connection: Connection, event_ids: Collection[str], begin: int, end: int
 ) -> dict[str, dict[str, OccurrenceRow]]:

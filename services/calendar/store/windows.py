@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from mesh.database.columns import microseconds, namedtuple_row
 from mesh.database.connection import Connection
 from mesh.runtime.clock import DAY, SECOND, to_datetime
-from services.calendar.model import CalendarEvent, OccurrenceFilter, OccurrenceRow, Pattern, Status
-from services.calendar.rules.listing import Place, Window
+from services.calendar.model import CalendarEvent, OccurrenceFilter, OccurrenceRow, Pattern, Place, Status, Window
 from services.calendar.store.events import EVENTS
 from services.calendar.store.occurrences import ROWS
 

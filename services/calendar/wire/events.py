@@ -1,7 +1,7 @@
 """Events to their messages, and what requests say of events."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from focusmesh.calendar.v1 import event_pb2, event_service_pb2
@@ -43,6 +43,8 @@ _OF_CHANNEL = {number: name for name, number in _CHANNELS.items()}
 _DAY_MINUTES = 1_440
 _DEFAULT_MINUTES = 25
 _FIRST_YEAR = 1900
+_LAST_DATE = date(9999, 12, 30)
+"""The last one of slots: the next is in the year 10000 in some zones."""
 
 
 def event_to_pb(event: CalendarEvent) -> event_pb2.Event:
@@ -162,6 +164,8 @@ def start_from_pb(text: str, field: str) -> tuple[datetime, bool]:
         raise wrong(field, "must be a local time such as 2027-03-28T02:30:00, or a date") from None
     if local.year < _FIRST_YEAR:
         raise wrong(field, f"must not be before the year {_FIRST_YEAR}")
+    if local.date() > _LAST_DATE:
+        raise wrong(field, f"must not be after {_LAST_DATE}")
     return local, all_day
 
 

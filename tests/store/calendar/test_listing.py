@@ -12,11 +12,10 @@ from mesh.events.outbox import SideEffects
 from mesh.recurrence.zones import to_instant
 from mesh.runtime.clock import DAY
 from mesh.runtime.ids import new_id
-from services.calendar import listing
-from services.calendar.listing import list_occurrences
-from services.calendar.model import CalendarEvent, Occurrence, OccurrenceFilter, OccurrenceRow, Status
+from services.calendar.handlers import listing
+from services.calendar.handlers.listing import list_occurrences
+from services.calendar.model import CalendarEvent, Occurrence, OccurrenceFilter, OccurrenceRow, Status, Window
 from services.calendar.rules import changes, series
-from services.calendar.rules.listing import Window
 from services.calendar.store import windows
 from services.calendar.store.changes import save
 from tests.support.calendar_model import USER, ZONE, a_row, an_event, rows_of

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mesh.recurrence.zones import to_instant
 from mesh.runtime.clock import DAY, SECOND
-from services.calendar.model import CalendarEvent, Pattern
+from services.calendar.model import CalendarEvent, Pattern, Place, Window
 from services.calendar.rules import listing, series
-from services.calendar.rules.listing import Candidate, Place, Window
+from services.calendar.rules.listing import Candidate
 from tests.support.calendar_model import ZONE, an_event
 
 IDS = [f"01890000-0000-7000-8000-0000000000{number:02x}" for number in range(8)]

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from mesh.database.pool import Database
 from mesh.recurrence.series import Moved, Slot
 from mesh.runtime.slices import in_slices
-from services.calendar.model import Occurrence, OccurrenceFilter
+from services.calendar.model import Occurrence, OccurrenceFilter, Place, Window
 from services.calendar.rules import series
-from services.calendar.rules.listing import Candidate, Place, Window, merged, stream
+from services.calendar.rules.listing import Candidate, merged, stream
 from services.calendar.store import windows
 from services.calendar.store.windows import Found
 
