@@ -1,6 +1,6 @@
 """What the notification service does with events of other services."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from mesh.database.connection import Connection
@@ -10,11 +10,12 @@ from mesh.rpc import idempotency
 from mesh.runtime.clock import Clock
 from mesh.runtime.slices import in_slices
 from services.notification import wire
-from services.notification.model import Cause, Channel, Kind, Recipient, TaskState
+from services.notification.model import Cause, Channel, Kind, Recipient
 from services.notification.rules import deliveries
 from services.notification.rules import reminders as rules
+from services.notification.rules.refusals import refusal
+from services.notification.store import calendar, erasure, recipients, reminders, states, tasks
 from services.notification.store import deliveries as delivery_store
-from services.notification.store import erasure, recipients, reminders, tasks
 
 _BATCH = 2000
 """Rows of one statement: however many a user has, it ends long before the statement timeout."""
@@ -39,6 +40,7 @@ class Notifier:
         return [
             TopicSubscription("reminders", batch=self.on_reminders, drop_stale=False),
             TopicSubscription("task-events", batch=self.on_task_events),
+            TopicSubscription("calendar-events", batch=self.on_calendar_events),
             TopicSubscription("user-events", on_user, drop_stale=False),
         ]
 
@@ -66,34 +68,49 @@ class Notifier:
             live = [event for event in events if not known[event.user_id].is_deleted]
             newest = {task.id: task for task in await in_slices(map(wire.task_from_event, live))}
             await tasks.put_tasks(tx, list(newest.values()))
-            await self._follow(tx, await tasks.find_tasks(tx, newest))
+            await self._follow(tx, newest)
             wanting = [event for event in live if event.type in _UPDATES and _wants_updates(known[event.user_id])]
             await self._deliver(tx, [_update(event) for event in wanting], known)
 
-    async def _follow(self, tx: Connection, known: Mapping[str, TaskState]) -> None:
-        """Cancels reminders of tasks that are void by their last state, and what waits of those that were sent.
+    async def on_calendar_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        """Notes the last state of events and occurrences, and withdraws what waits and is void by it.
 
-        Those that come back with their task are pending again.
+        That an occurrence is over changes nothing: its reminders end with it.
+        """
+        with traced(events):
+            known = await recipients.hold(tx, (event.user_id for event in events))
+            telling = [event for event in events if event.type != "occurrence-ended"]
+            live = [event for event in telling if not known[event.user_id].is_deleted]
+            read = await in_slices(map(wire.event_from_event, live))
+            newest = {event.id: event for event, _ in read}
+            changed = {(each.event_id, each.slot): each for _, each in read if each is not None}
+            if newest:
+                await calendar.put_events(tx, list(newest.values()))
+                await calendar.put_occurrences(tx, list(changed.values()))
+                await self._follow(tx, newest)
+
+    async def _follow(self, tx: Connection, ids: Collection[str]) -> None:
+        """Cancels reminders of tasks or events that are void by now, and what waits of those that were sent.
+
+        Those that come back with their task or event are pending again.
         """
         now = self._clock()
-        there = await reminders.lock_of_tasks(tx, known)
-        followed = [rules.follow(reminder, known[reminder.task_id or ""], now=now) for reminder in there]
+        there, waiting = await reminders.lock_of(tx, ids), await delivery_store.list_waiting(tx, ids)
+        known = await states.find_states(tx, [*there, *waiting])
+        followed = await in_slices(rules.follow(reminder, known.of(reminder), now=now) for reminder in there)
         if changed := [after for before, after in zip(there, followed, strict=True) if after is not before]:
             await reminders.save_locked(tx, changed)
-        withdrawn = [
-            deliveries.removed(row, reason)
-            for row in await delivery_store.list_waiting(tx, known)
-            if (reason := deliveries.refusal(row.payload, known[row.task_id or ""]))
-        ]
+        reasons = await in_slices(refusal(row.payload, known.of(row)) for row in waiting)
+        withdrawn = [deliveries.removed(row, reason) for row, reason in zip(waiting, reasons, strict=True) if reason]
         if withdrawn:
             await delivery_store.save_decided(tx, withdrawn)
-        await self._restore(tx, known)
+        await self._restore(tx, ids)
 
-    async def _restore(self, tx: Connection, known: Mapping[str, TaskState]) -> None:
-        """Takes up what a state before the last made void: events of one topic overtake those of another."""
-        moved = await delivery_store.list_moved(tx, known)
-        now = self._clock()
-        valid = [row for row in moved if deliveries.refusal(row.payload, known[row.task_id or ""]) is None]
+    async def _restore(self, tx: Connection, ids: Collection[str]) -> None:
+        """Takes up what a state before the last made void: it was undone, or events of topics overtook each other."""
+        withdrawn = await delivery_store.list_withdrawn(tx, ids)
+        known, now = await states.find_states(tx, withdrawn), self._clock()
+        valid = [row for row in withdrawn if refusal(row.payload, known.of(row)) is None]
         if valid:
             await delivery_store.save_decided(tx, [deliveries.restored(row, now) for row in valid])
             await reminders.restore(tx, [row.reminder_id for row in valid if row.reminder_id])

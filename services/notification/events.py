@@ -84,6 +84,7 @@ def _item(row: Notification) -> dict[str, Any]:
         "title": row.payload.get("title", ""),
         "event_type": row.payload.get("event_type"),
         "task_id": row.task_id,
+        "calendar_event_id": row.event_id,
         "reminder_id": row.reminder_id,
         "scheduled_time": to_datetime(row.scheduled_for),
         "is_missed": row.outcome == Outcome.MISSED,

@@ -66,6 +66,24 @@ class Outcome(StrEnum):
     SUPPRESSED = "suppressed"
 
 
+class Refusal(StrEnum):
+    """Why nothing of a task or an event is sent any more."""
+
+    TASK_DELETED = "TASK_DELETED"
+    TASK_COMPLETED = "TASK_COMPLETED"
+    TASK_MOVED = "TASK_MOVED"
+    EVENT_DELETED = "EVENT_DELETED"
+    EVENT_CANCELLED = "EVENT_CANCELLED"
+    EVENT_COMPLETED = "EVENT_COMPLETED"
+    OCCURRENCE_CANCELLED = "OCCURRENCE_CANCELLED"
+    OCCURRENCE_COMPLETED = "OCCURRENCE_COMPLETED"
+    OCCURRENCE_MOVED = "OCCURRENCE_MOVED"
+
+
+REVOCABLE = [each.value for each in Refusal if each not in (Refusal.TASK_DELETED, Refusal.TASK_COMPLETED)]
+"""What a later state may take back: then what was withdrawn waits again."""
+
+
 class Reminder(NamedTuple):
     """One reminder: a user's own, or one of a task or an event that is due."""
 
@@ -77,7 +95,8 @@ class Reminder(NamedTuple):
     """The channel that it names; others come from the preferences."""
     scheduled_for: int
     payload: Mapping[str, Any]
-    """`title`, and where there are: `note`, `due_date`, `reminder`."""
+    """`title`, and where there are: `note`, `due_date`, `reminder`; of an event also its `epoch` and `version` when
+    the reminder fired, and of its occurrence `slot`, `start` and `time_zone`."""
     sent_at: int | None
     status: str
     error_message: str | None
@@ -105,6 +124,8 @@ class Notification(NamedTuple):
     id: str
     user_id: str
     task_id: str | None
+    event_id: str | None
+    """The calendar event."""
     reminder_id: str | None
     source_id: str
     """The reminder, or the event that caused it."""
@@ -141,12 +162,13 @@ class Cause(NamedTuple):
     scheduled_for: int
     payload: Mapping[str, Any]
     task_id: str | None = None
+    event_id: str | None = None
     reminder_id: str | None = None
     expires_at: int | None = None
     event: str | None = None
     """The causing CloudEvent, hexadecimal."""
     named: str | None = None
-    """The channel that its user named, which the preferences do not turn off."""
+    """The channel that its user named, which the preferences do not turn off; of an event their defaults do not."""
 
 
 class Attempt(NamedTuple):
@@ -241,6 +263,66 @@ class TaskState(NamedTuple):
     updated_at: int
 
 
+class EventState(NamedTuple):
+    """What an event of the calendar looks like now, as far as its reminders go."""
+
+    id: str
+    user_id: str
+    epoch: int
+    version: int
+    is_deleted: bool
+    status: str
+    start: str
+    """Its first slot; slots are texts of `mesh.recurrence.series.slot_text`."""
+    time_zone: str | None
+    """None: it floats."""
+    rule: Mapping[str, Any] | None
+    """As `mesh.recurrence.document` writes it; None: it does not recur."""
+    added: Sequence[str]
+    """Slots beside those of the rule."""
+    updated_at: int
+
+
+class OccurrenceState(NamedTuple):
+    """The same of an occurrence that was changed by itself."""
+
+    event_id: str
+    slot: str
+    user_id: str
+    epoch: int
+    version: int
+    """Of the event, after the change."""
+    status: str
+    start: str
+    """The local time, or date, at which it begins."""
+    ends_at: int
+
+
+class Planned(NamedTuple):
+    """What is known of what a reminder of an event is of."""
+
+    event: EventState
+    occurrence: OccurrenceState | None
+    """None: it was never changed by itself, or the reminder is of the whole event."""
+
+
+class States(NamedTuple):
+    """What is known of tasks, events and occurrences by now."""
+
+    tasks: Mapping[str, TaskState]
+    events: Mapping[str, EventState]
+    occurrences: Mapping[tuple[str, str], OccurrenceState]
+    """By event and slot."""
+
+    def of(self, row: Reminder | Notification) -> TaskState | Planned | None:
+        """Of what a reminder or a delivery is of; None when nothing is known, or it is of nothing."""
+        if row.event_id is None:
+            return self.tasks.get(row.task_id or "")
+        event = self.events.get(row.event_id)
+        slot = row.payload.get("slot")
+        return None if event is None else Planned(event, self.occurrences.get((row.event_id, slot or "")))
+
+
 class PhoneCode(NamedTuple):
     """The code that was sent last to a user's number."""
 
@@ -262,11 +344,12 @@ class Item(NamedTuple):
     scheduled_for: int
     """The instant that it is for."""
     due_date: int | None
-    """When the task or event is due."""
+    """When the task is due, or the event begins."""
     event_type: str | None
     """`task-completed` or `task-deleted` of the kind `update`; `verify_email`, `reset_password` or `verify_phone` of
     the kind `account`."""
     task_id: str | None
+    event_id: str | None
     reminder_id: str | None
     is_late: bool
 

@@ -29,8 +29,10 @@ from mesh.runtime.clock import SECOND
 from services.notification.model import (
     Attempt,
     Channel,
+    EventState,
     Kind,
     Notification,
+    OccurrenceState,
     Outcome,
     PushSubscription,
     Recipient,
@@ -137,6 +139,7 @@ def notification_to_pb(row: Notification) -> notification_pb2.Notification:
         note=row.payload.get("note"),
         event_type=row.payload.get("event_type") or "",
         task_id=row.task_id,
+        event_id=row.event_id,
         reminder_id=row.reminder_id,
         is_late=row.outcome == Outcome.LATE,
         is_missed=row.outcome == Outcome.MISSED,
@@ -158,6 +161,7 @@ def delivery_to_pb(row: Notification, attempts: Sequence[Attempt]) -> delivery_p
         target_id=row.target_id,
         reminder_id=row.reminder_id,
         task_id=row.task_id,
+        event_id=row.event_id,
         state=_OUTCOME_TO_PB.get(row.outcome or "", _STATUS_TO_PB[row.status]),
         is_late=row.outcome == Outcome.LATE,
         reason=row.error_message or "",
@@ -305,6 +309,9 @@ def reminder_from_event(event: ConsumedEvent, now: int) -> Reminder:
         "due_date": _instant(payload.get("due_date")),
         "reminder": payload.get("reminder"),
     }
+    if not is_task:
+        kept |= {name: payload.get(name) for name in ("slot", "start", "time_zone")}
+        kept |= {"due_date": _instant(payload.get("start_time")), "epoch": event.epoch, "version": event.version}
     return Reminder(
         id=event.id,
         user_id=event.user_id,
@@ -337,6 +344,31 @@ def task_from_event(event: ConsumedEvent) -> TaskState:
         reminder_time=_instant(payload.get("reminder_time")),
         updated_at=event.time,
     )
+
+
+def event_from_event(event: ConsumedEvent) -> tuple[EventState, OccurrenceState | None]:
+    """The state of an event of the calendar that an event leaves, and that of the occurrence that it is about."""
+    payload, event_id = event.data["payload"], str(UUID(event.subject))
+    after = EventState(
+        id=event_id,
+        user_id=event.user_id,
+        epoch=event.epoch,
+        version=event.version,
+        is_deleted=event.type == "event-deleted",
+        status=str(payload["status"]),
+        start=str(payload["start"]),
+        time_zone=payload["time_zone"],
+        rule=payload["recurrence"],
+        added=payload["added"],
+        updated_at=event.time,
+    )
+    about = payload["occurrence"]
+    if about is None:
+        return after, None
+    slot, status, start = (str(about[name]) for name in ("slot", "status", "start"))
+    ends_at = _instant(about["end_time"]) or 0
+    changed = OccurrenceState(event_id, slot, event.user_id, event.epoch, event.version, status, start, ends_at)
+    return after, changed
 
 
 def mail_from_event(event: ConsumedEvent) -> tuple[str, str, int]:

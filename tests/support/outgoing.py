@@ -14,6 +14,7 @@ ITEM = Item(
     due_date=None,
     event_type=None,
     task_id=None,
+    event_id=None,
     reminder_id="019c4278-2f00-7aaa-8000-000000000001",
     is_late=False,
 )

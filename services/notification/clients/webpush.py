@@ -70,6 +70,7 @@ class WebPushSender:
                 "title": self._renderer.subject(outgoing)[:_TITLE],
                 "body": self._renderer.summary(outgoing)[:_BODY],
                 "task_id": first.task_id,
+                "calendar_event_id": first.event_id,
                 "reminder_id": first.reminder_id,
             }
         )

@@ -16,7 +16,7 @@ from services.notification import events
 from services.notification.model import Channel, Notification, Outcome, Recipient
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as store
-from services.notification.store import recipients, reminders, tasks
+from services.notification.store import recipients, reminders, states
 from services.notification.store.deliveries import Group
 
 _ROWS = 5000
@@ -73,14 +73,14 @@ class ChannelTask(PeriodicTask):
             now, users = await recipients.lock_free(tx, {group.user_id for group in groups})
             mine = [group for group in groups if group.user_id in users]
             rows = await store.claim(tx, self.channel, mine, self.most_of_target)
-            known = await tasks.find_tasks(tx, {row.task_id for row in rows if row.task_id})
-            states = await reminders.find_states(tx, {row.reminder_id for row in rows if row.reminder_id})
+            known = await states.find_states(tx, rows)
+            own = await reminders.find_states(tx, {row.reminder_id for row in rows if row.reminder_id})
             decided = await in_slices(
                 deliveries.decide(
                     row,
                     users[row.user_id],
-                    known.get(row.task_id or ""),
-                    states.get(row.reminder_id or ""),
+                    known.of(row),
+                    own.get(row.reminder_id or ""),
                     now=now,
                     grace_seconds=self.grace_seconds,
                 )

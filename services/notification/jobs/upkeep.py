@@ -12,11 +12,11 @@ from mesh.runtime.slices import in_slices
 from services.notification import events
 from services.notification.model import MOST_NOTIFICATIONS, Cause, Reminder
 from services.notification.rules import deliveries
+from services.notification.store import calendar, notifications, recipients, reminders, targets, tasks
 from services.notification.store import deliveries as delivery_store
-from services.notification.store import notifications, recipients, reminders, targets, tasks
 
 _TASK_DAYS = 40
-"""Longer than a deleted task can be brought back."""
+"""Longer than a deleted task or event can be brought back."""
 
 
 class ReminderFirer(PeriodicTask):
@@ -57,8 +57,8 @@ def _cause(reminder: Reminder) -> Cause:
 
 
 class Purger(PeriodicTask):
-    """Removes notifications and reminders after the retention, notifications of who has too many, tasks that are gone,
-    and secrets that are void."""
+    """Removes notifications and reminders after the retention, notifications of who has too many, tasks and
+    events that are gone, and secrets that are void."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 60.0
@@ -74,6 +74,7 @@ class Purger(PeriodicTask):
         async with self.db.connection() as connection:
             purged = await reminders.purge(connection, self.retention_days, self.batch)
             purged += await tasks.purge(connection, _TASK_DAYS, self.batch)
+            purged += await calendar.purge(connection, _TASK_DAYS, self.batch)
             purged += await targets.forget_old_secrets(connection)
             user_ids = set(await notifications.list_purgeable(connection, self.retention_days, self.batch))
             user_ids.update(await notifications.list_crowded(connection, self.most_of_user, self.batch))

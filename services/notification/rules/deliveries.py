@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from mesh.rpc.etag import next_version
@@ -16,6 +16,7 @@ from services.notification.model import (
     Kind,
     Notification,
     Outcome,
+    Planned,
     Recipient,
     Reminder,
     ReminderState,
@@ -25,6 +26,7 @@ from services.notification.model import (
     TaskState,
 )
 from services.notification.rules.quiet import quiet_until
+from services.notification.rules.refusals import refusal
 
 DEFAULTS: Mapping[str, tuple[bool, bool]] = {
     Channel.IN_APP.value: (True, False),
@@ -55,7 +57,6 @@ _NO_TARGET = {
 
 def of_reminder(reminder: Reminder, event: str | None) -> Cause:
     """A reminder as a cause. event: the CloudEvent that reports it, hexadecimal."""
-    is_own = reminder.task_id is None and reminder.event_id is None
     return Cause(
         source_id=reminder.id,
         user_id=reminder.user_id,
@@ -63,10 +64,11 @@ def of_reminder(reminder: Reminder, event: str | None) -> Cause:
         scheduled_for=reminder.scheduled_for,
         payload=reminder.payload,
         task_id=reminder.task_id,
+        event_id=reminder.event_id,
         reminder_id=reminder.id,
         expires_at=reminder.expires_at,
         event=event,
-        named=reminder.type if is_own else None,
+        named=reminder.type if reminder.task_id is None else None,
     )
 
 
@@ -94,6 +96,8 @@ def made_of(
     back joins it in one message.
     """
     recipient = known[cause.user_id]
+    if cause.event_id is not None and cause.named in recipient.channels:
+        cause = cause._replace(named=None)  # whoever ended mails does not get them again with the next occurrence
     is_late = now - cause.scheduled_for >= LATE_SECONDS * SECOND
     at = max(now, cause.scheduled_for) + (round(settle_seconds * SECOND) if is_late else 0)
     made = []
@@ -124,6 +128,7 @@ def _new(cause: Cause, channel: str, target_id: str | None, *, now: int, at: int
         id=new_id(),
         user_id=cause.user_id,
         task_id=cause.task_id,
+        event_id=cause.event_id,
         reminder_id=cause.reminder_id,
         source_id=cause.source_id,
         notification_type=cause.kind,
@@ -147,35 +152,17 @@ def _new(cause: Cause, channel: str, target_id: str | None, *, now: int, at: int
     )
 
 
-def refusal(payload: Mapping[str, Any], task: TaskState | None) -> str | None:
-    """Why nothing of a task is sent any more, judged by its last state; None when something is.
-
-    A reminder is of an instant of the task, or of an offset to its due time: when that changes, the reminder is void.
-    """
-    if task is None:
-        return None
-    if task.is_deleted:
-        return "TASK_DELETED"
-    if not task.is_open:
-        return "TASK_COMPLETED"
-    if payload.get("reminder") is not None:
-        moved = payload.get("due_date") != task.due_date
-    else:
-        moved = payload.get("reminder_time", task.reminder_time) != task.reminder_time
-    return "TASK_MOVED" if moved else None
-
-
 def decide(
     row: Notification,
     recipient: Recipient,
-    task: TaskState | None,
+    state: TaskState | Planned | None,
     reminder: ReminderState | None,
     *,
     now: int,
     grace_seconds: int,
 ) -> Notification:
     """What becomes of a delivery whose time has come: as it is, to be sent; or suppressed, missed, failed, deferred."""
-    if reason := _suppression(row, recipient, task, reminder):
+    if reason := _suppression(row, recipient, state, reminder):
         return _over(row, Outcome.SUPPRESSED, reason)
     if now >= _last(row, grace_seconds):
         if row.attempts:
@@ -211,7 +198,7 @@ def _deferred(row: Notification, until: int) -> Notification:
 
 
 def _suppression(
-    row: Notification, recipient: Recipient, task: TaskState | None, reminder: ReminderState | None
+    row: Notification, recipient: Recipient, state: TaskState | Planned | None, reminder: ReminderState | None
 ) -> str | None:
     if recipient.is_deleted:
         return "USER_DELETED"
@@ -224,7 +211,7 @@ def _suppression(
     has_phone = recipient.phone_number is not None or row.notification_type == Kind.ACCOUNT
     if (row.channel in _TARGETS and row.target_id is None) or (row.channel == Channel.SMS and not has_phone):
         return _NO_TARGET[row.channel]
-    return refusal(row.payload, task) if row.notification_type == Kind.REMINDER else None
+    return refusal(row.payload, state) if row.notification_type == Kind.REMINDER else None
 
 
 def _withdrawal(row: Notification, reminder: ReminderState) -> str | None:
@@ -245,7 +232,7 @@ def _over(row: Notification, outcome: Outcome, reason: str) -> Notification:
 
 
 def restored(row: Notification, now: int) -> Notification:
-    """A delivery that was suppressed by a state of its task that was not the last one.
+    """A delivery that was suppressed by a state of its task or event that was not the last one.
 
     What it was tried with may not come back: it is a message of its own then, or a receiver would drop it as a
     repetition of the one that it knows.
@@ -328,6 +315,7 @@ def items(rows: Sequence[Notification], now: int) -> list[Item]:
             due_date=row.payload.get("due_date"),
             event_type=row.payload.get("event_type"),
             task_id=row.task_id,
+            event_id=row.event_id,
             reminder_id=row.reminder_id,
             is_late=late_by(row, now) >= LATE_SECONDS,
         )

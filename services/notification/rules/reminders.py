@@ -3,8 +3,8 @@
 from mesh.rpc.etag import check_etag, next_version
 from mesh.runtime.clock import DAY, SECOND, to_json
 from services.notification import errors
-from services.notification.model import CANCELLED, Reminder, ReminderStatus, TaskState
-from services.notification.rules.deliveries import refusal
+from services.notification.model import CANCELLED, Planned, Reminder, ReminderStatus, TaskState
+from services.notification.rules.refusals import refusal
 
 _FURTHEST = 3653 * DAY
 _BEHIND = 60 * SECOND
@@ -47,9 +47,9 @@ def cancel(reminder: Reminder, *, now: int, etag: str | None) -> Reminder:
     return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message=CANCELLED)
 
 
-def follow(reminder: Reminder, task: TaskState, *, now: int) -> Reminder:
-    """A reminder of a task by the task's last state: cancelled when it is void, pending again when it no longer is."""
-    reason = refusal(reminder.payload, task)
+def follow(reminder: Reminder, state: TaskState | Planned | None, *, now: int) -> Reminder:
+    """A reminder by the last state of what it is of: cancelled when it is void, pending again when it no longer is."""
+    reason = refusal(reminder.payload, state)
     if reminder.status == ReminderStatus.PENDING and reason:
         return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message=reason)
     if reminder.status == ReminderStatus.CANCELLED and not reason:

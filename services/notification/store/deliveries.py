@@ -9,7 +9,7 @@ from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.slices import in_slices
-from services.notification.model import Cause, Notification, Recipient, Targets
+from services.notification.model import REVOCABLE, Cause, Notification, Recipient, Targets
 from services.notification.store.recipients import find_targets, lock_recipient
 
 NOTIFICATIONS = Columns(
@@ -19,6 +19,7 @@ NOTIFICATIONS = Columns(
         "id": "uuid",
         "user_id": "uuid",
         "task_id": "uuid",
+        "event_id": "uuid",
         "reminder_id": "uuid",
         "source_id": "uuid",
         "notification_type": "text",
@@ -255,29 +256,32 @@ WITHDRAWABLE = """
 """What waits and was not tried together with others: such a message may have arrived, and must not change."""
 
 
-async def list_waiting(tx: Connection, task_ids: Iterable[str]) -> list[Notification]:
-    """Reads and locks the deliveries of tasks' reminders that wait and could still be withdrawn."""
+_OF = "(task_id = ANY(%(ids)s::uuid[]) OR event_id = ANY(%(ids)s::uuid[]))"
+
+
+async def list_waiting(tx: Connection, ids: Iterable[str]) -> list[Notification]:
+    """Reads and locks the deliveries of reminders of tasks or events that wait and could still be withdrawn."""
     cursor = NOTIFICATIONS.cursor(tx)
     await cursor.execute(
         f"""
         SELECT {NOTIFICATIONS.select} FROM notifications
-        WHERE task_id = ANY(%s::uuid[]) AND notification_type = 'reminder' AND {WITHDRAWABLE}
+        WHERE {_OF} AND notification_type = 'reminder' AND {WITHDRAWABLE}
         ORDER BY id FOR UPDATE OF notifications""",
-        (list(task_ids),),
+        {"ids": list(ids)},
     )
     return await cursor.fetchall()
 
 
-async def list_moved(tx: Connection, task_ids: Iterable[str]) -> list[Notification]:
-    """Reads and locks the deliveries of the last day that were suppressed because their task had moved."""
+async def list_withdrawn(tx: Connection, ids: Iterable[str]) -> list[Notification]:
+    """Reads and locks the deliveries of the last day that were suppressed by what may be taken back."""
     cursor = NOTIFICATIONS.cursor(tx)
     await cursor.execute(
         f"""
         SELECT {NOTIFICATIONS.select} FROM notifications
-        WHERE task_id = ANY(%s::uuid[]) AND outcome = 'suppressed' AND error_message = 'TASK_MOVED'
+        WHERE {_OF} AND outcome = 'suppressed' AND error_message = ANY(%(reasons)s)
             AND created_at > now() - interval '1 day'
         ORDER BY id FOR UPDATE""",
-        (list(task_ids),),
+        {"ids": list(ids), "reasons": REVOCABLE},
     )
     return await cursor.fetchall()
 

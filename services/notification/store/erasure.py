@@ -2,4 +2,6 @@
 
 from mesh.database.erasure import erase_of
 
-erase = erase_of("notifications", "reminders", "push_subscriptions", "webhooks", "phone_codes", "tasks")
+erase = erase_of(
+    "notifications", "reminders", "push_subscriptions", "webhooks", "phone_codes", "tasks", "occurrences", "events"
+)

@@ -11,7 +11,7 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.clock import to_datetime
 from services.notification.errors import ReminderNotFound, TooManyReminders
-from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, Reminder, ReminderState
+from services.notification.model import CANCELLED, MOST_KEPT, MOST_PENDING, REVOCABLE, Reminder, ReminderState
 from services.notification.store.deliveries import WITHDRAWABLE
 from services.notification.store.recipients import count_repeat, lock_recipient
 
@@ -207,15 +207,16 @@ async def seconds_until_due(connection: Connection) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-async def lock_of_tasks(tx: Connection, task_ids: Iterable[str]) -> list[Reminder]:
-    """Reads and locks the reminders of tasks that are pending, and those ahead that were cancelled with their task."""
+async def lock_of(tx: Connection, ids: Iterable[str]) -> list[Reminder]:
+    """Reads and locks the reminders of tasks or events that are pending, and those ahead that were cancelled so."""
     cursor = REMINDERS.cursor(tx)
     await cursor.execute(
         f"""
-        SELECT {REMINDERS.select} FROM reminders WHERE task_id = ANY(%s::uuid[]) AND (
+        SELECT {REMINDERS.select} FROM reminders
+        WHERE (task_id = ANY(%(ids)s::uuid[]) OR event_id = ANY(%(ids)s::uuid[])) AND (
             status = 'pending' OR status = 'cancelled' AND scheduled_for > now() AND error_message <> '{CANCELLED}')
         ORDER BY id FOR UPDATE""",
-        (list(task_ids),),
+        {"ids": list(ids)},
     )
     return await cursor.fetchall()
 
@@ -231,12 +232,12 @@ async def save_locked(tx: Connection, changed: Sequence[Reminder]) -> None:
 
 
 async def restore(tx: Connection, reminder_ids: Sequence[str]) -> None:
-    """Makes reminders pending again whose task was taken to have moved."""
+    """Makes reminders pending again that were withdrawn by what was taken back."""
     await tx.execute(
         """
         UPDATE reminders SET status = 'pending', error_message = NULL, version = version + 1, updated_at = now()
-        WHERE id = ANY(%s::uuid[]) AND error_message = 'TASK_MOVED'""",
-        (reminder_ids,),
+        WHERE id = ANY(%s::uuid[]) AND error_message = ANY(%s)""",
+        (reminder_ids, REVOCABLE),
     )
 
 

@@ -96,6 +96,12 @@ def test_a_reminder_is_a_mail_with_text_and_html() -> None:
     assert "The small ones too" in document.inside("p")
 
 
+def test_a_reminder_of_an_event_says_when_that_begins() -> None:
+    mail = sent(message(item(event_id="019c4278-2f00-7ddd-8000-000000000005", due_date=AT + HOUR)))
+    assert "Begins Mon 9 Feb 2026, 14:30 (Europe/Berlin)" in text(mail)
+    assert "Begins Mon 9 Feb 2026, 14:30 (Europe/Berlin)" in html(mail).inside("p")
+
+
 def test_a_late_reminder_says_when_it_was_to_come() -> None:
     mail = sent(message(item(is_late=True)))
     expected = "This is late: it was to come Mon 9 Feb 2026, 13:30 (Europe/Berlin)"

@@ -87,6 +87,7 @@ async def test_the_browser_reads_what_was_sent_and_the_push_service_does_not(
         "title": "Reminder: Gießen",
         "body": "Due Mon 9 Feb 2026, 13:30 (Europe/Berlin). Both",
         "task_id": told.task_id,
+        "calendar_event_id": None,
         "reminder_id": told.reminder_id,
     }
     assert received.headers["content-encoding"] == "aes128gcm"

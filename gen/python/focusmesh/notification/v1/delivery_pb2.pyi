@@ -81,6 +81,7 @@ class Delivery(_message.Message):
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     kind: _channel_pb2.NotificationKind.ValueType
@@ -109,6 +110,8 @@ class Delivery(_message.Message):
     """
     attempt_count: _builtins.int
     """How often it was tried."""
+    event_id: _builtins.str
+    """The calendar event, if it is of one."""
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """The instant that it is for."""
@@ -150,11 +153,14 @@ class Delivery(_message.Message):
         next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
         attempt_count: _builtins.int = ...,
         attempts: _abc.Iterable[Global___DeliveryAttempt] | None = ...,
+        event_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_message_id", b"_message_id", "_reminder_id", b"_reminder_id", "_target_id", b"_target_id", "_task_id", b"_task_id", "deferred_time", b"deferred_time", "message_id", b"message_id", "next_attempt_time", b"next_attempt_time", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "send_time", b"send_time", "target_id", b"target_id", "task_id", b"task_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_message_id", b"_message_id", "_reminder_id", b"_reminder_id", "_target_id", b"_target_id", "_task_id", b"_task_id", "deferred_time", b"deferred_time", "event_id", b"event_id", "message_id", b"message_id", "next_attempt_time", b"next_attempt_time", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "send_time", b"send_time", "target_id", b"target_id", "task_id", b"task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message_id", b"_message_id", "_reminder_id", b"_reminder_id", "_target_id", b"_target_id", "_task_id", b"_task_id", "attempt_count", b"attempt_count", "attempts", b"attempts", "channel", b"channel", "deferred_time", b"deferred_time", "id", b"id", "is_late", b"is_late", "kind", b"kind", "late_by_seconds", b"late_by_seconds", "message_id", b"message_id", "next_attempt_time", b"next_attempt_time", "reason", b"reason", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "send_time", b"send_time", "state", b"state", "target_id", b"target_id", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_message_id", b"_message_id", "_reminder_id", b"_reminder_id", "_target_id", b"_target_id", "_task_id", b"_task_id", "attempt_count", b"attempt_count", "attempts", b"attempts", "channel", b"channel", "deferred_time", b"deferred_time", "event_id", b"event_id", "id", b"id", "is_late", b"is_late", "kind", b"kind", "late_by_seconds", b"late_by_seconds", "message_id", b"message_id", "next_attempt_time", b"next_attempt_time", "reason", b"reason", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "send_time", b"send_time", "state", b"state", "target_id", b"target_id", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
+    _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
     _WhichOneofReturnType__message_id: _TypeAlias = _typing.Literal["message_id"]  # noqa: Y015
     _WhichOneofArgType__message_id: _TypeAlias = _typing.Literal["_message_id", b"_message_id"]  # noqa: Y015
     _WhichOneofReturnType__reminder_id: _TypeAlias = _typing.Literal["reminder_id"]  # noqa: Y015
@@ -163,6 +169,8 @@ class Delivery(_message.Message):
     _WhichOneofArgType__target_id: _TypeAlias = _typing.Literal["_target_id", b"_target_id"]  # noqa: Y015
     _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
     _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__message_id) -> _WhichOneofReturnType__message_id | None: ...
     @_typing.overload

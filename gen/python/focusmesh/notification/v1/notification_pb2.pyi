@@ -37,6 +37,7 @@ class Notification(_message.Message):
     IS_LATE_FIELD_NUMBER: _builtins.int
     IS_MISSED_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, a UUIDv7."""
     kind: _channel_pb2.NotificationKind.ValueType
@@ -55,13 +56,15 @@ class Notification(_message.Message):
     """Whether it came more than a minute late."""
     is_missed: _builtins.bool
     """Whether it came too late to be sent: after an outage of more than 24 hours, or when the event was over."""
+    event_id: _builtins.str
+    """The calendar event that it is of, if any."""
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """The instant that it is for."""
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
-        """When the task or the event is due, if it says so."""
+        """When the task is due, or the occurrence begins, if it says so."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -87,17 +90,22 @@ class Notification(_message.Message):
         is_late: _builtins.bool = ...,
         is_missed: _builtins.bool = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        event_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "create_time", b"create_time", "due_time", b"due_time", "note", b"note", "read_time", b"read_time", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "task_id", b"task_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_note", b"_note", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "create_time", b"create_time", "due_time", b"due_time", "event_id", b"event_id", "note", b"note", "read_time", b"read_time", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "task_id", b"task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "create_time", b"create_time", "due_time", b"due_time", "event_type", b"event_type", "id", b"id", "is_late", b"is_late", "is_missed", b"is_missed", "kind", b"kind", "note", b"note", "read_time", b"read_time", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_note", b"_note", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "create_time", b"create_time", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "id", b"id", "is_late", b"is_late", "is_missed", b"is_missed", "kind", b"kind", "note", b"note", "read_time", b"read_time", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
+    _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
     _WhichOneofReturnType__note: _TypeAlias = _typing.Literal["note"]  # noqa: Y015
     _WhichOneofArgType__note: _TypeAlias = _typing.Literal["_note", b"_note"]  # noqa: Y015
     _WhichOneofReturnType__reminder_id: _TypeAlias = _typing.Literal["reminder_id"]  # noqa: Y015
     _WhichOneofArgType__reminder_id: _TypeAlias = _typing.Literal["_reminder_id", b"_reminder_id"]  # noqa: Y015
     _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
     _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__note) -> _WhichOneofReturnType__note | None: ...
     @_typing.overload

@@ -34,7 +34,7 @@ class _ReminderStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reminde
     REMINDER_STATE_FAILED: _ReminderState.ValueType  # 3
     """No channel could send it, or it was missed: `error` says which. A channel that tries again makes it sent."""
     REMINDER_STATE_CANCELLED: _ReminderState.ValueType  # 4
-    """It was withdrawn, or its task was completed, deleted or moved."""
+    """It was withdrawn, or its task or occurrence was completed, cancelled, deleted or moved."""
 
 class ReminderState(_ReminderState, metaclass=_ReminderStateEnumTypeWrapper):
     """Where a reminder is between its creation and its end. Values may be added."""
@@ -48,7 +48,7 @@ REMINDER_STATE_SENT: ReminderState.ValueType  # 2
 REMINDER_STATE_FAILED: ReminderState.ValueType  # 3
 """No channel could send it, or it was missed: `error` says which. A channel that tries again makes it sent."""
 REMINDER_STATE_CANCELLED: ReminderState.ValueType  # 4
-"""It was withdrawn, or its task was completed, deleted or moved."""
+"""It was withdrawn, or its task or occurrence was completed, cancelled, deleted or moved."""
 Global___ReminderState: _TypeAlias = ReminderState  # noqa: Y015
 
 @_typing.final

@@ -113,6 +113,7 @@ class InboxItem(_message.Message):
     IS_MISSED_FIELD_NUMBER: _builtins.int
     IS_LATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    CALENDAR_EVENT_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the notification; of a delivery that failed, its id."""
     kind: _builtins.str
@@ -135,6 +136,8 @@ class InboxItem(_message.Message):
     """Whether it came more than a minute late."""
     error: _builtins.str
     """Why it could not be delivered."""
+    calendar_event_id: _builtins.str
+    """The calendar event that it is of."""
     def __init__(
         self,
         *,
@@ -149,11 +152,14 @@ class InboxItem(_message.Message):
         is_missed: _builtins.bool = ...,
         is_late: _builtins.bool = ...,
         error: _builtins.str | None = ...,
+        calendar_event_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_event_type", b"_event_type", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "error", b"error", "event_type", b"event_type", "reminder_id", b"reminder_id", "task_id", b"task_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calendar_event_id", b"_calendar_event_id", "_error", b"_error", "_event_type", b"_event_type", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "calendar_event_id", b"calendar_event_id", "error", b"error", "event_type", b"event_type", "reminder_id", b"reminder_id", "task_id", b"task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_event_type", b"_event_type", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "channel", b"channel", "error", b"error", "event_type", b"event_type", "id", b"id", "is_late", b"is_late", "is_missed", b"is_missed", "kind", b"kind", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calendar_event_id", b"_calendar_event_id", "_error", b"_error", "_event_type", b"_event_type", "_reminder_id", b"_reminder_id", "_task_id", b"_task_id", "calendar_event_id", b"calendar_event_id", "channel", b"channel", "error", b"error", "event_type", b"event_type", "id", b"id", "is_late", b"is_late", "is_missed", b"is_missed", "kind", b"kind", "reminder_id", b"reminder_id", "scheduled_time", b"scheduled_time", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calendar_event_id: _TypeAlias = _typing.Literal["calendar_event_id"]  # noqa: Y015
+    _WhichOneofArgType__calendar_event_id: _TypeAlias = _typing.Literal["_calendar_event_id", b"_calendar_event_id"]  # noqa: Y015
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
     _WhichOneofReturnType__event_type: _TypeAlias = _typing.Literal["event_type"]  # noqa: Y015
@@ -162,6 +168,8 @@ class InboxItem(_message.Message):
     _WhichOneofArgType__reminder_id: _TypeAlias = _typing.Literal["_reminder_id", b"_reminder_id"]  # noqa: Y015
     _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
     _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calendar_event_id) -> _WhichOneofReturnType__calendar_event_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
     @_typing.overload
