@@ -13,6 +13,7 @@ from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS
 from services.calendar.handlers.events import EventHandlers
 from services.calendar.handlers.occurrences import OccurrenceHandlers
+from services.calendar.jobs.endings import OccurrenceEnder
 from services.calendar.settings import Settings
 from services.calendar.store.changes import Calendars
 from services.calendar.store.users import UserZones
@@ -36,7 +37,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
         ],
         database=db,
-        components=[platform.consumer(db, SUBSCRIPTIONS)],
+        components=[OccurrenceEnder(db), platform.consumer(db, SUBSCRIPTIONS)],
     )
 
 

@@ -1,5 +1,6 @@
 """What occurrences have of their own."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
@@ -30,6 +31,8 @@ ROWS = Columns(
     },
     fixed={"event_id", "slot", "user_id"},
 )
+_PORTION = 500
+"""Rows that are made at once: some milliseconds of the event loop."""
 _LONGEST = 368 * DAY
 """An occurrence lasts at most 366 days, and a local date is at most a day from that of UTC."""
 
@@ -39,6 +42,18 @@ async def all_rows(connection: Connection, event_id: str) -> dict[str, Occurrenc
     cursor = ROWS.cursor(connection)
     await cursor.execute(f"SELECT {ROWS.select} FROM occurrences WHERE event_id = %s::uuid", (event_id,))
     return {row.slot: row for row in await cursor.fetchall()}
+
+
+async def all_rows_of(connection: Connection, event_ids: Collection[str]) -> dict[str, dict[str, OccurrenceRow]]:
+    """All rows of events, by event and slot."""
+    cursor = ROWS.cursor(connection)
+    await cursor.execute(f"SELECT {ROWS.select} FROM occurrences WHERE event_id = ANY(%s::uuid[])", (list(event_ids),))
+    found: dict[str, dict[str, OccurrenceRow]] = defaultdict(dict)
+    while portion := await cursor.fetchmany(_PORTION):
+        for row in portion:
+            found[row.event_id][row.slot] = row
+        await asyncio.sleep(0)
+    return found
 
 
 async def get_row(connection: Connection, event_id: str, slot: str) -> OccurrenceRow | None:

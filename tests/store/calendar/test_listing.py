@@ -1,7 +1,7 @@
 """Pages of what takes place: what rows move, cancel and lengthen, filters, and other users."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,25 +14,15 @@ from mesh.runtime.clock import DAY
 from mesh.runtime.ids import new_id
 from services.calendar.handlers import listing
 from services.calendar.handlers.listing import list_occurrences
-from services.calendar.model import CalendarEvent, Occurrence, OccurrenceFilter, OccurrenceRow, Status, Window
+from services.calendar.model import Occurrence, OccurrenceFilter, Status, Window
 from services.calendar.rules import changes, series
 from services.calendar.store import windows
 from services.calendar.store.changes import save
-from tests.support.calendar_model import USER, ZONE, a_row, an_event, rows_of
+from tests.store.calendar.kept import kept
+from tests.support.calendar_model import USER, ZONE, a_row, an_event
 
 MARCH = to_instant(datetime.fromisoformat("2026-03-01T00:00:00"), ZONE)[0]
 ALL = OccurrenceFilter(states=[status.value for status in Status])
-
-
-async def kept(
-    db: Database, event: CalendarEvent, *rows: OccurrenceRow
-) -> tuple[CalendarEvent, Mapping[str, OccurrenceRow]]:
-    """An event with these rows, which is stored."""
-    own = [row._replace(event_id=event.id, user_id=event.user_id) for row in rows]
-    change = changes.created(event, rows_of(*own), ZONE)
-    async with db.transaction() as tx:
-        await save(tx, [change], SideEffects((), None, ""))
-    return change.event, change.rows
 
 
 def in_march(days: int = 31, *, first: int = 0) -> Window:
