@@ -2,6 +2,7 @@
 
 from focusmesh.calendar.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from focusmesh.calendar.v1.occurrence_service_pb2_grpc import add_OccurrenceServiceServicer_to_server
+from focusmesh.calendar.v1.planning_service_pb2_grpc import add_PlanningServiceServicer_to_server
 
 from mesh.app import App, main
 from mesh.platform import Platform
@@ -13,6 +14,7 @@ from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS
 from services.calendar.handlers.events import EventHandlers
 from services.calendar.handlers.occurrences import OccurrenceHandlers
+from services.calendar.handlers.planning import PlanningHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
 from services.calendar.settings import Settings
 from services.calendar.store.changes import Calendars
@@ -24,16 +26,20 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     platform = Platform("calendar", settings, keys)
     db = platform.database()
     zones = UserZones(db, Users(platform).time_zone)
-    calendars = Calendars(db, zones)
+    calendars, tasks = Calendars(db, zones), Tasks(platform)
     return platform.app(
         [
             (
                 add_EventServiceServicer_to_server,
-                EventHandlers(db, platform.pages, calendars, Tasks(platform), now),  # type: ignore[abstract]
+                EventHandlers(db, platform.pages, calendars, tasks, now),  # type: ignore[abstract]
             ),
             (
                 add_OccurrenceServiceServicer_to_server,
                 OccurrenceHandlers(db, platform.pages, calendars, zones, now),  # type: ignore[abstract]
+            ),
+            (
+                add_PlanningServiceServicer_to_server,
+                PlanningHandlers(db, platform.pages, calendars, zones, tasks, now),
             ),
         ],
         database=db,

@@ -207,6 +207,35 @@ class OccurrenceFilter(NamedTuple):
     own_only: bool = False
 
 
+class Taken(NamedTuple):
+    """The time that an occurrence takes; `end` is `start` of one that takes none. Sorted as lists are."""
+
+    start: int
+    event_id: str
+    slot: str
+    end: int
+
+
+class Apart(NamedTuple):
+    """A planned occurrence whose row says when it takes place."""
+
+    place: Place
+    start_slot: str
+    time_zone: str | None
+    length: Length
+
+
+class Timed(NamedTuple):
+    """What the timed events of a user say of a window."""
+
+    patterns: Mapping[str, Pattern]
+    """By event."""
+    apart: Sequence[Apart]
+    """By place; some end before the window."""
+    elsewhere: frozenset[tuple[str, str]]
+    """Event and slot of occurrences that take no time where their pattern puts them."""
+
+
 class DueReminder(NamedTuple):
     """The next instant of one reminder of an event."""
 

@@ -1,5 +1,6 @@
 """Tasks of users, from todo."""
 
+from focusmesh.todo.v1.task_pb2 import Task
 from focusmesh.todo.v1.task_planning_service_pb2 import GetOwnedTaskRequest
 from focusmesh.todo.v1.task_planning_service_pb2_grpc import TaskPlanningServiceStub
 
@@ -18,13 +19,15 @@ class Tasks:
     def __init__(self, platform: Platform) -> None:
         self._stub = TaskPlanningServiceStub(platform.client("todo").channel)
 
-    async def require(self, user_id: str, task_id: str, field: str) -> None:
-        """Raises TodoTaskNotFound when a task is not the user's, and TodoUnavailable. field: that names the task."""
+    async def require(self, user_id: str, task_id: str, field: str) -> Task:
+        """A task; raises TodoTaskNotFound when it is not the user's, and TodoUnavailable. field: that names it."""
+        request = GetOwnedTaskRequest(user_id=user_id, task_id=task_id)
         try:
-            await self._stub.GetOwnedTask(GetOwnedTaskRequest(user_id=user_id, task_id=task_id), timeout=_SECONDS)
+            response = await self._stub.GetOwnedTask(request, timeout=_SECONDS)
         except DependencyUnavailable:
             raise TodoUnavailable(retry_after=_SECONDS) from None
         except CalleeError as error:
             if error.reason != "TASK_NOT_FOUND":
                 raise
             raise TodoTaskNotFound(task_id, field) from None
+        return response.task

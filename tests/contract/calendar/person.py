@@ -10,6 +10,8 @@ from focusmesh.calendar.v1 import (
     event_service_pb2_grpc,
     occurrence_service_pb2,
     occurrence_service_pb2_grpc,
+    planning_service_pb2,
+    planning_service_pb2_grpc,
 )
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -29,6 +31,9 @@ class Person:
         self.user_id = self.events.user_id
         self.occurrences = UserStub(
             occurrence_service_pb2_grpc.OccurrenceServiceStub(channel), occurrence_service_pb2, signer, self.user_id
+        )
+        self.planning = UserStub(
+            planning_service_pb2_grpc.PlanningServiceStub(channel), planning_service_pb2, signer, self.user_id
         )
 
     @classmethod
