@@ -1,4 +1,4 @@
-"""The consumer of the audit log: records every event of a task or a session, unchanged."""
+"""The consumer of the audit log: records every event of a task, a session or a calendar, unchanged."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from services.audit.model import ChainHead, PendingRecord
 class Recorder:
     """Appends events to the chains of the users that they belong to."""
 
-    topics: ClassVar[tuple[str, ...]] = ("task-events", "session-events", "history-events")
+    topics: ClassVar[tuple[str, ...]] = ("task-events", "session-events", "history-events", "calendar-events")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -9,6 +9,7 @@ _SUBJECT_TYPES = {
     "todo": audit_record_pb2.SUBJECT_TYPE_TASK,
     "pomodoro": audit_record_pb2.SUBJECT_TYPE_FOCUS_SESSION,
     "history": audit_record_pb2.SUBJECT_TYPE_ARCHIVED_SESSION,
+    "calendar": audit_record_pb2.SUBJECT_TYPE_CALENDAR_EVENT,
 }
 """By the service that published the event, which the hash of a record covers."""
 

@@ -10,9 +10,10 @@ from mesh.events.outbox import SideEffects
 from mesh.rpc import idempotency
 from mesh.runtime.slices import in_slices
 from services.history import events, wire
-from services.history.model import Person, Record, Recorded
+from services.history.model import Person, PlannedOccurrence, Record, Recorded
 from services.history.rules import days, sessions, windows
-from services.history.store import archive, erasure, partitions, people, recordings
+from services.history.store import archive, erasure, partitions, people, plans, recordings
+from services.history.wire import plans as plan_wire
 
 _FIGURES, _SESSIONS, _RESPONSES = 2000, 500, 5000
 """Rows of one statement: however many a user has, it ends long before the statement timeout."""
@@ -34,6 +35,7 @@ class Recorder:
         }
         return [
             TopicSubscription("session-events", batch=self.on_session_events, prepare=self.learn),
+            TopicSubscription("calendar-events", batch=self.on_calendar_events, prepare=self.learn),
             TopicSubscription("user-events", on_user, drop_stale=False),
         ]
 
@@ -67,6 +69,21 @@ class Recorder:
                 there = [each for each in stored.values() if each.archived_at is not None]
                 await _archive(tx, over, newest, joining, there)
 
+    async def on_calendar_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
+        """Stores of a batch what was planned of occurrences that ended or were started, and what became of them."""
+        with traced(events):
+            known = await people.lock(tx, (event.user_id for event in events))
+            shown = await in_slices(
+                (event, plan_wire.occurrence_from_event(event, known[event.user_id].zones))
+                for event in events
+                if not known[event.user_id].is_deleted
+            )
+            about = [(event, each) for event, each in shown if each is not None]
+            if over := [each for event, each in about if plan_wire.is_history(event, each)]:
+                await plans.add(tx, _first_of_each_session(over))
+            if about:
+                await plans.tell(tx, list({each[:3]: each for _, each in about}.values()))
+
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
         """Notes where a user is since then, and splits again what ran since then."""
         zone, week_start = wire.zone_from_event(event)
@@ -82,6 +99,7 @@ class Recorder:
             await people.save(tx, changed)
         for since, until in days.affected(person.zones, changed.zones):
             await split_again(tx, changed, since, until)
+            await _date_again(tx, changed, since, until)
 
     async def on_user_deleted(self, tx: Connection, event: ConsumedEvent) -> None:
         """Erases everything of a user whose account was deleted; what the outbox still holds is published."""
@@ -102,6 +120,21 @@ async def split_again(tx: Connection, person: Person, since: int | None, until: 
     while page := await recordings.list_between(tx, person.user_id, since, until, after):
         await _split(tx, page, {person.user_id: person})
         after = page[-1]
+
+
+async def _date_again(tx: Connection, person: Person, since: int | None, until: int | None) -> None:
+    """Finds the dates again of what a locked user planned between two instants."""
+    after: PlannedOccurrence | None = None
+    while page := await plans.list_between(tx, person.user_id, since, until, after):
+        dated = await in_slices(each._replace(local_date=days.date_at(person.zones, each.start_time)) for each in page)
+        await plans.put_dates(tx, dated)
+        after = page[-1]
+
+
+def _first_of_each_session(occurrences: Sequence[PlannedOccurrence]) -> list[PlannedOccurrence]:
+    """The first of those with the same session: an edit may have given an occurrence another event after its start."""
+    by_session = {each.session_id: each for each in reversed(occurrences)}
+    return [each for each in occurrences if each.session_id is None or by_session[each.session_id] is each]
 
 
 async def _split(tx: Connection, recorded: Sequence[Recorded], known: Mapping[str, Person]) -> None:

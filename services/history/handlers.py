@@ -24,14 +24,15 @@ from services.history import events, wire
 from services.history.model import Archived, Goals, Group, Person, Record
 from services.history.rules import days, sessions, windows
 from services.history.rules import goals as goal_rules
-from services.history.store import archive, figures, partitions, people, recordings
+from services.history.store import archive, figures, partitions, people, plans, recordings
 from services.history.store import goals as goal_store
+from services.history.wire import plans as plan_wire
 
 _Response = TypeVar("_Response", bound=Message)
 _Change: TypeAlias = (
     pb.UpdateArchivedSessionRequest | pb.DeleteArchivedSessionRequest | pb.UndeleteArchivedSessionRequest
 )
-_LONGEST_SUMMARY, _LONGEST_HEATMAP = 3660, 371
+_LONGEST_SUMMARY, _LONGEST_HEATMAP, _LONGEST_PLAN = 3660, 371, 371
 """Dates."""
 _EXPORT_BYTES, _EXPORT_STEP = 768 * 1024, 10
 """Of a response, and the sessions whose tasks are read at once: 375 KB each at most."""
@@ -147,6 +148,21 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
             buckets=[wire.bucket_to_pb(bucket, group) for bucket in shown],
             next_page_token=next_page_token,
             total=wire.figures_to_pb(total),
+        )
+
+    async def SummarizePlan(self, request: pb.SummarizePlanRequest, context: Context) -> pb.SummarizePlanResponse:
+        user_id, group = current_call().user_id, plan_wire.group_from_pb(request.group)
+        first, before = wire.dates_from_pb(request, _LONGEST_PLAN)
+        page = self.pages.read(request, user_id)
+        async with self.reads.connection() as connection:
+            person = await people.get_person(connection, user_id)
+            week_start = windows.week_start_number(person.week_start)
+            total, found = await plans.summarize(connection, user_id, first, before, group, week_start, page)
+        shown, next_page_token = self.pages.cut(found, page, plans.bucket_key)
+        return pb.SummarizePlanResponse(
+            buckets=map(plan_wire.bucket_to_pb, shown),
+            next_page_token=next_page_token,
+            total=plan_wire.figures_to_pb(total),
         )
 
     async def GetHeatmap(self, request: pb.GetHeatmapRequest, context: Context) -> pb.GetHeatmapResponse:

@@ -48,6 +48,15 @@ class Group(StrEnum):
     WEEKDAY = "weekday"
 
 
+class PlanGroup(StrEnum):
+    """How what was planned is grouped."""
+
+    OCCURRENCE = "occurrence"
+    EVENT = "event"
+    SERIES = "series"
+    WEEK = "week"
+
+
 class Zone(NamedTuple):
     """Where a user was from an instant on."""
 
@@ -196,6 +205,47 @@ class Bucket(NamedTuple):
     task_id: str | None
     task_title: str | None
     figures: Figures
+
+
+class PlannedOccurrence(NamedTuple):
+    """An occurrence of the calendar as it was planned when it ended or was started, and what became of it."""
+
+    user_id: str
+    event_id: str
+    slot: str
+    series_id: str
+    title: str
+    start_time: int
+    planned_minutes: int
+    local_date: date
+    status: str
+    """As the calendar said last, like `session_id`."""
+    session_id: str | None
+
+
+class PlanFigures(NamedTuple):
+    """What occurrences add up to."""
+
+    planned_count: int = 0
+    planned_minutes: int = 0
+    started_count: int = 0
+    completed_count: int = 0
+    never_started_count: int = 0
+    focused_seconds: int = 0
+
+
+class PlanBucket(NamedTuple):
+    """The figures of an occurrence, event, series or week."""
+
+    date: date | None
+    event_id: str | None
+    series_id: str | None
+    slot: str | None
+    title: str | None
+    start_time: int | None
+    status: str | None
+    session_id: str | None
+    figures: PlanFigures
 
 
 class Vacation(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the realtime service consumes: every change of a task, a session or an inbox goes into its owner's stream."""
+"""What realtime consumes: changes of tasks, sessions, calendars and inboxes go into the streams of their owners."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,7 +12,9 @@ from services.realtime.cache.streams import Publication, Streams
 class ChangePublisher:
     """Adds events to the streams of the users that own them. The streams drop duplicates."""
 
-    topics: ClassVar[tuple[str, ...]] = ("task-updates", "session-events", "history-events", "notification-events")
+    topics: ClassVar[tuple[str, ...]] = (
+        *("task-updates", "session-events", "history-events", "calendar-events", "notification-events"),
+    )
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

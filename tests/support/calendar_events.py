@@ -1,6 +1,7 @@
 """Events of the calendar, put onto the broker as its relay puts them."""
 
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from mesh.events.outbox import Event
@@ -26,6 +27,7 @@ _SNAPSHOT: dict[str, Any] = {
     "delete_time": None,
     "occurrence": None,
 }
+TOPIC = "calendar-events"
 SLOT = "2030-01-02T09:00:00"
 """Of the second occurrence."""
 
@@ -94,3 +96,19 @@ def an_event_reminder(
         },
         beside={"task_id": None},
     )
+
+
+class PlannedEvent:
+    """An event of a calendar, of 50 minutes, of which something happens."""
+
+    def __init__(self, user_id: str, *, series_id: str = "", title: str = "Write", **changes: Any) -> None:
+        self.user_id, self.id, self._title = user_id, new_id(), title
+        self._versions = count(1)
+        self._changes = {"title": title, "series_id": series_id or self.id} | changes
+
+    def happens(self, kind: str, slot: str | None = None, **occurrence: Any) -> Event:
+        """Something happens to the whole event, or to an occurrence. slot: in UTC."""
+        made = {"title": self._title, "planned_minutes": 50} | occurrence
+        shown = None if slot is None else an_occurrence(slot, **made)
+        version = next(self._versions)
+        return a_calendar_event(self.user_id, self.id, kind, version=version, occurrence=shown, **self._changes)

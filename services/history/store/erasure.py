@@ -3,7 +3,9 @@
 from mesh.database.connection import Connection
 from mesh.database.erasure import erase_of
 
-erase_figures = erase_of("session_days", "recorded_sessions", "task_titles", "daily_user_aggregates", "goals")
+erase_figures = erase_of(
+    "session_days", "recorded_sessions", "task_titles", "daily_user_aggregates", "goals", "planned_occurrences"
+)
 """Every table but the archive's."""
 
 

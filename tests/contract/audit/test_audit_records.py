@@ -39,6 +39,7 @@ async def test_a_record_says_everything_about_its_event(log: Log, recorded: Reco
     ("todo", pb_record.SUBJECT_TYPE_TASK),
     ("pomodoro", pb_record.SUBJECT_TYPE_FOCUS_SESSION),
     ("history", pb_record.SUBJECT_TYPE_ARCHIVED_SESSION),
+    ("calendar", pb_record.SUBJECT_TYPE_CALENDAR_EVENT),
     ("another", pb_record.SUBJECT_TYPE_UNSPECIFIED),
 ])  # fmt: skip
 async def test_a_record_says_what_its_event_was_about(

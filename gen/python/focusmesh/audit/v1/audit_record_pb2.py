@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%focusmesh/audit/v1/audit_record.proto\x12\x12\x66ocusmesh.audit.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x03\n\x0b\x41uditRecord\x12\x14\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08R\x02id\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x03 \x01(\tR\teventType\x12\x17\n\x07task_id\x18\x04 \x01(\tR\x06taskId\x12\x31\n\x07payload\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructR\x07payload\x12%\n\x0esource_service\x18\x06 \x01(\tR\rsourceService\x12;\n\x0brecord_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrecordTime\x12%\n\x0e\x63hain_position\x18\x08 \x01(\x05R\rchainPosition\x12#\n\rprevious_hash\x18\t \x01(\tR\x0cpreviousHash\x12\x12\n\x04hash\x18\n \x01(\tR\x04hash\x12\x42\n\x0csubject_type\x18\x0b \x01(\x0e\x32\x1f.focusmesh.audit.v1.SubjectTypeR\x0bsubjectType*\x85\x01\n\x0bSubjectType\x12\x1c\n\x18SUBJECT_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11SUBJECT_TYPE_TASK\x10\x01\x12\x1e\n\x1aSUBJECT_TYPE_FOCUS_SESSION\x10\x02\x12!\n\x1dSUBJECT_TYPE_ARCHIVED_SESSION\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%focusmesh/audit/v1/audit_record.proto\x12\x12\x66ocusmesh.audit.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x03\n\x0b\x41uditRecord\x12\x14\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08R\x02id\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x03 \x01(\tR\teventType\x12\x17\n\x07task_id\x18\x04 \x01(\tR\x06taskId\x12\x31\n\x07payload\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructR\x07payload\x12%\n\x0esource_service\x18\x06 \x01(\tR\rsourceService\x12;\n\x0brecord_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrecordTime\x12%\n\x0e\x63hain_position\x18\x08 \x01(\x05R\rchainPosition\x12#\n\rprevious_hash\x18\t \x01(\tR\x0cpreviousHash\x12\x12\n\x04hash\x18\n \x01(\tR\x04hash\x12\x42\n\x0csubject_type\x18\x0b \x01(\x0e\x32\x1f.focusmesh.audit.v1.SubjectTypeR\x0bsubjectType*\xa6\x01\n\x0bSubjectType\x12\x1c\n\x18SUBJECT_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11SUBJECT_TYPE_TASK\x10\x01\x12\x1e\n\x1aSUBJECT_TYPE_FOCUS_SESSION\x10\x02\x12!\n\x1dSUBJECT_TYPE_ARCHIVED_SESSION\x10\x03\x12\x1f\n\x1bSUBJECT_TYPE_CALENDAR_EVENT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITRECORD'].fields_by_name['id']._loaded_options = None
   _globals['_AUDITRECORD'].fields_by_name['id']._serialized_options = b'\342A\001\010'
   _globals['_SUBJECTTYPE']._serialized_start=594
-  _globals['_SUBJECTTYPE']._serialized_end=727
+  _globals['_SUBJECTTYPE']._serialized_end=760
   _globals['_AUDITRECORD']._serialized_start=158
   _globals['_AUDITRECORD']._serialized_end=591
 # @@protoc_insertion_point(module_scope)

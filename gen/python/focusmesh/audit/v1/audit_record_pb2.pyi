@@ -33,6 +33,8 @@ class _SubjectTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubjectTy
     """A focus session of pomodoro."""
     SUBJECT_TYPE_ARCHIVED_SESSION: _SubjectType.ValueType  # 3
     """An archived session of history; its id is that of the focus session, unless it was added by hand."""
+    SUBJECT_TYPE_CALENDAR_EVENT: _SubjectType.ValueType  # 4
+    """An event of the calendar."""
 
 class SubjectType(_SubjectType, metaclass=_SubjectTypeEnumTypeWrapper):
     """What an event happened to."""
@@ -45,6 +47,8 @@ SUBJECT_TYPE_FOCUS_SESSION: SubjectType.ValueType  # 2
 """A focus session of pomodoro."""
 SUBJECT_TYPE_ARCHIVED_SESSION: SubjectType.ValueType  # 3
 """An archived session of history; its id is that of the focus session, unless it was added by hand."""
+SUBJECT_TYPE_CALENDAR_EVENT: SubjectType.ValueType  # 4
+"""An event of the calendar."""
 Global___SubjectType: _TypeAlias = SubjectType  # noqa: Y015
 
 @_typing.final

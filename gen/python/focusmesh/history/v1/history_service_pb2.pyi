@@ -7,6 +7,7 @@ from collections import abc as _abc
 from focusmesh.history.v1 import archived_session_pb2 as _archived_session_pb2
 from focusmesh.history.v1 import focus_summary_pb2 as _focus_summary_pb2
 from focusmesh.history.v1 import goals_pb2 as _goals_pb2
+from focusmesh.history.v1 import plan_summary_pb2 as _plan_summary_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -579,6 +580,80 @@ class SummarizeFocusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SummarizeFocusResponse: _TypeAlias = SummarizeFocusResponse  # noqa: Y015
+
+@_typing.final
+class SummarizePlanRequest(_message.Message):
+    """Asks for what was planned, and what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    BEFORE_DATE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """The last response's `next_page_token`, with the same filters."""
+    from_date: _builtins.str
+    """First date of the window, such as `2026-06-01`."""
+    before_date: _builtins.str
+    """The date after its last; at most 371 dates after the first."""
+    group: _plan_summary_pb2.PlanGroup.ValueType
+    """How to group it."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        from_date: _builtins.str = ...,
+        before_date: _builtins.str = ...,
+        group: _plan_summary_pb2.PlanGroup.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_date", b"before_date", "from_date", b"from_date", "group", b"group", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizePlanRequest: _TypeAlias = SummarizePlanRequest  # noqa: Y015
+
+@_typing.final
+class SummarizePlanResponse(_message.Message):
+    """What was planned in a window, and what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[_plan_summary_pb2.PlanBucket]:
+        """The groups, a page of them: occurrences by their start, weeks in order, events and series by their planned minutes, the most
+        first.
+        """
+
+    @_builtins.property
+    def total(self) -> _plan_summary_pb2.PlanFigures:
+        """Figures of the whole window, whatever the page."""
+
+    def __init__(
+        self,
+        *,
+        buckets: _abc.Iterable[_plan_summary_pb2.PlanBucket] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total: _plan_summary_pb2.PlanFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "next_page_token", b"next_page_token", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizePlanResponse: _TypeAlias = SummarizePlanResponse  # noqa: Y015
 
 @_typing.final
 class GetHeatmapRequest(_message.Message):

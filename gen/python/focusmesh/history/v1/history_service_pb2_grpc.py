@@ -72,6 +72,11 @@ class HistoryServiceStub:
                 request_serializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizeFocusRequest.SerializeToString,
                 response_deserializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizeFocusResponse.FromString,
                 _registered_method=True)
+        self.SummarizePlan = channel.unary_unary(
+                '/focusmesh.history.v1.HistoryService/SummarizePlan',
+                request_serializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizePlanRequest.SerializeToString,
+                response_deserializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizePlanResponse.FromString,
+                _registered_method=True)
         self.GetHeatmap = channel.unary_unary(
                 '/focusmesh.history.v1.HistoryService/GetHeatmap',
                 request_serializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.GetHeatmapRequest.SerializeToString,
@@ -182,6 +187,17 @@ class HistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SummarizePlan(self, request, context):
+        """Compares what was planned in the calendar with what came of it, in a window of at most 371 dates: in all, and by occurrence,
+        event, series or week, a page at a time. An occurrence counts once it has ended or was started, as it was planned then, whatever
+        becomes of its event later; one that takes whole days only when it was started.
+
+        Needs scope `history:read`. Errors: PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetHeatmap(self, request, context):
         """Reads the days with work of a window of at most 371 dates.
 
@@ -275,6 +291,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.SummarizeFocus,
                     request_deserializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizeFocusRequest.FromString,
                     response_serializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizeFocusResponse.SerializeToString,
+            ),
+            'SummarizePlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizePlan,
+                    request_deserializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizePlanRequest.FromString,
+                    response_serializer=focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizePlanResponse.SerializeToString,
             ),
             'GetHeatmap': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHeatmap,
@@ -499,6 +520,33 @@ class HistoryService:
             '/focusmesh.history.v1.HistoryService/SummarizeFocus',
             focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizeFocusRequest.SerializeToString,
             focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizeFocusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizePlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/focusmesh.history.v1.HistoryService/SummarizePlan',
+            focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizePlanRequest.SerializeToString,
+            focusmesh_dot_history_dot_v1_dot_history__service__pb2.SummarizePlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,13 @@ class HistoryServiceStub:
 
     Needs scope `history:read`. Errors: PAGE_TOKEN_INVALID.
     """
+    SummarizePlan: _aio.UnaryUnaryMultiCallable[_history_service_pb2.SummarizePlanRequest, _history_service_pb2.SummarizePlanResponse]
+    """Compares what was planned in the calendar with what came of it, in a window of at most 371 dates: in all, and by occurrence,
+    event, series or week, a page at a time. An occurrence counts once it has ended or was started, as it was planned then, whatever
+    becomes of its event later; one that takes whole days only when it was started.
+
+    Needs scope `history:read`. Errors: PAGE_TOKEN_INVALID.
+    """
     GetHeatmap: _aio.UnaryUnaryMultiCallable[_history_service_pb2.GetHeatmapRequest, _history_service_pb2.GetHeatmapResponse]
     """Reads the days with work of a window of at most 371 dates.
 
@@ -184,6 +191,19 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_history_service_pb2.SummarizeFocusResponse]:
         """Adds up the intervals of a window of dates: in all, and by day, week, month, year, task, hour of the day or day of
         the week, a page at a time. Groups without any are left out.
+
+        Needs scope `history:read`. Errors: PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def SummarizePlan(
+        self,
+        request: _history_service_pb2.SummarizePlanRequest,
+        context: _aio.ServicerContext[_history_service_pb2.SummarizePlanRequest, _abc.Awaitable[_history_service_pb2.SummarizePlanResponse]],
+    ) -> _abc.Awaitable[_history_service_pb2.SummarizePlanResponse]:
+        """Compares what was planned in the calendar with what came of it, in a window of at most 371 dates: in all, and by occurrence,
+        event, series or week, a page at a time. An occurrence counts once it has ended or was started, as it was planned then, whatever
+        becomes of its event later; one that takes whole days only when it was started.
 
         Needs scope `history:read`. Errors: PAGE_TOKEN_INVALID.
         """

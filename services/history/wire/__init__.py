@@ -191,7 +191,9 @@ def window_from_pb(request: pb.ListArchivedSessionsRequest | pb.ExportHistoryReq
     return Window(begin, end, getattr(request, "show_deleted", False), request.include_cold)
 
 
-def dates_from_pb(request: pb.SummarizeFocusRequest | pb.GetHeatmapRequest, most_days: int) -> tuple[date, date]:
+def dates_from_pb(
+    request: pb.SummarizeFocusRequest | pb.SummarizePlanRequest | pb.GetHeatmapRequest, most_days: int
+) -> tuple[date, date]:
     """The window of dates that a request asks for; raises InvalidRequest."""
     first = windows.parse_date("from_date", request.from_date)
     before = windows.parse_date("before_date", request.before_date)
@@ -343,9 +345,10 @@ def _weekday(number: int) -> "focus_summary_pb2.DayOfWeek.ValueType":
 
 def _interval(payload: Mapping[str, Any]) -> Interval:
     spans = tuple(
-        Span(_required(span["start_time"]), _required(span["end_time"]), span["task_id"]) for span in payload["spans"]
+        Span(instant_from_json(span["start_time"]), instant_from_json(span["end_time"]), span["task_id"])
+        for span in payload["spans"]
     )
-    end = _required(payload["end_time"])
+    end = instant_from_json(payload["end_time"])
     return Interval(payload["number"], payload["kind"], payload["planned_seconds"], end, payload["is_pomodoro"], spans)
 
 
@@ -359,9 +362,10 @@ def _task_to_pb(task: Task) -> archived_session_pb2.ArchivedTask:
 
 
 def _instant(text: str | None) -> int | None:
-    return None if text is None else _required(text)
+    return None if text is None else instant_from_json(text)
 
 
-def _required(text: str) -> int:
+def instant_from_json(text: str) -> int:
+    """The instant of an event, RFC 3339."""
     moment = datetime.fromisoformat(text)
     return int(moment.timestamp()) * SECOND + moment.microsecond
