@@ -96,3 +96,48 @@ def test_the_end_before_a_far_pivot_is_found_whatever_lies_before() -> None:
     assert old is not None
     assert old.rule.until_time == instant("2499-12-31T17:00:00Z")
     assert next(slots(old, datetime(2499, 12, 31).date())).local == datetime(2499, 12, 31, 18)
+
+
+def test_what_lies_beside_the_rule_keeps_a_time_of_day_of_its_own() -> None:
+    weekly = series("2026-09-07T18:00:00", ZONE, "FREQ=WEEKLY;COUNT=3",
+                    added=(local("2026-09-16T09:00:00"), local("2026-09-17T18:00:00")))  # fmt: skip
+    moved = split(weekly, local("2026-09-14T18:00:00"), Edit(start=local("2026-09-14T19:00:00"))).new
+    assert locals_of(all_slots(moved)) == [
+        "2026-09-14T19:00:00",
+        "2026-09-16T09:00:00",
+        "2026-09-17T19:00:00",
+        "2026-09-21T19:00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "pivot", "first", "expected"),
+    [
+        ("FREQ=MONTHLY", "2026-02-28", "2026-01-31", ["2026-02-28", "2026-03-31", "2026-04-30"]),
+        ("FREQ=MONTHLY;BYMONTHDAY=30,31", "2026-02-28", "2026-01-30", ["2026-02-28", "2026-03-30", "2026-03-31"]),
+        ("FREQ=YEARLY", "2029-02-28", "2028-02-29", ["2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29"]),
+    ],
+)
+def test_a_split_at_a_clamped_slot_keeps_the_day_of_the_rule(
+    rule: str, pivot: str, first: str, expected: list[str]
+) -> None:
+    new = split(series(first, ZONE, rule), local(pivot), Edit()).new
+    assert [text[:10] for text in locals_of(all_slots(new, len(expected)))] == expected
+
+
+@pytest.mark.parametrize(
+    ("until", "edit", "expected"),
+    [
+        ("20260921T160000Z", Edit(start=local("2026-09-07T19:30:00")), ["2026-09-07T19:30:00", "2026-09-21T19:30:00"]),
+        ("20260921T160000Z", Edit(start=local("2026-09-08T18:00:00")), ["2026-09-08T18:00:00", "2026-09-22T18:00:00"]),
+        ("20260921T160000Z", Edit(time_zone="America/New_York"), ["2026-09-07T18:00:00", "2026-09-21T18:00:00"]),
+        ("20260928T155959Z", Edit(start=local("2026-09-07T17:00:00")), ["2026-09-07T17:00:00", "2026-09-21T17:00:00"]),
+        ("20260921", Edit(start=local("2026-09-08T18:00:00")), ["2026-09-08T18:00:00", "2026-09-22T18:00:00"]),
+    ],
+)
+def test_the_end_of_a_rule_moves_along_so_that_no_slot_is_lost_or_gained(
+    until: str, edit: Edit, expected: list[str]
+) -> None:
+    three = series("2026-09-07T18:00:00", ZONE, f"FREQ=WEEKLY;UNTIL={until}")
+    found = locals_of(all_slots(split(three, three.start, edit).new))
+    assert (len(found), [found[0], found[-1]]) == (3, expected)
