@@ -113,7 +113,7 @@ def _anchored(rule: Rule, day: date) -> Rule:
 def _ending_later(series: Series, rule: Rule, by: timedelta, time_zone: str) -> Rule:
     """The rule with an end that moves along with the last slot: none is lost, and none gained."""
     last = last_slot(series)
-    if last is None or rule.times is not None or datetime.max - last.local <= by:
+    if last is None or rule.times is not None or last.local.toordinal() + by.days >= date.max.toordinal():
         return rule
     moved = last.local + by
     if rule.until_time is not None:

@@ -159,8 +159,13 @@ class Occurrence(NamedTuple):
 
     @property
     def id(self) -> str:
-        """`<event id>_<slot without separators>`."""
-        return f"{self.event.id}_{self.slot.replace('-', '').replace(':', '')}"
+        """As `occurrence_id` makes it."""
+        return occurrence_id(self.event.id, self.slot)
+
+
+def occurrence_id(event_id: str, slot: str) -> str:
+    """`<event id>_<slot without separators>`."""
+    return f"{event_id}_{slot.replace('-', '').replace(':', '')}"
 
 
 class Place(NamedTuple):
@@ -265,6 +270,8 @@ class Change(NamedTuple):
     rows: Mapping[str, OccurrenceRow]
     """All, by slot."""
     rows_before: Mapping[str, OccurrenceRow]
+    before: CalendarEvent | None = None
+    """None: it is new. The same as `event` when nothing changed, which is then not a new version."""
 
 
 class Feed(NamedTuple):

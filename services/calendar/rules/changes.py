@@ -6,15 +6,31 @@ from datetime import datetime
 from mesh.recurrence.document import from_document
 from mesh.recurrence.series import after, parse_slot, slots
 from mesh.recurrence.zones import to_instant
-from mesh.rpc.etag import next_version
-from services.calendar.errors import TooManyChanges
+from mesh.rpc.etag import check_etag, next_version
+from services.calendar.errors import EventDeleted, EventReadOnly, TooManyChanges
 from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow, Status
 from services.calendar.rules.series import is_apart, last_end, last_of_rule, next_ended, series_of
+
+
+def check_changeable(event: CalendarEvent, etag: str | None) -> None:
+    """Raises VersionConflict, EventDeleted or EventReadOnly. etag: that a request is based on, if any."""
+    check_etag(etag, event.version)
+    if event.deleted_at is not None:
+        raise EventDeleted(event_id=event.id)
+    if event.subscription_id is not None:
+        raise EventReadOnly(event_id=event.id)
 
 
 def created(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> Change:
     """A new event. zone: of its user. Raises TooManyChanges."""
     return _change(event, rows, {}, zone, event.created_at)
+
+
+def split_off(
+    before: CalendarEvent, event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, now: int
+) -> Change:
+    """A new event with occurrences that another one had. The rest as `changed`."""
+    return _change(event, rows, {}, zone, _since(before, now))
 
 
 def changed(
@@ -27,11 +43,19 @@ def changed(
 ) -> Change:
     """The next version of an event, which was locked before it was read, also when only its occurrences changed.
 
-    rows: all that it has now, by slot; those that say nothing any more are removed. zone: of its user. Raises
-    TooManyChanges. What has ended and is not published yet will be; what is moved into the past does not end again.
+    rows: all that it has now, by slot; those that say nothing any more are removed. zone: of its user. When nothing
+    differs it is the event that it was. Raises TooManyChanges. What has ended and is not published yet will be; what is
+    moved into the past does not end again.
     """
-    since = now if before.next_end_at is None else min(before.next_end_at - 1, now)
-    return _change(next_version(event, now), rows, rows_before, zone, since)
+    change = _change(next_version(event, now), rows, rows_before, zone, _since(before, now))
+    if event == before and change.rows == rows_before:
+        return Change(before, rows_before, rows_before, before)
+    return change._replace(before=before)
+
+
+def _since(before: CalendarEvent, now: int) -> int:
+    """After which instant what ends is yet to be published."""
+    return now if before.next_end_at is None else min(before.next_end_at - 1, now)
 
 
 def _change(

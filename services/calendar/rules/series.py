@@ -11,7 +11,7 @@ from mesh.recurrence.zones import to_instant
 from mesh.runtime.clock import DAY, SECOND
 from services.calendar.model import CalendarEvent, Length, Occurrence, OccurrenceRow, Status
 
-_ONCE = Rule(Frequency.DAILY, times=1)
+ONCE = Rule(Frequency.DAILY, times=1)
 """A single event is a series with one slot."""
 _LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * SECOND
 """The last instant of a Timestamp."""
@@ -20,7 +20,7 @@ _LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * SECOND
 def series_of(event: CalendarEvent, zone: str) -> Series:
     """The series of an event; rows say which of its slots are cancelled. zone: of its user, used when it floats."""
     start, all_day = parse_slot(event.start_slot)
-    rule = _ONCE if event.rule is None else from_document(event.rule)
+    rule = ONCE if event.rule is None else from_document(event.rule)
     added = tuple(map(datetime.fromisoformat, event.added))
     return Series(start, event.time_zone or zone, rule, all_day, added)
 

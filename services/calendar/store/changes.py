@@ -29,7 +29,7 @@ class Calendars:
     """The calendars of users, to be changed."""
 
     def __init__(self, db: Database, zones: UserZones) -> None:
-        self._db, self._zones = db, zones
+        self._db, self.zones = db, zones
 
     @asynccontextmanager
     async def user(self, user_id: str, *, alone: bool = False) -> AsyncIterator[tuple[Connection, str]]:
@@ -38,7 +38,7 @@ class Calendars:
         alone: nobody else creates events of the user meanwhile. Raises TokenRevoked when the account is closed, and
         DependencyUnavailable.
         """
-        await self._zones.of(user_id)
+        await self.zones.of(user_id)
         async with self._db.transaction() as tx:
             zone = await users.lock_zone(tx, user_id, alone=alone)
             if zone is None:
@@ -55,7 +55,13 @@ class Calendars:
 
 
 async def save(tx: Connection, changes: Sequence[Change], side_effects: SideEffects) -> None:
-    """Writes events, new ones or locked ones, with what differs of their rows, and with the messages about them."""
+    """Writes events, new ones or locked ones, with what differs of their rows, and with the messages about them.
+
+    When nothing changed only the response is stored, for a retry.
+    """
+    if all(change.event is change.before for change in changes):
+        await outbox.store_response(tx, side_effects)
+        return
     await events.put_events(tx, [change.event for change in changes], side_effects)
     for change in changes:
         if gone := change.rows_before.keys() - change.rows.keys():

@@ -86,6 +86,17 @@ async def require_room(tx: Connection, user_id: str, more: int = 1) -> None:
         raise EventsFull(limit=MOST_EVENTS)
 
 
+async def has_uid(tx: Connection, user_id: str, uid: str | None) -> bool:
+    """Whether a user has an event of that UID, of their own and not deleted."""
+    cursor = await tx.execute(
+        """
+        SELECT FROM events
+        WHERE user_id = %s::uuid AND uid = %s AND subscription_id IS NULL AND deleted_at IS NULL""",
+        (user_id, uid),
+    )
+    return await cursor.fetchone() is not None
+
+
 _PUT = f"""
     INSERT INTO events ({EVENTS.names}) SELECT * FROM {EVENTS.recordset}
     ON CONFLICT (id) DO UPDATE SET {EVENTS.assignments_of_rows.replace("events_rows.", "excluded.")}

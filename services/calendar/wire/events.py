@@ -13,8 +13,9 @@ from mesh.recurrence.series import parse_slot
 from mesh.recurrence.wire import invalid, rule_from_pb, rule_to_pb
 from mesh.recurrence.zones import TIME_ZONES
 from mesh.rpc.etag import etag
+from mesh.rpc.fieldmask import update_paths
 from mesh.runtime.clock import from_timestamp, set_timestamp
-from mesh.runtime.errors import FieldViolation, InvalidRequest
+from mesh.runtime.errors import FieldViolation, InvalidArgument, InvalidRequest
 from services.calendar.errors import TimeZoneUnknown
 from services.calendar.model import CalendarEvent, EventFilter, Length, Status
 
@@ -40,6 +41,7 @@ _CHANNELS = {
     "webhook": event_pb2.REMINDER_CHANNEL_WEBHOOK,
 }
 _OF_CHANNEL = {number: name for name, number in _CHANNELS.items()}
+_TEXTS = {"title", "description", "location", "todo_task_id"}
 _DAY_MINUTES = 1_440
 _DEFAULT_MINUTES = 25
 _FIRST_YEAR = 1900
@@ -83,6 +85,18 @@ def reminder_to_pb(reminder: Any) -> event_pb2.EventReminder:
     message = event_pb2.EventReminder(offset=reminder.get("offset") or "", channel=_CHANNELS[reminder["channel"]])
     set_timestamp(message.remind_time, reminder.get("remind_time"))
     return message
+
+
+def draft_from_pb(request: event_service_pb2.PreviewEventRequest, zone: str) -> CalendarEvent:
+    """The event that a request describes, as far as its occurrences are concerned. Raises as `event_from_pb`."""
+    draft = event_service_pb2.CreateEventRequest(start=request.start)
+    if request.HasField("time_zone"):
+        draft.time_zone = request.time_zone
+    if request.HasField("duration_minutes"):
+        draft.duration_minutes = request.duration_minutes
+    if request.HasField("recurrence"):
+        draft.recurrence.CopyFrom(request.recurrence)
+    return event_from_pb(draft, event_id="", user_id="", zone=zone, now=0)
 
 
 def event_from_pb(
@@ -196,6 +210,41 @@ def reminders_from_pb(messages: Sequence[event_pb2.EventReminder], field: str) -
             raise wrong(f"{field}[{index}]", "is given twice")
         made.append(reminder)
     return made
+
+
+def values_from_pb(request: event_service_pb2.UpdateEventRequest, event: CalendarEvent, zone: str) -> dict[str, Any]:
+    """What a request changes, as `rules.edits.Values`. event: as it is now. zone: of the user.
+
+    Raises FieldNotInMask, InvalidRequest and TimeZoneUnknown.
+    """
+    changes = request.changes
+    try:
+        paths = update_paths(changes)
+    except InvalidArgument as error:
+        error.fields = tuple(each._replace(field=f"changes.{each.field}") for each in error.fields)
+        raise
+    given = {field.name for field, _ in changes.ListFields()}
+    values = {name: getattr(changes, name) if name in given else None for name in _TEXTS & paths}
+    all_day = event.is_all_day
+    if "start" in paths:
+        values["start_slot"] = changes.start if "start" in given else None
+    if "start" in given:
+        _, all_day = start_from_pb(changes.start, "changes.start")
+        if all_day != event.is_all_day and request.scope != event_service_pb2.EVENT_SCOPE_ALL:
+            raise wrong("changes.start", "must be a date when the event is all-day, and else a local time")
+    if "duration_minutes" in paths or all_day != event.is_all_day:
+        minutes = changes.duration_minutes if "duration_minutes" in given else None
+        is_cleared = minutes is None and all_day == event.is_all_day
+        values["length"] = None if is_cleared else length_from_pb(minutes, "changes.duration_minutes", all_day=all_day)
+    if "time_zone" in given:
+        values["time_zone"] = zone_from_pb(changes.time_zone, "changes.time_zone", all_day=all_day)
+    elif "time_zone" in paths or all_day != event.is_all_day:
+        values["time_zone"] = None if all_day or "time_zone" in paths else zone
+    if "recurrence" in paths:
+        values["rule"] = rule_from_pb(changes.recurrence, "changes.recurrence") if "recurrence" in given else None
+    if "reminders" in paths:
+        values["reminders"] = reminders_from_pb(changes.reminders, "changes.reminders")
+    return values
 
 
 def filter_from_pb(request: event_service_pb2.ListEventsRequest) -> EventFilter:

@@ -50,6 +50,14 @@ def occurrence_to_pb(occurrence: Occurrence, zone: str, *, with_description: boo
     return message
 
 
+def preview_to_pb(occurrence: Occurrence, zone: str) -> event_pb2.Occurrence:
+    """The message of an occurrence of an event that is not made yet: times, length and reasons only."""
+    message = occurrence_to_pb(occurrence, zone)
+    for name in ("id", "etag", "title"):
+        message.ClearField(name)
+    return message
+
+
 def occurrence_id_from_pb(occurrence_id: str) -> tuple[str, str]:
     """Event and slot of an occurrence's id; raises OccurrenceNotFound for one that no occurrence can have."""
     event_id, _, compact = occurrence_id.partition("_")

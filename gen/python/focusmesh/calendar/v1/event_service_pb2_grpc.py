@@ -116,7 +116,7 @@ class EventServiceServicer:
     def UpdateEvent(self, request, context):
         """Changes one occurrence, those from one on, or all. With FOLLOWING the event ends before that occurrence, and another begins;
         what was cancelled, moved or changed after it moves along with its slot. Publishes `event-updated`, with FOLLOWING also
-        `event-created`.
+        `event-created`, and `occurrence-moved` where THIS gives one occurrence another time or length.
 
         Needs scope `calendar:write`. Errors: EVENT_NOT_FOUND, EVENT_DELETED, EVENT_READ_ONLY, OCCURRENCE_NOT_FOUND, OVERRIDES_LOST,
         TOO_MANY_CHANGES, TIME_ZONE_UNKNOWN, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, EVENTS_FULL, FIELD_NOT_IN_MASK,

@@ -38,7 +38,7 @@ class EventServiceStub:
     UpdateEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventRequest, _event_service_pb2.UpdateEventResponse]
     """Changes one occurrence, those from one on, or all. With FOLLOWING the event ends before that occurrence, and another begins;
     what was cancelled, moved or changed after it moves along with its slot. Publishes `event-updated`, with FOLLOWING also
-    `event-created`.
+    `event-created`, and `occurrence-moved` where THIS gives one occurrence another time or length.
 
     Needs scope `calendar:write`. Errors: EVENT_NOT_FOUND, EVENT_DELETED, EVENT_READ_ONLY, OCCURRENCE_NOT_FOUND, OVERRIDES_LOST,
     TOO_MANY_CHANGES, TIME_ZONE_UNKNOWN, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, EVENTS_FULL, FIELD_NOT_IN_MASK,
@@ -115,7 +115,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_event_service_pb2.UpdateEventResponse]:
         """Changes one occurrence, those from one on, or all. With FOLLOWING the event ends before that occurrence, and another begins;
         what was cancelled, moved or changed after it moves along with its slot. Publishes `event-updated`, with FOLLOWING also
-        `event-created`.
+        `event-created`, and `occurrence-moved` where THIS gives one occurrence another time or length.
 
         Needs scope `calendar:write`. Errors: EVENT_NOT_FOUND, EVENT_DELETED, EVENT_READ_ONLY, OCCURRENCE_NOT_FOUND, OVERRIDES_LOST,
         TOO_MANY_CHANGES, TIME_ZONE_UNKNOWN, TODO_TASK_NOT_FOUND, TODO_UNAVAILABLE, EVENTS_FULL, FIELD_NOT_IN_MASK,
