@@ -13,6 +13,7 @@ from mesh.runtime.clock import DAY
 from services.calendar.errors import OccurrenceNotFound, OverridesLost
 from services.calendar.model import CalendarEvent, Occurrence, OccurrenceRow, Status, occurrence_id
 from services.calendar.rules.changes import is_override
+from services.calendar.rules.occurrences import row_of
 from services.calendar.rules.series import ONCE, occurrence, series_of
 
 UNDELETE_DAYS = 30
@@ -34,8 +35,7 @@ class Edited(NamedTuple):
 
 def this(event: CalendarEvent, rows: Rows, slot: str, values: Values, zone: str) -> OccurrenceRow:
     """The row of one occurrence after an edit. zone: of the user. Raises OccurrenceNotFound."""
-    require(event, rows, slot, zone)
-    row = row_of(event, rows, slot)
+    row = row_of(require(event, rows, slot, zone))
     own = {name: values[name] for name in ("title", "description", "location") if name in values}
     if "start_slot" in values:
         own["start_slot"] = values["start_slot"] if values["start_slot"] != slot else None
@@ -47,8 +47,7 @@ def this(event: CalendarEvent, rows: Rows, slot: str, values: Values, zone: str)
 
 def cancelled(event: CalendarEvent, rows: Rows, slot: str, zone: str) -> OccurrenceRow:
     """The row of one occurrence that does not take place. Raises OccurrenceNotFound."""
-    require(event, rows, slot, zone)
-    row = row_of(event, rows, slot)
+    row = row_of(require(event, rows, slot, zone))
     return row._replace(status=Status.CANCELLED.value, completed_at=None, is_completed_by_session=False)
 
 
@@ -58,27 +57,6 @@ def require(event: CalendarEvent, rows: Rows, slot: str, zone: str) -> Occurrenc
     if found is None:
         raise OccurrenceNotFound(occurrence_id=occurrence_id(event.id, slot))
     return found
-
-
-def row_of(event: CalendarEvent, rows: Rows, slot: str) -> OccurrenceRow:
-    """The row of a slot, or one that says nothing yet."""
-    return rows.get(slot) or OccurrenceRow(
-        event_id=event.id,
-        slot=slot,
-        user_id=event.user_id,
-        status=Status.PLANNED.value,
-        title=None,
-        description=None,
-        location=None,
-        start_slot=None,
-        start_time=None,
-        length_days=None,
-        length_seconds=None,
-        session_id=None,
-        starts=0,
-        completed_at=None,
-        is_completed_by_session=False,
-    )
 
 
 def all_of(event: CalendarEvent, rows: Rows, values: Values, zone: str, *, force: bool) -> Edited:
