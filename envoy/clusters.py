@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envoy.routes import NO_CLUSTER, WEBSOCKET_CLUSTER
+from envoy.routes import FEED_CLUSTER, NO_CLUSTER, WEBSOCKET_CLUSTER
 from envoy.settings import Address, GatewaySettings, UpstreamTls, is_ip
 
 Json = dict[str, Any]
@@ -48,10 +48,11 @@ def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
 
 def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: UpstreamTls | None) -> Json:
     """The cluster of a service: health-checked every second, and never called while it reports NOT_SERVING."""
-    websocket = name == WEBSOCKET_CLUSTER
+    websocket, feed = name == WEBSOCKET_CLUSTER, name == FEED_CLUSTER
     # The WebSocket's port serves no gRPC; the health check uses the gRPC port of the same process.
     health_ports = [port for _, port in endpoints[_REALTIME]] if websocket else [0] * len(found)
-    cluster = _cluster(name, found, _CALLERS_PROTOCOL if websocket else _HTTP2, health_ports)
+    protocol = _CALLERS_PROTOCOL if websocket else _HTTP1 if feed else _HTTP2
+    cluster = _cluster(name, found, protocol, health_ports)
     return {
         **cluster,
         "lb_policy": "LEAST_REQUEST",
@@ -67,9 +68,10 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
         },
         "health_checks": [
             {
-                "grpc_health_check": {},
+                # A check by gRPC needs HTTP/2.
+                **({"http_health_check": {"path": "/healthz"}} if feed else {"grpc_health_check": {}}),
                 # Where there are certificates; the WebSocket's health is asked for on another port than it has.
-                "tls_options": {"alpn_protocols": ["h2"]},
+                "tls_options": {"alpn_protocols": ["http/1.1" if feed else "h2"]},
                 "timeout": "0.5s",
                 "interval": "1s",
                 "no_traffic_interval": "1s",
@@ -85,7 +87,7 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
         "upstream_connection_options": {
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 5, "keepalive_probes": 3}
         },
-        **({"transport_socket": _tls(tls, found, "http/1.1" if websocket else "h2")} if tls else {}),
+        **({"transport_socket": _tls(tls, found, "http/1.1" if websocket or feed else "h2")} if tls else {}),
     }
 
 

@@ -21,7 +21,7 @@ from contract.rules import ContractError
 from envoy import routes
 from envoy.clusters import Endpoints, clusters
 from envoy.responses import mappers
-from envoy.routes import WEBSOCKET_CLUSTER
+from envoy.routes import FEED_CLUSTER, WEBSOCKET_CLUSTER
 from envoy.settings import Address, Bucket, GatewaySettings, SettingsError
 from stack.layout import LOOPBACK, Ports, State, main_ports, main_state
 from stack.registry import Service, load
@@ -30,7 +30,7 @@ TEMPLATE = Path(__file__).with_name("template.yaml")
 _HOLE = re.compile(r"\$\{(\w+)\}")
 _NAMESPACE = "focusmesh.svc.cluster.local"
 _CLUSTER_PORTS = (9000, 9001)
-"""Ports of every pod: gRPC and WebSocket."""
+"""Ports of every pod: gRPC, and WebSocket or plain HTTP."""
 
 
 class TemplateError(Exception):
@@ -178,7 +178,7 @@ def machine(ports: Ports, state: State, **given: Any) -> tuple[Endpoints, Gatewa
 def cluster() -> tuple[Endpoints, GatewaySettings]:
     """Endpoints and settings in Kubernetes: headless services by name, every replica found by DNS."""
     endpoints = {
-        name: [(f"{service.name}.{_NAMESPACE}", _CLUSTER_PORTS[name == WEBSOCKET_CLUSTER])]
+        name: [(f"{service.name}.{_NAMESPACE}", _CLUSTER_PORTS[name != service.name])]
         for service in load().services.values()
         for name in _listeners(service)
     }
@@ -192,9 +192,9 @@ def cluster() -> tuple[Endpoints, GatewaySettings]:
 
 
 def _listeners(service: Service) -> dict[str, int]:
-    """Clusters of a service with their port offsets: gRPC, and WebSocket where it has one."""
-    websocket = {WEBSOCKET_CLUSTER: service.websocket_port} if service.websocket_port else {}
-    return {service.name: service.port, **websocket}
+    """Clusters of a service with their port offsets: gRPC, and WebSocket or plain HTTP where it has one."""
+    others = {WEBSOCKET_CLUSTER: service.websocket_port, FEED_CLUSTER: service.http_port}
+    return {service.name: service.port, **{name: port for name, port in others.items() if port}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,13 +1,14 @@
 """Routes, derived from the contract. Evaluated in this order:
 
-1. preflights, to which the CORS filter responds;
-2. the WebSocket;
-3. headers of gRPC whose values it cannot read: 400;
-4. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
-5. any other gRPC path or verb: UNIMPLEMENTED, so that internal RPCs, health and reflection stay inside;
-6. one per REST binding, with verb and content type: the transcoder turns it into a call and the router looks again;
-7. a REST path with another verb: 405; then with another content type: 415;
-8. anything else: 404.
+1. feeds of calendars, whatever is asked of them, so that no other route shows their token;
+2. preflights, to which the CORS filter responds;
+3. the WebSocket;
+4. headers of gRPC whose values it cannot read: 400;
+5. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
+6. any other gRPC path or verb: UNIMPLEMENTED, so that internal RPCs, health and reflection stay inside;
+7. one per REST binding, with verb and content type: the transcoder turns it into a call and the router looks again;
+8. a REST path with another verb: 405; then with another content type: 415;
+9. anything else: 404.
 """
 
 from collections import defaultdict
@@ -19,6 +20,9 @@ from contract.rules import ContractError, require_routable
 
 WEBSOCKET_PATH = "/v1/realtime"
 WEBSOCKET_CLUSTER = "realtime_ws"
+FEED_PATH = "/v1/calendar/feeds/"
+"""What follows is a secret: `<token>.ics`."""
+FEED_CLUSTER = "calendar_http"
 NO_CLUSTER = "none"
 """Has no endpoints: a REST call is routed to it only until the transcoder has determined its RPC."""
 UNKNOWN_CLUSTER = "unknown-path"
@@ -34,6 +38,9 @@ _READABLE = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|de
 _TE = {"header": {"key": "te", "value": "trailers"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 _DISABLED = {"@type": f"{_TYPE}/envoy.config.route.v3.FilterConfig", "disabled": True}
 _NOT_TRANSCODED = {"envoy.filters.http.grpc_json_transcoder": _DISABLED}
+_FEEDS = {"prefix": FEED_PATH, "case_sensitive": False}
+_FEED_SECONDS, _FEED_IDLE_SECONDS = 120, 30
+"""For a whole feed, and until its reader takes more of it or its service sends more."""
 _ANY_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
 
 SAFE_RETRIES: Json = {
@@ -57,6 +64,7 @@ def routes(described: Contract, stream_idle_seconds: int) -> list[Json]:
     exposed = [method for method in described.rpcs if method.exposed]
     bound = [(method, method.binding) for method in exposed if method.binding]
     return [
+        *_feeds(),
         _preflight(),
         _websocket(stream_idle_seconds),
         _websocket_without_upgrade(),
@@ -98,6 +106,7 @@ def token_rules(methods: list[Method]) -> list[Json]:
                 rules.append({"match": _match(method.binding, [_verb(method.binding.verb)])})
     websocket = {"requirements": [{"provider_name": "header"}, {"provider_name": "subprotocol"}]}
     rules.append({"match": {"path": WEBSOCKET_PATH}, "requires": {"requires_any": websocket}})
+    rules.append({"match": _FEEDS})
     rules.append({"match": {"prefix": "/"}, "requires": {"provider_name": "header"}})
     return rules
 
@@ -124,6 +133,37 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         "route": action,
         **({"typed_per_filter_config": _ANY_SIZE} if method.client_streaming else {}),
     }
+
+
+def _feeds() -> list[Json]:
+    """Files that programs of calendars read: the token in the path is all that they show."""
+    common: Json = {
+        "metadata": _rate("feed"),
+        # Instead of the path.
+        "tracing": {"custom_tags": [{"tag": "http.url", "literal": {"value": FEED_PATH}}]},
+        "typed_per_filter_config": _NOT_TRANSCODED,
+    }
+    return [
+        {
+            "name": "feed",
+            "match": {**_FEEDS, "headers": [_verbs({"GET", "HEAD"})]},
+            # The listener sends a part at least every so many seconds.
+            "route": {
+                "cluster": FEED_CLUSTER,
+                "timeout": f"{_FEED_SECONDS}s",
+                "idle_timeout": f"{_FEED_IDLE_SECONDS}s",
+                "retry_policy": REPEATABLE_RETRIES,
+            },
+            **common,
+        },
+        {
+            "name": "other verb feed",
+            "match": _FEEDS,
+            "direct_response": {"status": 405},
+            "response_headers_to_add": [{"header": {"key": "allow", "value": "GET, HEAD"}}],
+            **common,
+        },
+    ]
 
 
 def _preflight() -> Json:

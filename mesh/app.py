@@ -76,7 +76,7 @@ class App:
 
     async def _drain(self, server: Server, calls: ConcurrencyLimit) -> None:
         """Serves until the gateway has noticed, lets running calls end, then closes the components."""
-        await server.set_serving_status(NOT_SERVING)
+        await _announce(server, self.components, serving=False)
         await self._serve_what_arrived(calls)
         if self.end_streams is not None:
             self.end_streams()
@@ -100,6 +100,12 @@ class App:
             quiet = quiet + 1 if calls.begun == begun else 0
 
 
+async def _announce(server: Server, components: Sequence[Component], *, serving: bool) -> None:
+    for component in components:
+        component.on_serving(serving)
+    await server.set_serving_status(SERVING if serving else NOT_SERVING)
+
+
 class _Readiness(PeriodicTask):
     """Reports SERVING exactly while every component is ready."""
 
@@ -114,7 +120,7 @@ class _Readiness(PeriodicTask):
         missing = [type(component).__name__ for component in self._components if not component.ready]
         if self._serving == bool(missing):
             self._serving = not missing
-            await self._server.set_serving_status(SERVING if self._serving else NOT_SERVING)
+            await _announce(self._server, self._components, serving=self._serving)
             log.info("NOT_SERVING: %s" if missing else "SERVING", *([", ".join(missing)] if missing else []))
         return 0
 

@@ -24,6 +24,7 @@ class Service:
     name: str
     port: int
     websocket_port: int | None = None
+    http_port: int | None = None
     schema: str | None = None
     cold_schema: str | None = None
     publishes: tuple[str, ...] = ()
@@ -111,7 +112,7 @@ def _service(name: str, table: Mapping[str, Any]) -> Service:
 def _check_ports(services: Mapping[str, Service]) -> None:
     taken: dict[int, str] = {}
     for service in services.values():
-        for first in filter(None, (service.port, service.websocket_port)):
+        for first in filter(None, (service.port, service.websocket_port, service.http_port)):
             if first + MOST_REPLICAS > PORTS:
                 raise ValueError(f"{service.name} claims port offset {first}; a stack has {PORTS} for all its replicas")
             for offset in range(first, first + MOST_REPLICAS):

@@ -371,8 +371,7 @@ class Stack:
 
     def _ports_of(self, replica: Replica) -> Iterator[int]:
         yield replica.port(self.ports)
-        if (port := replica.websocket_port(self.ports)) is not None:
-            yield port
+        yield from filter(None, (replica.websocket_port(self.ports), replica.http_port(self.ports)))
 
     def listeners(self) -> list[int]:
         """Every port that it listens on."""

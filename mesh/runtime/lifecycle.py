@@ -39,6 +39,9 @@ class Component:
     def start(self) -> None:
         """Begins; never waits for another process."""
 
+    def on_serving(self, serving: bool) -> None:
+        """The service says from now on that it serves, or that it does not: it lacks something, or is about to stop."""
+
     async def close(self) -> None:
         """Ends what `start` began; idempotent, also without a start."""
 

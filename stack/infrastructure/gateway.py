@@ -38,6 +38,8 @@ def prepare(state: State, ports: Ports, replicas: Iterable[Replica], environment
         endpoints.setdefault(replica.service.name, []).append((LOOPBACK, replica.port(ports)))
         if (port := replica.websocket_port(ports)) is not None:
             endpoints.setdefault(f"{replica.service.name}_ws", []).append((LOOPBACK, port))
+        if (port := replica.http_port(ports)) is not None:
+            endpoints.setdefault(f"{replica.service.name}_http", []).append((LOOPBACK, port))
     settings = GatewaySettings.from_environment(
         {**os.environ, **environment},
         listen=(LOOPBACK, ports.gateway),

@@ -44,6 +44,11 @@ class Replica(NamedTuple):
         offset = self.service.websocket_port
         return None if offset is None else ports.service(offset, self.number)
 
+    def http_port(self, ports: Ports) -> int | None:
+        """Port of its listener of plain HTTP, if it has one."""
+        offset = self.service.http_port
+        return None if offset is None else ports.service(offset, self.number)
+
 
 def replicas(services: Iterable[Service], requested: Mapping[str, int]) -> Iterator[Replica]:
     """Every replica to run. requested: number of replicas by service; overrides the registry."""
@@ -89,6 +94,8 @@ def environment(
     if (port := replica.websocket_port(ports)) is not None:
         environment["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
         environment["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
+    if (port := replica.http_port(ports)) is not None:
+        environment["FOCUSMESH_HTTP_LISTEN"] = f"{LOOPBACK}:{port}"
     return environment
 
 

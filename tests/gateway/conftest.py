@@ -2,15 +2,19 @@
 
 import shutil
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
+from tests.gateway.collector import Collector
 from tests.gateway.gateways import ORIGIN, UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Upstream
 from tests.support.clients import Client, Grpc, GrpcWeb, Rest
 from tests.support.gateway_process import Running, running
-from tests.support.ports import free_ports
+from tests.support.ports import LOOPBACK, free_ports
 from tests.support.tokens import Signer
 
 
@@ -82,3 +86,15 @@ def client(request: pytest.FixtureRequest, gateway: Running) -> Iterator[Client]
 def token(signer: Signer) -> str:
     """A good token of a new user."""
     return signer.token()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[Collector, int]]:
+    """A collector of spans and its port."""
+    [port] = free_ports(1)
+    server, collector = grpc.server(futures.ThreadPoolExecutor(2)), Collector()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    server.add_insecure_port(f"{LOOPBACK}:{port}")
+    server.start()
+    yield collector, port
+    server.stop(None)

@@ -19,7 +19,7 @@ from tests.support.rpcs import BY_NAME, METHODS
 from tests.support.tokens import Signer
 
 PLENTY = Bucket(1_000_000, 1_000_000, 1)
-UNLIMITED = Allowances(PLENTY, PLENTY, PLENTY, PLENTY, PLENTY)
+UNLIMITED = Allowances(*[PLENTY] * len(Allowances._fields))
 ORIGIN = "https://app.example"
 
 

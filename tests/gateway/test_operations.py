@@ -5,24 +5,21 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import httpx
 import pytest
 from google.protobuf.message import Message
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from envoy import drain
 from harness.waiting import wait_until
+from tests.gateway.collector import Collector
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints
 from tests.gateway.upstream import Upstream
 from tests.support.clients import CallResult, Grpc, Rest, empty
 from tests.support.gateway_process import Running, running
-from tests.support.ports import LOOPBACK, free_ports
+from tests.support.ports import LOOPBACK
 from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
 
@@ -150,34 +147,6 @@ def test_without_a_collector_the_trace_of_the_caller_passes_through(
     for client in (rest, rpc):
         client.call(GET, empty(GET), token, {"traceparent": f"00-{TRACE}-{PARENT}-01"})
         assert upstream.last(GET).metadata["traceparent"] == f"00-{TRACE}-{PARENT}-01"
-
-
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Receives spans."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-
-    def Export(
-        self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.ServicerContext
-    ) -> trace_service_pb2.ExportTraceServiceResponse:
-        """Keeps them."""
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                self.spans.extend(scope.spans)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-
-@pytest.fixture
-def collector() -> Iterator[tuple[Collector, int]]:
-    """A collector of spans and its port."""
-    [port] = free_ports(1)
-    server, collector = grpc.server(futures.ThreadPoolExecutor(2)), Collector()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    server.add_insecure_port(f"{LOOPBACK}:{port}")
-    server.start()
-    yield collector, port
-    server.stop(None)
 
 
 def test_with_a_collector_the_gateway_continues_the_trace_of_the_caller_and_hands_it_on(

@@ -110,7 +110,7 @@ def test_an_allowance_comes_back_at_its_rate_and_once_a_second_at_most(text: str
 
 
 def test_without_a_collector_nothing_is_traced(configuration: dict[str, Any]) -> None:
-    assert not list(values_of(configuration["static_resources"], "tracing"))
+    assert not list(values_of(configuration["static_resources"], "provider"))
 
 
 def test_on_one_machine_everything_listens_on_loopback() -> None:
