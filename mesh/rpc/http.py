@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -44,12 +44,22 @@ class Request(NamedTuple):
     """By their names in lower case."""
 
 
+class Parts(Protocol):
+    """A body, part by part."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The parts."""
+
+    async def aclose(self) -> None:
+        """Ends it: called when its last part was sent, and when it will not be, also when none was asked for."""
+
+
 class Response(NamedTuple):
     """What is sent back; the body of the response to a HEAD is not."""
 
     status: int
     headers: Mapping[str, str] = {}
-    body: bytes | AsyncGenerator[bytes, None] = b""
+    body: bytes | Parts = b""
     """In parts, if it is large: each is sent when the reader has taken the one before."""
 
 
@@ -119,22 +129,18 @@ class HttpListener(SupervisedTask):
 
     async def _respond(self, scope: Any, _receive: object, send: Send) -> None:
         """The application, as ASGI has it."""
-        method, abort = scope["method"], scope["state"]["abort"]
         response = await self._response(scope)
-        headers = dict(response.headers)
-        if isinstance(response.body, bytes) and response.status != HTTPStatus.NOT_MODIFIED:
-            headers["content-length"] = str(len(response.body))
-        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        start = {"type": "http.response.start", "status": response.status, "headers": encoded}
         try:
-            await _in_time(send, start)
-            if method != "HEAD":
-                await _send_parts(send, response.body)
-            await _in_time(send, {"type": "http.response.body"})
-        except Exception as error:  # noqa: BLE001 (the status has been sent: the reader is to see that it lacks the rest)
+            async with aclosing(_body(response.body)) as body:
+                await _in_time(send, _start(response))
+                if scope["method"] != "HEAD":
+                    async for part in body:
+                        await _in_time(send, {"type": "http.response.body", "body": part, "more_body": True})
+                await _in_time(send, {"type": "http.response.body"})
+        except Exception as error:  # noqa: BLE001 (the reader has the status, and is to see that the rest is missing)
             if not isinstance(error, _TooSlowError):
                 to_service_error(error)
-            abort()
+            scope["state"]["abort"]()
 
     async def _response(self, scope: Any) -> Response:
         request = Request(
@@ -164,17 +170,20 @@ async def _in_time(send: Send, message: object) -> None:
         raise _TooSlowError from None
 
 
-async def _send_parts(send: Send, body: bytes | AsyncGenerator[bytes, None]) -> None:
-    if isinstance(body, bytes):
-        await _in_time(send, _part(body))
-        return
-    async with aclosing(body):
-        async for part in body:
-            await _in_time(send, _part(part))
+def _start(response: Response) -> object:
+    headers = dict(response.headers)
+    if isinstance(response.body, bytes) and response.status != HTTPStatus.NOT_MODIFIED:
+        headers["content-length"] = str(len(response.body))
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": int(response.status), "headers": encoded}
 
 
-def _part(part: bytes) -> object:
-    return {"type": "http.response.body", "body": part, "more_body": True}
+def _body(body: bytes | Parts) -> Parts:
+    return _whole(body) if isinstance(body, bytes) else body
+
+
+async def _whole(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
 
 
 class _Connection(H11Protocol):

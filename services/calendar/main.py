@@ -1,11 +1,13 @@
 """The calendar service: `python -m services.calendar.main`."""
 
+from focusmesh.calendar.v1.calendar_file_service_pb2_grpc import add_CalendarFileServiceServicer_to_server
 from focusmesh.calendar.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from focusmesh.calendar.v1.occurrence_service_pb2_grpc import add_OccurrenceServiceServicer_to_server
 from focusmesh.calendar.v1.planning_service_pb2_grpc import add_PlanningServiceServicer_to_server
 
 from mesh.app import App, main
 from mesh.platform import Platform
+from mesh.rpc.http import HttpListener
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.clock import Clock
@@ -13,6 +15,8 @@ from services.calendar.clients.tasks import Tasks
 from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS
 from services.calendar.handlers.events import EventHandlers
+from services.calendar.handlers.feed_files import FeedFiles
+from services.calendar.handlers.feeds import FeedHandlers
 from services.calendar.handlers.occurrences import OccurrenceHandlers
 from services.calendar.handlers.planning import PlanningHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
@@ -27,6 +31,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     db = platform.database()
     zones = UserZones(db, Users(platform).time_zone)
     calendars, tasks = Calendars(db, zones), Tasks(platform)
+    feeds = HttpListener(settings.http_listen, FeedFiles(db, zones, tasks, now).respond, settings)
     return platform.app(
         [
             (
@@ -41,9 +46,13 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
                 add_PlanningServiceServicer_to_server,
                 PlanningHandlers(db, platform.pages, calendars, zones, tasks, now),
             ),
+            (
+                add_CalendarFileServiceServicer_to_server,
+                FeedHandlers(db, calendars, now),  # type: ignore[abstract]
+            ),
         ],
         database=db,
-        components=[OccurrenceEnder(db), platform.consumer(db, SUBSCRIPTIONS)],
+        components=[OccurrenceEnder(db), platform.consumer(db, SUBSCRIPTIONS), feeds],
     )
 
 

@@ -280,11 +280,16 @@ class Feed(NamedTuple):
     id: str
     user_id: str
     name: str
-    token_hash: bytes
-    """SHA-256 of the token, which is stored nowhere."""
+    token_hash: str
+    """SHA-256, in hexadecimal, of the token, which is stored nowhere."""
     include_tasks: bool
     created_at: int
     last_read_at: int | None
+    """To the hour."""
+    etag: str
+    """Of what was read last; empty before."""
+    changed_at: int
+    """When `etag` was found to be another one: a whole second."""
 
 
 class CalendarSubscription(NamedTuple):

@@ -1,7 +1,7 @@
 """Tasks of users, from todo."""
 
 from focusmesh.todo.v1.task_pb2 import Task
-from focusmesh.todo.v1.task_planning_service_pb2 import GetOwnedTaskRequest
+from focusmesh.todo.v1.task_planning_service_pb2 import DueTask, GetOwnedTaskRequest, ListDueTasksRequest
 from focusmesh.todo.v1.task_planning_service_pb2_grpc import TaskPlanningServiceStub
 
 from mesh.platform import Platform
@@ -9,6 +9,9 @@ from mesh.rpc.status import CalleeError
 from mesh.runtime.errors import DependencyUnavailable
 from services.calendar.errors import TodoTaskNotFound, TodoUnavailable
 
+MOST_DUE = 5_000
+"""Tasks of a feed."""
+_PAGE = 200
 _SECONDS = 1.0
 """After so long todo counts as away."""
 
@@ -18,6 +21,19 @@ class Tasks:
 
     def __init__(self, platform: Platform) -> None:
         self._stub = TaskPlanningServiceStub(platform.client("todo").channel)
+
+    async def due(self, user_id: str) -> list[DueTask]:
+        """The tasks of a user that have a due time, the first MOST_DUE; raises DependencyUnavailable."""
+        found: list[DueTask] = []
+        page = ""
+        while len(found) < MOST_DUE:
+            request = ListDueTasksRequest(user_id=user_id, page_size=_PAGE, page_token=page)
+            response = await self._stub.ListDueTasks(request, timeout=_SECONDS)
+            found += response.tasks
+            page = response.next_page_token
+            if not page:
+                break
+        return found
 
     async def require(self, user_id: str, task_id: str, field: str) -> Task:
         """A task; raises TodoTaskNotFound when it is not the user's, and TodoUnavailable. field: that names it."""

@@ -9,10 +9,12 @@ import pytest
 from mesh.database.pool import Database
 from mesh.runtime.settings import ServiceSettings
 from services.calendar.main import build
+from services.calendar.settings import Settings
 from services.todo import main as todo
 from stack.keys import Keys
 from stack.layout import State
 from tests.contract.calendar.person import Person
+from tests.support import calendars
 from tests.support.databases import ServiceUrl, opened
 from tests.support.serving import SignerKeys, serving, settings_for, without_broker
 from tests.support.tokens import Signer
@@ -37,11 +39,9 @@ def todo_settings(service_url: ServiceUrl, valkey: str, keys: Keys) -> ServiceSe
 
 
 @pytest.fixture
-def calendar_settings(
-    service_url: ServiceUrl, valkey: str, keys: Keys, todo_settings: ServiceSettings
-) -> ServiceSettings:
+def calendar_settings(service_url: ServiceUrl, valkey: str, keys: Keys, todo_settings: ServiceSettings) -> Settings:
     """Settings of the service."""
-    return settings_for(
+    return calendars.settings_for(
         database_url=service_url("calendar"),
         redis_url=valkey,
         service_key_file=str(keys.service_key("calendar")),
@@ -57,7 +57,7 @@ async def todo_channel(todo_settings: ServiceSettings, signer: Signer) -> AsyncI
 
 
 @pytest.fixture
-async def channel(calendar_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(calendar_settings: Settings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the service."""
     async with serving(without_broker(build(calendar_settings, SignerKeys(signer)))) as channel:
         yield channel

@@ -5,6 +5,8 @@ from typing import Any, Self
 import grpc
 import orjson
 from focusmesh.calendar.v1 import (
+    calendar_file_service_pb2,
+    calendar_file_service_pb2_grpc,
     event_pb2,
     event_service_pb2,
     event_service_pb2_grpc,
@@ -35,6 +37,8 @@ class Person:
         self.planning = UserStub(
             planning_service_pb2_grpc.PlanningServiceStub(channel), planning_service_pb2, signer, self.user_id
         )
+        files = calendar_file_service_pb2_grpc.CalendarFileServiceStub(channel)
+        self.files = UserStub(files, calendar_file_service_pb2, signer, self.user_id)
 
     @classmethod
     async def living_in(cls, zone: str, channel: grpc.aio.Channel, signer: Signer, db: Database) -> Self:

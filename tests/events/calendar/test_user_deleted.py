@@ -11,8 +11,9 @@ from focusmesh.calendar.v1 import event_service_pb2_grpc as rpc
 from harness.waiting import until
 from mesh.events.producer import Producer
 from services.calendar.main import build
+from tests.support.calendars import settings_for
 from tests.support.databases import ServiceUrl
-from tests.support.serving import SignerKeys, serving, settings_for
+from tests.support.serving import SignerKeys, serving
 from tests.support.task_events import publish
 from tests.support.tokens import Signer
 from tests.support.user_events import TOPIC, a_user_event

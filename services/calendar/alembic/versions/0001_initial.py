@@ -106,7 +106,9 @@ CREATE TABLE feeds (
     token_hash bytea NOT NULL UNIQUE,
     include_tasks boolean NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    last_read_at timestamptz
+    last_read_at timestamptz,
+    etag text NOT NULL DEFAULT '',
+    changed_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX feeds_user ON feeds (user_id);
 
