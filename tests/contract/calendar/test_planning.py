@@ -33,7 +33,7 @@ def at(text: str) -> Timestamp:
 
 def span(message: Any) -> tuple[str, str]:
     """Begin and end of a message, as UTC times of the month."""
-    return tuple(each.ToDatetime().strftime("%dT%H:%M") for each in (message.start_time, message.end_time))  # type: ignore[return-value]
+    return tuple(each.ToDatetime().strftime("%dT%H:%M") for each in (message.start_time, message.end_time))
 
 
 def window(begin: str, end: str) -> dict[str, Timestamp]:
