@@ -20,6 +20,7 @@ from services.calendar.handlers.feeds import FeedHandlers
 from services.calendar.handlers.occurrences import OccurrenceHandlers
 from services.calendar.handlers.planning import PlanningHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
+from services.calendar.jobs.purges import EventPurger
 from services.calendar.settings import Settings
 from services.calendar.store.changes import Calendars
 from services.calendar.store.users import UserZones
@@ -52,7 +53,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
         ],
         database=db,
-        components=[OccurrenceEnder(db), platform.consumer(db, SUBSCRIPTIONS), feeds],
+        components=[OccurrenceEnder(db), EventPurger(db), platform.consumer(db, SUBSCRIPTIONS), feeds],
     )
 
 

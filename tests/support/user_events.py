@@ -7,7 +7,7 @@ from mesh.runtime.ids import new_id
 TOPIC = "user-events"
 
 
-def a_user_event(user_id: str, kind: str = "user-deleted", *, version: int = 2) -> Event:
+def a_user_event(user_id: str, kind: str = "user-deleted", *, version: int = 2, time_zone: str = "UTC") -> Event:
     """An event of a user's account."""
     return Event(
         id=new_id(),
@@ -19,5 +19,5 @@ def a_user_event(user_id: str, kind: str = "user-deleted", *, version: int = 2) 
         subject_name="user_id",
         version=version,
         time=clock.now(),
-        payload={"name": None, "time_zone": "UTC", "day_start_minutes": 0, "week_start": "monday"},
+        payload={"name": None, "time_zone": time_zone, "day_start_minutes": 0, "week_start": "monday"},
     )

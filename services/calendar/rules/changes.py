@@ -9,7 +9,7 @@ from mesh.recurrence.zones import to_instant
 from mesh.rpc.etag import check_etag, next_version
 from services.calendar.errors import EventDeleted, EventReadOnly, TooManyChanges
 from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow, Status
-from services.calendar.rules.series import is_apart, last_end, last_of_rule, next_ended, series_of
+from services.calendar.rules.series import ends, is_apart, last_of_rule, series_of
 
 
 def check_changeable(event: CalendarEvent, etag: str | None) -> None:
@@ -53,6 +53,11 @@ def changed(
     return change._replace(before=before)
 
 
+def relocated(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, now: int) -> Change:
+    """A floating event whose user is in another zone now: its instants differ, and it is the version that it was."""
+    return _change(event, rows, rows, zone, _since(event, now))._replace(before=event)
+
+
 def _since(before: CalendarEvent, now: int) -> int:
     """After which instant what ends is yet to be published."""
     return now if before.next_end_at is None else min(before.next_end_at - 1, now)
@@ -92,17 +97,17 @@ def is_override(row: OccurrenceRow) -> bool:
 def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, since: int) -> CalendarEvent:
     """The event with the columns that follow from others and from the rows."""
     rule = None if event.rule is None else from_document(event.rule)
-    ends = event.deleted_at is None and event.subscription_id is None
-    following = next_ended(event, rows, since, zone) if ends else None
+    next_end, last_end = ends(event, rows, since, zone)
+    is_told = event.deleted_at is None and event.subscription_id is None
     return event._replace(
         scheduled_start=to_instant(parse_slot(event.start_slot)[0], event.time_zone or zone)[0],
         duration_minutes=event.length_days * 1440 + -(-event.length_seconds // 60),
         repeat_type="none" if rule is None else rule.frequency.value,
         repeat_until=None if rule is None else rule.until_time,
         status=_status(event, rows, zone).value,
-        ends_at=last_end(event, rows, zone),
+        ends_at=last_end,
         last_slot=last_of_rule(event, zone),
-        next_end_at=None if following is None else following.end,
+        next_end_at=next_end if is_told else None,
     )
 
 

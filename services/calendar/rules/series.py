@@ -1,6 +1,6 @@
 """The occurrences of an event: the slots of its series, with what rows change of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
@@ -56,8 +56,19 @@ def between(
     Lazy: the cost is that of what is taken, and does not depend on how much lies before `begin`. rows: of the event by
     slot, at least those whose slot or start is near the window.
     """
+    return _between(event, rows, _apart(event, rows, zone), begin, end, zone)
+
+
+def _between(
+    event: CalendarEvent,
+    rows: Mapping[str, OccurrenceRow],
+    apart: Sequence[Occurrence],
+    begin: int,
+    end: int,
+    zone: str,
+) -> Iterator[Occurrence]:
     longest = (event.length_days + 1) * DAY + event.length_seconds * SECOND
-    for found in _by_start(event, rows, begin - longest, zone):
+    for found in _by_start(event, rows, apart, begin - longest, zone):
         if found.start >= end:
             return
         if found.end > begin or found.start >= begin:
@@ -71,7 +82,7 @@ def planned_after(
 
     rows: all of the event.
     """
-    found = _by_start(event, rows, instant, zone)
+    found = _by_start(event, rows, _apart(event, rows, zone), instant, zone)
     return (each for each in found if each.start > instant and each.status == Status.PLANNED)
 
 
@@ -80,8 +91,14 @@ def next_ended(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], instant:
 
     rows: all of the event.
     """
+    return _next_ended(event, rows, _apart(event, rows, zone), instant, zone)
+
+
+def _next_ended(
+    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], apart: Sequence[Occurrence], instant: int, zone: str
+) -> Occurrence | None:
     first: Occurrence | None = None
-    for found in between(event, rows, instant, _LAST + 1, zone):
+    for found in _between(event, rows, apart, instant, _LAST + 1, zone):
         if first is not None and found.start >= first.end:
             break
         if found.status != Status.CANCELLED and found.end > instant and (first is None or found.end < first.end):
@@ -89,14 +106,21 @@ def next_ended(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], instant:
     return first
 
 
-def last_end(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> int | None:
-    """When the last of all occurrences ends, cancelled ones too; None: never. rows: all of the event."""
-    series = series_of(event, zone)
+def ends(
+    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], instant: int, zone: str
+) -> tuple[int | None, int | None]:
+    """When the next occurrence ends after an instant, as `next_ended`, and when the last does, cancelled ones too.
+
+    None: none does, or there is no last one. rows: all of the event.
+    """
+    apart, series = _apart(event, rows, zone), series_of(event, zone)
+    following = _next_ended(event, rows, apart, instant, zone)
+    next_end = None if following is None else following.end
     if event.rule is not None and series.rule == series.rule.endless():
-        return None
+        return next_end, None
     last = last_slot(series)
     regular = () if last is None else (placed(event, last, "", None, series.time_zone).end,)
-    return max((*regular, *(each.end for each in _apart(event, rows, zone))), default=event.scheduled_start)
+    return next_end, max((*regular, *(each.end for each in apart)), default=event.scheduled_start)
 
 
 def last_of_rule(event: CalendarEvent, zone: str) -> str | None:
@@ -108,13 +132,15 @@ def last_of_rule(event: CalendarEvent, zone: str) -> str | None:
     return "" if last is None else slot_text(last.local, all_day=series.all_day)
 
 
-def _by_start(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], since: int, zone: str) -> Iterator[Occurrence]:
-    """All occurrences that rows put somewhere or that lie beside the rule, and those of the rule since an instant."""
-    apart = _apart(event, rows, zone)
+def _by_start(
+    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], apart: Sequence[Occurrence], since: int, zone: str
+) -> Iterator[Occurrence]:
+    """Those that are apart, whenever they are, and those of the rule since an instant."""
     return merge(_of_rule(event, rows, {each.slot for each in apart}, since, zone), apart, key=_start)
 
 
 def _apart(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> list[Occurrence]:
+    """All occurrences that rows put somewhere or that lie beside the rule, by start and slot."""
     series, made = series_of(event, zone), list[Occurrence]()
     beside, of_rule = set(series.added), series._replace(added=())
     for text in {row.slot for row in rows.values() if is_apart(row)}.union(event.added):
@@ -150,7 +176,8 @@ def placed(event: CalendarEvent, slot: Slot, text: str, row: OccurrenceRow | Non
         start = to_instant(local, zone)[0]
     if row is not None and row.length_days is not None:
         length = Length(row.length_days, row.length_seconds or 0)
-    return Occurrence(event, text, start, max(start, length_end(local, length, zone)), row, moved)
+    end = length_end(local, length, zone) if length.days else min(start + length.seconds * SECOND, _LAST)
+    return Occurrence(event, text, start, max(start, end), row, moved)
 
 
 def _start(occurrence: Occurrence) -> tuple[int, str]:

@@ -13,6 +13,9 @@ from services.calendar.model import CalendarEvent, Change, OccurrenceRow
 from services.calendar.store import events, occurrences, users
 from services.calendar.store.users import UserZones
 
+_PORTION = 500
+"""Rows that are written at once: some milliseconds of the event loop."""
+
 
 class Locked(NamedTuple):
     """An event that nobody else changes until the transaction ends."""
@@ -67,5 +70,5 @@ async def save(tx: Connection, changes: Sequence[Change], side_effects: SideEffe
         if gone := change.rows_before.keys() - change.rows.keys():
             await occurrences.delete_rows(tx, change.event.id, gone)
     put = [row for change in changes for slot, row in change.rows.items() if change.rows_before.get(slot) != row]
-    if put:
-        await occurrences.put_rows(tx, put)
+    for first in range(0, len(put), _PORTION):
+        await occurrences.put_rows(tx, put[first : first + _PORTION])

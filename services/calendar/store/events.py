@@ -164,6 +164,19 @@ async def list_overlapping(connection: Connection, user_id: str, begin: int, end
     return await cursor.fetchall()
 
 
+async def lock_floating(tx: Connection, user_id: str, after: str, limit: int) -> list[CalendarEvent]:
+    """Locks events of a user that are on the clock of wherever they are, but no deleted ones, by their ids."""
+    cursor = EVENTS.cursor(tx)
+    await cursor.execute(
+        f"""
+        SELECT {EVENTS.select} FROM events
+        WHERE user_id = %s::uuid AND time_zone IS NULL AND deleted_at IS NULL AND id > %s::uuid
+        ORDER BY events.id LIMIT %s FOR UPDATE""",
+        (user_id, after, limit),
+    )
+    return await cursor.fetchall()
+
+
 async def purge_events(connection: Connection, limit: int) -> int:
     """Removes events that can no longer be undeleted, with their occurrences; returns how many."""
     cursor = await connection.execute(

@@ -211,7 +211,7 @@ def test_planned_occurrences_after_an_instant_leave_out_what_is_cancelled_or_don
 def test_an_event_whose_rule_ends_has_a_last_end(rule: str | None, last: str | None) -> None:
     event = an_event("2028-02-29T18:00:00" if rule and "YEARLY" in rule else "2026-09-07T18:00:00", rule)
 
-    end = series.last_end(event, {}, ZONE)
+    _, end = series.ends(event, {}, 0, ZONE)
 
     assert (None if end is None else to_json(end)) == last
 
@@ -219,6 +219,6 @@ def test_an_event_whose_rule_ends_has_a_last_end(rule: str | None, last: str | N
 def test_the_last_end_counts_what_was_moved_and_what_lies_beside_the_rule() -> None:
     event = an_event("2026-09-07T18:00:00", "FREQ=WEEKLY;COUNT=2", added=["2026-10-01T09:00:00"])
 
-    assert series.last_end(event, {}, ZONE) == instant("2026-10-01T08:00")
+    assert series.ends(event, {}, 0, ZONE)[1] == instant("2026-10-01T08:00")
     moved = rows_of(a_row("2026-09-07T18:00:00", moved_to="2026-12-01T09:00:00"))
-    assert series.last_end(event, moved, ZONE) == instant("2026-12-01T09:00")
+    assert series.ends(event, moved, 0, ZONE)[1] == instant("2026-12-01T09:00")

@@ -1,0 +1,103 @@
+"""What becomes of a calendar when its user goes to another zone, or is deleted; from the broker to what is listed."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from harness.waiting import until
+from mesh.database.pool import Database
+from mesh.events.producer import Producer
+from mesh.runtime.ids import new_id
+from services.calendar.main import build
+from stack.keys import Keys
+from stack.layout import State
+from tests.contract.calendar.person import Person
+from tests.support.calendars import settings_for
+from tests.support.databases import ServiceUrl, opened
+from tests.support.serving import SignerKeys, serving
+from tests.support.task_events import publish
+from tests.support.tokens import Signer
+from tests.support.user_events import TOPIC, a_user_event
+
+
+@pytest.fixture
+async def channel(
+    service_url: ServiceUrl, valkey: str, kafka: str, signer: Signer, tmp_path: Path
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Leads to the service, which consumes from the broker."""
+    common = settings_for(
+        database_url=service_url("calendar"),
+        redis_url=valkey,
+        service_key_file=str(Keys(State(tmp_path)).service_key("calendar")),
+        call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1;pomodoro=127.0.0.1:1",
+    )
+    async with serving(build(replace(common, kafka_bootstrap=kafka), SignerKeys(signer))) as channel:
+        yield channel
+
+
+@pytest.fixture
+async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
+    """The schema as the service sees it."""
+    async with opened(service_url("calendar"), "calendar") as database:
+        yield database
+
+
+@pytest.fixture
+async def person(channel: grpc.aio.Channel, signer: Signer, db: Database) -> Person:
+    """Somebody in Zurich."""
+    return await Person.living_in("Europe/Zurich", channel, signer, db)
+
+
+async def test_the_events_of_a_deleted_user_are_erased_and_no_others(person: Person, producer: Producer) -> None:
+    other = await person.another()
+    for each in (person, other):
+        await each.event()
+
+    other_changed = a_user_event(other.user_id, "user-updated", time_zone="Europe/Zurich")
+    await publish(producer, TOPIC, [other_changed, a_user_event(person.user_id)])
+
+    async def erased() -> bool:
+        return not (await person.events.ListEvents()).events
+
+    await until(erased, "the events are erased")
+    assert len((await other.events.ListEvents()).events) == 1
+
+
+async def test_a_user_who_travels_takes_along_what_floats_and_nothing_else(person: Person, producer: Producer) -> None:
+    floating = await person.event(is_floating=True)
+    all_day = await person.event("2026-09-07")
+    fixed = await person.event()
+    assert floating.scheduled_start_time.ToJsonString() == "2026-09-07T16:00:00Z"
+
+    await publish(producer, TOPIC, [a_user_event(person.user_id, "user-updated", time_zone="Asia/Tokyo")])
+
+    async def moved() -> bool:
+        return (await person.get(floating.id)).scheduled_start_time.ToJsonString() == "2026-09-07T09:00:00Z"
+
+    await until(moved, "the floating event is on the clock of Tokyo")
+    assert (await person.get(all_day.id)).scheduled_start_time.ToJsonString() == "2026-09-06T15:00:00Z"
+    assert (await person.get(floating.id)).etag == floating.etag
+    assert await person.get(fixed.id) == fixed
+    assert (await person.event(title="Made there")).time_zone == "Asia/Tokyo"
+
+
+async def test_the_first_message_of_a_user_says_where_they_are(
+    channel: grpc.aio.Channel, signer: Signer, db: Database, producer: Producer
+) -> None:
+    newcomer = Person(channel, signer, db)
+    registered = a_user_event(newcomer.user_id, "user-registered", version=1, time_zone="America/New_York")
+    with pytest.raises(grpc.aio.AioRpcError):  # nobody can be asked
+        await newcomer.event()
+
+    await publish(producer, TOPIC, [registered])
+
+    async def known() -> bool:
+        try:
+            return bool((await newcomer.event(title=new_id())).time_zone == "America/New_York")
+        except grpc.aio.AioRpcError:
+            return False
+
+    await until(known, "the zone of the user is known")
