@@ -22,12 +22,20 @@ NOT_BLANK = "[^\\t-\\r \u0085\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\
 """Pattern of the contract for a text that shows something: neither Unicode's white space nor what has no width."""
 DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 """Pattern of the contract for a date, such as `2026-06-15`; whether the month has the day is for the handler to say."""
+SLOT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2})?$"
+"""Pattern of the contract for a local time or a date."""
+OCCURRENCE_ID = "^[0-9a-fA-F-]{36}_[0-9]{8}(T[0-9]{6})?$"
+"""Pattern of the contract for an occurrence of the calendar: its event and its slot."""
 _VISIBLE = re.compile(NOT_BLANK)
-_DATE = re.compile(DATE[1:-1])
+_WHOLE = {pattern: re.compile(pattern[1:-1]) for pattern in (DATE, SLOT, OCCURRENCE_ID)}
+"""Patterns that a text has to match from its first to its last character."""
 _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
 _TOGETHER = re.compile(r"(?:has\(this\.\w+\) \|\| )?this\.(\w+) == \(this\.(\w+) != 0\)")
 """Where the second operand of || holds, the first need not be looked at."""
-_COMPARISON = re.compile(r"this\.\w+ [<>=!]=? this\.\w+")
+_LAST = re.compile(r"this\.\w+ [<>=!]=? (this\.\w+|[0-9]+)|!this\.\w+|\([^|?]+\)")
+"""Expressions that bind tighter than the || before them."""
+_WINDOW = re.compile(r"this\.(\w+) > this\.(\w+) && this\.\1 - this\.\2 <= duration\('([0-9]+)s'\)")
+"""A window between two instants, and its greatest length in seconds."""
 _FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldMask", "google.api.HttpBody"})
 _INFINITE = float("inf")
 
@@ -60,14 +68,18 @@ def _of_message(descriptor: Descriptor) -> Iterator[Check]:
 
 
 def _of_expression(descriptor: Descriptor, text: str) -> Check:
-    """Handles two forms of CEL: a flag that says whether another field is set, and a comparison of optional fields."""
+    """Handles three forms of CEL: a flag that says whether another field is set, a window of instants that must both be
+    given, and what optional fields have to keep when they are there."""
     if found := _TOGETHER.fullmatch(text):
         flag, value = found.groups()
         return lambda message: getattr(message, flag) == (getattr(message, value) != 0)
+    if found := _WINDOW.fullmatch(text):
+        end, begin, most = found[1], found[2], int(found[3])
+        return lambda message: 0 < getattr(message, end).seconds - getattr(message, begin).seconds < most
     *absent, last = text.split(" || ")
     names = [found[1] for operand in absent if (found := _ABSENT.fullmatch(operand))]
     # An absent field settles the rule only when it is a top-level operand of ||.
-    if not names or len(names) < len(absent) or not _COMPARISON.fullmatch(last):
+    if not names or len(names) < len(absent) or not _LAST.fullmatch(last):
         raise UnknownRuleError(f"message.cel: {text}")
     if not all(field.has_presence for field in map(descriptor.fields_by_name.__getitem__, names)):
         raise UnknownRuleError(f"message.cel: {text}")
@@ -77,11 +89,12 @@ def _of_expression(descriptor: Descriptor, text: str) -> Check:
 def _of_field(field: FieldDescriptor) -> Iterator[Check]:
     rules, name = field.GetOptions().Extensions[validate_pb2.field], field.name
     if field.message_type is not None and field.message_type.full_name not in _FREE_OF_RULES:
-        if field.is_repeated or rules.ListFields():
-            raise UnknownRuleError(f"{name}: the rules of {field.message_type.name}")
-        yield lambda message: not message.HasField(name)  # protovalidate decides it when it is there
-        return
-    if not rules.ListFields():
+        if not field.is_repeated:
+            if rules.ListFields():
+                raise UnknownRuleError(f"{name}: the rules of {field.message_type.name}")
+            yield lambda message: not message.HasField(name)  # protovalidate decides it when it is there
+            return
+    elif not rules.ListFields():
         return
     if field.is_repeated:
         _only(rules, {"repeated"}, f"{name}: ")
@@ -121,8 +134,8 @@ def _string(field: FieldDescriptor, rules: Any) -> Check:
     least, most = rules.min_len, rules.max_len if rules.HasField("max_len") else _INFINITE
     if not rules.HasField("pattern"):
         return lambda value: least <= len(value) <= most
-    if rules.pattern == DATE:
-        return lambda value: least <= len(value) <= most and _DATE.fullmatch(value) is not None
+    if whole := _WHOLE.get(rules.pattern):
+        return lambda value: least <= len(value) <= most and whole.fullmatch(value) is not None
     if rules.pattern != NOT_BLANK:
         raise UnknownRuleError(f"{field.name}: string.pattern {rules.pattern}")
     return lambda value: least <= len(value) <= most and _VISIBLE.search(value) is not None

@@ -80,6 +80,8 @@ def _wrong_value(field: Field, rules: validate_pb2.FieldRules) -> Any:
         return kind(**special[name]) if name in special else wrong_message(field.message_type)
     if field.type == Field.TYPE_BOOL:
         return True
+    if field.type == Field.TYPE_BYTES:
+        return b""
     return 99 if field.type == Field.TYPE_ENUM else -1
 
 

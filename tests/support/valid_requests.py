@@ -11,9 +11,10 @@ from google.api import field_behavior_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
-from mesh.rpc.fast_validation import DATE
+from mesh.rpc.fast_validation import DATE, OCCURRENCE_ID, SLOT
 from tests.support.rpcs import request_class
 
 MASK = "google.protobuf.FieldMask"
@@ -22,12 +23,24 @@ MATCHING = {
     r"^\+[1-9][0-9]{6,14}$": "+491511234567890",
     "^[0-9]{6}$": "123456",
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{6})?)?$": "2026-06-15",
+    SLOT: "2027-06-15T09:00:00",
+    OCCURRENCE_ID: f"{uuid.uuid4()}_20270615T090000",
+    "^([01][0-9]|2[0-3]):[0-5][0-9]$": "09:00",
     "^[A-Za-z0-9_-]{87}=?$": "BOQsqSqxVMFsfwT7hRrYIqN9epxO3KWfCLZWPwRXECKjEgcAhkxfD3biUDeCHUM4ORLbaXlEg6639-xta2506bE",
     "^[A-Za-z0-9_-]{22}(==)?$": "8eDyX_uCN0XRhSbY5hs7Hg",
 }
 """A text for each pattern of the contract, but those that any text with something visible matches."""
 
+CALENDAR_FILE = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//focusmesh//tests//EN\r\nEND:VCALENDAR\r\n"
+"""The only bytes of the contract."""
+_ALWAYS: dict[int, bool | bytes] = {FieldDescriptor.TYPE_BOOL: False, FieldDescriptor.TYPE_BYTES: CALENDAR_FILE}
+_DAY_AFTER = Timestamp(seconds=86_400)
+
 ONE_OF_TWO: dict[str, tuple[Any, ...]] = {
+    "list_occurrences.end_time": ("end_time", _DAY_AFTER),
+    "find_conflicts.end_time": ("end_time", _DAY_AFTER),
+    "find_free_time.end_time": ("end_time", _DAY_AFTER),
+    "update_event.slot": ("slot", "2027-06-15T09:00:00"),
     "snooze_reminder.remind_time": ("minutes", 10),
     "update_series.slot": ("slot", "2026-03-29"),
     "preview_recurrence.draft": (
@@ -36,7 +49,10 @@ ONE_OF_TWO: dict[str, tuple[Any, ...]] = {
         "schedule_id",
     ),
 }
-"""Of rules that want one of two fields: which one a request has, its value, and the other that it may have instead."""
+"""Of rules that want one of two fields: which one a request has, its value, and the other that it may have instead.
+
+The end of a window is the day after its beginning, 1970 unless that is given.
+"""
 
 
 def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
@@ -95,8 +111,8 @@ def valid_element(field: FieldDescriptor) -> Any:
         return valid_message(kind)
     if field.type == FieldDescriptor.TYPE_ENUM:
         return field.enum_type.values[1].number
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        return False
+    if field.type in _ALWAYS:
+        return _ALWAYS[field.type]
     least = max(rules.int32.gte, 0)
     return least + (least in rules.int32.not_in)
 

@@ -42,6 +42,9 @@ LEFT_TO_PROTOVALIDATE = {
     "focusmesh.auth.v1.RequestPasswordResetRequest": "email: string.email",
     "focusmesh.auth.v1.UpdateMeRequest": "update_mask: cel",
     "focusmesh.auth.v1.UpdateSettingsRequest": "update_mask: cel",
+    "focusmesh.calendar.v1.DeleteEventRequest": "message.cel: (this.scope == 0 || this.scope == 3) != has(this.slot)",
+    "focusmesh.calendar.v1.ImportEventsRequest": "content: bytes",
+    "focusmesh.calendar.v1.UpdateEventRequest": "message.cel: (this.scope == 3) != has(this.slot)",
     "focusmesh.history.v1.AddManualSessionRequest": "message.cel: !has(this.todo_task_id) || has(this.task_title)",
     "focusmesh.history.v1.UpdateArchivedSessionRequest": (
         "message.cel: !('start_time' in this.update_mask.paths) || has(this.start_time)"
@@ -66,8 +69,9 @@ LEFT_TO_PROTOVALIDATE = {
     ),
     "focusmesh.recurrence.v1.UpdateSeriesRequest": "message.cel: (this.scope == 3) != has(this.slot)",
     "focusmesh.todo.v1.ApplyInstanceRequest": "change: oneof.required",
-    "focusmesh.todo.v1.BatchCreateTasksRequest": "requests: the rules of CreateTaskRequest",
+    "focusmesh.todo.v1.BatchCreateTasksRequest": "requests: repeated.min_items",
     "focusmesh.todo.v1.FindOwnedTasksRequest": "task_ids: repeated.min_items",
+    "focusmesh.todo.v1.ImportTasksRequest": "tasks: cel",
     "focusmesh.todo.v1.UpdateTaskRequest": ("message.cel: !('title' in this.update_mask.paths) || has(this.title)"),
 }
 """Request types that fast validation does not decide, and the first rule that it does not know.
@@ -111,6 +115,11 @@ def texts(field: FieldDescriptor) -> st.SearchStrategy[str]:
         "2026-06-15\n",
         "2026-13-01",
         "2026-06-155",
+        "2026-06-15T09:00:00",
+        "2026-06-15T09:00:00\n",
+        "09:00",
+        f"{ID}_20260615T090000",
+        f"{ID}_20260615\n",
         ID,
         ID.upper(),
         f"{ID}\n",
@@ -248,6 +257,9 @@ def test_a_uuid_with_a_further_rule_is_left_to_protovalidate(further: dict[str, 
         "this.a > 0 ? !has(this.c) || this.b > 0 : this.a > this.b",
         "!has(this.c) || this.a > this.b && (this.a > 0 || !has(this.c))",
         "!has(this.c) || size('a || b') > 3",
+        "!has(this.c) || (this.a > 0) ? this.b > 0 : this.a > this.b",
+        "!has(this.c) || (this.a > 0 || this.b > 0)",
+        "this.a > this.b && this.a - this.b <= duration('60s') || has(this.c)",
     ],
 )
 def test_an_expression_of_another_form_is_left_to_protovalidate(expression: str) -> None:

@@ -13,7 +13,7 @@ FILES = ("main", "handlers", "wire", "store", "rules", "model", "errors", "setti
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with two services of sound shape."""
-    for layer in ("rpc", "events", "database", "recurrence", "runtime"):
+    for layer in ("rpc", "events", "database", "outgoing", "recurrence", "runtime"):
         (tmp_path / "mesh" / layer).mkdir(parents=True)
         (tmp_path / "mesh" / layer / "__init__.py").touch()
     for name in ("__init__", "app", "platform", "retention"):
