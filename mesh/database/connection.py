@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.types.json import set_json_loads
+
+# A third of the time of Python's own. It makes floats of integers beyond 64 bits, but what services store has passed
+# orjson's `dumps`, which refuses such. Audit, which proves what is stored digit by digit, reads it by Python's own.
+set_json_loads(orjson.loads)
 
 Connection = psycopg.AsyncConnection[Any]
 

@@ -46,6 +46,11 @@ class Dates:
                     parts = parts._replace(by_month=(anchor.month,))
         self._parts = parts
         self._in_week = sorted((day.weekday - rule.week_start) % 7 for day in parts.by_day)
+        self._counts_back = any(day < 0 for day in parts.by_month_day)
+        self._days = {Frequency.DAILY: 1, Frequency.WEEKLY: 7}.get(rule.frequency)
+        """Of a period, unless it is longer than a week."""
+        self._begin = anchor
+        """No date of the rule is before it."""
         self._last: int | None = None
 
     def since(self, day: date) -> Iterator[RuleDate]:
@@ -56,7 +61,7 @@ class Dates:
             first = self._anchor + -(-missed // interval) * interval
             yield from map(RuleDate, range(first, until + 1, interval))
             return
-        for found in self._periods(day):
+        for found in self._periods(max(day, self._begin)):
             for each in found:
                 if each.ordinal > until:
                     return
@@ -80,6 +85,8 @@ class Dates:
             left, last = self._rule.times or 0, self._anchor - 1
             for periods, found in enumerate(self._periods(date.fromordinal(self._anchor))):
                 if found:
+                    if last < self._anchor:
+                        self._begin = date.fromordinal(found[0].ordinal)
                     last = found[min(left, len(found)) - 1].ordinal
                     left -= len(found)
                 if left <= 0:
@@ -118,7 +125,7 @@ class Dates:
 
     def _leap(self, period: int) -> int:
         """The first period from `period` on that a month of the rule touches."""
-        days = {Frequency.DAILY: 1, Frequency.WEEKLY: 7}.get(self._rule.frequency)
+        days = self._days
         if days is None:
             return period
         begin = period * days if days == 1 else period * 7 + 1 + self._rule.week_start
@@ -150,12 +157,14 @@ class Dates:
         parts, day = self._parts, date.fromordinal(ordinal)
         if parts.by_month and day.month not in parts.by_month:
             return ()
+        # The cheapest question first: a rare rule asks it of some thousand days.
+        if parts.by_month_day and day.day not in parts.by_month_day:
+            if not self._counts_back:
+                return ()
+            if day.day - monthrange(day.year, day.month)[1] - 1 not in parts.by_month_day:
+                return ()
         if parts.by_day and Day(day.weekday()) not in parts.by_day:
             return ()
-        if parts.by_month_day:
-            length = monthrange(day.year, day.month)[1]
-            if day.day not in parts.by_month_day and day.day - length - 1 not in parts.by_month_day:
-                return ()
         return _positions((RuleDate(ordinal),), parts.by_set_pos)
 
     def _of_week(self, begin: int) -> tuple[RuleDate, ...] | None:

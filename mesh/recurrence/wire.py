@@ -1,9 +1,14 @@
 """A rule as a message of the contract. The only file here that knows generated code."""
 
+from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
+from typing import Any
 
+import orjson
 from focusmesh.type.v1 import recurrence_pb2 as pb
 
+from mesh.recurrence.document import from_document
 from mesh.recurrence.rule import Day, Frequency, MonthEnd, RepeatFrom, Rule, RuleError, checked
 from mesh.runtime.clock import from_timestamp, set_timestamp
 from mesh.runtime.errors import FieldViolation, InvalidRequest
@@ -45,6 +50,19 @@ def rule_to_pb(rule: Rule) -> pb.Recurrence:
     if rule.until_time is not None:
         set_timestamp(message.until_time, rule.until_time)
     return message
+
+
+def document_to_pb(document: Mapping[str, Any]) -> pb.Recurrence:
+    """The message of a stored rule. It is shared by everyone who asks for the same rule: copy it, never change it.
+
+    A list of recurring tasks has 50 of them and few different rules: a tenth of the time it takes to make each.
+    """
+    return _of_document(orjson.dumps(document))
+
+
+@lru_cache(maxsize=1024)
+def _of_document(stored: bytes) -> pb.Recurrence:
+    return rule_to_pb(from_document(orjson.loads(stored)))
 
 
 def rule_from_pb(message: pb.Recurrence, field: str = "recurrence") -> Rule:

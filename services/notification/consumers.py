@@ -10,7 +10,7 @@ from mesh.rpc import idempotency
 from mesh.runtime.clock import Clock
 from mesh.runtime.slices import in_slices
 from services.notification import wire
-from services.notification.model import Cause, Channel, Kind, Recipient
+from services.notification.model import Cause, Channel, Kind, Recipient, TaskState
 from services.notification.rules import deliveries
 from services.notification.rules import reminders as rules
 from services.notification.rules.refusals import refusal
@@ -64,9 +64,12 @@ class Notifier:
     async def on_task_events(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
         """Notes the last state of tasks, withdraws what waits and is void by it, and notifies of updates."""
         with traced(events):
-            known = await recipients.hold(tx, (event.user_id for event in events))
-            live = [event for event in events if not known[event.user_id].is_deleted]
-            newest = {task.id: task for task in await in_slices(map(wire.task_from_event, live))}
+            read = await _concerning(tx, await in_slices((wire.task_from_event(event), event) for event in events))
+            if not read:
+                return
+            known = await recipients.hold(tx, (event.user_id for _, event in read))
+            live = [event for _, event in read if not known[event.user_id].is_deleted]
+            newest = {task.id: task for task, event in read if not known[event.user_id].is_deleted}
             await tasks.put_tasks(tx, list(newest.values()))
             await self._follow(tx, newest)
             wanting = [event for event in live if event.type in _UPDATES and _wants_updates(known[event.user_id])]
@@ -144,6 +147,16 @@ class Notifier:
         for erase in (erasure.erase, idempotency.erase_responses):
             while await erase(tx, event.user_id, _BATCH):
                 pass
+
+
+async def _concerning(
+    tx: Connection, read: Sequence[tuple[TaskState, ConsumedEvent]]
+) -> list[tuple[TaskState, ConsumedEvent]]:
+    """Without new tasks that void nothing: they have nothing to be reminded of, as if they were unknown."""
+    new = {task.id for task, _ in read} - {task.id for task, event in read if not rules.is_new(task, event.type)}
+    if new:
+        new -= (await tasks.find_tasks(tx, new)).keys()
+    return [(task, event) for task, event in read if task.id not in new]
 
 
 def _wants_updates(recipient: Recipient) -> bool:

@@ -29,6 +29,7 @@ from services.notification.jobs.claims import ChannelTask
 from services.notification.jobs.in_app import InAppTask
 from services.notification.jobs.messages import Messages
 from services.notification.jobs.sending import CAPACITY, SendingTask
+from services.notification.jobs.turns import Turns
 from services.notification.jobs.upkeep import Purger, ReminderFirer
 from services.notification.model import Channel
 from services.notification.rules.secrets import Sealer, application_server_key
@@ -43,13 +44,13 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     platform = Platform("notification", settings, keys)
     db, sealer, guard = platform.database(), Sealer(settings.secrets_key), clients.outgoing_guard(settings)
     contacts, senders = Contacts(platform), clients.senders(settings)
-    messages = Messages(db, contacts, sealer, now)
+    messages, turns = Messages(db, contacts, sealer, now), Turns()
     grace, lease, settle = settings.grace_seconds, settings.lease_seconds, settings.settle_seconds
     channels: list[ChannelTask] = [InAppTask(db, grace_seconds=grace)]
     for channel in CAPACITY:
         sender = senders.get(channel)
         channels.append(
-            SendingTask(db, channel, sender, messages, contacts, now, grace_seconds=grace, lease_seconds=lease)
+            SendingTask(db, channel, sender, messages, contacts, now, turns, grace_seconds=grace, lease_seconds=lease)
         )
 
     def wake_senders() -> None:

@@ -14,7 +14,7 @@ from mesh.runtime.slices import in_slices
 from services.recurrence import wire
 from services.recurrence.model import OpenTask, Reminder, TaskState
 from services.recurrence.rules import reminders
-from services.recurrence.rules.ledger import Ledger
+from services.recurrence.rules.ledger import Ledger, concerns
 from services.recurrence.store import plans, schedules, tasks
 
 _Row = TypeVar("_Row")
@@ -64,8 +64,10 @@ class Follower:
     async def on_tasks(self, tx: Connection, events: Sequence[ConsumedEvent]) -> None:
         """Follows a batch; plans of next instances and moved reminders commit with it."""
         with traced(events):
-            zones = await tasks.lock_users(tx, {str(UUID(event.user_id)) for event in events})
-            read = await in_slices((wire.state_from_event(event), event) for event in events)
+            read = await _concerning(tx, await in_slices((wire.state_from_event(event), event) for event in events))
+            if not read:
+                return
+            zones = await tasks.lock_users(tx, {state.task.user_id for state, _ in read})
             shown = [(state, event) for state, event in read if state.task.user_id in zones]
             ledger = await _read(tx, [state for state, _ in shown], zones)
             before = (dict(ledger.tasks), {id_: dict(each) for id_, each in ledger.reminders.items()})
@@ -99,6 +101,15 @@ class Follower:
         for erase in (plans.erase, idempotency.erase_responses):
             while await erase(tx, event.user_id, _BATCH):
                 pass
+
+
+async def _concerning(
+    tx: Connection, read: Sequence[tuple[TaskState, ConsumedEvent]]
+) -> list[tuple[TaskState, ConsumedEvent]]:
+    """Without the events of tasks that neither recur nor remind, and never did: of most tasks, by one statement."""
+    plain = {state.task.id for state, _ in read} - {state.task.id for state, _ in read if concerns(state)}
+    plain -= await tasks.find_followed(tx, plain)
+    return [(state, event) for state, event in read if state.task.id not in plain]
 
 
 async def _read(tx: Connection, states: Sequence[TaskState], zones: dict[str, str | None]) -> Ledger:

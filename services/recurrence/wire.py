@@ -10,11 +10,10 @@ from focusmesh.todo.v1 import task_instance_service_pb2 as instance_pb
 
 from mesh.events.envelope import ConsumedEvent
 from mesh.recurrence.completion import Timing
-from mesh.recurrence.document import from_document
 from mesh.recurrence.offsets import parse_offset
 from mesh.recurrence.rule import RepeatFrom, RuleError
 from mesh.recurrence.series import Moved, Series, Slot, check_series, parse_slot, slot_text
-from mesh.recurrence.wire import invalid, repeat_from_pb, repeat_to_pb, rule_from_pb, rule_to_pb
+from mesh.recurrence.wire import document_to_pb, invalid, repeat_from_pb, repeat_to_pb, rule_from_pb
 from mesh.recurrence.zones import TIME_ZONES
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
@@ -42,7 +41,7 @@ def schedule_to_pb(schedule: Schedule, task: OpenTask | None) -> schedule_pb2.Sc
     message = schedule_pb2.Schedule(
         id=schedule.id,
         parent_task_id=schedule.parent_task_id,
-        recurrence=rule_to_pb(from_document(schedule.rule)),
+        recurrence=document_to_pb(schedule.rule),
         time_zone=schedule.time_zone,
         repeat_from=repeat_to_pb(RepeatFrom(schedule.repeat_from)),
         start=schedule.start_slot,
@@ -222,7 +221,7 @@ def _set(message: instance_pb.InstanceChanges, changes: Mapping[str, Any]) -> No
             case "due_time":
                 set_timestamp(message.due_time, value)
             case "recurrence":
-                message.recurrence.CopyFrom(rule_to_pb(from_document(value)))
+                message.recurrence.CopyFrom(document_to_pb(value))
             case "repeat_from":
                 message.repeat_from = repeat_to_pb(RepeatFrom(value))
             case "reminder_offsets":

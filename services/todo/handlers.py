@@ -65,12 +65,12 @@ class TaskHandlers(rpc.TaskServiceServicer):
         self, request: pb.BatchCreateTasksRequest, context: Context
     ) -> pb.BatchCreateTasksResponse:
         call, now = current_call(), self.clock()
-        asked = [_new_task(request, index, call.user_id, now) for index in range(len(request.requests))]
+        asked = await in_slices(_new_task(request, index, call.user_id, now) for index in range(len(request.requests)))
         tasks = await self._with_zone(
             lambda zone: in_slices(_created(task, index, zone) for index, task in enumerate(asked))
         )
-        response = pb.BatchCreateTasksResponse(tasks=[wire.task_to_pb(task) for task in tasks])
-        side_effects = call.side_effects(response, *map(events.task_created, tasks))
+        response = pb.BatchCreateTasksResponse(tasks=await in_slices(map(wire.task_to_pb, tasks)))
+        side_effects = call.side_effects(response, *await in_slices(map(events.task_created, tasks)))
         if recurring := [task for task in tasks if task.series_id is not None]:
             await self._insert_series(tasks, recurring, side_effects)
             return response

@@ -9,10 +9,10 @@ from focusmesh.todo.v1 import task_instance_service_pb2, task_pb2, task_planning
 from google.protobuf.message import Message
 
 from mesh.events.envelope import ConsumedEvent
-from mesh.recurrence.document import from_document, to_document
+from mesh.recurrence.document import to_document
 from mesh.recurrence.rule import RepeatFrom
 from mesh.recurrence.series import parse_slot
-from mesh.recurrence.wire import repeat_from_pb, repeat_to_pb, rule_from_pb, rule_to_pb
+from mesh.recurrence.wire import document_to_pb, repeat_from_pb, repeat_to_pb, rule_from_pb
 from mesh.rpc.etag import etag
 from mesh.rpc.fieldmask import update_paths
 from mesh.runtime import clock
@@ -95,7 +95,7 @@ def _recurrence_to_pb(task: Task, message: task_pb2.Task) -> None:
     message.reminder_offsets.extend(task.reminder_offsets or ())
     if task.recurrence is not None:
         message.is_recurring, message.recurrence_schedule = True, _SCHEDULE_TO_PB[task.recurrence_schedule]
-        message.recurrence.CopyFrom(rule_to_pb(from_document(task.recurrence)))
+        message.recurrence.CopyFrom(document_to_pb(task.recurrence))
         message.repeat_from = repeat_to_pb(RepeatFrom(task.repeat_from or RepeatFrom.DUE_NEXT_FUTURE))
     if task.time_zone is not None and task.series_id is not None and task.slot is not None:
         message.time_zone, message.series_id, message.slot = task.time_zone, task.series_id, task.slot

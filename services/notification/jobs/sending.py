@@ -22,6 +22,7 @@ from services.notification.clients.auth import Contacts
 from services.notification.jobs.claims import ChannelTask, Claimed, report_failures, save
 from services.notification.jobs.messages import Messages, NotToBeSent
 from services.notification.jobs.places import Places
+from services.notification.jobs.turns import Turns
 from services.notification.model import Channel, Notification, Outcome, Recipient
 from services.notification.rules import deliveries
 from services.notification.store import deliveries as store
@@ -60,14 +61,16 @@ class SendingTask(ChannelTask):
         messages: Messages,
         contacts: Contacts,
         clock: Clock,
+        turns: Turns,
         *,
         grace_seconds: int,
         lease_seconds: int,
     ) -> None:
-        """sender: None where the installation does not have the channel."""
+        """sender: None where the installation does not have the channel. turns: those of all channels."""
         most = _MOST_OF_WEBHOOK if channel == Channel.WEBHOOK else deliveries.MOST_COMBINED
         super().__init__(db, channel, grace_seconds=grace_seconds, most_of_target=most, targets_of_user=_MOST_TARGETS)
         self.sender, self.messages, self.contacts, self.clock = sender, messages, contacts, clock
+        self.turns = turns
         self.lease_seconds, self.places = lease_seconds, Places(CAPACITY[channel])
         self.of_target = _MOST_OF_WEBHOOK if channel == Channel.WEBHOOK else 1
         """Places that a target takes."""
@@ -155,7 +158,7 @@ class SendingTask(ChannelTask):
             log.warning("%s: auth refuses to tell where a user is: %s", self.name, error.reason)
             self.places.leave_out(user_id, _AWAY_SECONDS)
             return
-        async with self.db.connection() as connection:
+        async with self.turns.of(user_id), self.db.connection() as connection:
             # As of the beginning of time: whatever an event says counts more.
             await recipients.put_zone(connection, user_id, contact.time_zone if contact else "UTC", 0)
 
@@ -178,7 +181,8 @@ class SendingTask(ChannelTask):
         else:
             self._judge(rows, worked=True)
             await self._noted(partial(self._note, rows, deliveries.sent(rows[0], self.clock()), answer))
-            await self.messages.note_success(rows[0])
+            async with self.turns.of(rows[0].user_id):
+                await self.messages.note_success(rows[0])
 
     def _judge(self, rows: Sequence[Notification], *, worked: bool) -> None:
         if self.channel in _OF_USERS:
@@ -206,7 +210,8 @@ class SendingTask(ChannelTask):
             wait = deliveries.retry_seconds(self.channel, rows[0].attempts, failure.retry_after_seconds)
         ended = deliveries.failed(rows[0], failure.answer, now=now, wait=wait)
         await self._noted(partial(self._note, rows, ended, failure.answer))
-        await self.messages.note_failure(rows[0], failure.answer, now=now, is_gone=isinstance(failure, TargetGone))
+        async with self.turns.of(rows[0].user_id):
+            await self.messages.note_failure(rows[0], failure.answer, now=now, is_gone=isinstance(failure, TargetGone))
 
     async def _noted(self, write: Callable[[], Awaitable[None]]) -> None:
         """Writes a result, again while the database is away: a message whose result is lost is sent again."""
@@ -226,7 +231,7 @@ class SendingTask(ChannelTask):
 
         ended: the first delivery, as it is now. What has failed for good is published.
         """
-        async with self.db.transaction() as tx:
+        async with self.turns.of(ended.user_id), self.db.transaction() as tx:
             user, count = await store.end_attempt(tx, ended, answer, late_seconds=deliveries.LATE_SECONDS)
             is_published = count > 0 and ended.outcome == Outcome.FAILED
             if is_published:

@@ -47,6 +47,11 @@ def cancel(reminder: Reminder, *, now: int, etag: str | None) -> Reminder:
     return next_version(reminder, now, status=ReminderStatus.CANCELLED, fire_at=None, error_message=CANCELLED)
 
 
+def is_new(task: TaskState, kind: str) -> bool:
+    """Whether the event of this type begins a task without a time: no reminder can be void by it."""
+    return kind == "task-created" and task.is_open and task.due_date is None and task.reminder_time is None
+
+
 def follow(reminder: Reminder, state: TaskState | Planned | None, *, now: int) -> Reminder:
     """A reminder by the last state of what it is of: cancelled when it is void, pending again when it no longer is."""
     reason = refusal(reminder.payload, state)

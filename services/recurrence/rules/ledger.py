@@ -10,6 +10,11 @@ from services.recurrence.rules import reminders, schedules
 from services.recurrence.rules.schedules import series_of
 
 
+def concerns(state: TaskState) -> bool:
+    """Whether an event concerns a task of which nothing is stored: it recurs or reminds."""
+    return state.task.series_id is not None or state.reminder_time is not None or bool(state.offsets)
+
+
 class Ledger:
     """What is stored, and what becomes of it; `apply` takes the events in order."""
 

@@ -97,6 +97,14 @@ async def mark_deleted(tx: Connection, user_id: str) -> None:
     )
 
 
+async def find_followed(tx: Connection, task_ids: Collection[str]) -> set[str]:
+    """Those of these tasks of which something is stored: a reminder is stored with its task."""
+    if not task_ids:
+        return set()
+    cursor = await tx.execute("SELECT id::text FROM open_tasks WHERE id = ANY(%s::uuid[])", (list(task_ids),))
+    return {task_id for (task_id,) in await cursor.fetchall()}
+
+
 async def list_tasks(tx: Connection, task_ids: Iterable[str], series_ids: Iterable[str]) -> list[OpenTask]:
     """Open tasks by their ids, and all of these series."""
     cursor = TASKS.cursor(tx)

@@ -1,5 +1,6 @@
 """A second user's calls while a first one's largest batches, lists and outages are dealt with."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPreferences
@@ -14,6 +15,8 @@ from tests.support.neighbours import disturbance
 from tests.support.notified import browser
 
 WORST_TITLE, WORST_NOTE = "\x01" * 255, "\x01" * 1000
+CONNECTIONS = 8
+"""Of the service to its database."""
 REMINDERS = 1000
 """That are due for one user at once, after an outage."""
 
@@ -51,6 +54,40 @@ async def test_an_outage_of_one_user_with_every_target_does_not_disturb_another(
         await until(pushed, "all but the webhooks is sent", seconds=90)
 
     (await disturbance(outage(), lambda: other.GetUnreadCount(timeout=60))).check()
+
+
+async def test_a_user_who_is_locked_while_many_messages_end_takes_no_connection_from_another(
+    person: Person, others: Others, receiver: Receiver, db: Database
+) -> None:
+    answer = asyncio.Event()
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        await answer.wait()
+        await answers(201)(writer)
+
+    async def waiting_for_lock() -> bool:
+        async with db.connection() as connection:
+            cursor = await connection.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            return await cursor.fetchone() is not None
+
+    receiver.respond = respond
+    for _ in range(MOST_WEBHOOKS):
+        await person.CreateWebhook(url=receiver.url)
+    for number in range(MOST_SUBSCRIPTIONS):
+        await person.RegisterPushSubscription(**browser(f"{receiver.url}/{number}"))
+    await others.locate(person.user_id)
+    await others.remind(*(a_reminder(person.user_id, at=at(-number)) for number in range(10)))
+    await until(
+        lambda: len(receiver.received) >= CONNECTIONS, "as many messages are being sent as there are connections"
+    )
+    async with db.transaction() as tx:
+        await tx.execute("SELECT FROM recipients WHERE user_id = %s FOR NO KEY UPDATE", (person.user_id,))
+        answer.set()
+        await until(waiting_for_lock, "the result of a message waits for its user")
+        other = person.another()
+        for _ in range(50):
+            assert (await other.GetUnreadCount(timeout=1)).unread_count == 0
+    await person.ended(WEBHOOK, 10 * MOST_WEBHOOKS)
 
 
 async def test_the_largest_lists_do_not_disturb_another(person: Person, others: Others, db: Database) -> None:

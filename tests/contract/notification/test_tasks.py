@@ -63,6 +63,30 @@ async def test_what_waits_of_a_task_is_withdrawn_when_it_is_void(
     assert not mail_server.taken
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_task_without_a_time_is_kept_from_the_event_on_that_can_make_a_reminder_void(
+    person: Person, others: Others, db: Database, *, together: bool
+) -> None:
+    async def kept() -> int:
+        async with db.connection() as connection:
+            cursor = await connection.execute("SELECT FROM tasks")
+            return len(await cursor.fetchall())
+
+    task_id = new_id()
+    created = a_task(person.user_id, task_id, "task-created", version=1)
+    completed = a_task(person.user_id, task_id, "task-completed", status="complete")
+    if together:
+        await others.publish("task-events", created, completed)
+    else:
+        await others.publish("task-events", created)
+        assert await kept() == 0
+        await others.publish("task-events", completed)
+    assert await kept() == 1
+    await others.remind(a_reminder(person.user_id, task_id, at=at(0)))
+    [row] = await person.ended(IN_APP)
+    assert (row.state, row.reason) == (SUPPRESSED, "TASK_COMPLETED")
+
+
 async def test_another_change_of_a_task_withdraws_nothing(sleeper: Person, others: Others) -> None:
     task_id, when = new_id(), at(0)
     await others.remind(a_reminder(sleeper.user_id, task_id, at=when))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+import pytest
 
 from mesh.database.pool import Database
 from mesh.runtime.ids import new_id
@@ -147,3 +148,39 @@ async def test_a_deleted_user_leaves_nothing_and_later_events_are_dropped(db: Da
         for table in ("recurrence_schedules", "completions", "plans", "open_tasks", "task_reminders"):
             cursor = await connection.execute(f"SELECT count(*) FROM {table}")
             assert await cursor.fetchone() == (0,), table
+
+
+async def test_events_of_a_task_that_neither_recurs_nor_reminds_leave_nothing(db: Database) -> None:
+    user, task = new_id(), new_id()
+    kinds = ("task-created", "task-updated", "task-completed", "task-deleted")
+    await follow(
+        db,
+        *(
+            a_series_event(user, task, version=version, kind=kind, due_date=seconds_from_now(60))
+            for version, kind in enumerate(kinds, start=1)
+        ),
+    )
+    async with db.connection() as connection:
+        for table in ("users", "open_tasks", "task_reminders", "recurrence_schedules"):
+            cursor = await connection.execute(f"SELECT count(*) FROM {table}")
+            assert await cursor.fetchone() == (0,), table
+
+
+@pytest.mark.parametrize("kind", ["task-updated", "task-completed", "task-deleted"])
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_event_without_a_reminder_ends_the_one_that_its_task_had(
+    db: Database, kind: str, *, together: bool
+) -> None:
+    user, task = new_id(), new_id()
+    first = a_series_event(user, task, reminder_time=seconds_from_now(60))
+    last = a_series_event(user, task, version=2, kind=kind)
+    if together:
+        await follow(db, first, last)
+    else:
+        await follow(db, first)
+        assert len(await waiting(db)) == 1
+        await follow(db, last)
+    assert await waiting(db) == []
+    async with db.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM open_tasks")
+        assert await cursor.fetchone() == (0,)

@@ -13,7 +13,7 @@ from mesh.recurrence.document import from_document, to_document
 from mesh.recurrence.rule import MonthEnd, RepeatFrom, Rule, RuleError
 from mesh.recurrence.series import Series, slots
 from mesh.recurrence.text import parse, render
-from mesh.recurrence.wire import repeat_from_pb, repeat_to_pb, rule_from_pb, rule_to_pb
+from mesh.recurrence.wire import document_to_pb, repeat_from_pb, repeat_to_pb, rule_from_pb, rule_to_pb
 from mesh.rpc.validation import check
 from mesh.runtime.errors import InvalidRequest
 from tests.support.recurrence_rules import rules
@@ -39,6 +39,14 @@ def test_the_message_of_a_rule_is_valid_and_read_as_it_was_written(rule: Rule) -
     message = rule_to_pb(rule)
     check(message)
     assert rule_from_pb(message) == rule
+
+
+@given(ANY)
+def test_a_stored_rule_has_the_message_of_its_rule(rule: Rule) -> None:
+    stored = to_document(rule)
+    assert document_to_pb(stored) == rule_to_pb(rule)
+    assert document_to_pb(dict(reversed(stored.items()))) == rule_to_pb(rule)
+    assert document_to_pb(stored) is document_to_pb(to_document(rule))
 
 
 @given(ANY)
