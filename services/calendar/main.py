@@ -11,15 +11,14 @@ from mesh.rpc.http import HttpListener
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.clock import Clock
-from services.calendar.clients.sessions import Sessions
 from services.calendar.clients.tasks import Tasks
 from services.calendar.clients.users import Users
-from services.calendar.consumers import SUBSCRIPTIONS, SessionFollower
+from services.calendar.consumers import SUBSCRIPTIONS
 from services.calendar.handlers.events import EventHandlers
 from services.calendar.handlers.feed_files import FeedFiles
 from services.calendar.handlers.feeds import FeedHandlers
+from services.calendar.handlers.occurrences import OccurrenceHandlers
 from services.calendar.handlers.planning import PlanningHandlers
-from services.calendar.handlers.starting import StartingHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
 from services.calendar.jobs.purges import EventPurger
 from services.calendar.settings import Settings
@@ -34,7 +33,6 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     zones = UserZones(db, Users(platform).time_zone)
     calendars, tasks = Calendars(db, zones), Tasks(platform)
     feeds = HttpListener(settings.http_listen, FeedFiles(db, zones, tasks, now).respond, settings)
-    subscriptions = [*SUBSCRIPTIONS, SessionFollower(zones, now).subscription()]
     return platform.app(
         [
             (
@@ -43,7 +41,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
             (
                 add_OccurrenceServiceServicer_to_server,
-                StartingHandlers(db, platform.pages, calendars, zones, now, Sessions(platform), tasks),
+                OccurrenceHandlers(db, platform.pages, calendars, zones, now),  # type: ignore[abstract]
             ),
             (
                 add_PlanningServiceServicer_to_server,
@@ -55,7 +53,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
         ],
         database=db,
-        components=[OccurrenceEnder(db), EventPurger(db), platform.consumer(db, subscriptions), feeds],
+        components=[OccurrenceEnder(db), EventPurger(db), platform.consumer(db, SUBSCRIPTIONS), feeds],
     )
 
 

@@ -131,24 +131,9 @@ class OccurrenceRow(NamedTuple):
     session_id: str | None
     """The focus session that it was started as last, unless that was abandoned or deleted."""
     starts: int
-    """How often it was started: a start that sees another number when it is to store its session came too late."""
+    """How often it was started: each start has an idempotency key of its own."""
     completed_at: int | None
     is_completed_by_session: bool
-
-
-class FocusSession(NamedTuple):
-    """A focus session that was started for an occurrence, as pomodoro shows it."""
-
-    id: str
-    user_id: str
-    event_id: str
-    """Of the occurrence when it was started, like `slot`."""
-    slot: str
-    is_gone: bool
-    """Whether it is deleted or was abandoned."""
-    is_done: bool
-    """Whether it was finished with some work."""
-    changed_at: int
 
 
 class Occurrence(NamedTuple):
@@ -171,11 +156,6 @@ class Occurrence(NamedTuple):
     def title(self) -> str:
         """What it is called."""
         return self.event.title if self.row is None or self.row.title is None else self.row.title
-
-    @property
-    def planned_minutes(self) -> int:
-        """How long it lasts; a part of a minute is rounded up."""
-        return -(-(self.end - self.start) // (60 * SECOND))
 
     @property
     def id(self) -> str:
@@ -211,10 +191,12 @@ class Window(NamedTuple):
         """The instant before which nothing begins but what goes on at `begin`."""
         return self.begin if self.after is None else max(self.begin, self.after.start)
 
-    def earliest(self, length: Length) -> int:
+    def earliest(self, length_days: int, length_seconds: int) -> int:
         """The earliest start of something so long; later than that it may still end before `begin` when it has days."""
-        reach = (length.days + 1) * DAY if length.days else -1
-        earliest = self.begin - max(0, reach + length.seconds * SECOND)
+        reach = (
+            length_seconds * SECOND + (length_days + 1) * DAY if length_days else max(0, length_seconds * SECOND - 1)
+        )
+        earliest = self.begin - reach
         return earliest if self.after is None else max(earliest, self.after.start)
 
     def has(self, start: int, end: int) -> bool:

@@ -3,12 +3,15 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from itertools import starmap
+
+import orjson
 
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
 from mesh.runtime.clock import DAY, to_datetime
-from services.calendar.errors import TooManyChanges
-from services.calendar.model import MOST_ROWS, OccurrenceRow
+from mesh.runtime.slices import in_slices
+from services.calendar.model import OccurrenceRow
 
 ROWS = Columns(
     "occurrences",
@@ -57,28 +60,42 @@ async def all_rows_of(connection: Connection, event_ids: Collection[str]) -> dic
     return found
 
 
+_BARE = ROWS.select
+for _text in ("title", "description", "location"):
+    _BARE = _BARE.replace(f"occurrences.{_text}", "NULL")
+_ALL = f"""
+    SELECT event_id::text, json_agg(json_build_array({_BARE}))::text
+    FROM occurrences WHERE event_id = ANY(%s::uuid[]) GROUP BY event_id"""
+
+
+async def bare_rows(connection: Connection, event_ids: Collection[str]) -> dict[str, dict[str, OccurrenceRow]]:
+    """All rows of events by event and slot, without their texts; as JSON, which is read ten times faster."""
+    cursor = await connection.execute(_ALL, (list(event_ids),), binary=True)
+    return dict(await in_slices(starmap(_of_event, await cursor.fetchall())))
+
+
+async def rows_at(connection: Connection, slots: Collection[tuple[str, str]]) -> dict[tuple[str, str], OccurrenceRow]:
+    """The rows at these slots, by event and slot."""
+    cursor = ROWS.cursor(connection)
+    await cursor.execute(
+        f"""
+        SELECT {ROWS.select} FROM occurrences
+            JOIN unnest(%s::uuid[], %s::text[]) AS place (id, at) ON event_id = place.id AND slot = place.at""",
+        ([id_ for id_, _ in slots], [slot for _, slot in slots]),
+    )
+    return {(row.event_id, row.slot): row for row in await cursor.fetchall()}
+
+
+def _of_event(event_id: str, text: str) -> tuple[str, dict[str, OccurrenceRow]]:
+    return event_id, {row.slot: row for row in starmap(OccurrenceRow, orjson.loads(text))}
+
+
 async def get_row(connection: Connection, event_id: str, slot: str) -> OccurrenceRow | None:
     """The row of one occurrence, if it has one; the caller has read its event."""
     cursor = ROWS.cursor(connection)
     query = f"SELECT {ROWS.select} FROM occurrences WHERE event_id = %s::uuid AND slot = %s"
     await cursor.execute(query, (event_id, slot))
     return await cursor.fetchone()
-
-
-async def find_of_session(connection: Connection, user_id: str, session_id: str) -> OccurrenceRow | None:
-    """The row of the occurrence that has a session."""
-    cursor = ROWS.cursor(connection)
-    query = f"SELECT {ROWS.select} FROM occurrences WHERE user_id = %s::uuid AND session_id = %s::uuid LIMIT 1"
-    await cursor.execute(query, (user_id, session_id))
-    return await cursor.fetchone()
-
-
-async def require_room(connection: Connection, event_id: str) -> None:
-    """Raises TooManyChanges when an event may not have another row."""
-    cursor = await connection.execute("SELECT count(*) FROM occurrences WHERE event_id = %s::uuid", (event_id,))
-    row = await cursor.fetchone()
-    if row is not None and row[0] >= MOST_ROWS:
-        raise TooManyChanges(limit=MOST_ROWS)
 
 
 async def rows_of(
