@@ -21,6 +21,7 @@ from services.calendar.handlers.occurrences import OccurrenceHandlers
 from services.calendar.handlers.planning import PlanningHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
 from services.calendar.jobs.purges import EventPurger
+from services.calendar.jobs.reminding import ReminderFirer
 from services.calendar.settings import Settings
 from services.calendar.store.changes import Calendars
 from services.calendar.store.users import UserZones
@@ -53,7 +54,13 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
         ],
         database=db,
-        components=[OccurrenceEnder(db), EventPurger(db), platform.consumer(db, SUBSCRIPTIONS), feeds],
+        components=[
+            OccurrenceEnder(db),
+            ReminderFirer(db),
+            EventPurger(db),
+            platform.consumer(db, SUBSCRIPTIONS),
+            feeds,
+        ],
     )
 
 

@@ -4,7 +4,7 @@ A slot is a text, as `mesh.recurrence.series.slot_text` writes it: the local tim
 occurrence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -158,6 +158,11 @@ class Occurrence(NamedTuple):
         return self.event.title if self.row is None or self.row.title is None else self.row.title
 
     @property
+    def local_start(self) -> str:
+        """When it begins on the clock of its event."""
+        return self.slot if self.row is None else self.row.start_slot or self.slot
+
+    @property
     def id(self) -> str:
         """As `occurrence_id` makes it."""
         return occurrence_id(self.event.id, self.slot)
@@ -274,6 +279,8 @@ class Change(NamedTuple):
     rows_before: Mapping[str, OccurrenceRow]
     before: CalendarEvent | None = None
     """None: it is new. The same as `event` when nothing changed, which is then not a new version."""
+    remind: Callable[[Iterable[DueReminder]], Sequence[DueReminder]] = list
+    """Gives the next firings of its reminders, from those stored before; the same ones when nothing changed."""
 
 
 class Feed(NamedTuple):

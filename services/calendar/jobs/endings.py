@@ -59,7 +59,7 @@ class OccurrenceEnder(PeriodicTask):
                     for each, of_event in zip(due, found, strict=True)
                 ]
                 # One that was moved after it had ended ends again, perhaps while its first message waits for Kafka.
-                known = await store.published(tx, [message.id for message in messages])
+                known = await outbox.waiting(tx, [message.id for message in messages])
                 fresh = [message for message in messages if message.id not in known]
                 await events.put_events(tx, changed, SideEffects(fresh, None, ""))
         if due:
