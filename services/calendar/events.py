@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from mesh.events.outbox import Event
-from mesh.runtime.clock import SECOND, to_datetime, to_datetime_or_none, to_json
+from mesh.runtime.clock import to_datetime, to_datetime_or_none, to_json
 from mesh.runtime.ids import new_id
 from services.calendar.model import CalendarEvent, DueReminder, Occurrence
 from services.calendar.rules.reminders import named
@@ -132,6 +132,6 @@ def _occurrence(occurrence: Occurrence) -> dict[str, Any]:
         "status": occurrence.status,
         "start_time": to_datetime(occurrence.start),
         "end_time": to_datetime(occurrence.end),
-        "planned_minutes": -(-(occurrence.end - occurrence.start) // (60 * SECOND)),
+        "planned_minutes": occurrence.planned_minutes,
         "focus_session_id": None if occurrence.row is None else occurrence.row.session_id,
     }

@@ -11,14 +11,15 @@ from mesh.rpc.http import HttpListener
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.clock import Clock
+from services.calendar.clients.sessions import Sessions
 from services.calendar.clients.tasks import Tasks
 from services.calendar.clients.users import Users
-from services.calendar.consumers import SUBSCRIPTIONS
+from services.calendar.consumers import SUBSCRIPTIONS, SessionFollower
 from services.calendar.handlers.events import EventHandlers
 from services.calendar.handlers.feed_files import FeedFiles
 from services.calendar.handlers.feeds import FeedHandlers
-from services.calendar.handlers.occurrences import OccurrenceHandlers
 from services.calendar.handlers.planning import PlanningHandlers
+from services.calendar.handlers.starting import StartingHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
 from services.calendar.jobs.purges import EventPurger
 from services.calendar.jobs.reminding import ReminderFirer
@@ -34,6 +35,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     zones = UserZones(db, Users(platform).time_zone)
     calendars, tasks = Calendars(db, zones), Tasks(platform)
     feeds = HttpListener(settings.http_listen, FeedFiles(db, zones, tasks, now).respond, settings)
+    subscriptions = [*SUBSCRIPTIONS, SessionFollower(zones, now).subscription()]
     return platform.app(
         [
             (
@@ -42,7 +44,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
             (
                 add_OccurrenceServiceServicer_to_server,
-                OccurrenceHandlers(db, platform.pages, calendars, zones, now),  # type: ignore[abstract]
+                StartingHandlers(db, platform.pages, calendars, zones, now, Sessions(platform), tasks),
             ),
             (
                 add_PlanningServiceServicer_to_server,
@@ -58,7 +60,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             OccurrenceEnder(db),
             ReminderFirer(db),
             EventPurger(db),
-            platform.consumer(db, SUBSCRIPTIONS),
+            platform.consumer(db, subscriptions),
             feeds,
         ],
     )

@@ -131,9 +131,24 @@ class OccurrenceRow(NamedTuple):
     session_id: str | None
     """The focus session that it was started as last, unless that was abandoned or deleted."""
     starts: int
-    """How often it was started: each start has an idempotency key of its own."""
+    """How often it was started: a start that sees another number when it is to store its session came too late."""
     completed_at: int | None
     is_completed_by_session: bool
+
+
+class FocusSession(NamedTuple):
+    """A focus session that was started for an occurrence, as pomodoro shows it."""
+
+    id: str
+    user_id: str
+    event_id: str
+    """Of the occurrence when it was started, like `slot`."""
+    slot: str
+    is_gone: bool
+    """Whether it is deleted or was abandoned."""
+    is_done: bool
+    """Whether it was finished with some work."""
+    changed_at: int
 
 
 class Occurrence(NamedTuple):
@@ -161,6 +176,11 @@ class Occurrence(NamedTuple):
     def local_start(self) -> str:
         """When it begins on the clock of its event."""
         return self.slot if self.row is None else self.row.start_slot or self.slot
+
+    @property
+    def planned_minutes(self) -> int:
+        """How long it lasts; a part of a minute is rounded up."""
+        return -(-(self.end - self.start) // (60 * SECOND))
 
     @property
     def id(self) -> str:

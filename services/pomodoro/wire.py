@@ -189,6 +189,12 @@ def planned_from_pb(
     return _new_session(preferences, now, made)
 
 
+def slot_from_pb(request: planned_session_service_pb2.StartPlannedSessionRequest) -> tuple[str, str, str, str | None]:
+    """User, event and slot of an occurrence, and the session that it is known by."""
+    known_id = request.focus_session_id if request.HasField("focus_session_id") else None
+    return request.user_id, request.original_event_id, request.slot, known_id
+
+
 def _new_session(preferences: Preferences, now: int, made: dict[str, Any]) -> Session:
     """A planned session with these values, by the names of the model."""
     empty: dict[str, Any] = dict.fromkeys(Session._fields)

@@ -51,14 +51,7 @@ class OccurrenceHandlers(rpc.OccurrenceServiceServicer):
         )
 
     async def GetOccurrence(self, request: pb.GetOccurrenceRequest, context: Context) -> pb.GetOccurrenceResponse:
-        user_id, (event_id, slot) = current_call().user_id, wire.occurrence_id_from_pb(request.occurrence_id)
-        zone = await self.zones.of(user_id)
-        with _named(request.occurrence_id):
-            async with self.db.connection() as connection:
-                # The event first: after a change in between, the etag is too old, and never too new.
-                event = await events.get_event(connection, user_id, event_id)
-                row = await store.get_row(connection, event_id, slot)
-        found = _occurrence(request.occurrence_id, event, slot, row, zone)
+        found, zone = await self.read(request.occurrence_id)
         return pb.GetOccurrenceResponse(occurrence=wire.occurrence_to_pb(found, zone))
 
     async def MoveOccurrence(self, request: pb.MoveOccurrenceRequest, context: Context) -> pb.MoveOccurrenceResponse:
@@ -88,6 +81,17 @@ class OccurrenceHandlers(rpc.OccurrenceServiceServicer):
             pb.CompleteOccurrenceResponse,
         )
 
+    async def read(self, occurrence_id: str) -> tuple[Occurrence, str]:
+        """An occurrence of the caller, and where the caller is; raises OccurrenceNotFound."""
+        user_id, (event_id, slot) = current_call().user_id, wire.occurrence_id_from_pb(occurrence_id)
+        zone = await self.zones.of(user_id)
+        with _named(occurrence_id):
+            async with self.db.connection() as connection:
+                # The event first: after a change in between, the etag is too old, and never too new.
+                event = await events.get_event(connection, user_id, event_id)
+                row = await store.get_row(connection, event_id, slot)
+        return found_occurrence(occurrence_id, event, slot, row, zone), zone
+
     @asynccontextmanager
     async def locked(self, request: Any) -> AsyncIterator[tuple[Locked, Occurrence]]:
         """The occurrence of a changing request, whose event nobody else changes until the end of the block.
@@ -98,9 +102,8 @@ class OccurrenceHandlers(rpc.OccurrenceServiceServicer):
         with _named(request.occurrence_id):
             async with self.calendars.event(user_id, event_id) as locked:
                 event = locked.event
-                found = _occurrence(request.occurrence_id, event, slot, locked.rows.get(slot), locked.zone)
-                if event.subscription_id is not None:
-                    raise EventReadOnly(event_id=event.id)
+                found = found_occurrence(request.occurrence_id, event, slot, locked.rows.get(slot), locked.zone)
+                require_own(found)
                 check_etag(etag_of(request), event.version)
                 yield locked, found
 
@@ -121,7 +124,7 @@ class OccurrenceHandlers(rpc.OccurrenceServiceServicer):
             rows = locked.rows | {row.slot: row}
             change = changes.changed(locked.event, locked.event, locked.rows, rows, locked.zone, self.clock())
             kept = change.rows.get(row.slot)
-            after = _occurrence(request.occurrence_id, change.event, row.slot, kept, locked.zone)
+            after = found_occurrence(request.occurrence_id, change.event, row.slot, kept, locked.zone)
             response = respond(occurrence=wire.occurrence_to_pb(after, locked.zone))
             await save(locked.tx, [change], current_call().side_effects(response, message(change.event, after)))
         return response
@@ -140,7 +143,13 @@ def _named(occurrence_id: str) -> Iterator[None]:
         raise OccurrenceNotFound(occurrence_id=occurrence_id) from None
 
 
-def _occurrence(
+def require_own(occurrence: Occurrence) -> None:
+    """Raises EventReadOnly for an occurrence of a subscription."""
+    if occurrence.event.subscription_id is not None:
+        raise EventReadOnly(event_id=occurrence.event.id)
+
+
+def found_occurrence(
     occurrence_id: str, event: CalendarEvent, slot: str, row: OccurrenceRow | None, zone: str
 ) -> Occurrence:
     """What takes place at a slot; raises OccurrenceNotFound, also when the event is deleted."""

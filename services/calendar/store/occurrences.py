@@ -11,7 +11,8 @@ from mesh.database.columns import Columns
 from mesh.database.connection import Connection
 from mesh.runtime.clock import DAY, to_datetime
 from mesh.runtime.slices import in_slices
-from services.calendar.model import OccurrenceRow
+from services.calendar.errors import TooManyChanges
+from services.calendar.model import MOST_ROWS, OccurrenceRow
 
 ROWS = Columns(
     "occurrences",
@@ -96,6 +97,22 @@ async def get_row(connection: Connection, event_id: str, slot: str) -> Occurrenc
     query = f"SELECT {ROWS.select} FROM occurrences WHERE event_id = %s::uuid AND slot = %s"
     await cursor.execute(query, (event_id, slot))
     return await cursor.fetchone()
+
+
+async def find_of_session(connection: Connection, user_id: str, session_id: str) -> OccurrenceRow | None:
+    """The row of the occurrence that has a session."""
+    cursor = ROWS.cursor(connection)
+    query = f"SELECT {ROWS.select} FROM occurrences WHERE user_id = %s::uuid AND session_id = %s::uuid LIMIT 1"
+    await cursor.execute(query, (user_id, session_id))
+    return await cursor.fetchone()
+
+
+async def require_room(connection: Connection, event_id: str) -> None:
+    """Raises TooManyChanges when an event may not have another row."""
+    cursor = await connection.execute("SELECT count(*) FROM occurrences WHERE event_id = %s::uuid", (event_id,))
+    row = await cursor.fetchone()
+    if row is not None and row[0] >= MOST_ROWS:
+        raise TooManyChanges(limit=MOST_ROWS)
 
 
 async def rows_of(

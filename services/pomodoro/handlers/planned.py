@@ -29,7 +29,7 @@ class PlannedSessionHandlers(rpc.PlannedSessionServiceServicer):
 
         async def attempt(connection: Connection) -> pb.StartPlannedSessionResponse:
             stored = UserSessions(connection)
-            found = await stored.find_of_slot(request.user_id, request.original_event_id, request.slot)
+            found = await stored.find_of_slot(*wire.slot_from_pb(request))
             if found is not None:
                 return _respond(await self.writes.advanced(stored, found, act.now), act, is_new=False)
             begun = _begun(request, preferences, act)

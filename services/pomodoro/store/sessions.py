@@ -115,8 +115,9 @@ _CURRENT = """
     ORDER BY status = 'running' DESC, as_of DESC, id DESC LIMIT 1"""
 
 _OF_SLOT = """
-    WHERE user_id = %s::uuid AND original_event_id = %s::uuid AND slot = %s AND deleted_at IS NULL
-        AND outcome IS DISTINCT FROM 'abandoned'"""
+    WHERE user_id = %s::uuid AND (id = %s::uuid OR (original_event_id = %s::uuid AND slot = %s))
+        AND original_event_id IS NOT NULL AND deleted_at IS NULL AND outcome IS DISTINCT FROM 'abandoned'
+    ORDER BY id IS NOT DISTINCT FROM %s::uuid DESC LIMIT 1"""
 
 _INSERT = f"INSERT INTO sessions ({SESSIONS.names}) VALUES ({SESSIONS.values}) RETURNING id"
 _SAVE = f"""
@@ -181,9 +182,11 @@ class UserSessions:
         """Reads the running session of a user whole."""
         return await _find(self._connection, f"{_WHOLE} WHERE user_id = %s::uuid AND status = 'running'", (user_id,))
 
-    async def find_of_slot(self, user_id: str, event_id: str, slot: str) -> Focus | None:
-        """Reads the session of an occurrence whole, unless it is deleted or was abandoned."""
-        return await _find(self._connection, f"{_WHOLE} {_OF_SLOT}", (user_id, event_id, slot))
+    async def find_of_slot(self, user_id: str, event_id: str, slot: str, known_id: str | None) -> Focus | None:
+        """Reads the session of an occurrence whole, unless it is deleted or was abandoned. known_id: this one rather
+        than that of the slot."""
+        values = (user_id, known_id, event_id, slot, known_id)
+        return await _find(self._connection, f"{_WHOLE} {_OF_SLOT}", values)
 
     async def list_sessions(self, user_id: str, chosen: Filter, page: Page) -> list[Session]:
         """Reads one session more than the page holds, without tasks, the newest first."""
@@ -343,7 +346,7 @@ async def _claimed(tx: Connection, session_ids: Sequence[str]) -> list[Focus]:
     return [_focus(row) for row in await cursor.fetchall()]
 
 
-async def _find(connection: Connection, statement: str, values: Sequence[str]) -> Focus | None:
+async def _find(connection: Connection, statement: str, values: Sequence[str | None]) -> Focus | None:
     cursor = connection.cursor(binary=True)
     await cursor.execute(statement, values)
     row = await cursor.fetchone()

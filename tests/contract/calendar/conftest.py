@@ -39,13 +39,31 @@ def todo_settings(service_url: ServiceUrl, valkey: str, keys: Keys) -> ServiceSe
 
 
 @pytest.fixture
-def calendar_settings(service_url: ServiceUrl, valkey: str, keys: Keys, todo_settings: ServiceSettings) -> Settings:
+def pomodoro_settings(service_url: ServiceUrl, valkey: str, keys: Keys) -> ServiceSettings:
+    """Settings of pomodoro, which the calendar calls; it is away unless a test starts it."""
+    return settings_for(
+        database_url=service_url("pomodoro"),
+        redis_url=valkey,
+        service_key_file=str(keys.service_key("pomodoro")),
+        call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1",
+        caller_keys=f"calendar={keys.public_service_key('calendar')}",
+    )
+
+
+@pytest.fixture
+def calendar_settings(
+    service_url: ServiceUrl,
+    valkey: str,
+    keys: Keys,
+    todo_settings: ServiceSettings,
+    pomodoro_settings: ServiceSettings,
+) -> Settings:
     """Settings of the service."""
     return calendars.settings_for(
         database_url=service_url("calendar"),
         redis_url=valkey,
         service_key_file=str(keys.service_key("calendar")),
-        call_targets=f"auth=127.0.0.1:1;todo={todo_settings.listen};pomodoro=127.0.0.1:1",
+        call_targets=f"auth=127.0.0.1:1;todo={todo_settings.listen};pomodoro={pomodoro_settings.listen}",
     )
 
 

@@ -132,6 +132,18 @@ async def test_other_slots_other_events_and_other_users_have_sessions_of_their_o
     assert all(each.is_new for each in started)
 
 
+async def test_the_session_that_an_occurrence_is_known_by_is_returned_though_it_has_another_slot_now(
+    calendar: Calendar, laptop: Device, time: Time
+) -> None:
+    first = (await calendar.start()).focus_session
+    moved = {"slot": "2026-09-21T10:00:00", "original_event_id": new_id(), "focus_session_id": first.id}
+    again = await calendar.start(**moved)
+    assert (again.is_new, again.focus_session.id) == (False, first.id)
+    time.pass_(MINUTE)
+    await laptop.DeleteFocusSession(focus_session_id=first.id)
+    assert (await calendar.start(**moved)).is_new
+
+
 async def test_an_abandoned_occurrence_starts_again(calendar: Calendar, laptop: Device) -> None:
     first = (await calendar.start()).focus_session
     await laptop.FinishFocusSession(focus_session_id=first.id)

@@ -86,6 +86,7 @@ CREATE TABLE occurrences (
 CREATE INDEX occurrences_moved ON occurrences (user_id, start_time, event_id, slot COLLATE "C")
     WHERE start_time IS NOT NULL;
 CREATE INDEX occurrences_user ON occurrences (user_id);
+CREATE INDEX occurrences_session ON occurrences (user_id, session_id) WHERE session_id IS NOT NULL;
 
 -- Of each reminder of an event the next instant, at most ten of an event.
 CREATE TABLE event_reminders (

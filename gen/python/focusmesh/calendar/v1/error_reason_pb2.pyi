@@ -53,7 +53,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_POMODORO_UNAVAILABLE: _ErrorReason.ValueType  # 14
     """Pomodoro cannot be asked now; the occurrence is not started. Try again after the delay in `google.rpc.RetryInfo`."""
     ERROR_REASON_ANOTHER_SESSION_RUNNING: _ErrorReason.ValueType  # 15
-    """Another focus session of the user is running: `when_running` says what to do with it. Metadata: `focus_session_id`."""
+    """Another focus session of the user is running: `when_running` says what to do with it. Metadata: `focus_session_id`, `state`,
+    `etag` and `interval_end_time` of it, as pomodoro has them.
+    """
     ERROR_REASON_NO_FREE_TIME: _ErrorReason.ValueType  # 16
     """No time of the window is free for so long. Metadata: `minutes`."""
     ERROR_REASON_FILE_UNREADABLE: _ErrorReason.ValueType  # 17
@@ -105,7 +107,9 @@ ERROR_REASON_TODO_UNAVAILABLE: ErrorReason.ValueType  # 13
 ERROR_REASON_POMODORO_UNAVAILABLE: ErrorReason.ValueType  # 14
 """Pomodoro cannot be asked now; the occurrence is not started. Try again after the delay in `google.rpc.RetryInfo`."""
 ERROR_REASON_ANOTHER_SESSION_RUNNING: ErrorReason.ValueType  # 15
-"""Another focus session of the user is running: `when_running` says what to do with it. Metadata: `focus_session_id`."""
+"""Another focus session of the user is running: `when_running` says what to do with it. Metadata: `focus_session_id`, `state`,
+`etag` and `interval_end_time` of it, as pomodoro has them.
+"""
 ERROR_REASON_NO_FREE_TIME: ErrorReason.ValueType  # 16
 """No time of the window is free for so long. Metadata: `minutes`."""
 ERROR_REASON_FILE_UNREADABLE: ErrorReason.ValueType  # 17

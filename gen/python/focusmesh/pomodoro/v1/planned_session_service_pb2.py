@@ -30,7 +30,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3focusmesh/pomodoro/v1/planned_session_service.proto\x12\x15\x66ocusmesh.pomodoro.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a)focusmesh/pomodoro/v1/focus_session.proto\x1a\x31\x66ocusmesh/pomodoro/v1/focus_session_service.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x04\n\x1aStartPlannedSessionRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12$\n\x05title\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xff\x01R\x05title\x12\x38\n\x11original_event_id\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x0foriginalEventId\x12!\n\x04slot\x18\x05 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\n\x18\x1aR\x04slot\x12\x62\n\x12planned_start_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x18\xe2\x41\x01\x02\xbaH\x11\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\xc8\x01\x01R\x10plannedStartTime\x12\x38\n\x0fplanned_minutes\x18\x07 \x01(\x05\x42\x0f\xe2\x41\x01\x02\xbaH\x08\x1a\x06\x18\xc0\x95 (\x01R\x0eplannedMinutes\x12>\n\x04task\x18\x08 \x01(\x0b\x32%.focusmesh.pomodoro.v1.NewSessionTaskH\x00R\x04task\x88\x01\x01\x12O\n\x0cwhen_running\x18\t \x01(\x0e\x32\".focusmesh.pomodoro.v1.WhenRunningB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0bwhenRunning\x12$\n\tdevice_id\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceIdB\x07\n\x05_task\"\xc7\x01\n\x1bStartPlannedSessionResponse\x12N\n\rfocus_session\x18\x01 \x01(\x0b\x32#.focusmesh.pomodoro.v1.FocusSessionB\x04\xe2\x41\x01\x02R\x0c\x66ocusSession\x12\x41\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02R\nserverTime\x12\x15\n\x06is_new\x18\x03 \x01(\x08R\x05isNew2\xad\x01\n\x15PlannedSessionService\x12\x93\x01\n\x13StartPlannedSession\x12\x31.focusmesh.pomodoro.v1.StartPlannedSessionRequest\x1a\x32.focusmesh.pomodoro.v1.StartPlannedSessionResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0e\x08\x05\x18\x02*\x08\x63\x61lendarb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3focusmesh/pomodoro/v1/planned_session_service.proto\x12\x15\x66ocusmesh.pomodoro.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a)focusmesh/pomodoro/v1/focus_session.proto\x1a\x31\x66ocusmesh/pomodoro/v1/focus_session_service.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x05\n\x1aStartPlannedSessionRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12$\n\x05title\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xff\x01R\x05title\x12\x38\n\x11original_event_id\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x0foriginalEventId\x12!\n\x04slot\x18\x05 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\n\x18\x1aR\x04slot\x12m\n\x12planned_start_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB#\xe2\x41\x01\x02\xbaH\x1c\xb2\x01\x16\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x0b\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01\xc8\x01\x01R\x10plannedStartTime\x12\x38\n\x0fplanned_minutes\x18\x07 \x01(\x05\x42\x0f\xe2\x41\x01\x02\xbaH\x08\x1a\x06\x18\xd0\xac (\x01R\x0eplannedMinutes\x12>\n\x04task\x18\x08 \x01(\x0b\x32%.focusmesh.pomodoro.v1.NewSessionTaskH\x00R\x04task\x88\x01\x01\x12O\n\x0cwhen_running\x18\t \x01(\x0e\x32\".focusmesh.pomodoro.v1.WhenRunningB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0bwhenRunning\x12$\n\tdevice_id\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12\x37\n\x10\x66ocus_session_id\x18\x0b \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x01R\x0e\x66ocusSessionId\x88\x01\x01\x42\x07\n\x05_taskB\x13\n\x11_focus_session_id\"\xc7\x01\n\x1bStartPlannedSessionResponse\x12N\n\rfocus_session\x18\x01 \x01(\x0b\x32#.focusmesh.pomodoro.v1.FocusSessionB\x04\xe2\x41\x01\x02R\x0c\x66ocusSession\x12\x41\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02R\nserverTime\x12\x15\n\x06is_new\x18\x03 \x01(\x08R\x05isNew2\xad\x01\n\x15PlannedSessionService\x12\x93\x01\n\x13StartPlannedSession\x12\x31.focusmesh.pomodoro.v1.StartPlannedSessionRequest\x1a\x32.focusmesh.pomodoro.v1.StartPlannedSessionResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0e\x08\x05\x18\x02*\x08\x63\x61lendarb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,13 +48,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['slot']._loaded_options = None
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['slot']._serialized_options = b'\342A\001\002\272H\006r\004\020\n\030\032'
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['planned_start_time']._loaded_options = None
-  _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['planned_start_time']._serialized_options = b'\342A\001\002\272H\021\262\001\013\"\007\010\377\202\321\377\257\0072\000\310\001\001'
+  _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['planned_start_time']._serialized_options = b'\342A\001\002\272H\034\262\001\026\"\007\010\377\202\321\377\257\0072\013\010\200\222\270\303\230\376\377\377\377\001\310\001\001'
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['planned_minutes']._loaded_options = None
-  _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['planned_minutes']._serialized_options = b'\342A\001\002\272H\010\032\006\030\300\225 (\001'
+  _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['planned_minutes']._serialized_options = b'\342A\001\002\272H\010\032\006\030\320\254 (\001'
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['when_running']._loaded_options = None
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['when_running']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['device_id']._loaded_options = None
   _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['device_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['focus_session_id']._loaded_options = None
+  _globals['_STARTPLANNEDSESSIONREQUEST'].fields_by_name['focus_session_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_STARTPLANNEDSESSIONRESPONSE'].fields_by_name['focus_session']._loaded_options = None
   _globals['_STARTPLANNEDSESSIONRESPONSE'].fields_by_name['focus_session']._serialized_options = b'\342A\001\002'
   _globals['_STARTPLANNEDSESSIONRESPONSE'].fields_by_name['server_time']._loaded_options = None
@@ -62,9 +64,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANNEDSESSIONSERVICE'].methods_by_name['StartPlannedSession']._loaded_options = None
   _globals['_PLANNEDSESSIONSERVICE'].methods_by_name['StartPlannedSession']._serialized_options = b'\220\002\002\212\265\030\016\010\005\030\002*\010calendar'
   _globals['_STARTPLANNEDSESSIONREQUEST']._serialized_start=302
-  _globals['_STARTPLANNEDSESSIONREQUEST']._serialized_end=894
-  _globals['_STARTPLANNEDSESSIONRESPONSE']._serialized_start=897
-  _globals['_STARTPLANNEDSESSIONRESPONSE']._serialized_end=1096
-  _globals['_PLANNEDSESSIONSERVICE']._serialized_start=1099
-  _globals['_PLANNEDSESSIONSERVICE']._serialized_end=1272
+  _globals['_STARTPLANNEDSESSIONREQUEST']._serialized_end=983
+  _globals['_STARTPLANNEDSESSIONRESPONSE']._serialized_start=986
+  _globals['_STARTPLANNEDSESSIONRESPONSE']._serialized_end=1185
+  _globals['_PLANNEDSESSIONSERVICE']._serialized_start=1188
+  _globals['_PLANNEDSESSIONSERVICE']._serialized_end=1361
 # @@protoc_insertion_point(module_scope)

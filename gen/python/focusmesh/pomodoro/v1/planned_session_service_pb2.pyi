@@ -35,6 +35,7 @@ class StartPlannedSessionRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     WHEN_RUNNING_FIELD_NUMBER: _builtins.int
     DEVICE_ID_FIELD_NUMBER: _builtins.int
+    FOCUS_SESSION_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user that the call is about."""
     request_id: _builtins.str
@@ -46,11 +47,15 @@ class StartPlannedSessionRequest(_message.Message):
     slot: _builtins.str
     """The slot of the occurrence, such as `2026-03-29T02:30:00` or `2026-03-29`."""
     planned_minutes: _builtins.int
-    """How long it was planned to last; at most 366 days."""
+    """How long it was planned to last; at most 366 days on the clock, which may take hours more."""
     when_running: _focus_session_service_pb2.WhenRunning.ValueType
     """What to do when another session of the user is running; both changes happen, or neither."""
     device_id: _builtins.str
     """The sign-in of the device by which the user starts it; empty when it is not known."""
+    focus_session_id: _builtins.str
+    """The session that the caller knows the occurrence by, perhaps under the event or slot that it had when it was started. Absent
+    without one.
+    """
     @_builtins.property
     def planned_start_time(self) -> _timestamp_pb2.Timestamp:
         """When it was planned to begin."""
@@ -72,13 +77,19 @@ class StartPlannedSessionRequest(_message.Message):
         task: _focus_session_service_pb2.NewSessionTask | None = ...,
         when_running: _focus_session_service_pb2.WhenRunning.ValueType = ...,
         device_id: _builtins.str = ...,
+        focus_session_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_task", b"_task", "planned_start_time", b"planned_start_time", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_focus_session_id", b"_focus_session_id", "_task", b"_task", "focus_session_id", b"focus_session_id", "planned_start_time", b"planned_start_time", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task", b"_task", "device_id", b"device_id", "original_event_id", b"original_event_id", "planned_minutes", b"planned_minutes", "planned_start_time", b"planned_start_time", "request_id", b"request_id", "slot", b"slot", "task", b"task", "title", b"title", "user_id", b"user_id", "when_running", b"when_running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_focus_session_id", b"_focus_session_id", "_task", b"_task", "device_id", b"device_id", "focus_session_id", b"focus_session_id", "original_event_id", b"original_event_id", "planned_minutes", b"planned_minutes", "planned_start_time", b"planned_start_time", "request_id", b"request_id", "slot", b"slot", "task", b"task", "title", b"title", "user_id", b"user_id", "when_running", b"when_running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__focus_session_id: _TypeAlias = _typing.Literal["focus_session_id"]  # noqa: Y015
+    _WhichOneofArgType__focus_session_id: _TypeAlias = _typing.Literal["_focus_session_id", b"_focus_session_id"]  # noqa: Y015
     _WhichOneofReturnType__task: _TypeAlias = _typing.Literal["task"]  # noqa: Y015
     _WhichOneofArgType__task: _TypeAlias = _typing.Literal["_task", b"_task"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__focus_session_id) -> _WhichOneofReturnType__focus_session_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task) -> _WhichOneofReturnType__task | None: ...
 
 Global___StartPlannedSessionRequest: _TypeAlias = StartPlannedSessionRequest  # noqa: Y015
