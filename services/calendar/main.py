@@ -40,7 +40,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
         [
             (
                 add_EventServiceServicer_to_server,
-                EventHandlers(db, platform.pages, calendars, tasks, now),  # type: ignore[abstract]
+                EventHandlers(db, platform.pages, calendars, tasks, now),
             ),
             (
                 add_OccurrenceServiceServicer_to_server,

@@ -280,6 +280,15 @@ class DueReminder(NamedTuple):
     """The occurrence that it is for; None for an instant."""
 
 
+class Upcoming(NamedTuple):
+    """A reminder that waits, with what it is of."""
+
+    due: DueReminder
+    event: CalendarEvent
+    """Without its description."""
+    row: OccurrenceRow | None
+
+
 class EventFilter(NamedTuple):
     """Filters a list of events; None and empty match every event."""
 

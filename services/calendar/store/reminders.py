@@ -9,7 +9,9 @@ from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
 from mesh.runtime.slices import in_slices
-from services.calendar.model import Change, DueReminder
+from services.calendar.model import CalendarEvent, Change, DueReminder, OccurrenceRow, Upcoming
+from services.calendar.store.events import EVENTS
+from services.calendar.store.occurrences import ROWS
 
 REMINDERS = Columns(
     "event_reminders",
@@ -118,26 +120,39 @@ async def seconds_until_due(connection: Connection) -> float | None:
     return None if row is None else row[0]
 
 
-async def list_upcoming(connection: Connection, user_id: str, page: Page) -> list[DueReminder]:
-    """Reads one reminder more than the page holds, the next one first."""
+_UPCOMING = ", ".join((REMINDERS.select, EVENTS.select.replace("events.description", "NULL::text"), ROWS.select))
+
+
+async def list_upcoming(connection: Connection, user_id: str, page: Page) -> list[Upcoming]:
+    """Reads one reminder more than the page holds, the next one first, with its event and the row of its occurrence."""
     values: dict[str, Any] = {"user_id": user_id, "limit": page.limit()}
     after = ""
     if page.after is not None:
         values["remind_at"], values["event_id"], values["name"] = page.after
         instant = "'epoch'::timestamptz + %(remind_at)s * interval '1 microsecond'"
-        after = f" AND (remind_at, event_id, reminder) > ({instant}, %(event_id)s::uuid, %(name)s)"
-    cursor = REMINDERS.cursor(connection)
-    await cursor.execute(
+        after = f" AND (remind_at, event_reminders.event_id, reminder) > ({instant}, %(event_id)s::uuid, %(name)s)"
+    cursor = await connection.cursor(binary=True).execute(
         f"""
-        SELECT {REMINDERS.select} FROM event_reminders WHERE user_id = %(user_id)s::uuid{after}
-        ORDER BY event_reminders.remind_at, event_reminders.event_id, event_reminders.reminder LIMIT %(limit)s""",
+        SELECT {_UPCOMING} FROM event_reminders JOIN events ON events.id = event_reminders.event_id
+            LEFT JOIN occurrences ON occurrences.event_id = events.id AND occurrences.slot = event_reminders.slot
+        WHERE event_reminders.user_id = %(user_id)s::uuid{after}
+        ORDER BY remind_at, event_reminders.event_id, reminder LIMIT %(limit)s""",
         values,
     )
-    return await cursor.fetchall()
+    first, second = len(DueReminder._fields), len(DueReminder._fields) + len(CalendarEvent._fields)
+    return [
+        Upcoming(
+            DueReminder(*row[:first]),
+            CalendarEvent(*row[first:second]),
+            None if row[second] is None else OccurrenceRow(*row[second:]),
+        )
+        for row in await cursor.fetchall()
+    ]
 
 
-def reminder_key(due: DueReminder) -> Key:
+def upcoming_key(upcoming: Upcoming) -> Key:
     """The sort key of a reminder in the list."""
+    due = upcoming.due
     return [due.remind_at, due.event_id, due.reminder]
 
 
