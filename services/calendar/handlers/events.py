@@ -63,7 +63,7 @@ class EventHandlers(rpc.EventServiceServicer):
         page = self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             found = await events.list_events(connection, user_id, wire.filter_from_pb(request), page)
-        shown, next_page_token = self.pages.cut(found, page, events.event_key)
+        shown, next_page_token = self.pages.cut(found, page, events.event_key, fit=wire.fit(found))
         made = await in_slices(map(wire.event_to_pb, shown))
         return pb.ListEventsResponse(events=made, next_page_token=next_page_token)
 
