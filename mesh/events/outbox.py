@@ -5,7 +5,7 @@ its versions (with the number drawn first, 946 of 19,832 were not).
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -95,6 +95,15 @@ async def store_response(connection: Connection, side_effects: SideEffects) -> N
     """Stores the response of a call that changed nothing, so that a retry after later changes gets the same one."""
     if side_effects.response is not None:
         await connection.execute(f"WITH changed AS (SELECT) {_STORE}", _response_values(side_effects.response))
+
+
+async def waiting(connection: Connection, event_ids: Collection[str]) -> list[str]:
+    """Those of these events that are stored and wait for Kafka: one with a derived id may happen again meanwhile."""
+    if not event_ids:
+        return []
+    query = "SELECT event_id::text FROM outbox WHERE event_id = ANY(%s::uuid[])"
+    cursor = await connection.execute(query, (list(event_ids),))
+    return [event_id for (event_id,) in await cursor.fetchall()]
 
 
 def wake() -> None:

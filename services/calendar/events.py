@@ -4,9 +4,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from mesh.events.outbox import Event
-from mesh.runtime.clock import to_datetime, to_datetime_or_none
+from mesh.runtime.clock import to_datetime, to_datetime_or_none, to_json
 from mesh.runtime.ids import new_id
-from services.calendar.model import CalendarEvent, Occurrence
+from services.calendar.model import CalendarEvent, DueReminder, Occurrence
+from services.calendar.rules.reminders import named
 
 TOPICS = ("calendar-events", "reminders")
 
@@ -52,6 +53,40 @@ def occurrence_ended(event: CalendarEvent, occurrence: Occurrence) -> Event:
     return message._replace(id=str(uuid5(UUID(event.id), f"{occurrence.slot}|ended")))
 
 
+def reminder_fired(event: CalendarEvent, occurrence: Occurrence | None, due: DueReminder, now: int) -> Event:
+    """A reminder is due. Its id says which, and for which instant: a second one is a duplicate.
+
+    Its version is that of the event: changes of a later one may make it void. occurrence: None of one for an instant.
+    """
+    offset, channel = named(due.reminder)
+    ends_at = event.ends_at if occurrence is None else occurrence.end
+    return Event(
+        id=str(uuid5(UUID(event.id), f"{due.reminder}|{due.slot or ''}|{to_json(due.remind_at)}")),
+        type="reminder-fired",
+        source="calendar",
+        topics=("reminders",),
+        user_id=event.user_id,
+        subject=event.id,
+        subject_name="calendar_event_id",
+        version=event.version,
+        time=now,
+        payload={
+            "title": event.title if occurrence is None else occurrence.title,
+            "reminder_time": to_datetime(due.remind_at),
+            "channel": channel,
+            "due_date": None,
+            "reminder": offset or None,
+            "occurrence_id": None if occurrence is None else occurrence.id,
+            "slot": due.slot,
+            "start": None if occurrence is None else occurrence.local_start,
+            "start_time": None if occurrence is None else to_datetime(occurrence.start),
+            "end_time": None if ends_at is None or ends_at <= due.remind_at else to_datetime(ends_at),
+            "time_zone": event.time_zone,
+        },
+        beside={"task_id": None},
+    )
+
+
 def _event(kind: str, event: CalendarEvent, occurrence: Occurrence | None = None) -> Event:
     return Event(
         id=new_id(),
@@ -82,6 +117,7 @@ def _snapshot(event: CalendarEvent) -> dict[str, Any]:
         "is_all_day": event.is_all_day,
         "recurrence": event.rule,
         "todo_task_id": event.todo_task_id,
+        "added": list(event.added),
         "series_id": event.series_id,
         "delete_time": to_datetime_or_none(event.deleted_at),
     }
@@ -91,6 +127,7 @@ def _occurrence(occurrence: Occurrence) -> dict[str, Any]:
     return {
         "occurrence_id": occurrence.id,
         "slot": occurrence.slot,
+        "start": occurrence.local_start,
         "title": occurrence.title,
         "status": occurrence.status,
         "start_time": to_datetime(occurrence.start),

@@ -22,6 +22,7 @@ from services.calendar.handlers.planning import PlanningHandlers
 from services.calendar.handlers.starting import StartingHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
 from services.calendar.jobs.purges import EventPurger
+from services.calendar.jobs.reminding import ReminderFirer
 from services.calendar.settings import Settings
 from services.calendar.store.changes import Calendars
 from services.calendar.store.users import UserZones
@@ -39,7 +40,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
         [
             (
                 add_EventServiceServicer_to_server,
-                EventHandlers(db, platform.pages, calendars, tasks, now),  # type: ignore[abstract]
+                EventHandlers(db, platform.pages, calendars, tasks, now),
             ),
             (
                 add_OccurrenceServiceServicer_to_server,
@@ -55,7 +56,13 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
         ],
         database=db,
-        components=[OccurrenceEnder(db), EventPurger(db), platform.consumer(db, subscriptions), feeds],
+        components=[
+            OccurrenceEnder(db),
+            ReminderFirer(db),
+            EventPurger(db),
+            platform.consumer(db, subscriptions),
+            feeds,
+        ],
     )
 
 

@@ -4,7 +4,7 @@ A slot is a text, as `mesh.recurrence.series.slot_text` writes it: the local tim
 occurrence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -173,6 +173,11 @@ class Occurrence(NamedTuple):
         return self.event.title if self.row is None or self.row.title is None else self.row.title
 
     @property
+    def local_start(self) -> str:
+        """When it begins on the clock of its event."""
+        return self.slot if self.row is None else self.row.start_slot or self.slot
+
+    @property
     def planned_minutes(self) -> int:
         """How long it lasts; a part of a minute is rounded up."""
         return -(-(self.end - self.start) // (60 * SECOND))
@@ -211,10 +216,12 @@ class Window(NamedTuple):
         """The instant before which nothing begins but what goes on at `begin`."""
         return self.begin if self.after is None else max(self.begin, self.after.start)
 
-    def earliest(self, length: Length) -> int:
+    def earliest(self, length_days: int, length_seconds: int) -> int:
         """The earliest start of something so long; later than that it may still end before `begin` when it has days."""
-        reach = (length.days + 1) * DAY if length.days else -1
-        earliest = self.begin - max(0, reach + length.seconds * SECOND)
+        reach = (
+            length_seconds * SECOND + (length_days + 1) * DAY if length_days else max(0, length_seconds * SECOND - 1)
+        )
+        earliest = self.begin - reach
         return earliest if self.after is None else max(earliest, self.after.start)
 
     def has(self, start: int, end: int) -> bool:
@@ -273,6 +280,15 @@ class DueReminder(NamedTuple):
     """The occurrence that it is for; None for an instant."""
 
 
+class Upcoming(NamedTuple):
+    """A reminder that waits, with what it is of."""
+
+    due: DueReminder
+    event: CalendarEvent
+    """Without its description."""
+    row: OccurrenceRow | None
+
+
 class EventFilter(NamedTuple):
     """Filters a list of events; None and empty match every event."""
 
@@ -292,6 +308,8 @@ class Change(NamedTuple):
     rows_before: Mapping[str, OccurrenceRow]
     before: CalendarEvent | None = None
     """None: it is new. The same as `event` when nothing changed, which is then not a new version."""
+    remind: Callable[[Iterable[DueReminder]], Sequence[DueReminder]] = list
+    """Gives the next firings of its reminders, from those stored before; the same ones when nothing changed."""
 
 
 class Feed(NamedTuple):

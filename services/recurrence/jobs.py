@@ -47,7 +47,7 @@ class ReminderFirer(PeriodicTask):
             if due:
                 fired = {event.id: event for event in await in_slices(map(events.reminder_fired, due))}
                 # One that moved away and back fires again while its first event still waits for Kafka.
-                for event_id in await tasks.published(tx, fired):
+                for event_id in await outbox.waiting(tx, fired):
                     del fired[event_id]
                 await tasks.fire(tx, due, SideEffects(list(fired.values()), None, ""))
         if due:

@@ -21,10 +21,11 @@ from services.calendar.errors import EventNotDeleted
 from services.calendar.model import Change, OccurrenceRow
 from services.calendar.rules import changes, edits
 from services.calendar.rules.series import placed, series_of
-from services.calendar.store import events
+from services.calendar.store import events, reminders
 from services.calendar.store.changes import Calendars, Locked, save
 from services.calendar.wire import events as wire
 from services.calendar.wire.occurrences import occurrence_to_pb, preview_to_pb
+from services.calendar.wire.reminders import upcoming_to_pb
 
 _DEFAULT_OCCURRENCES, _MOST_OCCURRENCES = 10, 100
 """Of a preview."""
@@ -62,7 +63,7 @@ class EventHandlers(rpc.EventServiceServicer):
         page = self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             found = await events.list_events(connection, user_id, wire.filter_from_pb(request), page)
-        shown, next_page_token = self.pages.cut(found, page, events.event_key)
+        shown, next_page_token = self.pages.cut(found, page, events.event_key, fit=wire.fit(found))
         made = await in_slices(map(wire.event_to_pb, shown))
         return pb.ListEventsResponse(events=made, next_page_token=next_page_token)
 
@@ -149,6 +150,17 @@ class EventHandlers(rpc.EventServiceServicer):
             response = pb.UndeleteEventResponse(event=wire.event_to_pb(change.event))
             await save(tx, [change], call.side_effects(response, messages.event_updated(change.event)))
         return response
+
+    async def ListUpcomingReminders(
+        self, request: pb.ListUpcomingRemindersRequest, context: Context
+    ) -> pb.ListUpcomingRemindersResponse:
+        user_id = current_call().user_id
+        page, zone = self.pages.read(request, user_id), await self.calendars.zones.of(user_id)
+        async with self.db.connection() as connection:
+            found = await reminders.list_upcoming(connection, user_id, page)
+        shown, next_page_token = self.pages.cut(found, page, reminders.upcoming_key)
+        made = await in_slices(upcoming_to_pb(each, zone) for each in shown)
+        return pb.ListUpcomingRemindersResponse(upcoming_reminders=made, next_page_token=next_page_token)
 
     async def PreviewEvent(self, request: pb.PreviewEventRequest, context: Context) -> pb.PreviewEventResponse:
         zone = await self.calendars.zones.of(current_call().user_id)

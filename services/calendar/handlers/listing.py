@@ -56,7 +56,7 @@ async def list_occurrences(db: Database, user_id: str, window: Window, chosen: O
             if len(apart) == at_once:
                 until = apart[-1]
             here = {each.place: each for each in waiting if until is None or each.place <= until}
-            found = await windows.read(connection, user_id, [*here, *apart], chosen.states)
+            found = await windows.read(connection, user_id, [*here, *apart], chosen.states, versions)
         waiting, looked_at = waiting[len(here) :], looked_at + len(here) + len(apart)
         listed += await in_slices(_occurrences(_Chunk(here, set(apart), found, versions), window))
         if until is None or len(listed) > size or looked_at >= _MOST_LOOKED_AT:

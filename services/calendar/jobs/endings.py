@@ -1,8 +1,9 @@
 """Publishes that occurrences have ended."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events import outbox
 from mesh.events.outbox import Event, SideEffects
@@ -12,8 +13,11 @@ from mesh.runtime.lifecycle import PeriodicTask
 from mesh.runtime.slices import in_slices
 from services.calendar.events import occurrence_ended
 from services.calendar.model import CalendarEvent, Occurrence
-from services.calendar.rules.endings import Ending
-from services.calendar.store import endings, events, occurrences
+from services.calendar.rules.endings import Endings, endings
+from services.calendar.rules.series import apart
+from services.calendar.store import endings as store
+from services.calendar.store import events, occurrences
+from services.calendar.store.endings import Due
 
 
 class OccurrenceEnder(PeriodicTask):
@@ -26,7 +30,7 @@ class OccurrenceEnder(PeriodicTask):
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     batch: ClassVar[int] = 20
     """Events, each with as many rows as an event may have."""
-    most: ClassVar[int] = 200
+    most: ClassVar[int] = 100
     """Occurrences of one pass, and those that end at the same instant as the last of them."""
 
     def __init__(self, db: Database) -> None:
@@ -36,48 +40,56 @@ class OccurrenceEnder(PeriodicTask):
     async def run_once(self) -> int:
         """Publishes one batch; returns how many events it was about."""
         async with self.db.transaction() as tx:
-            due = await endings.claim(tx, self.batch)
+            due = await store.claim(tx, self.batch)
             if due:
-                rows = await occurrences.all_rows_of(tx, [each.event.id for each in due])
-                claimed = [Ending(each.event, rows.get(each.event.id, {}), each.zone) for each in due]
-                last = due[-1].event.next_end_at or 0
                 # What is not claimed ends later than the last that is.
-                ended, until = await self._ended(claimed, last if len(due) == self.batch else due[0].now)
-                changed, messages = await _told(claimed, ended, until, due[0].now)
-                known = await endings.published(tx, [message.id for message in messages])
+                until = (due[-1].event.next_end_at or 0) if len(due) == self.batch else due[0].now
+                found = await self._found(tx, due, until)
+                ended = sorted((each for of_event in found for each in of_event.ended), key=_by_end)
+                if len(ended) > self.most:
+                    until = ended[self.most - 1].end
+                told = _Told({each.event.id: each.event for each in due}, due[0].now)
+                ended = [each for each in ended if each.end <= until]
+                rows = await occurrences.rows_at(tx, [(each.event.id, each.slot) for each in ended])
+                messages = await in_slices(
+                    told.message(each._replace(row=rows.get((each.event.id, each.slot)))) for each in ended
+                )
+                changed = [
+                    told.events[each.event.id]._replace(next_end_at=of_event.next_after(until))
+                    for each, of_event in zip(due, found, strict=True)
+                ]
                 # One that was moved after it had ended ends again, perhaps while its first message waits for Kafka.
+                known = await outbox.waiting(tx, [message.id for message in messages])
                 fresh = [message for message in messages if message.id not in known]
                 await events.put_events(tx, changed, SideEffects(fresh, None, ""))
         if due:
             outbox.wake()
             return len(due)
         async with self.db.connection() as connection:
-            self.wake_in(await endings.seconds_until_due(connection))
+            self.wake_in(await store.seconds_until_due(connection))
         return 0
 
-    async def _ended(self, claimed: Sequence[Ending], until: int) -> tuple[list[Occurrence], int]:
-        """What has ended of all events, by end, and until when: sooner than asked where it would be too much."""
-        found = await in_slices(each.ended(until) for each in claimed)
-        ended = sorted((each for of_event in found for each in of_event), key=_by_end)
-        if len(ended) > self.most:
-            until = ended[self.most - 1].end
-        return [each for each in ended if each.end <= until], until
+    async def _found(self, tx: Connection, due: Sequence[Due], until: int) -> list[Endings]:
+        """What has ended of each event; rows are looked at in slices, and have no texts."""
+        rows = await occurrences.bare_rows(tx, [each.event.id for each in due])
+        found: list[Endings] = []
+        for event, zone, _ in due:
+            own = rows.get(event.id, {})
+            beside = await in_slices(apart(event, own, zone))
+            found += await in_slices(endings(event, own, until, zone, each) for each in [beside])
+        return found
 
 
-async def _told(
-    claimed: Sequence[Ending], ended: Sequence[Occurrence], until: int, now: int
-) -> tuple[list[CalendarEvent], list[Event]]:
-    """The events after what has ended of them, and the messages about it."""
-    current = {each.event.id: each.event for each in claimed}
+class _Told(NamedTuple):
+    """Events, each a version further with each message about it."""
 
-    def message(occurrence: Occurrence) -> Event:
-        event = current[occurrence.event.id] = next_version(current[occurrence.event.id], now)
+    events: dict[str, CalendarEvent]
+    now: int
+
+    def message(self, occurrence: Occurrence) -> Event:
+        """That an occurrence has ended."""
+        event = self.events[occurrence.event.id] = next_version(self.events[occurrence.event.id], self.now)
         return occurrence_ended(event, occurrence)
-
-    messages = await in_slices(map(message, ended))
-    following = await in_slices(each.following(until) for each in claimed)
-    told = zip(claimed, following, strict=True)
-    return [current[each.event.id]._replace(next_end_at=end) for each, end in told], messages
 
 
 def _by_end(occurrence: Occurrence) -> tuple[int, str, str]:

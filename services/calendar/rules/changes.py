@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 from mesh.recurrence.document import from_document
 from mesh.recurrence.series import after, parse_slot, slots
@@ -9,6 +10,7 @@ from mesh.recurrence.zones import to_instant
 from mesh.rpc.etag import check_etag, next_version
 from services.calendar.errors import EventDeleted, EventReadOnly, TooManyChanges
 from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow, Status
+from services.calendar.rules.reminders import recomputed
 from services.calendar.rules.series import ends, is_apart, last_of_rule, series_of
 
 
@@ -23,14 +25,14 @@ def check_changeable(event: CalendarEvent, etag: str | None) -> None:
 
 def created(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> Change:
     """A new event. zone: of its user. Raises TooManyChanges."""
-    return _change(event, rows, {}, zone, event.created_at)
+    return _change(event, rows, {}, zone, event.created_at, event.created_at)
 
 
 def split_off(
     before: CalendarEvent, event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, now: int
 ) -> Change:
     """A new event with occurrences that another one had. The rest as `changed`."""
-    return _change(event, rows, {}, zone, _since(before, now))
+    return _change(event, rows, {}, zone, now, _since(before, now))
 
 
 def changed(
@@ -47,7 +49,7 @@ def changed(
     differs it is the event that it was. Raises TooManyChanges. What has ended and is not published yet will be; what is
     moved into the past does not end again.
     """
-    change = _change(next_version(event, now), rows, rows_before, zone, _since(before, now))
+    change = _change(next_version(event, now), rows, rows_before, zone, now, _since(before, now))
     if event == before and change.rows == rows_before:
         return Change(before, rows_before, rows_before, before)
     return change._replace(before=before)
@@ -55,7 +57,7 @@ def changed(
 
 def relocated(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, now: int) -> Change:
     """A floating event whose user is in another zone now: its instants differ, and it is the version that it was."""
-    return _change(event, rows, rows, zone, _since(event, now))._replace(before=event)
+    return _change(event, rows, rows, zone, now, _since(event, now))._replace(before=event)
 
 
 def _since(before: CalendarEvent, now: int) -> int:
@@ -68,12 +70,14 @@ def _change(
     rows: Mapping[str, OccurrenceRow],
     rows_before: Mapping[str, OccurrenceRow],
     zone: str,
+    now: int,
     since: int,
 ) -> Change:
     kept = {slot: _timed(row, event.time_zone or zone) for slot, row in rows.items() if not says_nothing(row)}
     if len(kept) > max(MOST_ROWS, len(rows_before)):
         raise TooManyChanges(limit=MOST_ROWS)
-    return Change(_settled(event, kept, zone, since), kept, rows_before)
+    settled = _settled(event, kept, zone, since)
+    return Change(settled, kept, rows_before, remind=partial(recomputed, settled, kept, zone, now))
 
 
 def _timed(row: OccurrenceRow, zone: str) -> OccurrenceRow:

@@ -4,7 +4,7 @@ Lists read of each event what says where its slots are, and look at one slot of 
 lies before that, and how many follow, costs nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from heapq import heapify, heappop, heapreplace, merge
@@ -24,6 +24,7 @@ from services.calendar.rules.series import length_end
 _DATE = len("2026-03-29")
 _LATEST = 253_402_041_600 * SECOND
 """The beginning of 29 December 9999: later instants are in no year of some zones, and have no slots a day later."""
+_LAST_DAY = date.max.toordinal()
 _DAY, _TWO_DAYS = timedelta(days=1), timedelta(days=2)
 
 
@@ -65,42 +66,45 @@ def merged(streams: Iterable[Stream]) -> Iterator[Candidate]:
 
 
 def _candidates(pattern: Pattern, window: Window) -> Iterator[Candidate]:
-    by_rule = _placed(pattern, window, _of_rule(pattern, window))
+    earliest = window.earliest(pattern.length_days, pattern.length_seconds)
+    by_rule = _placed(pattern, window, earliest, _of_rule(pattern, window.zone, earliest), is_rule=True)
     if not pattern.added:
         return by_rule
-    beside = _placed(pattern, window, [(datetime.fromisoformat(text), False) for text in pattern.added])
-    return _distinct(merge(by_rule, sorted(beside), key=_place))
+    added = [(datetime.fromisoformat(text), False) for text in pattern.added]
+    return _distinct(merge(by_rule, sorted(_placed(pattern, window, earliest, added)), key=_place))
 
 
-def _placed(pattern: Pattern, window: Window, slots: Iterable[tuple[datetime, bool]]) -> Iterator[Candidate]:
+def _placed(
+    pattern: Pattern, window: Window, earliest: int, slots: Iterable[tuple[datetime, bool]], *, is_rule: bool = False
+) -> Iterator[Candidate]:
     """The slots that are in the window, in the order that they come in; those of a rule are ordered by instant too."""
-    zone, length, all_day = pattern.time_zone or window.zone, pattern.length, len(pattern.start_slot) == _DATE
-    earliest, is_rule = window.earliest(length), not isinstance(slots, Sequence)
+    begin, end, zone, after = window
+    zone = pattern.time_zone or zone
+    all_day = len(pattern.start_slot) == _DATE
     for local, clamped in slots:
         start, gap = to_instant(local, zone)
-        if start >= window.end:
+        if start >= end:
             if is_rule:
                 return
-        elif start >= window.begin or (start >= earliest and length_end(local, length, zone) > window.begin):
+        elif start >= begin or (start >= earliest and length_end(local, pattern.length, zone) > begin):
             place = Place(start, pattern.id, slot_text(local, all_day=all_day))
-            if window.after is None or place > window.after:
+            if after is None or place > after:
                 yield Candidate(place, local, clamped, gap and not all_day)
 
 
-def _of_rule(pattern: Pattern, window: Window) -> Iterator[tuple[datetime, bool]]:
-    """The slots of the rule, perhaps some that are too early."""
+def _of_rule(pattern: Pattern, zone: str, earliest: int) -> Iterator[tuple[datetime, bool]]:
+    """The slots of the rule from the earliest that is wanted on, and perhaps some before it."""
     start = datetime.fromisoformat(pattern.start_slot)
     if pattern.rule is None:
         yield start, False
         return
     if pattern.last_slot == "":
         return
-    last = date.max if pattern.last_slot is None else date.fromisoformat(pattern.last_slot[:_DATE])
-    at, last_day = start.time(), last.toordinal()
-    since = _first(min(window.earliest(pattern.length), _LATEST), pattern.time_zone or window.zone)
+    last = _LAST_DAY if pattern.last_slot is None else date.fromisoformat(pattern.last_slot[:_DATE]).toordinal()
+    at, since = start.time(), _first(earliest if earliest < _LATEST else _LATEST, pattern.time_zone or zone)
     day = since.date() if at >= since.time() else since.date() + _DAY
     for ordinal, clamped in dates_of(_rule(pattern.rule), start.date()).since(day):
-        if ordinal > last_day:
+        if ordinal > last:
             return
         yield datetime.combine(date.fromordinal(ordinal), at), clamped
 

@@ -1,6 +1,6 @@
 """The occurrences of an event: the slots of its series, with what rows change of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
@@ -13,7 +13,7 @@ from services.calendar.model import CalendarEvent, Length, Occurrence, Occurrenc
 
 ONCE = Rule(Frequency.DAILY, times=1)
 """A single event is a series with one slot."""
-_LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * SECOND
+LAST_INSTANT = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * SECOND
 """The last instant of a Timestamp."""
 
 
@@ -33,8 +33,8 @@ def length_end(local: datetime, length: Length, zone: str) -> int:
     try:
         local += timedelta(days=length.days)
     except OverflowError:
-        return _LAST
-    return min(to_instant(local, zone)[0] + length.seconds * SECOND, _LAST)
+        return LAST_INSTANT
+    return min(to_instant(local, zone)[0] + length.seconds * SECOND, LAST_INSTANT)
 
 
 def occurrence(event: CalendarEvent, slot: str, row: OccurrenceRow | None, zone: str) -> Occurrence | None:
@@ -49,14 +49,21 @@ def occurrence(event: CalendarEvent, slot: str, row: OccurrenceRow | None, zone:
 
 
 def between(
-    event: CalendarEvent, rows: Mapping[str, OccurrenceRow], begin: int, end: int, zone: str
+    event: CalendarEvent,
+    rows: Mapping[str, OccurrenceRow],
+    begin: int,
+    end: int,
+    zone: str,
+    beside: Iterable[Occurrence] | None = None,
 ) -> Iterator[Occurrence]:
     """The occurrences that take place at some time of [begin, end), also cancelled ones, by start and slot.
 
     Lazy: the cost is that of what is taken, and does not depend on how much lies before `begin`. rows: of the event by
-    slot, at least those whose slot or start is near the window.
+    slot, at least those whose slot or start is near the window. beside: what `apart` gives of all these rows, where
+    that was taken in slices.
     """
-    return _between(event, rows, _apart(event, rows, zone), begin, end, zone)
+    found = _apart(event, rows, zone) if beside is None else sorted(beside, key=_start)
+    return _between(event, rows, found, begin, end, zone)
 
 
 def _between(
@@ -98,7 +105,7 @@ def _next_ended(
     event: CalendarEvent, rows: Mapping[str, OccurrenceRow], apart: Sequence[Occurrence], instant: int, zone: str
 ) -> Occurrence | None:
     first: Occurrence | None = None
-    for found in _between(event, rows, apart, instant, _LAST + 1, zone):
+    for found in _between(event, rows, apart, instant, LAST_INSTANT + 1, zone):
         if first is not None and found.start >= first.end:
             break
         if found.status != Status.CANCELLED and found.end > instant and (first is None or found.end < first.end):
@@ -139,17 +146,20 @@ def _by_start(
     return merge(_of_rule(event, rows, {each.slot for each in apart}, since, zone), apart, key=_start)
 
 
-def _apart(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> list[Occurrence]:
-    """All occurrences that rows put somewhere or that lie beside the rule, by start and slot."""
-    series, made = series_of(event, zone), list[Occurrence]()
+def apart(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> Iterator[Occurrence]:
+    """All occurrences that rows put somewhere or that lie beside the rule, in any order."""
+    series = series_of(event, zone)
     beside, of_rule = set(series.added), series._replace(added=())
     for text in {row.slot for row in rows.values() if is_apart(row)}.union(event.added):
         local = datetime.fromisoformat(text)
         # With that one alone, because `find` looks through them all.
         slot = find(of_rule._replace(added=(local,)) if local in beside else of_rule, local)
         if slot is not None:
-            made.append(placed(event, slot, text, rows.get(text), series.time_zone))
-    return sorted(made, key=_start)
+            yield placed(event, slot, text, rows.get(text), series.time_zone)
+
+
+def _apart(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str) -> list[Occurrence]:
+    return sorted(apart(event, rows, zone), key=_start)
 
 
 def _of_rule(
@@ -176,7 +186,7 @@ def placed(event: CalendarEvent, slot: Slot, text: str, row: OccurrenceRow | Non
         start = to_instant(local, zone)[0]
     if row is not None and row.length_days is not None:
         length = Length(row.length_days, row.length_seconds or 0)
-    end = length_end(local, length, zone) if length.days else min(start + length.seconds * SECOND, _LAST)
+    end = length_end(local, length, zone) if length.days else min(start + length.seconds * SECOND, LAST_INSTANT)
     return Occurrence(event, text, start, max(start, end), row, moved)
 
 

@@ -10,7 +10,7 @@ from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.runtime.errors import TokenRevoked
 from services.calendar.model import CalendarEvent, Change, OccurrenceRow
-from services.calendar.store import events, occurrences, users
+from services.calendar.store import events, occurrences, reminders, users
 from services.calendar.store.users import UserZones
 
 _PORTION = 500
@@ -60,7 +60,8 @@ class Calendars:
 async def save(tx: Connection, changes: Sequence[Change], side_effects: SideEffects) -> None:
     """Writes events, new ones or locked ones, with what differs of their rows, and with the messages about them.
 
-    When nothing changed only the response is stored, for a retry.
+    Their reminders follow; a new event takes over what is due of the one that it was split off from. When nothing
+    changed only the response is stored, for a retry.
     """
     if all(change.event is change.before for change in changes):
         await outbox.store_response(tx, side_effects)
@@ -72,3 +73,4 @@ async def save(tx: Connection, changes: Sequence[Change], side_effects: SideEffe
     put = [row for change in changes for slot, row in change.rows.items() if change.rows_before.get(slot) != row]
     for first in range(0, len(put), _PORTION):
         await occurrences.put_rows(tx, put[first : first + _PORTION])
+    await reminders.recompute(tx, changes)

@@ -1,6 +1,6 @@
 """Events of which an occurrence has ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mesh.database.columns import microseconds
@@ -29,13 +29,6 @@ async def claim(tx: Connection, limit: int) -> list[Due]:
     cursor = tx.cursor(binary=True, row_factory=lambda _: _due)
     await cursor.execute(_CLAIM, (limit,))
     return await cursor.fetchall()
-
-
-async def published(tx: Connection, message_ids: Iterable[str]) -> set[str]:
-    """Those of these messages that the outbox holds already."""
-    query = "SELECT event_id::text FROM outbox WHERE event_id = ANY(%s::uuid[])"
-    cursor = await tx.execute(query, (list(message_ids),))
-    return {message_id for (message_id,) in await cursor.fetchall()}
 
 
 async def seconds_until_due(connection: Connection) -> float | None:

@@ -1,6 +1,6 @@
 """Events of calendars."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mesh.database.columns import Columns
@@ -57,6 +57,13 @@ _GET = f"SELECT {EVENTS.select} FROM events WHERE user_id = %s::uuid AND id = %s
 async def get_event(connection: Connection, user_id: str, event_id: str) -> CalendarEvent:
     """Reads one event, also a deleted one until it is purged; raises EventNotFound."""
     return await _get(connection, _GET, user_id, event_id)
+
+
+async def find_events(connection: Connection, event_ids: Iterable[str]) -> dict[str, CalendarEvent]:
+    """Reads events of any users."""
+    cursor = EVENTS.cursor(connection)
+    await cursor.execute(f"SELECT {EVENTS.select} FROM events WHERE id = ANY(%s::uuid[])", (list(event_ids),))
+    return {event.id: event for event in await cursor.fetchall()}
 
 
 async def lock_event(tx: Connection, user_id: str, event_id: str) -> CalendarEvent:

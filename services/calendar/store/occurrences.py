@@ -3,10 +3,14 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from itertools import starmap
+
+import orjson
 
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
 from mesh.runtime.clock import DAY, to_datetime
+from mesh.runtime.slices import in_slices
 from services.calendar.errors import TooManyChanges
 from services.calendar.model import MOST_ROWS, OccurrenceRow
 
@@ -55,6 +59,36 @@ async def all_rows_of(connection: Connection, event_ids: Collection[str]) -> dic
             found[row.event_id][row.slot] = row
         await asyncio.sleep(0)
     return found
+
+
+_BARE = ROWS.select
+for _text in ("title", "description", "location"):
+    _BARE = _BARE.replace(f"occurrences.{_text}", "NULL")
+_ALL = f"""
+    SELECT event_id::text, json_agg(json_build_array({_BARE}))::text
+    FROM occurrences WHERE event_id = ANY(%s::uuid[]) GROUP BY event_id"""
+
+
+async def bare_rows(connection: Connection, event_ids: Collection[str]) -> dict[str, dict[str, OccurrenceRow]]:
+    """All rows of events by event and slot, without their texts; as JSON, which is read ten times faster."""
+    cursor = await connection.execute(_ALL, (list(event_ids),), binary=True)
+    return dict(await in_slices(starmap(_of_event, await cursor.fetchall())))
+
+
+async def rows_at(connection: Connection, slots: Collection[tuple[str, str]]) -> dict[tuple[str, str], OccurrenceRow]:
+    """The rows at these slots, by event and slot."""
+    cursor = ROWS.cursor(connection)
+    await cursor.execute(
+        f"""
+        SELECT {ROWS.select} FROM occurrences
+            JOIN unnest(%s::uuid[], %s::text[]) AS place (id, at) ON event_id = place.id AND slot = place.at""",
+        ([id_ for id_, _ in slots], [slot for _, slot in slots]),
+    )
+    return {(row.event_id, row.slot): row for row in await cursor.fetchall()}
+
+
+def _of_event(event_id: str, text: str) -> tuple[str, dict[str, OccurrenceRow]]:
+    return event_id, {row.slot: row for row in starmap(OccurrenceRow, orjson.loads(text))}
 
 
 async def get_row(connection: Connection, event_id: str, slot: str) -> OccurrenceRow | None:

@@ -1,6 +1,6 @@
 """Users and where they are."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
@@ -34,6 +34,15 @@ async def zone_of(connection: Connection, user_id: str) -> str | None:
     cursor = await connection.execute("SELECT time_zone FROM users WHERE user_id = %s::uuid", (user_id,))
     row = await cursor.fetchone()
     return None if row is None else row[0]
+
+
+async def zones_of(connection: Connection, user_ids: Iterable[str]) -> dict[str, str]:
+    """Where those of these users are of whom that is known."""
+    cursor = await connection.execute(
+        "SELECT user_id::text, time_zone FROM users WHERE user_id = ANY(%s::uuid[]) AND time_zone IS NOT NULL",
+        (list(user_ids),),
+    )
+    return dict(await cursor.fetchall())
 
 
 async def lock_zone(tx: Connection, user_id: str, *, alone: bool = False) -> str | None:

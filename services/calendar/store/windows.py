@@ -1,7 +1,8 @@
 """What takes place in a window: read step by step, because a page needs little of what a user may have."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from itertools import starmap
 from typing import Any, NamedTuple
 
@@ -94,18 +95,25 @@ async def list_apart(
     return list(starmap(Place, await cursor.fetchall()))
 
 
-_LISTED_EVENT = EVENTS.select.replace("events.description", "NULL::text")
+_WITHOUT = {"description": "NULL::text", "reminders": "NULL::jsonb"} | {
+    name: f"CASE WHEN place.version <> events.version OR start_time IS NOT NULL THEN events.{name} END"
+    for name in ("rule", "added")
+}
+"""Columns that lists do without: JSON costs more than all others. Rules are read where they say more than the place."""
+_LISTED_EVENT = reduce(
+    lambda select, each: select.replace(f"events.{each[0]}", each[1]), _WITHOUT.items(), EVENTS.select
+)
 _LISTED_ROW = ROWS.select.replace("occurrences.description", "NULL::text")
 _READ = f"""
     SELECT {_LISTED_EVENT}, place.slot, {_LISTED_ROW}
-    FROM unnest(%(ids)s::uuid[], %(slots)s::text[]) AS place (id, slot)
+    FROM unnest(%(ids)s::uuid[], %(slots)s::text[], %(versions)s::bigint[]) AS place (id, slot, version)
         JOIN events ON events.id = place.id AND events.user_id = %(user_id)s::uuid AND deleted_at IS NULL
         LEFT JOIN occurrences ON event_id = place.id AND occurrences.slot = place.slot
     WHERE coalesce(occurrences.status, 'planned') = ANY(%(states)s)"""
 
 
 class Found(NamedTuple):
-    """A slot with its event and its row, both without descriptions, as they are at one moment."""
+    """A slot with its event and its row at one moment, both without what lists do without."""
 
     event: CalendarEvent
     slot: str
@@ -113,11 +121,23 @@ class Found(NamedTuple):
 
 
 async def read(
-    connection: Connection, user_id: str, places: Collection[Place], states: Collection[str]
+    connection: Connection,
+    user_id: str,
+    places: Collection[Place],
+    states: Collection[str],
+    versions: Mapping[str, int] | None = None,
 ) -> dict[tuple[str, str], Found]:
-    """By event and slot, what is at these places and in one of the states."""
+    """By event and slot, what is at these places and in one of the states.
+
+    versions: of events whose rules are needed only if they have changed since then.
+    """
     slots = {(place.event_id, place.slot) for place in places}
-    values = {"user_id": user_id, "ids": [id_ for id_, _ in slots], "slots": [slot for _, slot in slots]}
+    values = {
+        "user_id": user_id,
+        "ids": [id_ for id_, _ in slots],
+        "slots": [slot for _, slot in slots],
+        "versions": [0 if versions is None else versions.get(id_, 0) for id_, _ in slots],
+    }
     cursor = connection.cursor(binary=True, row_factory=lambda _: _found)
     await cursor.execute(_READ, values | {"states": list(states)})
     return {(found.event.id, found.slot): found for found in await cursor.fetchall()}

@@ -211,12 +211,6 @@ async def claim_due(tx: Connection, limit: int) -> list[DueReminder]:
     return await cursor.fetchall()
 
 
-async def published(tx: Connection, event_ids: Iterable[str]) -> list[str]:
-    """Those of these events that the outbox holds already."""
-    cursor = await tx.execute("SELECT event_id::text FROM outbox WHERE event_id = ANY(%s::uuid[])", (list(event_ids),))
-    return [event_id for (event_id,) in await cursor.fetchall()]
-
-
 _FIRE = """
     UPDATE task_reminders SET is_waiting = false FROM unnest(%(tasks)s::uuid[], %(names)s::text[]) AS due (id, name)
     WHERE task_id = due.id AND reminder = due.name RETURNING task_id"""

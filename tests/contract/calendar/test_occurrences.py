@@ -114,6 +114,7 @@ async def test_a_moved_occurrence_keeps_its_slot_and_takes_place_at_another_time
     assert message["payload"]["occurrence"] == {
         "occurrence_id": moved.id,
         "slot": "2026-09-08T18:00:00",
+        "start": "2026-09-10T08:00:00",
         "title": "Deep work",
         "status": "planned",
         "start_time": "2026-09-10T06:00:00Z",

@@ -1,5 +1,6 @@
 """Slots of many events in the order of their starts, from any place on."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -163,3 +164,32 @@ def test_the_stored_last_slot_ends_a_rule_whose_count_is_then_not_looked_for() -
     found = listing.stream(stored, Window(instant("2026-01-01T00:00:00"), instant("2027-01-01T00:00:00"), ZONE))
     assert found is not None
     assert len(list(found.rest)) == 1
+
+
+def test_the_last_week_of_ten_years_takes_no_more_steps_than_the_first() -> None:
+    """Steps are bytecode lines: the same on every machine."""
+    event = pattern(an_event("2026-01-05T09:00:00", "FREQ=DAILY"))
+
+    def steps(begin: str) -> int:
+        window = Window(instant(begin), instant(begin) + 7 * DAY, ZONE)
+        _listed(event, window)  # rules, zones and their transitions are read once
+        taken = 0
+
+        def count(*_: object) -> object:
+            nonlocal taken
+            taken += 1
+            return count
+
+        sys.settrace(count)
+        try:
+            assert _listed(event, window) == 7
+        finally:
+            sys.settrace(None)
+        return taken
+
+    assert steps("2035-12-24T00:00:00") <= 1.2 * steps("2026-01-12T00:00:00")
+
+
+def _listed(event: Pattern, window: Window) -> int:
+    found = listing.stream(event, window)
+    return len(list(listing.merged([] if found is None else [found])))

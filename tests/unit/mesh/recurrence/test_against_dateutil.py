@@ -1,55 +1,28 @@
 """Where the semantics are the same, the dates of a rule are those that python-dateutil finds."""
 
-import datetime as module
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import islice, takewhile
-from types import SimpleNamespace
 
 import pytest
-from dateutil import rrule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.recurrence.dates import Dates
 from mesh.recurrence.rule import Day, Frequency, Rule, RuleError
 from mesh.recurrence.series import Series, in_window, rule_slots, slots
-from tests.support.recurrence_rules import rules
+from tests.support.recurrence_rules import LAST_YEAR, by_dateutil, early_end_of_time, rules
 
-FREQUENCIES = {
-    Frequency.DAILY: rrule.DAILY,
-    Frequency.WEEKLY: rrule.WEEKLY,
-    Frequency.MONTHLY: rrule.MONTHLY,
-    Frequency.YEARLY: rrule.YEARLY,
-}
 STARTS = st.dates(date(1990, 1, 1), date(2104, 12, 31))
 AT = datetime(2026, 1, 1, 9, 30).time()
 YEARS = timedelta(days=366 * 12)
 
-LAST_YEAR = 2125
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _an_early_end_of_time() -> Iterator[None]:
-    """dateutil looks for the dates of a rule that has none until the year 9999, for minutes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rrule, "datetime", SimpleNamespace(**{**vars(module), "MAXYEAR": LAST_YEAR}))
+    """For rules without any date."""
+    with early_end_of_time():
         yield
-
-
-def by_dateutil(rule: Rule, start: datetime, **end: object) -> rrule.rrule:
-    """The same rule."""
-    return rrule.rrule(
-        FREQUENCIES[rule.frequency],
-        dtstart=start,
-        interval=rule.interval,
-        wkst=rule.week_start,
-        byweekday=[rrule.weekday(day.weekday, day.ordinal or None) for day in rule.by_day] or None,
-        bymonthday=rule.by_month_day or None,
-        bymonth=rule.by_month or None,
-        bysetpos=rule.by_set_pos or None,
-        **end,
-    )
 
 
 @settings(max_examples=400, deadline=None)

@@ -28,7 +28,7 @@ from focusmesh.policy.v1 import policy_pb2 as focusmesh_dot_policy_dot_v1_dot_po
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*focusmesh/auth/v1/preference_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"focusmesh/auth/v1/preference.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"B\n\x19GetUserPreferencesRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"h\n\x1aGetUserPreferencesResponse\x12J\n\x0bpreferences\x18\x01 \x01(\x0b\x32\".focusmesh.auth.v1.UserPreferencesB\x04\xe2\x41\x01\x02R\x0bpreferences2\xb9\x01\n\x11PreferenceService\x12\xa3\x01\n\x12GetUserPreferences\x12,.focusmesh.auth.v1.GetUserPreferencesRequest\x1a-.focusmesh.auth.v1.GetUserPreferencesResponse\"0\x90\x02\x01\x8a\xb5\x18)\x08\x05\x18\x01*\x08pomodoro*\x07history*\x04todo*\nrecurrenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*focusmesh/auth/v1/preference_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"focusmesh/auth/v1/preference.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"B\n\x19GetUserPreferencesRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"h\n\x1aGetUserPreferencesResponse\x12J\n\x0bpreferences\x18\x01 \x01(\x0b\x32\".focusmesh.auth.v1.UserPreferencesB\x04\xe2\x41\x01\x02R\x0bpreferences2\xc3\x01\n\x11PreferenceService\x12\xad\x01\n\x12GetUserPreferences\x12,.focusmesh.auth.v1.GetUserPreferencesRequest\x1a-.focusmesh.auth.v1.GetUserPreferencesResponse\":\x90\x02\x01\x8a\xb5\x18\x33\x08\x05\x18\x01*\x08pomodoro*\x07history*\x04todo*\nrecurrence*\x08\x63\x61lendarb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSERPREFERENCESRESPONSE'].fields_by_name['preferences']._loaded_options = None
   _globals['_GETUSERPREFERENCESRESPONSE'].fields_by_name['preferences']._serialized_options = b'\342A\001\002'
   _globals['_PREFERENCESERVICE'].methods_by_name['GetUserPreferences']._loaded_options = None
-  _globals['_PREFERENCESERVICE'].methods_by_name['GetUserPreferences']._serialized_options = b'\220\002\001\212\265\030)\010\005\030\001*\010pomodoro*\007history*\004todo*\nrecurrence'
+  _globals['_PREFERENCESERVICE'].methods_by_name['GetUserPreferences']._serialized_options = b'\220\002\001\212\265\0303\010\005\030\001*\010pomodoro*\007history*\004todo*\nrecurrence*\010calendar'
   _globals['_GETUSERPREFERENCESREQUEST']._serialized_start=197
   _globals['_GETUSERPREFERENCESREQUEST']._serialized_end=263
   _globals['_GETUSERPREFERENCESRESPONSE']._serialized_start=265
   _globals['_GETUSERPREFERENCESRESPONSE']._serialized_end=369
   _globals['_PREFERENCESERVICE']._serialized_start=372
-  _globals['_PREFERENCESERVICE']._serialized_end=557
+  _globals['_PREFERENCESERVICE']._serialized_end=567
 # @@protoc_insertion_point(module_scope)

@@ -49,7 +49,7 @@ class PreferenceServiceServicer:
     def GetUserPreferences(self, request, context):
         """Reads the preferences of one user, as they are now.
 
-        Called by pomodoro, history, todo and recurrence. Errors: USER_NOT_FOUND.
+        Called by pomodoro, history, todo, recurrence and calendar. Errors: USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

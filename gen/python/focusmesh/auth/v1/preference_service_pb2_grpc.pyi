@@ -19,7 +19,7 @@ class PreferenceServiceStub:
     GetUserPreferences: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.GetUserPreferencesRequest, _preference_service_pb2.GetUserPreferencesResponse]
     """Reads the preferences of one user, as they are now.
 
-    Called by pomodoro, history, todo and recurrence. Errors: USER_NOT_FOUND.
+    Called by pomodoro, history, todo, recurrence and calendar. Errors: USER_NOT_FOUND.
     """
 
 class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -33,7 +33,7 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_preference_service_pb2.GetUserPreferencesResponse]:
         """Reads the preferences of one user, as they are now.
 
-        Called by pomodoro, history, todo and recurrence. Errors: USER_NOT_FOUND.
+        Called by pomodoro, history, todo, recurrence and calendar. Errors: USER_NOT_FOUND.
         """
 
 def add_PreferenceServiceServicer_to_server(servicer: PreferenceServiceServicer, server: _aio.Server) -> None: ...
