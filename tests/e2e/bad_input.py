@@ -26,6 +26,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "by_set_pos": {"by_month": [1]},
     "when_running": {"start": True},
     "todo_task_id": {"task_title": "Write"},
+    "repeat_until_time": {"repeat_type": 2},
 }
 """What must be set together with a field for rules about several fields."""
 
@@ -54,10 +55,21 @@ def cases(method: Method) -> Iterator[Case]:
     kind = request_class(method).DESCRIPTOR
     for field in kind.fields:
         for path, what, value, accepted in _values(field):
+            if what == "the first" and field.name == "end_time" and _is_window(kind):
+                continue  # nothing begins before it
             yield Case(method, path, what, _setting(field, value), accepted)
         yield from _nested(method, field)
     for rule in _message_rules(kind):
         yield Case(method, _about(rule), rule.id, BROKEN_RULES[rule.id], False)
+
+
+_OTHER_EDGE = {"start_time": ("end_time", 1), "end_time": ("start_time", -1)}
+"""What a window has for its other edge, and how many seconds later that is: no window is as long as time."""
+_LAST_SECOND = 253_402_300_799
+
+
+def _is_window(kind: Descriptor) -> bool:
+    return any("this.end_time - this.start_time" in rule.expression for rule in _message_rules(kind))
 
 
 class _Missing:
@@ -88,6 +100,9 @@ def _setting(field: FieldDescriptor, value: Any) -> Callable[[Message], None]:
                 if mask is not None:
                     getattr(request, mask.name).paths.append(name)
         put(request, field, value)
+        if field.name in _OTHER_EDGE and _is_window(request.DESCRIPTOR):
+            name, distance = _OTHER_EDGE[field.name]
+            put(request, fields[name], Timestamp(seconds=min(max(value.seconds + distance, 0), _LAST_SECOND)))
 
     return change
 
@@ -323,6 +338,46 @@ def _without_slot(request: Any) -> None:
     request.ClearField("slot")
 
 
+def _recurring_twice(request: Any) -> None:
+    request.repeat_type = 2
+    request.recurrence.frequency = 1
+
+
+def _until_without_repeating(request: Any) -> None:
+    request.repeat_type = 1
+    request.repeat_until_time.seconds = 2_000_000_000
+
+
+def _floating_in_a_zone(request: Any) -> None:
+    request.is_floating, request.time_zone = True, "Europe/Zurich"
+
+
+def _all_with(name: str) -> Callable[[Any], None]:
+    """Changes that clear a field of every occurrence."""
+
+    def change(request: Any) -> None:
+        request.scope = 3
+        request.ClearField("slot")
+        _cleared(name)(request.changes)
+
+    return change
+
+
+def _a_rule_for_one(request: Any) -> None:
+    request.changes.update_mask.paths[:] = ["time_zone"]
+    request.changes.time_zone = "Europe/Zurich"
+
+
+def _following_without_recurrence(request: Any) -> None:
+    request.scope, request.slot = 2, "2027-06-15T09:00:00"
+    _cleared("recurrence")(request.changes)
+
+
+def _never(reminder: Any) -> None:
+    reminder.ClearField("offset")
+    reminder.ClearField("remind_time")
+
+
 BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "create_task.recurrence_schedule": _recurring_without_schedule,
     "batch_create_tasks.request_id": _request_id_of_its_own,
@@ -348,11 +403,27 @@ BROKEN_RULES: dict[str, Callable[[Any], None]] = {
     "update_archived_session.end_time": _cleared("end_time"),
     "update_session_task.title": _cleared("title"),
     "update_session_task.is_done": _cleared("is_done"),
+    "create_event.repeat_type": _recurring_twice,
+    "create_event.repeat_until_time": _until_without_repeating,
+    "create_event.is_floating": _floating_in_a_zone,
+    "update_event.slot": _without_slot,
+    "update_event.update_mask": _a_rule_for_one,
+    "update_event.title": _all_with("title"),
+    "update_event.start": _all_with("start"),
+    "update_event.duration_minutes": _all_with("duration_minutes"),
+    "update_event.recurrence": _following_without_recurrence,
+    "delete_event.slot": _without_slot,
+    "event_reminder.offset": _never,
+    "list_occurrences.end_time": _window("start_time", "end_time"),
+    "find_conflicts.end_time": _window("start_time", "end_time"),
+    "find_free_time.end_time": _window("start_time", "end_time"),
+    "plan_task.end_time": _window("start_time", "end_time"),
 }
 """How to break each rule about several fields. Its id ends with the field that the error names."""
 
 WRONG_JSON: dict[int, list[Any]] = {
     FieldDescriptor.TYPE_STRING: [5, True, {"a": 1}],
+    FieldDescriptor.TYPE_BYTES: [5, True, {"a": 1}],
     FieldDescriptor.TYPE_INT32: ["abc", 1.5, 99999999999, {"a": 1}],
     FieldDescriptor.TYPE_BOOL: ["perhaps", 7, {"a": 1}],
     FieldDescriptor.TYPE_ENUM: ["NO_SUCH_NAME", True, {"a": 1}],

@@ -58,6 +58,14 @@ TASKS_FOLLOWED = """
     WHERE known.version IS DISTINCT FROM tasks.version
     UNION ALL SELECT FROM recurrence.plans LIMIT 1"""
 """Finds a task of which recurrence has not seen the newest event, and what it has yet to make of one."""
+EVENTS_FOLLOWED = """
+    SELECT FROM calendar.events LEFT JOIN history.aggregate_versions AS known
+        ON known.source = 'calendar' AND known.subject = events.id::text
+    WHERE known.version IS DISTINCT FROM events.version AND events.subscription_id IS NULL
+    UNION ALL SELECT FROM pomodoro.sessions LEFT JOIN calendar.aggregate_versions AS known
+        ON known.source = 'pomodoro' AND known.subject = sessions.id::text
+    WHERE known.version IS DISTINCT FROM sessions.version LIMIT 1"""
+"""Finds an event of which history has not seen the newest message, or a session of which the calendar has not."""
 USERS_NOTIFIED = """
     SELECT FROM todo.tasks LEFT JOIN notification.aggregate_versions AS known
         ON known.source = 'todo' AND known.subject = tasks.id::text
@@ -161,6 +169,7 @@ def nothing_written(
     own = {"account": account.id}
     wait_until(lambda: database.execute(HISTORY_FOLLOWED).fetchone() is None, "history has followed every session")
     wait_until(lambda: database.execute(TASKS_FOLLOWED).fetchone() is None, "recurrence has followed every task")
+    wait_until(lambda: database.execute(EVENTS_FOLLOWED).fetchone() is None, "calendars are followed, and follow")
     wait_until(lambda: database.execute(USERS_NOTIFIED, own).fetchone() is None, "the account is notified")
     wait_until(lambda: database.execute(ASKED_FOR).fetchone() is None, "every request for a mail is answered")
     before = digest()
@@ -377,6 +386,8 @@ def another_value(request: Message, field: FieldDescriptor) -> Any:
         return next(
             value.number for value in field.enum_type.values[1:] if value.number != getattr(request, field.name)
         )
+    if field.message_type and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
+        return Timestamp(seconds=getattr(request, field.name).seconds + 1)
     return valid_value(field) or True
 
 

@@ -26,6 +26,7 @@ from stack.stack import Stack
 from tests.support.clients import Rest
 from tests.support.mails import WITH_TOKEN, Mails
 from tests.support.notified import Notified
+from tests.support.planned import Planned
 from tests.support.recurring import Recurring
 from tests.support.rpcs import BY_NAME, descriptor, request_class
 from tests.support.tokens import Signer, service_token
@@ -74,6 +75,11 @@ class Account:
     def recurring(self) -> Recurring:
         """What the account has in the recurrence service."""
         return Recurring(self.call, self.shown_in)
+
+    @cached_property
+    def planned(self) -> Planned:
+        """What the account has in the calendar service."""
+        return Planned(self.call)
 
     def sign_in(self) -> User:
         """The account in another session."""
@@ -157,6 +163,10 @@ class Account:
             first = self.call(method.name, self.listing(method, page_size=1))
             token_of_history: str = first.next_page_token
             return token_of_history
+        if method.owner == "calendar":
+            self.planned.make_pages()
+            token_of_calendar: str = self.call(method.name, self.listing(method, page_size=1)).next_page_token
+            return token_of_calendar
         fields = descriptor(method).output_type.fields
         [listed] = [field.message_type.name for field in fields if field.is_repeated and field.message_type]
         create = BY_NAME.get(f"Create{listed}", BY_NAME["CreateTask"])
@@ -205,7 +215,9 @@ class Account:
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
         recurring = self.recurring.fitting(method.name, names) if method.owner == "recurrence" else {}
-        makers |= {name: partial(recurring.get, name) for name in recurring}
+        planned = self.planned.fitting(method.name, names) if method.owner == "calendar" else {}
+        belonging = recurring | planned
+        makers |= {name: partial(belonging.get, name) for name in belonging}
         for field in fields:
             if field.name.endswith("_id") and field.name != "mail_id" and is_required(field):
                 makers.setdefault(field.name, partial(self.created, field.name.removesuffix("_id")))

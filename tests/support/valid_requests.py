@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from buf.validate import validate_pb2
@@ -26,6 +27,7 @@ MATCHING = {
     SLOT: "2027-06-15T09:00:00",
     OCCURRENCE_ID: f"{uuid.uuid4()}_20270615T090000",
     "^([01][0-9]|2[0-3]):[0-5][0-9]$": "09:00",
+    "^(-?P[0-9A-Z]+)?$": "-PT10M",
     "^[A-Za-z0-9_-]{87}=?$": "BOQsqSqxVMFsfwT7hRrYIqN9epxO3KWfCLZWPwRXECKjEgcAhkxfD3biUDeCHUM4ORLbaXlEg6639-xta2506bE",
     "^[A-Za-z0-9_-]{22}(==)?$": "8eDyX_uCN0XRhSbY5hs7Hg",
 }
@@ -36,11 +38,14 @@ CALENDAR_FILE = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//focusmesh//tests//
 _ALWAYS: dict[int, bool | bytes] = {FieldDescriptor.TYPE_BOOL: False, FieldDescriptor.TYPE_BYTES: CALENDAR_FILE}
 _DAY_AFTER = Timestamp(seconds=86_400)
 
+_NUMBERS = count(1)
+
 ONE_OF_TWO: dict[str, tuple[Any, ...]] = {
     "list_occurrences.end_time": ("end_time", _DAY_AFTER),
     "find_conflicts.end_time": ("end_time", _DAY_AFTER),
     "find_free_time.end_time": ("end_time", _DAY_AFTER),
     "update_event.slot": ("slot", "2027-06-15T09:00:00"),
+    "event_reminder.offset": ("offset", lambda: f"-PT{next(_NUMBERS)}M", "remind_time"),
     "snooze_reminder.remind_time": ("minutes", 10),
     "update_series.slot": ("slot", "2026-03-29"),
     "preview_recurrence.draft": (
@@ -49,7 +54,8 @@ ONE_OF_TWO: dict[str, tuple[Any, ...]] = {
         "schedule_id",
     ),
 }
-"""Of rules that want one of two fields: which one a request has, its value, and the other that it may have instead.
+"""Of rules that want one of two fields: which one a request has, its value or what makes another one each time, and the
+other that it may have instead.
 
 The end of a window is the day after its beginning, 1970 unless that is given.
 """
@@ -83,7 +89,7 @@ def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -
     for rule in kind.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel:
         name, value, *other = ONE_OF_TWO.get(rule.id, ("", None))
         if name and not any((given or {}).get(each) for each in (name, *other)):
-            put(message, kind.DESCRIPTOR.fields_by_name[name], value)
+            put(message, kind.DESCRIPTOR.fields_by_name[name], value() if callable(value) else value)
     for oneof in kind.DESCRIPTOR.oneofs:
         if oneof.GetOptions().Extensions[validate_pb2.oneof].required and message.WhichOneof(oneof.name) is None:
             put(message, oneof.fields[0], valid_value(oneof.fields[0]))

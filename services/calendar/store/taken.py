@@ -8,7 +8,7 @@ from psycopg import AsyncCursor
 
 from mesh.database.columns import microseconds
 from mesh.database.connection import Connection
-from mesh.runtime.clock import DAY, to_datetime
+from mesh.runtime.clock import DAY, SECOND, to_datetime
 from services.calendar.model import Apart, Length, OccurrenceFilter, Place, Status, Timed, Window
 from services.calendar.store import windows
 
@@ -18,6 +18,8 @@ TIMED = OccurrenceFilter(states=(Status.PLANNED.value,), is_all_day=False)
 """All-day occurrences take no time, nor do those that are completed or cancelled."""
 _PORTION = 500
 """Rows that are made at once: two milliseconds of the event loop."""
+_LAST = 253_402_300_799 * SECOND
+"""The last instant of a Timestamp."""
 _LONGEST = 368 * DAY
 """An occurrence lasts at most 366 days, and a local date is at most a day from that of UTC."""
 
@@ -30,7 +32,7 @@ async def read_timed(connection: Connection, user_id: str, window: Window, but: 
         "since": to_datetime(max(window.begin - _LONGEST, 0)),
         "end": to_datetime(window.end),
         "first_day": _day(window.begin - _LONGEST),
-        "last_day": _day(window.end + 2 * DAY),
+        "last_day": _day(min(window.end + 2 * DAY, _LAST)),
     }
     cursor = await connection.execute(_APART, values, binary=True)
     apart = await _portions(cursor, _apart)
