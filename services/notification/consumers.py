@@ -113,7 +113,8 @@ class Notifier:
         """Takes up what a state before the last made void: it was undone, or events of topics overtook each other."""
         withdrawn = await delivery_store.list_withdrawn(tx, ids)
         known, now = await states.find_states(tx, withdrawn), self._clock()
-        valid = [row for row in withdrawn if refusal(row.payload, known.of(row)) is None]
+        reasons = await in_slices(refusal(row.payload, known.of(row)) for row in withdrawn)
+        valid = [row for row, reason in zip(withdrawn, reasons, strict=True) if reason is None]
         if valid:
             await delivery_store.save_decided(tx, [deliveries.restored(row, now) for row in valid])
             await reminders.restore(tx, [row.reminder_id for row in valid if row.reminder_id])

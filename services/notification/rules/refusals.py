@@ -64,10 +64,11 @@ def _of_changed(payload: Mapping[str, Any], occurrence: OccurrenceState) -> str 
 
 
 def _has_slot(event: EventState, text: str) -> bool:
+    if text in event.added:
+        return True
     (start, all_day), (local, of_days) = parse_slot(event.start), parse_slot(text)
     rule = _ONCE if event.rule is None else from_document(event.rule)
     if event.time_zone is None:
         rule = rule._replace(until_time=None)  # the calendar knows better where the user is
-    added = tuple(parse_slot(slot)[0] for slot in event.added)
-    series = Series(start, event.time_zone or "UTC", rule, all_day, added)
+    series = Series(start, event.time_zone or "UTC", rule, all_day)
     return of_days == all_day and find(series, local) is not None

@@ -150,9 +150,9 @@ async def test_three_replicas_fire_what_an_outage_of_hours_kept_back_once_each(
     assert len(each) == 180
     assert len({event["id"] for event in found}) == 180
     of_event: dict[str, list[str]] = {}
-    for event in found:
-        assert event["time"] >= event["data"]["payload"]["reminder_time"]
-        of_event.setdefault(event["subject"], []).append(event["data"]["payload"]["slot"])
+    for message in found:
+        assert message["time"] >= message["data"]["payload"]["reminder_time"]
+        of_event.setdefault(message["subject"], []).append(message["data"]["payload"]["slot"])
     assert all(slots == sorted(slots) for slots in of_event.values())
     async with db.connection() as connection:
         cursor = await connection.execute("SELECT count(*) FROM event_reminders WHERE remind_at > now()")
