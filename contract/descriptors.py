@@ -114,6 +114,7 @@ class Source:
             scope=rule.scope,
             rate=policy_pb2.RateClass.Name(rule.rate).removeprefix("RATE_CLASS_"),
             deadline_seconds=0 if streaming else rule.deadline_seconds or DEFAULT_DEADLINE_SECONDS,
+            largest_request_kib=rule.largest_request_kib,
             has_policy=options.HasExtension(policy_pb2.rule),
             callers=tuple(rule.callers),
             idempotency=MethodOptions.IdempotencyLevel.Name(options.idempotency_level)

@@ -58,6 +58,8 @@ class Method:
     """`READ`, `WRITE`, `CREDENTIAL` or `STREAM`."""
     deadline_seconds: int
     """The longest that a call may take; 0 for streams, which have no limit."""
+    largest_request_kib: int
+    """0: that of every RPC."""
     has_policy: bool
     callers: tuple[str, ...]
     """Services that may call it, when it is internal."""

@@ -80,6 +80,7 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "audience": settings.audience,
         "key_cache": f"{settings.key_cache_seconds}s",
         "largest_request_bytes": settings.largest_request_bytes,
+        "largest_file_bytes": routes.largest_file(methods, settings.largest_request_bytes),
         "largest_response_bytes": settings.largest_response_bytes,
         "allowed_origins": [{"exact": origin} for origin in settings.allowed_origins],
         **{f"rate_{name}": _bucket(getattr(allowances, name)) for name in allowances._fields},

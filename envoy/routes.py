@@ -41,7 +41,9 @@ _NOT_TRANSCODED = {"envoy.filters.http.grpc_json_transcoder": _DISABLED}
 _FEEDS = {"prefix": FEED_PATH, "case_sensitive": False}
 _FEED_SECONDS, _FEED_IDLE_SECONDS = 120, 30
 """For a whole feed, and until its reader takes more of it or its service sends more."""
-_ANY_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
+_FILE_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
+"""Up to `largest_file`."""
+_ANY_SIZE = {**_FILE_SIZE, "focusmesh.body_size_limit_of_files": _DISABLED}
 
 SAFE_RETRIES: Json = {
     "retry_on": "connect-failure,refused-stream",
@@ -131,8 +133,19 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         "request_headers_to_add": [_TE],
         "metadata": _rate(method.rate.lower()),
         "route": action,
-        **({"typed_per_filter_config": _ANY_SIZE} if method.client_streaming else {}),
+        **_sizes(method),
     }
+
+
+def largest_file(methods: list[Method], least: int) -> int:
+    """Bytes of the largest request body of all RPCs: by REST bytes are base64."""
+    return max(least, *(method.largest_request_kib * 1024 * 4 // 3 + 1024 for method in methods))
+
+
+def _sizes(method: Method) -> Json:
+    if method.client_streaming:
+        return {"typed_per_filter_config": _ANY_SIZE}
+    return {"typed_per_filter_config": _FILE_SIZE} if method.largest_request_kib else {}
 
 
 def _feeds() -> list[Json]:
@@ -228,6 +241,7 @@ def _rest(method: Method, binding: Binding) -> Json:
         "match": _match(binding, headers),
         "metadata": _rate(method.rate.lower()),
         "route": {"cluster": NO_CLUSTER},
+        **_sizes(method),
     }
 
 

@@ -81,7 +81,7 @@ class GatewaySettings:
     allowed_origins: tuple[str, ...] = ("http://localhost:3000",)
     """Origins whose pages may call; compared exactly."""
     largest_request_bytes: int = 1 << 20
-    """Equal to the limit of services."""
+    """Equal to the limit of services, for RPCs that do not say more in their policy."""
     largest_response_bytes: int = 8 << 20
     """Of a REST response."""
     stream_idle_seconds: int = 120

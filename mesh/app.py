@@ -54,9 +54,7 @@ class App:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
-        server = Server(self.settings)
         interceptor = Interceptor(
-            server.grpc,
             self.tokens,
             self.callers or Callers(self.name),
             self.database,
@@ -64,7 +62,9 @@ class App:
         )
         for add, servicer in self.servicers:
             add(servicer, interceptor)
-        await server.start(interceptor.services)
+        server = Server(self.settings, interceptor.largest_request)
+        interceptor.register(server.grpc)
+        await server.start(list(interceptor.services))
         for component in self.components:
             component.start()
         readiness = _Readiness(server, self.components)

@@ -41,14 +41,13 @@ details."""
 class Interceptor:
     """Takes the place of the server in a generated `add_…Servicer_to_server`, and wraps the handlers it registers."""
 
-    def __init__(
-        self, server: grpc.aio.Server, tokens: Tokens, callers: Callers, database: Database | None, *, most_calls: int
-    ) -> None:
+    def __init__(self, tokens: Tokens, callers: Callers, database: Database | None, *, most_calls: int) -> None:
         """database: where responses are stored; None for a service without tables. most_calls: at once."""
-        self._server = server
         self.tokens, self.callers, self.database = tokens, callers, database
         self.limit = ConcurrencyLimit(most_calls)
-        self.services: list[str] = []
+        self.services: dict[str, dict[str, _Handler]] = {}
+        self.largest_request = 0
+        """Of all methods, in bytes."""
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Does nothing: the registered handlers below serve the same methods."""
@@ -56,10 +55,13 @@ class Interceptor:
     def add_registered_method_handlers(self, service: str, handlers: dict[str, _Handler]) -> None:
         """Wraps every method of a service; raises PolicyMissingError or UnboundedRequestError."""
         methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
-        wrapped = {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
-        self._server.add_registered_method_handlers(service, wrapped)
-        self.services.append(service)
+        self.services[service] = {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Registers the wrapped handlers."""
+        for service, wrapped in self.services.items():
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+            server.add_registered_method_handlers(service, wrapped)
 
     def _wrap(self, method: MethodDescriptor, handler: _Handler) -> _Handler:
         make: Any = {
@@ -68,7 +70,9 @@ class Interceptor:
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
-        wrapped: _Handler = make(_InterceptedMethod(self, method, handler).run, None, handler.response_serializer)
+        intercepted = _InterceptedMethod(self, method, handler)
+        self.largest_request = max(self.largest_request, intercepted.policy.largest_request)
+        wrapped: _Handler = make(intercepted.run, None, handler.response_serializer)
         return wrapped
 
 
@@ -92,8 +96,8 @@ class _InterceptedMethod:
     def __init__(self, interceptor: Interceptor, method: MethodDescriptor, handler: _Handler) -> None:
         service = method.containing_service.full_name
         self._tokens, self._callers, self._limit = interceptor.tokens, interceptor.callers, interceptor.limit
-        self._policy = policy_of(method)
-        self._read = _request_reader(method, streams=handler.request_streaming)
+        self.policy = policy_of(method)
+        self._read = _request_reader(method, self.policy.largest_request, streams=handler.request_streaming)
         self._respond = _responder(handler)
         self._load_response = _response_loader(method, interceptor.database)
         self._domain = domain_of(method)
@@ -134,12 +138,12 @@ class _InterceptedMethod:
         """Identity, policy, validation, handler; a call that fails may be a retry whose response is stored."""
         if self._limit.running > self._limit.most:
             raise Overloaded(retry_after=0.5)
-        if self._policy.internal:
+        if self.policy.internal:
             call.calling_service = self._callers.verify(call.headers)
-            self._policy.permit_service(call.calling_service)
-        elif not self._policy.public:
+            self.policy.permit_service(call.calling_service)
+        elif not self.policy.public:
             call.identity = self._tokens.cached(call.headers) or await self._tokens.verify(call.headers)
-            self._policy.permit(call.identity)
+            self.policy.permit(call.identity)
         call.request = self._read(call.request)
         try:
             return await self._respond(call.request, context)
@@ -156,9 +160,9 @@ def _seconds_before_deadline(context: Context) -> float | None:
     return None if seconds is None else seconds - min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
 
 
-def _request_reader(method: MethodDescriptor, *, streams: bool) -> Callable[[Any], Any]:
+def _request_reader(method: MethodDescriptor, largest: int, *, streams: bool) -> Callable[[Any], Any]:
     """Returns what parses the bytes of a call into its request, or its requests."""
-    read = validation.reader(method.input_type)
+    read = validation.reader(method.input_type, largest)
     if not streams:
         return read
 

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 LARGEST_REQUEST = 1024 * 1024
-"""Bytes; gRPC itself refuses larger ones. The only limit of a type whose texts have none."""
+"""Bytes, unless the policy of an RPC says more. The only limit of a type whose texts have none."""
 _UNKNOWN_BYTES, _UNKNOWN_FIELDS = 4096, 64
 """Allowed in a message beside the fields of its contract, for clients of a newer contract."""
 _UNKNOWN_FIELDS_IN_ALL = 10_000
@@ -46,14 +46,17 @@ class _Occurrences(NamedTuple):
 class RequestLimits:
     """The size of the largest message of one type, and how many fields and elements it has at most."""
 
-    def __init__(self, descriptor: Descriptor, parents: tuple[Descriptor, ...] = ()) -> None:
-        """parents: the types that contain this one. Raises UnboundedRequestError."""
+    def __init__(
+        self, descriptor: Descriptor, parents: tuple[Descriptor, ...] = (), largest: int = LARGEST_REQUEST
+    ) -> None:
+        """parents: the types that contain this one. largest: bytes of the request. Raises UnboundedRequestError."""
         if descriptor in parents:
             raise UnboundedRequestError(f"{descriptor.full_name} contains itself")
         self._occurrences: dict[int, _Occurrences] = {}
         self._messages: dict[int, RequestLimits] = {}
+        self._largest = largest
         self._content_bytes = sum(self._add(field, (*parents, descriptor)) for field in descriptor.fields)
-        self.most_bytes = min(self._content_bytes + _UNKNOWN_BYTES, LARGEST_REQUEST)
+        self.most_bytes = min(self._content_bytes + _UNKNOWN_BYTES, largest)
         lists = sum(each.most for each in self._occurrences.values() if each.is_list)
         self._most_fields = len(descriptor.fields) + lists + _UNKNOWN_FIELDS
         self._most_in_all = self._most_fields - _UNKNOWN_FIELDS
@@ -93,7 +96,7 @@ class RequestLimits:
             return most * (_KEY_AND_LENGTH + _largest_value(field, rules))
         if field.message_type.full_name == _FIELD_MASK:
             return most * (_KEY_AND_LENGTH + _largest_mask(field, rules))
-        limits = self._messages[field.number] = RequestLimits(field.message_type, parents)
+        limits = self._messages[field.number] = RequestLimits(field.message_type, parents, self._largest)
         return most * (_KEY_AND_LENGTH + limits._content_bytes)
 
     def _check(self, content: bytes, start: int, end: int, path: str, left: list[int]) -> None:

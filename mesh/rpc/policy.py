@@ -6,6 +6,7 @@ from focusmesh.policy.v1 import policy_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
 from mesh.rpc.identity import Identity
+from mesh.rpc.limits import LARGEST_REQUEST
 from mesh.runtime.errors import CallerNotAllowed, GuestNotAllowed, ScopeMissing
 
 
@@ -21,6 +22,8 @@ class Policy:
     scope: str
     callers: frozenset[str]
     """Services that may call an internal RPC."""
+    largest_request: int = LARGEST_REQUEST
+    """Bytes."""
 
     @property
     def public(self) -> bool:
@@ -59,4 +62,5 @@ def policy_of(method: MethodDescriptor) -> Policy:
         raise PolicyMissingError(
             f"{method.full_name}: an internal RPC names its callers, and only an internal one does"
         )
-    return Policy(rule.access, rule.scope, frozenset(rule.callers))
+    largest = rule.largest_request_kib * 1024 or LARGEST_REQUEST
+    return Policy(rule.access, rule.scope, frozenset(rule.callers), largest)

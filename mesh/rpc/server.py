@@ -6,7 +6,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mesh.rpc.limits import LARGEST_REQUEST
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
 
@@ -22,12 +21,12 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Server:
     """A grpc.aio server that starts as NOT_SERVING."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        """settings: address, certificates, reflection; the port is opened by `start`."""
+    def __init__(self, settings: ServiceSettings, largest_request: int) -> None:
+        """settings: address, certificates, reflection; the port is opened by `start`. largest_request: in bytes."""
         self.grpc = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", LARGEST_REQUEST),
+                ("grpc.max_receive_message_length", largest_request),
                 ("grpc.max_send_message_length", LARGEST_RESPONSE),
                 ("grpc.max_metadata_size", LARGEST_METADATA),
                 ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),

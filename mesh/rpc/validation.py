@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from mesh.rpc.fast_validation import Check, UnknownRuleError, fast_validation
-from mesh.rpc.limits import RequestLimits
+from mesh.rpc.limits import LARGEST_REQUEST, RequestLimits
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,14 @@ _SMALL_BYTES = 16 * 1024
 """Requests up to this size are parsed before their elements are counted, in at most 3 ms; most are never counted."""
 
 
-def reader(expected: Descriptor) -> Callable[[bytes], Message]:
+def reader(expected: Descriptor, largest: int = LARGEST_REQUEST) -> Callable[[bytes], Message]:
     """Returns a function that parses and validates the bytes of a request, and raises InvalidRequest.
 
+    largest: bytes of a request.
     gRPC gets no parser, because it returns a parser's exception as UNKNOWN with its text. Raises UnboundedRequestError.
     """
-    parse, valid, limits = GetMessageClass(expected).FromString, _fast_validation(expected), RequestLimits(expected)
+    parse, valid = GetMessageClass(expected).FromString, _fast_validation(expected)
+    limits = RequestLimits(expected, largest=largest)
 
     def read(content: bytes) -> Message:
         limits.check_size(content)

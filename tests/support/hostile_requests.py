@@ -69,6 +69,8 @@ def _nested(field: Field, size: int) -> Iterator[tuple[str, bytes]]:
 def _wrong_value(field: Field, rules: validate_pb2.FieldRules) -> Any:
     if field.type == Field.TYPE_STRING:
         return " " * (rules.string.max_len + 1)
+    if field.type == Field.TYPE_BYTES:
+        return b""
     if field.type == Field.TYPE_MESSAGE:
         kind = GetMessageClass(field.message_type)
         special: dict[str, dict[str, Any]] = {

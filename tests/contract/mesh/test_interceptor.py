@@ -178,7 +178,6 @@ async def test_a_method_without_a_policy_stops_the_start(valkey: str, signer: Si
     declare("focusmesh.shapes.v1.UnruledService", None)
     known = Revocations(Redis.from_url(valkey))
     interceptor = Interceptor(
-        grpc.aio.server(),
         Tokens(SignerKeys(signer), known, issuer="i", audience="a"),
         Callers("shapes"),
         None,

@@ -30,6 +30,7 @@ SOUND = Method(
     scope="items:read",
     rate="READ",
     deadline_seconds=5,
+    largest_request_kib=0,
     has_policy=True,
     callers=(),
     idempotency="NO_SIDE_EFFECTS",

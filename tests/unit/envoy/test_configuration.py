@@ -92,6 +92,7 @@ def test_filters_come_in_the_order_that_makes_them_safe(configuration: dict[str,
         "focusmesh.rate.user",
         "header_mutation",
         "body_size_limit",
+        "focusmesh.body_size_limit_of_files",
         "grpc_json_transcoder",
         "router",
     ]

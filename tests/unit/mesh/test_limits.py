@@ -183,3 +183,9 @@ def test_a_newer_clients_fields_are_let_through() -> None:
 
 def test_texts_without_a_bound_are_limited_by_what_grpc_takes() -> None:
     assert RequestLimits(new_type(texts("names", max_items=3))).most_bytes == LARGEST_REQUEST
+
+
+def test_an_rpc_that_takes_files_may_have_larger_requests() -> None:
+    limits = RequestLimits(new_type(texts("names", max_items=3)), largest=2 * LARGEST_REQUEST)
+    assert limits.most_bytes == 2 * LARGEST_REQUEST
+    limits.check_size(b"x" * 2 * LARGEST_REQUEST)

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n focusmesh/policy/v1/policy.proto\x12\x13\x66ocusmesh.policy.v1\x1a google/protobuf/descriptor.proto\"\xca\x01\n\x04Rule\x12\x33\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0e\x32\x1b.focusmesh.policy.v1.AccessR\x06\x61\x63\x63\x65ss\x12\x14\n\x05scope\x18\x02 \x01(\tR\x05scope\x12\x32\n\x04rate\x18\x03 \x01(\x0e\x32\x1e.focusmesh.policy.v1.RateClassR\x04rate\x12)\n\x10\x64\x65\x61\x64line_seconds\x18\x04 \x01(\x05R\x0f\x64\x65\x61\x64lineSeconds\x12\x18\n\x07\x63\x61llers\x18\x05 \x03(\tR\x07\x63\x61llers*}\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_PUBLIC\x10\x01\x12\x10\n\x0c\x41\x43\x43\x45SS_GUEST\x10\x02\x12\x0f\n\x0b\x41\x43\x43\x45SS_USER\x10\x03\x12\x10\n\x0c\x41\x43\x43\x45SS_ADMIN\x10\x04\x12\x13\n\x0f\x41\x43\x43\x45SS_INTERNAL\x10\x05*\x84\x01\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0fRATE_CLASS_READ\x10\x01\x12\x14\n\x10RATE_CLASS_WRITE\x10\x02\x12\x19\n\x15RATE_CLASS_CREDENTIAL\x10\x03\x12\x15\n\x11RATE_CLASS_STREAM\x10\x04:O\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x19.focusmesh.policy.v1.RuleR\x04ruleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n focusmesh/policy/v1/policy.proto\x12\x13\x66ocusmesh.policy.v1\x1a google/protobuf/descriptor.proto\"\xfa\x01\n\x04Rule\x12\x33\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0e\x32\x1b.focusmesh.policy.v1.AccessR\x06\x61\x63\x63\x65ss\x12\x14\n\x05scope\x18\x02 \x01(\tR\x05scope\x12\x32\n\x04rate\x18\x03 \x01(\x0e\x32\x1e.focusmesh.policy.v1.RateClassR\x04rate\x12)\n\x10\x64\x65\x61\x64line_seconds\x18\x04 \x01(\x05R\x0f\x64\x65\x61\x64lineSeconds\x12\x18\n\x07\x63\x61llers\x18\x05 \x03(\tR\x07\x63\x61llers\x12.\n\x13largest_request_kib\x18\x06 \x01(\x05R\x11largestRequestKib*}\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_PUBLIC\x10\x01\x12\x10\n\x0c\x41\x43\x43\x45SS_GUEST\x10\x02\x12\x0f\n\x0b\x41\x43\x43\x45SS_USER\x10\x03\x12\x10\n\x0c\x41\x43\x43\x45SS_ADMIN\x10\x04\x12\x13\n\x0f\x41\x43\x43\x45SS_INTERNAL\x10\x05*\x84\x01\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0fRATE_CLASS_READ\x10\x01\x12\x14\n\x10RATE_CLASS_WRITE\x10\x02\x12\x19\n\x15RATE_CLASS_CREDENTIAL\x10\x03\x12\x15\n\x11RATE_CLASS_STREAM\x10\x04:O\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x19.focusmesh.policy.v1.RuleR\x04ruleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.policy.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCESS']._serialized_start=296
-  _globals['_ACCESS']._serialized_end=421
-  _globals['_RATECLASS']._serialized_start=424
-  _globals['_RATECLASS']._serialized_end=556
+  _globals['_ACCESS']._serialized_start=344
+  _globals['_ACCESS']._serialized_end=469
+  _globals['_RATECLASS']._serialized_start=472
+  _globals['_RATECLASS']._serialized_end=604
   _globals['_RULE']._serialized_start=92
-  _globals['_RULE']._serialized_end=294
+  _globals['_RULE']._serialized_end=342
 # @@protoc_insertion_point(module_scope)

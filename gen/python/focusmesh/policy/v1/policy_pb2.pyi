@@ -100,6 +100,7 @@ class Rule(_message.Message):
     RATE_FIELD_NUMBER: _builtins.int
     DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
     CALLERS_FIELD_NUMBER: _builtins.int
+    LARGEST_REQUEST_KIB_FIELD_NUMBER: _builtins.int
     access: Global___Access.ValueType
     """Who may call."""
     scope: _builtins.str
@@ -108,6 +109,10 @@ class Rule(_message.Message):
     """How calls are counted."""
     deadline_seconds: _builtins.int
     """Longest time a call may take, in seconds. 0 means 5; streams have no limit."""
+    largest_request_kib: _builtins.int
+    """The largest request, in KiB, for an RPC that takes files. 0 means 1,024; the gateway takes more than that by REST, where
+    bytes are base64.
+    """
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the services that may call, such as `calendar`: required with `ACCESS_INTERNAL`, and allowed only with it."""
@@ -120,10 +125,11 @@ class Rule(_message.Message):
         rate: Global___RateClass.ValueType = ...,
         deadline_seconds: _builtins.int = ...,
         callers: _abc.Iterable[_builtins.str] | None = ...,
+        largest_request_kib: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "callers", b"callers", "deadline_seconds", b"deadline_seconds", "rate", b"rate", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "callers", b"callers", "deadline_seconds", b"deadline_seconds", "largest_request_kib", b"largest_request_kib", "rate", b"rate", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
