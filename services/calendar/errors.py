@@ -122,10 +122,10 @@ class FileUnreadable(InvalidArgument):
 
 
 class FileTooLarge(InvalidArgument):
-    """A file has more components than an import may have."""
+    """A file has more than an import may have."""
 
     reason = "FILE_TOO_LARGE"
-    message = "The file has more than {limit} components. Import it in parts."
+    message = "The file has more than {limit} {what}. Import it in parts."
 
 
 class FeedNotFound(NotFound):

@@ -17,7 +17,7 @@ from services.calendar.clients.users import Users
 from services.calendar.consumers import SUBSCRIPTIONS, SessionFollower
 from services.calendar.handlers.events import EventHandlers
 from services.calendar.handlers.feed_files import FeedFiles
-from services.calendar.handlers.feeds import FeedHandlers
+from services.calendar.handlers.files import FileHandlers, reader
 from services.calendar.handlers.planning import PlanningHandlers
 from services.calendar.handlers.starting import StartingHandlers
 from services.calendar.jobs.endings import OccurrenceEnder
@@ -33,7 +33,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
     platform = Platform("calendar", settings, keys)
     db = platform.database()
     zones = UserZones(db, Users(platform).time_zone)
-    calendars, tasks = Calendars(db, zones), Tasks(platform)
+    calendars, tasks, files = Calendars(db, zones), Tasks(platform), reader()
     feeds = HttpListener(settings.http_listen, FeedFiles(db, zones, tasks, now).respond, settings)
     subscriptions = [*SUBSCRIPTIONS, SessionFollower(zones, now).subscription()]
     return platform.app(
@@ -52,7 +52,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             ),
             (
                 add_CalendarFileServiceServicer_to_server,
-                FeedHandlers(db, calendars, now),  # type: ignore[abstract]
+                FileHandlers(db, platform.pages, calendars, zones, tasks, files, now),
             ),
         ],
         database=db,
@@ -62,6 +62,7 @@ def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.
             EventPurger(db),
             platform.consumer(db, subscriptions),
             feeds,
+            files,
         ],
     )
 

@@ -1,7 +1,15 @@
 """Tasks of users, from todo."""
 
+from collections.abc import Sequence
+
 from focusmesh.todo.v1.task_pb2 import Task
-from focusmesh.todo.v1.task_planning_service_pb2 import DueTask, GetOwnedTaskRequest, ListDueTasksRequest
+from focusmesh.todo.v1.task_planning_service_pb2 import (
+    DueTask,
+    GetOwnedTaskRequest,
+    ImportedTask,
+    ImportTasksRequest,
+    ListDueTasksRequest,
+)
 from focusmesh.todo.v1.task_planning_service_pb2_grpc import TaskPlanningServiceStub
 
 from mesh.platform import Platform
@@ -11,7 +19,8 @@ from services.calendar.errors import TodoTaskNotFound, TodoUnavailable
 
 MOST_DUE = 5_000
 """Tasks of a feed."""
-_PAGE = 200
+_PAGE, _MOST_IMPORTED = 200, 100
+_IMPORT_SECONDS = 5.0
 _SECONDS = 1.0
 """After so long todo counts as away."""
 
@@ -34,6 +43,19 @@ class Tasks:
             if not page:
                 break
         return found
+
+    async def import_all(self, user_id: str, tasks: Sequence[ImportedTask], *, dry_run: bool) -> list[bool]:
+        """Imports the tasks of a file; returns of each whether it is new. Raises TodoUnavailable."""
+        are_new: list[bool] = []
+        for begin in range(0, len(tasks), _MOST_IMPORTED):
+            some = tasks[begin : begin + _MOST_IMPORTED]
+            request = ImportTasksRequest(user_id=user_id, tasks=some, dry_run=dry_run)
+            try:
+                response = await self._stub.ImportTasks(request, timeout=_IMPORT_SECONDS)
+            except DependencyUnavailable:
+                raise TodoUnavailable(retry_after=_SECONDS) from None
+            are_new += [each.is_new for each in response.imports]
+        return are_new
 
     async def require(self, user_id: str, task_id: str, field: str) -> Task:
         """A task; raises TodoTaskNotFound when it is not the user's, and TodoUnavailable. field: that names it."""

@@ -25,6 +25,8 @@ from services.calendar.rules.ical.values import (
 from services.calendar.rules.ical.zones import Zones
 
 UNTITLED = "Untitled"
+_MOST_VALUES = 5_000
+"""Of EXDATE, or of RDATE."""
 _KEPT = frozenset(
     [
         *("UID", "DTSTAMP", "CREATED", "LAST-MODIFIED", "SEQUENCE", "SUMMARY", "DESCRIPTION", "LOCATION", "STATUS"),
@@ -76,7 +78,11 @@ class Reader:
 
     def whens(self, name: str) -> Iterator[tuple[When, Property, str]]:
         """The times of all properties of a name, with what stands behind a solidus. Raises Refused."""
+        count = 0
         for found in self.component.all(name):
+            count += found.value.count(",") + 1
+            if count > _MOST_VALUES:
+                raise Refused(name, f"has more than {_MOST_VALUES} values", found.line)
             for text in found.value.split(","):
                 begin, _, period = text.partition("/")
                 if begin.strip():

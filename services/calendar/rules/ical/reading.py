@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 
 from mesh.recurrence.series import slot_text
+from services.calendar.model import Status
 from services.calendar.rules.ical import lines
 from services.calendar.rules.ical.content import MOST_COMPONENTS, ReadEvent, ReadTask, Summary, Weight
 from services.calendar.rules.ical.events import (
@@ -17,7 +19,7 @@ from services.calendar.rules.ical.events import (
     read_master,
     recurrence_id,
 )
-from services.calendar.rules.ical.following import Following
+from services.calendar.rules.ical.following import Following, Part
 from services.calendar.rules.ical.lines import Component, Property
 from services.calendar.rules.ical.parts import File, order_of
 from services.calendar.rules.ical.report import Refused, Report
@@ -205,6 +207,7 @@ def _with_overrides(event: Event, overrides: list[tuple[Draft, When, Property, b
     for draft, when, found, is_range in overrides:
         try:
             part, local = series.find(when)
+            _check_current(event, part, local, draft, found)
             if part is None:
                 apart.append(_beside(draft, when, found, is_range))
             elif is_range:
@@ -216,6 +219,15 @@ def _with_overrides(event: Event, overrides: list[tuple[Draft, When, Property, b
         except Refused as refused:
             file.report.not_imported(draft.component, draft.reader.uid, refused)
     return [*series.events(), *apart]
+
+
+def _check_current(event: Event, part: Part | None, local: datetime, draft: Draft, found: Property) -> None:
+    """Raises Refused for an occurrence that EXDATE excludes, or that a newer version of its event does not have."""
+    row = None if part is None else part.event.rows.get(local + part.shift)
+    if row is not None and row.status == Status.CANCELLED:
+        raise Refused("RECURRENCE-ID", "is for an occurrence that EXDATE excludes", found.line)
+    if part is None and draft.order.sequence < event.draft.order.sequence:
+        raise Refused("RECURRENCE-ID", "is for an occurrence that the event, which is newer, does not have", found.line)
 
 
 def _beside(draft: Draft, when: When, found: Property, is_range: bool) -> Event:

@@ -30,6 +30,8 @@ _TIME_PARTS = re.compile(r"(?<![^;])BY(?:HOUR|MINUTE|SECOND)=[0-9]{1,2}(?:;|\Z)"
 """Of an observance: they repeat the time of its DTSTART."""
 _LONGEST_NAME = 255
 _MOST_OBSERVANCES, _MOST_ONSETS = 200, 2_000
+_MOST_MATCHED = 200
+"""Zones by the years in which they are used; each costs some 10 ms."""
 _YEARS = (8, 1)
 """From that of a time on, in which two zones must be the same; later a region may have changed its rules."""
 _TOLERANCE = 60
@@ -75,6 +77,8 @@ class Zones:
                 raise ValueError(f"names a time zone whose rules cannot be read: {tzid[:60]!r}")
             return named
         if (key, local.year) not in self._found:
+            if len(self._found) == _MOST_MATCHED:
+                raise ValueError(f"is one of more than {_MOST_MATCHED} time zones of the file")
             self._found[key, local.year] = self._like(key, rules, local.year)
         found = self._found[key, local.year]
         if found is None:
@@ -186,7 +190,9 @@ class _Observed:
     def offset_at(self, local: datetime) -> timedelta:
         """The offset at a local time; `samples` was called before."""
         wall = int(local.replace(tzinfo=UTC).timestamp())
-        return timedelta(seconds=self.offset(wall - self.offset(wall)))
+        around = {self.offset(wall - 86_400), self.offset(wall + 86_400)}
+        fitting = [offset for offset in around if self.offset(wall - offset) == offset]
+        return timedelta(seconds=max(fitting, default=self.offset(wall - 86_400)))  # the first of a repeated hour
 
 
 def _observed(component: Component) -> _Observed | None:

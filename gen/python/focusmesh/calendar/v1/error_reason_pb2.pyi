@@ -61,7 +61,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_FILE_UNREADABLE: _ErrorReason.ValueType  # 17
     """The content is not a file of iCalendar. Metadata: `line`."""
     ERROR_REASON_FILE_TOO_LARGE: _ErrorReason.ValueType  # 18
-    """The file has more components than an import may have. Metadata: `limit`."""
+    """The file has more than an import may have, or takes too long to read. Metadata: `limit`, and of `what`."""
     ERROR_REASON_FEED_NOT_FOUND: _ErrorReason.ValueType  # 19
     """The user has no such feed. Metadata: `feed_id`."""
     ERROR_REASON_FEEDS_FULL: _ErrorReason.ValueType  # 20
@@ -115,7 +115,7 @@ ERROR_REASON_NO_FREE_TIME: ErrorReason.ValueType  # 16
 ERROR_REASON_FILE_UNREADABLE: ErrorReason.ValueType  # 17
 """The content is not a file of iCalendar. Metadata: `line`."""
 ERROR_REASON_FILE_TOO_LARGE: ErrorReason.ValueType  # 18
-"""The file has more components than an import may have. Metadata: `limit`."""
+"""The file has more than an import may have, or takes too long to read. Metadata: `limit`, and of `what`."""
 ERROR_REASON_FEED_NOT_FOUND: ErrorReason.ValueType  # 19
 """The user has no such feed. Metadata: `feed_id`."""
 ERROR_REASON_FEEDS_FULL: ErrorReason.ValueType  # 20

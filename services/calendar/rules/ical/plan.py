@@ -1,0 +1,148 @@
+"""What an import does with the events of a file."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from services.calendar.errors import TooManyChanges
+from services.calendar.model import CalendarEvent, Change, OccurrenceRow
+from services.calendar.rules import changes
+from services.calendar.rules.edits import deleted
+from services.calendar.rules.ical.content import Issue, IssueKind, ReadEvent, Weight
+from services.calendar.rules.ical.merging import Merged, is_older, merged, new_event, with_occurrence
+
+Rows = Mapping[str, OccurrenceRow]
+
+
+class Outcome(StrEnum):
+    """What became of an event of a file."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    NOT_IMPORTED = "not_imported"
+    REMOVED = "removed"
+    """What had been split off from an event, and is not in the newer version of it; counted with that."""
+
+
+class Step(NamedTuple):
+    """What is done with one event."""
+
+    outcome: Outcome
+    change: Change | None = None
+    issue: Issue | None = None
+
+
+class Known:
+    """The events of the calendar that a file has too; kept up to date with what the import does."""
+
+    def __init__(self, found: Iterable[CalendarEvent], rows: Mapping[str, Rows]) -> None:
+        """rows: of each of them, by event."""
+        self._rows = {event_id: dict(of_event) for event_id, of_event in rows.items()}
+        self._events: dict[str, CalendarEvent] = {}
+        for event in found:
+            self._events[event.id] = event
+            if event.uid is not None:
+                self._events[event.uid] = event
+
+    def get(self, uid: str) -> tuple[CalendarEvent, Rows] | None:
+        """An event by its UID, or by its id, as exports have it."""
+        event = self._events.get(uid)
+        return None if event is None else (event, self._rows.get(event.id, {}))
+
+    def put(self, uid: str, change: Change) -> None:
+        """Keeps what was done."""
+        self._events[uid] = change.event
+        self._rows[change.event.id] = dict(change.rows)
+
+    def split_off(self, of_uid: str) -> Iterator[tuple[CalendarEvent, Rows]]:
+        """What had been split off from an event."""
+        for uid, event in list(self._events.items()):
+            if uid.startswith(f"{of_uid}#"):
+                yield event, self._rows.get(event.id, {})
+
+
+class Plan:
+    """Decides about the events of a file for one user."""
+
+    def __init__(self, known: Known, *, user_id: str, zone: str, now: int, subscription_id: str | None = None) -> None:
+        """zone: of the user. subscription_id: by which the events come; None for the user's own."""
+        self._known, self._user_id, self._zone, self._now = known, user_id, zone, now
+        self._subscription_id = subscription_id
+
+    def steps(self, group: list[ReadEvent], new_ids: Iterator[str]) -> Iterator[Step]:
+        """What is done with the events of one UID, the one that others were split off from first."""
+        base = group[0]
+        before = self._known.get(base.of_uid)
+        is_newer = base.replaces is None and before is not None and not is_older(base, before[0])
+        series_id = before[0].series_id if before is not None else None
+        for read in group:
+            event_id = next(new_ids)
+            series_id = series_id or event_id
+            try:
+                yield self._step(read, event_id, series_id)
+            except TooManyChanges:
+                yield Step(
+                    Outcome.NOT_IMPORTED, issue=_issue(read, "RECURRENCE-ID", "has too many changed occurrences")
+                )
+        if is_newer:
+            kept = {read.uid for read in group}
+            for event, rows in self._known.split_off(base.of_uid):
+                if event.uid not in kept:
+                    yield Step(
+                        Outcome.REMOVED, self._changed(event, Merged(deleted(event, self._now), dict(rows)), rows)
+                    )
+
+    def _step(self, read: ReadEvent, event_id: str, series_id: str) -> Step:
+        if read.replaces is not None:
+            step = self._of_known(read)
+            if step is not None:
+                return step
+        found = self._known.get(read.uid)
+        if found is None:
+            return self._create(read, event_id, series_id)
+        event, rows = found
+        if is_older(read, event):
+            return Step(Outcome.UNCHANGED)
+        if read.is_cancelled and not read.rows:
+            gone = self._changed(event, Merged(deleted(event, self._now), dict(rows)), rows)
+            return Step(Outcome.UPDATED, gone, _issue(read, "STATUS", "is CANCELLED: the event was deleted", kept=True))
+        new = merged(read, event, rows, self._zone)
+        return Step(Outcome.UNCHANGED) if new is None else self._update(read.uid, event, new, rows)
+
+    def _create(self, read: ReadEvent, event_id: str, series_id: str) -> Step:
+        if read.is_cancelled and not read.rows:
+            return Step(Outcome.NOT_IMPORTED, issue=_issue(read, "STATUS", "is CANCELLED, for an event without an end"))
+        event, rows = new_event(
+            read, event_id=event_id, series_id=series_id, user_id=self._user_id, zone=self._zone, now=self._now
+        )
+        change = changes.created(event._replace(subscription_id=self._subscription_id), rows, self._zone)
+        self._known.put(read.uid, change)
+        return Step(Outcome.CREATED, change)
+
+    def _of_known(self, read: ReadEvent) -> Step | None:
+        """The occurrence of an event that is in the calendar and not in the file; None when there is no such."""
+        found = self._known.get(read.of_uid)
+        if found is None:
+            return None
+        event, rows = found
+        if read.sequence < event.sequence:
+            return Step(Outcome.UNCHANGED)
+        new = with_occurrence(read, event, rows, self._zone)
+        if new is None:
+            return None
+        kept = {slot: row for slot, row in new.rows.items() if not changes.says_nothing(row)}
+        return Step(Outcome.UNCHANGED) if kept == dict(rows) else self._update(read.of_uid, event, new, rows)
+
+    def _update(self, uid: str, event: CalendarEvent, new: Merged, rows: Rows) -> Step:
+        change = self._changed(event, new, rows)
+        self._known.put(uid, change)
+        return Step(Outcome.UPDATED, change)
+
+    def _changed(self, event: CalendarEvent, new: Merged, rows: Rows) -> Change:
+        return changes.changed(event, new.event, rows, new.rows, self._zone, self._now)
+
+
+def _issue(read: ReadEvent, part: str, description: str, *, kept: bool = False) -> Issue:
+    kind, weight = (IssueKind.NOT_KEPT, Weight.CHANGED) if kept else (IssueKind.NOT_IMPORTED, Weight.LOST)
+    return Issue(kind, "VEVENT", read.of_uid, part, read.line, description, weight)
