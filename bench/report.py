@@ -69,7 +69,7 @@ class Findings:
     nine_services: NineServices | None
     """None in a quick run."""
     compared: Sequence[Compared]
-    """Focus sessions, recurring tasks and reminders; empty in a quick run."""
+    """Focus sessions, recurring tasks, reminders and the calendar; empty in a quick run."""
     failures: Sequence[str]
     spans: int
     others: tuple[float, float]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from bench import delivery, drain, focus, nine_services, reminders, report
+from bench import calendar, delivery, drain, focus, nine_services, reminders, report
 from bench.accounts import Account
 from bench.cases import Addresses
 from bench.dataset import Dataset
@@ -112,6 +112,8 @@ class Session:
             compared += focus.measure()
             say("recurring tasks and reminders")
             compared += reminders.measure()
+            say("the calendar")
+            compared += calendar.measure()
         spans = sum(json.loads(self._sink_file.read_text()).values())
         shutil.rmtree(self._state.folder)
         return report.Findings(
