@@ -90,7 +90,7 @@ class Notifier:
             if newest:
                 await calendar.put_events(tx, list(newest.values()))
                 await calendar.put_occurrences(tx, list(changed.values()))
-                await self._follow(tx, newest)
+                await self._follow(tx, {*newest, *await calendar.find_predecessors(tx, newest)})
 
     async def _follow(self, tx: Connection, ids: Collection[str]) -> None:
         """Cancels reminders of tasks or events that are void by now, and what waits of those that were sent.

@@ -268,6 +268,8 @@ class EventState(NamedTuple):
 
     id: str
     user_id: str
+    series_id: str
+    """Its own id, or that of the event from which edits split it off."""
     epoch: int
     version: int
     is_deleted: bool
@@ -304,6 +306,8 @@ class Planned(NamedTuple):
     event: EventState
     occurrence: OccurrenceState | None
     """None: it was never changed by itself, or the reminder is of the whole event."""
+    successor: "Planned | None" = None
+    """The same of the event that was split off from it and has the slots of that time."""
 
 
 class States(NamedTuple):
@@ -313,14 +317,20 @@ class States(NamedTuple):
     events: Mapping[str, EventState]
     occurrences: Mapping[tuple[str, str], OccurrenceState]
     """By event and slot."""
+    successors: Mapping[tuple[str, str], str]
+    """By event and slot, the other event of its series that may have that slot."""
 
     def of(self, row: Reminder | Notification) -> TaskState | Planned | None:
         """Of what a reminder or a delivery is of; None when nothing is known, or it is of nothing."""
         if row.event_id is None:
             return self.tasks.get(row.task_id or "")
-        event = self.events.get(row.event_id)
-        slot = row.payload.get("slot")
-        return None if event is None else Planned(event, self.occurrences.get((row.event_id, slot or "")))
+        slot = row.payload.get("slot") or ""
+        return self._planned(row.event_id, slot, self.successors.get((row.event_id, slot)))
+
+    def _planned(self, event_id: str, slot: str, successor_id: str | None = None) -> Planned | None:
+        event = self.events.get(event_id)
+        successor = None if successor_id is None else self._planned(successor_id, slot)
+        return None if event is None else Planned(event, self.occurrences.get((event_id, slot)), successor)
 
 
 class PhoneCode(NamedTuple):

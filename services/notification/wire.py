@@ -352,6 +352,7 @@ def event_from_event(event: ConsumedEvent) -> tuple[EventState, OccurrenceState 
     after = EventState(
         id=event_id,
         user_id=event.user_id,
+        series_id=str(UUID(payload["series_id"])),
         epoch=event.epoch,
         version=event.version,
         is_deleted=event.type == "event-deleted",

@@ -38,9 +38,10 @@ def _of_planned(payload: Mapping[str, Any], planned: Planned) -> str | None:
 
     Only what changed after it fired counts: what was before, the calendar knew.
     """
-    fired, (event, occurrence) = (payload["epoch"], payload["version"]), planned
+    fired, (event, occurrence, _) = (payload["epoch"], payload["version"]), planned
     if (event.epoch, event.version) > fired and (reason := _of_event(payload, event)):
-        return reason
+        goes_on = reason == Refusal.OCCURRENCE_MOVED and _takes_place(payload, planned.successor)
+        return None if goes_on else reason
     if occurrence is not None and (occurrence.epoch, occurrence.version) > fired:
         return _of_changed(payload, occurrence)
     return None
@@ -56,6 +57,13 @@ def _of_event(payload: Mapping[str, Any], event: EventState) -> str | None:
         return Refusal.OCCURRENCE_MOVED
     is_at_slot = payload["start"] == slot  # one that was moved keeps its instant
     return Refusal.OCCURRENCE_MOVED if is_at_slot and payload.get("time_zone") != event.time_zone else None
+
+
+def _takes_place(payload: Mapping[str, Any], planned: Planned | None) -> bool:
+    """Whether an occurrence went over to another event, and takes place there when it did."""
+    if planned is None or _of_event(payload, planned.event):
+        return False
+    return planned.occurrence is None or _of_changed(payload, planned.occurrence) is None
 
 
 def _of_changed(payload: Mapping[str, Any], occurrence: OccurrenceState) -> str | None:

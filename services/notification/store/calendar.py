@@ -12,6 +12,7 @@ EVENTS = Columns(
     {
         "id": "uuid",
         "user_id": "uuid",
+        "series_id": "uuid",
         "epoch": "integer",
         "version": "bigint",
         "is_deleted": "boolean",
@@ -68,6 +69,35 @@ async def find_events(connection: Connection, ids: Collection[str]) -> dict[str,
     cursor = EVENTS.cursor(connection)
     await cursor.execute(f"SELECT {EVENTS.select} FROM events WHERE id = ANY(%s::uuid[])", (list(ids),))
     return {row.id: row for row in await cursor.fetchall()}
+
+
+async def find_successors(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """By event and slot, the other event of its series that begins last before the slot or at it."""
+    cursor = await connection.execute(
+        """
+        SELECT wanted.id::text, wanted.slot, other.id::text
+        FROM unnest(%s::uuid[], %s::text[]) AS wanted (id, slot) JOIN events AS own ON own.id = wanted.id
+        CROSS JOIN LATERAL (
+            SELECT id FROM events WHERE series_id = own.series_id AND NOT is_deleted AND start <= wanted.slot
+                AND id <> own.id AND user_id = own.user_id
+            ORDER BY start DESC LIMIT 1) AS other""",
+        ([event_id for event_id, _ in keys], [slot for _, slot in keys]),
+    )
+    return {(event_id, slot): other for event_id, slot, other in await cursor.fetchall()}
+
+
+async def find_predecessors(connection: Connection, event_ids: Collection[str]) -> list[str]:
+    """The events from which these were split off, as far as that is known."""
+    cursor = await connection.execute(
+        """
+        SELECT other.id::text FROM events AS own CROSS JOIN LATERAL (
+            SELECT id FROM events WHERE series_id = own.series_id AND NOT is_deleted AND start < own.start
+                AND user_id = own.user_id
+            ORDER BY start DESC LIMIT 1) AS other
+        WHERE own.id = ANY(%s::uuid[]) AND own.series_id <> own.id""",
+        (list(event_ids),),
+    )
+    return [event_id for (event_id,) in await cursor.fetchall()]
 
 
 async def find_occurrences(

@@ -109,6 +109,25 @@ async def test_what_waits_of_an_event_is_withdrawn_when_it_is_void_and_waits_aga
     assert not mail_server.taken
 
 
+async def test_what_goes_over_to_another_event_waits_on_until_it_is_cancelled_there(
+    sleeper: Person, others: Others
+) -> None:
+    event_id, other = new_id(), new_id()
+    await others.publish("calendar-events", a_calendar_event(sleeper.user_id, event_id, version=1))
+    await others.remind(an_event_reminder(sleeper.user_id, event_id, at=at(0), version=1))
+    await sleeper.shown()
+    ended = {"recurrence": {"frequency": "daily", "count": 1}}
+    await others.publish("calendar-events", a_calendar_event(sleeper.user_id, event_id, version=2, **ended))
+    new = {"series_id": event_id, "start": SLOT}
+    await others.publish("calendar-events", a_calendar_event(sleeper.user_id, other, "event-created", version=1, **new))
+    [row] = await sleeper.deliveries(EMAIL)
+    assert row.state == PENDING
+    assert row.HasField("next_attempt_time")
+    await others.publish("calendar-events", a_calendar_event(sleeper.user_id, other, version=2, **new, **CANCELLED))
+    [row] = await sleeper.deliveries(EMAIL)
+    assert (row.state, row.reason) == (SUPPRESSED, "OCCURRENCE_MOVED")
+
+
 @pytest.mark.parametrize(("change", "reason"), CHANGES)
 async def test_a_reminder_that_comes_after_the_change_that_it_did_not_know_is_not_sent(
     person: Person, others: Others, change: dict[str, Any], reason: str

@@ -12,6 +12,7 @@ MOVED = "2030-01-02T15:00:00"
 EVENT = EventState(
     id="e",
     user_id="u",
+    series_id="e",
     epoch=1,
     version=3,
     is_deleted=False,
@@ -90,6 +91,27 @@ def test_a_reminder_of_a_moved_occurrence_ends_when_that_goes_back_and_not_with_
 )
 def test_a_reminder_for_an_instant_ends_with_the_whole_event(changes: dict[str, Any], reason: str | None) -> None:
     assert refusal(fired(None), Planned(EVENT._replace(**changes), None)) == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "occurrence", "reason"),
+    [
+        ({}, {}, None),
+        ({"start": "2030-01-02T10:00:00"}, {}, "OCCURRENCE_MOVED"),
+        ({"time_zone": "UTC"}, {}, "OCCURRENCE_MOVED"),
+        ({"status": "cancelled"}, {}, "OCCURRENCE_MOVED"),
+        ({}, {"status": "cancelled"}, "OCCURRENCE_MOVED"),
+        ({}, {"start": MOVED}, "OCCURRENCE_MOVED"),
+    ],
+)
+def test_an_occurrence_that_went_over_to_another_event_is_reminded_of_when_it_takes_place_there(
+    changes: dict[str, Any], occurrence: dict[str, Any], reason: str | None
+) -> None:
+    ended = EVENT._replace(rule={"frequency": "daily", "count": 1})
+    other = EVENT._replace(id="f", version=1, start=SLOT)._replace(**changes)
+    there = OCCURRENCE._replace(event_id="f", version=1, **occurrence) if occurrence else None
+    assert refusal(fired(), Planned(ended, None)) == "OCCURRENCE_MOVED"
+    assert refusal(fired(), Planned(ended, None, Planned(other, there))) == reason
 
 
 def test_a_floating_event_is_where_its_user_is() -> None:

@@ -10,6 +10,7 @@ TABLES = """
 CREATE TABLE events (
     id uuid PRIMARY KEY,
     user_id uuid NOT NULL,
+    series_id uuid NOT NULL,
     epoch integer NOT NULL,
     version bigint NOT NULL,
     is_deleted boolean NOT NULL,
@@ -21,6 +22,7 @@ CREATE TABLE events (
     updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX events_user ON events (user_id);
+CREATE INDEX events_series ON events (series_id, start) WHERE NOT is_deleted;
 CREATE INDEX events_purge ON events (updated_at) WHERE is_deleted;
 
 -- The same of their occurrences that were changed by themselves.
