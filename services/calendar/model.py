@@ -342,9 +342,17 @@ class CalendarSubscription(NamedTuple):
     event_count: int
     issue_count: int
     read_at: int | None
+    """When the address answered last."""
+    tried_at: int | None
+    """When it was asked last."""
     next_read_at: int
+    leased_until: int | None
+    """By the replica that is reading it, or removes its events; None: by nobody."""
     failures: int
     """In a row."""
     error: str
     created_at: int
+    deleted_at: int | None
+    """Its events are being removed, and then itself; nobody sees it any more."""
     version: int
+    """Raised by each lease and by the deletion: whoever holds an older one writes nothing more."""

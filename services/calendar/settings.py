@@ -11,3 +11,6 @@ class Settings(ServiceSettings):
 
     http_listen: str
     """Address of the listener of plain HTTP, host:port, where feeds are read."""
+    outgoing_allowed_networks: str = ""
+    """Networks that calendars of others may be in though they are not public, also without encryption:
+    `10.1.0.0/16;fd00::/8`. Empty: public addresses alone, with https alone."""

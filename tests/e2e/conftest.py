@@ -9,7 +9,9 @@ from tests.e2e.collector import Collector, collecting
 from tests.support.notified import NOWHERE
 from tests.support.stacks import started
 
-_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")
+ADDRESS_OF_OTHERS = "127.0.0.3"
+"""Where tests have servers that the services may call, as they may call those of the world."""
+_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM", "FEED")
 _NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
 
 
@@ -28,6 +30,7 @@ def stack(collector: Collector) -> Iterator[Stack]:
         "FOCUSMESH_GUESTS_PER_NETWORK": "1000000",
         # A provider of SMS that is not called: it is not public.
         "FOCUSMESH_SMS_URL": NOWHERE,
+        "FOCUSMESH_OUTGOING_ALLOWED_NETWORKS": f"{ADDRESS_OF_OTHERS}/32",
         # Nobody has to notice that its services stop; a restart would need it.
         "FOCUSMESH_DRAIN_SECONDS": "0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,

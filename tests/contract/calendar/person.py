@@ -7,6 +7,8 @@ import orjson
 from focusmesh.calendar.v1 import (
     calendar_file_service_pb2,
     calendar_file_service_pb2_grpc,
+    calendar_subscription_service_pb2,
+    calendar_subscription_service_pb2_grpc,
     event_pb2,
     event_service_pb2,
     event_service_pb2_grpc,
@@ -37,6 +39,8 @@ class Person:
         self.planning = UserStub(
             planning_service_pb2_grpc.PlanningServiceStub(channel), planning_service_pb2, signer, self.user_id
         )
+        subscriptions = calendar_subscription_service_pb2_grpc.CalendarSubscriptionServiceStub(channel)
+        self.subscriptions = UserStub(subscriptions, calendar_subscription_service_pb2, signer, self.user_id)
         files = calendar_file_service_pb2_grpc.CalendarFileServiceStub(channel)
         self.files = UserStub(files, calendar_file_service_pb2, signer, self.user_id)
 

@@ -123,10 +123,13 @@ CREATE TABLE subscriptions (
     event_count integer NOT NULL DEFAULT 0,
     issue_count integer NOT NULL DEFAULT 0,
     read_at timestamptz,
+    tried_at timestamptz,
     next_read_at timestamptz NOT NULL,
+    leased_until timestamptz,
     failures integer NOT NULL DEFAULT 0,
     error text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz,
     version bigint NOT NULL DEFAULT 1
 );
 CREATE INDEX subscriptions_user ON subscriptions (user_id);
