@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from focusmesh.calendar.v1 import event_pb2
 
 from harness.waiting import until
 from mesh.database.pool import Database
@@ -70,6 +71,9 @@ async def test_a_user_who_travels_takes_along_what_floats_and_nothing_else(perso
     floating = await person.event(is_floating=True)
     all_day = await person.event("2026-09-07")
     fixed = await person.event()
+    day_before = event_pb2.EventReminder(offset="-P1D")
+    reminding = await person.event("2030-03-31", reminders=[day_before])
+    at_home = await person.event("2030-03-31T09:00:00", reminders=[day_before])
     assert floating.scheduled_start_time.ToJsonString() == "2026-09-07T16:00:00Z"
 
     await publish(producer, TOPIC, [a_user_event(person.user_id, "user-updated", time_zone="Asia/Tokyo")])
@@ -79,6 +83,11 @@ async def test_a_user_who_travels_takes_along_what_floats_and_nothing_else(perso
 
     await until(moved, "the floating event is on the clock of Tokyo")
     assert (await person.get(all_day.id)).scheduled_start_time.ToJsonString() == "2026-09-06T15:00:00Z"
+    waiting = (await person.events.ListUpcomingReminders()).upcoming_reminders
+    assert [(each.event_id, each.remind_time.ToJsonString()) for each in waiting] == [
+        (reminding.id, "2030-03-29T15:00:00Z"),
+        (at_home.id, "2030-03-30T08:00:00Z"),
+    ]
     assert (await person.get(floating.id)).etag == floating.etag
     assert await person.get(fixed.id) == fixed
     assert (await person.event(title="Made there")).time_zone == "Asia/Tokyo"

@@ -15,6 +15,7 @@ from services.calendar.model import CalendarEvent, DueReminder, OccurrenceRow
 from services.calendar.rules import reminders as rules
 from services.calendar.rules.series import planned_after
 from tests.support.calendar_model import ZONE, a_row, an_event
+from tests.support.imported import a_case, imported
 
 BERLIN = "Europe/Berlin"
 
@@ -126,12 +127,10 @@ def test_two_occurrences_at_one_instant_are_two_reminders() -> None:
 
 
 def test_an_instant_is_reminded_of_once_however_often_the_event_recurs() -> None:
-    """Case D-ics-length-alarm-4."""
-    event = an_event("2026-06-02T11:30:00", "FREQ=DAILY", time_zone="America/Toronto", reminders=[
-        {"remind_time": instant("2026-06-02T15:30:00"), "channel": "in_app"}
-    ])  # fmt: skip
-    assert fires(event, since="2026-05-01T00:00:00") == [("2026-06-02T15:30:00Z", None)]
-    assert fires(event, since="2026-06-02T15:31:00") == []
+    case, content = a_case("D-ics-length-alarm-4")
+    ((event, rows),) = imported(content, case["given"]["user_zone"]).events
+    assert times(fires(event, *rows.values(), since=case["given"]["imported_at"][:-1])) == case["expect"]["fires_utc"]
+    assert fires(event, *rows.values(), since="2026-06-02T15:31:00") == []
 
 
 @pytest.mark.parametrize(
