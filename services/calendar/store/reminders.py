@@ -29,7 +29,8 @@ REMINDERS = Columns(
 
 async def recompute(tx: Connection, changes: Sequence[Change]) -> None:
     """Writes the next firings of events that were written just now, which are locked."""
-    stored = await _lock_of(tx, [change.event.id for change in changes])
+    known = [change.event.id for change in changes if change.before is not None]
+    stored = await _lock_of(tx, known) if known else []
     series = {change.event.id: change.event.series_id for change in changes}
     of_series: dict[str, list[DueReminder]] = {}
     for due in stored:
