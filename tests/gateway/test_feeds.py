@@ -1,6 +1,7 @@
 """Feeds of calendars: the one thing beside RPCs and the WebSocket that is behind the gateway."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mesh.rpc.http import HttpListener, Request, Response
 from tests.gateway.collector import Collector
 from tests.gateway.gateways import UNLIMITED, endpoints
 from tests.gateway.upstream import Upstream
+from tests.support.certificates import Authority
 from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.serving import settings_for
@@ -143,3 +145,32 @@ async def test_a_listener_that_is_about_to_stop_gets_no_more_requests(
     read = len(feeds.requests)
     assert await is_refused()
     assert len(feeds.requests) == read
+
+
+async def test_where_there_are_certificates_both_sides_show_one(folder: Path, feeds: Feeds, tmp_path: Path) -> None:
+    authority, [port] = Authority(tmp_path), free_ports(1)
+    files = authority.issue(LOOPBACK, LOOPBACK)
+    settings = settings_for(
+        redis_url="",
+        tls_certificate_file=str(files.certificate),
+        tls_key_file=str(files.key),
+        tls_client_ca_file=str(files.authority),
+    )
+    listener = HttpListener(f"{LOOPBACK}:{port}", feeds.handle, settings)
+    listener.start()
+    listener.on_serving(True)
+    own = folder / f"feeds-{port}"
+    own.mkdir()
+    gateway = Running(
+        own, {FEED_CLUSTER: [(LOOPBACK, port)]}, upstream_tls=authority.issue("gateway", "gateway.example")
+    )
+    with running(gateway):
+        await until(lambda: gateway.healthy(FEED_CLUSTER) == 1, "the listener is called")
+        async with httpx.AsyncClient(base_url=gateway.url) as client:
+            assert (await client.get(FEED)).status_code == 200
+    trusting = ssl.create_default_context(cafile=authority.file)
+    async with httpx.AsyncClient(verify=trusting) as stranger:
+        with pytest.raises(httpx.HTTPError):
+            await stranger.get(f"https://{LOOPBACK}:{port}{FEED}")
+    assert len(feeds.requests) == 1
+    await listener.close()

@@ -5,14 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 from focusmesh.calendar.v1 import event_pb2
 
+from harness.http_receiver import hangs, receiving
 from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.events.producer import Producer
 from mesh.runtime.ids import new_id
 from services.calendar.main import build
+from services.calendar.settings import Settings
 from stack.keys import Keys
 from stack.layout import State
 from tests.contract.calendar.person import Person
@@ -25,17 +28,21 @@ from tests.support.user_events import TOPIC, a_user_event
 
 
 @pytest.fixture
-async def channel(
-    service_url: ServiceUrl, valkey: str, kafka: str, signer: Signer, tmp_path: Path
-) -> AsyncIterator[grpc.aio.Channel]:
-    """Leads to the service, which consumes from the broker."""
+def settings(service_url: ServiceUrl, valkey: str, kafka: str, tmp_path: Path) -> Settings:
+    """Settings of the service, which consumes from the broker."""
     common = settings_for(
         database_url=service_url("calendar"),
         redis_url=valkey,
         service_key_file=str(Keys(State(tmp_path)).service_key("calendar")),
         call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1;pomodoro=127.0.0.1:1",
     )
-    async with serving(build(replace(common, kafka_bootstrap=kafka), SignerKeys(signer))) as channel:
+    return replace(common, kafka_bootstrap=kafka)
+
+
+@pytest.fixture
+async def channel(settings: Settings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+    """Leads to the service."""
+    async with serving(build(settings, SignerKeys(signer))) as channel:
         yield channel
 
 
@@ -65,6 +72,31 @@ async def test_the_events_of_a_deleted_user_are_erased_and_no_others(person: Per
 
     await until(erased, "the events are erased")
     assert len((await other.events.ListEvents()).events) == 1
+
+
+async def test_feeds_and_subscriptions_end_with_the_account(
+    person: Person, producer: Producer, db: Database, settings: Settings
+) -> None:
+    other = await person.another()
+    async with receiving() as hanging, httpx.AsyncClient(base_url=f"http://{settings.http_listen}") as program:
+        hanging.respond = hangs
+        paths = [(await each.files.CreateFeed()).path for each in (person, other)]
+        await person.subscriptions.CreateSubscription(url=hanging.url)
+        await until(lambda: hanging.received, "the address is being read")
+        assert [(await program.get(path)).status_code for path in paths] == [200, 200]
+
+        await publish(producer, TOPIC, [a_user_event(person.user_id)])
+
+        async def ended() -> bool:
+            return (await program.get(paths[0])).status_code == 404
+
+        await until(ended, "the feed is gone")
+        assert (await program.get(paths[1])).status_code == 200
+    async with db.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT (SELECT count(*) FROM feeds), (SELECT count(*) FROM subscriptions), (SELECT count(*) FROM events)"
+        )
+        assert await cursor.fetchone() == (1, 0, 0)
 
 
 async def test_a_user_who_travels_takes_along_what_floats_and_nothing_else(person: Person, producer: Producer) -> None:
