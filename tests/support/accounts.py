@@ -157,6 +157,12 @@ class Account:
 
     def page_token(self, method: Method) -> str:
         """A token of the second page of a list, which shows what its Create RPC makes or what follows from tasks."""
+        if method.name == "SummarizePlan":
+            self.planned.start_two()
+            listing = self.listing(method, page_size=1)
+            wait_until(lambda: self.call(method.name, listing).next_page_token, "history knows both plans")
+            token_of_plans: str = self.call(method.name, listing).next_page_token
+            return token_of_plans
         if method.owner == "history":
             for _ in range(9):  # of two days
                 self.archived_session_id()
@@ -211,6 +217,7 @@ class Account:
             "guest_id": new_id,
             **self.notified.makers(),
             "series_id": new_id,
+            "original_event_id": new_id,
         }
         fields = descriptor(method).input_type.fields
         names = [field.name for field in fields]
@@ -228,7 +235,7 @@ class Account:
         if method.name == "AddManualSession":
             given |= self.free_time()
         if "before_date" in names:
-            years = (2026, 2026) if method.name == "GetHeatmap" else (2020, 2029)
+            years = {"GetHeatmap": (2026, 2026), "SummarizePlan": (2027, 2027)}.get(method.name, (2020, 2029))
             given |= {"from_date": f"{years[0]}-01-01", "before_date": f"{years[1]}-12-31"}
         if method.name in WITH_TOKEN:  # for another user: a new password would end this one's sessions
             given["token"] = self.mails.token_for(method.name, self._accounts.register().id)

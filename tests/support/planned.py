@@ -60,6 +60,15 @@ class Planned:
         for _ in range(3):
             self._event(reminders=[event_pb2.EventReminder(offset="-PT10M")])
 
+    def start_two(self) -> None:
+        """Two occurrences that were started, so that history knows their plan."""
+        for _ in range(2):
+            request = occurrence_service_pb2.StartOccurrenceRequest(
+                occurrence_id=self._occurrence(is_cancelled=False),
+                when_running=occurrence_service_pb2.WHEN_SESSION_RUNS_FINISH_CURRENT,
+            )
+            self._call("StartOccurrence", request)
+
     def _event(self, *, is_deleted: bool = False, **fields: Any) -> str:
         request = event_service_pb2.CreateEventRequest(title="Deep work", start=START, time_zone="UTC", **fields)
         event_id: str = self._call("CreateEvent", request).event.id

@@ -7,11 +7,12 @@ from typing import Any
 
 import grpc
 import pytest
-from focusmesh.calendar.v1 import event_pb2
+from focusmesh.calendar.v1 import event_pb2, event_service_pb2
 from focusmesh.calendar.v1 import occurrence_service_pb2 as pb
 from focusmesh.pomodoro.v1 import focus_session_pb2, focus_session_service_pb2, focus_session_service_pb2_grpc
 from focusmesh.todo.v1 import task_service_pb2, task_service_pb2_grpc
 from focusmesh.type.v1 import recurrence_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from mesh.database.pool import Database
 from mesh.events import envelope
@@ -244,6 +245,23 @@ async def test_a_session_that_is_gone_is_not_returned_though_the_calendar_has_no
     await focus.told()
     assert (await person.occurrence(occurrence_id)).focus_session_id == again.focus_session_id
     assert len(await kinds(person)) == 2
+
+
+async def test_an_occurrence_keeps_its_session_when_an_edit_gives_it_another_slot(person: Person, focus: Focus) -> None:
+    series = await person.event(recurrence=DAILY)
+    session_id = (await start(person, f"{series.id}_{SLOTS[1]}")).focus_session_id
+    changes = event_service_pb2.EventChanges(update_mask=FieldMask(paths=["start"]), start="2026-09-08T19:00:00")
+    edited = await person.events.UpdateEvent(
+        event_id=series.id, scope=event_service_pb2.EVENT_SCOPE_FOLLOWING, slot="2026-09-08T18:00:00", changes=changes
+    )
+    moved = f"{edited.event.id}_20260908T190000"
+    again = await start(person, moved)
+    assert (edited.event.id != series.id, again.is_new, again.focus_session_id) == (True, False, session_id)
+    focus.pass_(60)
+    await focus.of(person).FinishFocusSession(focus_session_id=session_id)
+    await focus.told()
+    assert (await person.occurrence(moved)).state == COMPLETED
+    assert len(await sessions(focus, person)) == 1
 
 
 async def test_without_pomodoro_nothing_changes_and_the_retry_heals(person: Person, away: Focus) -> None:
