@@ -161,9 +161,8 @@ async def test_where_there_are_certificates_both_sides_show_one(folder: Path, fe
     listener.on_serving(True)
     own = folder / f"feeds-{port}"
     own.mkdir()
-    gateway = Running(
-        own, {FEED_CLUSTER: [(LOOPBACK, port)]}, upstream_tls=authority.issue("gateway", "gateway.example")
-    )
+    reached = {"auth": [(LOOPBACK, 1)], FEED_CLUSTER: [(LOOPBACK, port)]}
+    gateway = Running(own, reached, upstream_tls=authority.issue("gateway", "gateway.example"))
     with running(gateway):
         await until(lambda: gateway.healthy(FEED_CLUSTER) == 1, "the listener is called")
         async with httpx.AsyncClient(base_url=gateway.url) as client:
