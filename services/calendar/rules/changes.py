@@ -13,6 +13,8 @@ from services.calendar.model import MOST_ROWS, CalendarEvent, Change, Occurrence
 from services.calendar.rules.reminders import recomputed
 from services.calendar.rules.series import ends, is_apart, last_of_rule, series_of
 
+_NOTHING = (None,) * 5
+
 
 def check_changeable(event: CalendarEvent, etag: str | None) -> None:
     """Raises VersionConflict, EventDeleted or EventReadOnly. etag: that a request is based on, if any."""
@@ -95,7 +97,7 @@ def says_nothing(row: OccurrenceRow) -> bool:
 def is_override(row: OccurrenceRow) -> bool:
     """Whether something of an occurrence differs from its event: time, length, title, description or location."""
     own = (row.title, row.description, row.location, row.start_slot, row.length_days)
-    return any(value is not None for value in own)
+    return own != _NOTHING
 
 
 def _settled(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone: str, since: int) -> CalendarEvent:

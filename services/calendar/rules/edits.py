@@ -66,7 +66,7 @@ def all_of(event: CalendarEvent, rows: Rows, values: Values, zone: str, *, force
     """
     if not values.keys() & {"start_slot", "rule", "time_zone"}:
         return Edited(_with(event, values), rows)
-    pivot = parse_slot(event.start_slot)[0]
+    pivot = _local(event.start_slot)
     split = _split(event, rows, pivot, values, zone)
     changed = _begun(event, split, values)
     return Edited(changed, _moved_along(event, changed, rows, split, zone, force=force))
@@ -86,7 +86,7 @@ def following(
     split = _split(event, rows, pivot, values, zone)
     begun = _begun(event, split, values)
     new = begun._replace(id=new_id, created_at=now, updated_at=now, uid=None, sequence=0, stamped_at=None, version=1)
-    behind = {each: row for each, row in rows.items() if parse_slot(each)[0] >= pivot}
+    behind = {each: row for each, row in rows.items() if _local(each) >= pivot}
     along = _moved_along(event, new, behind, split, zone, force=force)
     return Edited(old, {each: row for each, row in rows.items() if each not in behind}, (new, along))
 
@@ -95,9 +95,7 @@ def ended(event: CalendarEvent, rows: Rows, slot: str, zone: str) -> Edited | No
     """The event without its occurrences from a slot on; None when nothing is left. Raises OccurrenceNotFound."""
     pivot = _pivot(event, rows, slot, zone)
     old = before(event, pivot, zone)
-    return (
-        None if old is None else Edited(old, {each: row for each, row in rows.items() if parse_slot(each)[0] < pivot})
-    )
+    return None if old is None else Edited(old, {each: row for each, row in rows.items() if _local(each) < pivot})
 
 
 def deleted(event: CalendarEvent, now: int) -> CalendarEvent:
@@ -119,7 +117,7 @@ def before(event: CalendarEvent, pivot: datetime, zone: str) -> CalendarEvent | 
 
 def _pivot(event: CalendarEvent, rows: Rows, slot: str, zone: str) -> datetime:
     require(event, rows, slot, zone)
-    return parse_slot(slot)[0]
+    return _local(slot)
 
 
 def _split(event: CalendarEvent, rows: Rows, pivot: datetime, values: Values, zone: str) -> Split:
@@ -133,7 +131,7 @@ def _split(event: CalendarEvent, rows: Rows, pivot: datetime, values: Values, zo
         series = series._replace(added=())
     time_zone = (values["time_zone"] or zone) if "time_zone" in values else None
     edit = Edit(None if start is None else start[0], rule, time_zone)
-    slots = [local for local in (parse_slot(slot)[0] for slot in rows) if local >= pivot]
+    slots = [local for local in map(_local, rows) if local >= pivot]
     return scopes.split(series, pivot, edit, slots)
 
 
@@ -163,13 +161,13 @@ def _moved_along(
     lost = [
         row.slot
         for row in rows.values()
-        if is_override(row) and row.status != Status.CANCELLED and parse_slot(row.slot)[0] not in targets
+        if is_override(row) and row.status != Status.CANCELLED and _local(row.slot) not in targets
     ]
     if lost and not force:
         raise OverridesLost(slots=",".join(sorted(lost)))
     along = {}
     for row in rows.values():
-        if (local := targets.get(parse_slot(row.slot)[0])) is not None:
+        if (local := targets.get(_local(row.slot))) is not None:
             target = _rekeyed(event, changed, row, zone)._replace(event_id=changed.id, slot=_text(split.new, local))
             along[target.slot] = target
     return along
@@ -189,6 +187,11 @@ def _rekeyed(event: CalendarEvent, changed: CalendarEvent, row: OccurrenceRow, z
         return row
     wall = to_wall(row.start_time, changed.time_zone or zone)
     return row._replace(start_slot=slot_text(wall, all_day=changed.is_all_day))
+
+
+def _local(slot: str) -> datetime:
+    """Of a slot that is known to be one."""
+    return datetime.fromisoformat(slot)
 
 
 def _text(series: Series, local: datetime) -> str:

@@ -118,9 +118,12 @@ def ends(
 ) -> tuple[int | None, int | None]:
     """When the next occurrence ends after an instant, as `next_ended`, and when the last does, cancelled ones too.
 
-    None: none does, or there is no last one. rows: all of the event.
+    None: none does, or there is no last one. rows: all of the event, each of a slot that it has, with its instant.
     """
-    apart, series = _apart(event, rows, zone), series_of(event, zone)
+    series = series_of(event, zone)
+    beside = {text: rows[text] for text in event.added if text in rows}
+    moved = (_moved(event, row, series.time_zone) for row in rows.values() if is_apart(row) and row.slot not in beside)
+    apart = sorted([*_apart(event, beside, zone), *moved], key=_start)
     following = _next_ended(event, rows, apart, instant, zone)
     next_end = None if following is None else following.end
     if event.rule is not None and series.rule == series.rule.endless():
@@ -128,6 +131,17 @@ def ends(
     last = last_slot(series)
     regular = () if last is None else (placed(event, last, "", None, series.time_zone).end,)
     return next_end, max((*regular, *(each.end for each in apart)), default=event.scheduled_start)
+
+
+def _moved(event: CalendarEvent, row: OccurrenceRow, zone: str) -> Occurrence:
+    """The occurrence of a row that has a time or a length of its own, as `placed` would give it: ten times cheaper."""
+    start, days, seconds = row.start_time or 0, row.length_days, row.length_seconds or 0
+    if days is None:
+        days, seconds = event.length
+    end = start + seconds * SECOND
+    if days:
+        end = length_end(datetime.fromisoformat(row.start_slot or row.slot), Length(days, seconds), zone)
+    return Occurrence(event, row.slot, start, max(start, min(end, LAST_INSTANT)), row)
 
 
 def last_of_rule(event: CalendarEvent, zone: str) -> str | None:
