@@ -7,10 +7,9 @@ import pytest
 from stack.stack import Stack
 from tests.e2e.collector import Collector, collecting
 from tests.support.notified import NOWHERE
+from tests.support.ports import ADDRESS_OF_OTHERS
 from tests.support.stacks import started
 
-ADDRESS_OF_OTHERS = "127.0.0.3"
-"""Where tests have servers that the services may call, as they may call those of the world."""
 _EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM", "FEED")
 _NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
 

@@ -61,11 +61,8 @@ TASKS_FOLLOWED = """
 EVENTS_FOLLOWED = """
     SELECT FROM calendar.events LEFT JOIN history.aggregate_versions AS known
         ON known.source = 'calendar' AND known.subject = events.id::text
-    WHERE known.version IS DISTINCT FROM events.version AND events.subscription_id IS NULL
-    UNION ALL SELECT FROM pomodoro.sessions LEFT JOIN calendar.aggregate_versions AS known
-        ON known.source = 'pomodoro' AND known.subject = sessions.id::text
-    WHERE known.version IS DISTINCT FROM sessions.version LIMIT 1"""
-"""Finds an event of which history has not seen the newest message, or a session of which the calendar has not."""
+    WHERE known.version IS DISTINCT FROM events.version AND events.subscription_id IS NULL LIMIT 1"""
+"""Finds an event of which history has not seen the newest message."""
 USERS_NOTIFIED = """
     SELECT FROM todo.tasks LEFT JOIN notification.aggregate_versions AS known
         ON known.source = 'todo' AND known.subject = tasks.id::text
@@ -169,7 +166,7 @@ def nothing_written(
     own = {"account": account.id}
     wait_until(lambda: database.execute(HISTORY_FOLLOWED).fetchone() is None, "history has followed every session")
     wait_until(lambda: database.execute(TASKS_FOLLOWED).fetchone() is None, "recurrence has followed every task")
-    wait_until(lambda: database.execute(EVENTS_FOLLOWED).fetchone() is None, "calendars are followed, and follow")
+    wait_until(lambda: database.execute(EVENTS_FOLLOWED).fetchone() is None, "history has followed every event")
     wait_until(lambda: database.execute(USERS_NOTIFIED, own).fetchone() is None, "the account is notified")
     wait_until(lambda: database.execute(ASKED_FOR).fetchone() is None, "every request for a mail is answered")
     before = digest()
@@ -300,8 +297,9 @@ class TestBodies:
 
         return send
 
-    def test_two_mebibytes_are_too_large(self, send: Callable[[bytes], CallResult]) -> None:
-        response = send(json.dumps({"padding": "x" * 2 * MIB}).encode())
+    def test_twice_the_largest_request_is_too_large(self, send: Callable[[bytes], CallResult], method: Method) -> None:
+        largest = max(MIB, method.largest_request_kib * 1024)
+        response = send(json.dumps({"padding": "x" * 2 * largest}).encode())
 
         assert (response.http, response.reason) == (413, "BODY_TOO_LARGE")
 

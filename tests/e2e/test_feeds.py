@@ -15,9 +15,9 @@ from harness.http_receiver import Receiver, answers, receiving
 from harness.waiting import until
 from stack.stack import Stack
 from tests.e2e.collector import Collector
-from tests.e2e.conftest import ADDRESS_OF_OTHERS
 from tests.support.accounts import Account
 from tests.support.clients import Rest
+from tests.support.ports import ADDRESS_OF_OTHERS
 
 DUE = Timestamp(seconds=1_820_000_000)
 LUNCH = (

@@ -7,7 +7,10 @@ from itertools import cycle, islice
 from stack import preflight
 from stack.layout import LOOPBACK, PORTS
 
-__all__ = ["LOOPBACK", "free_ports"]
+__all__ = ["ADDRESS_OF_OTHERS", "LOOPBACK", "free_ports"]
+
+ADDRESS_OF_OTHERS = "127.0.0.3"
+"""Where tests have servers that the services may call, as they may call those of the world."""
 
 
 def free_ports(count: int) -> list[int]:
