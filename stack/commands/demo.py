@@ -2,7 +2,8 @@
 
 A person registers, signs in, opens the WebSocket, creates the specification's task over REST, sees it arrive on the
 socket and in the audit log, completes it over gRPC; verifies the address, is reminded of a task in the app and by mail;
-starts, pauses, resumes and finishes a focus session, finds it in the history, and signs out.
+starts, pauses, resumes and finishes a focus session and finds it in the history; plans an event, is reminded of it,
+starts and finishes it, compares what was planned with what came of it; and signs out.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ _TASK = {
 }
 _SECONDS = 10.0
 _REMINDED_SECONDS = 2.0
+_PLANNED_SECONDS = 3.0
 _CODE = re.compile(r"fmm_[\w-]+")
 _LONGEST_TEXT = 72
 _KEY = re.compile(r'^(\s*)("[^"]+")(: )', re.MULTILINE)
@@ -107,7 +109,8 @@ class Journey:
             await self._work(socket)
             await self._remind(socket)
             await self._focus(socket)
-            step(14, "Sign out: the access token and the open stream end with the session")
+            await self._plan(socket)
+            step(18, "Sign out: the access token and the open stream end with the session")
             await self._sign_out(socket)
 
     async def _work(self, socket: ClientConnection) -> None:
@@ -173,6 +176,48 @@ class Journey:
         began = time.monotonic()
         archived = await self._found(f"/v1/history/sessions/{session['id']}")
         came(f"in the archive{_after(began)}", archived)
+
+    async def _plan(self, socket: ClientConnection) -> None:
+        step(14, "Plan: an event that begins in a moment, with a reminder")
+        start = (datetime.now(UTC) + timedelta(seconds=_PLANNED_SECONDS)).replace(microsecond=0)
+        reminder = {"offset": "PT0S", "channel": "REMINDER_CHANNEL_IN_APP"}
+        body = {"title": "Write", "start": f"{start:%Y-%m-%dT%H:%M:%S}", "timeZone": "UTC", "durationMinutes": 50}
+        event = (await self._post("/v1/events", {**body, "reminders": [reminder], "requestId": str(uuid.uuid4())}))[
+            "event"
+        ]
+        began = time.monotonic() + (start - datetime.now(UTC)).total_seconds()
+        await self._change(socket, "notification-created", since=began)
+        step(15, "Start it: the occurrence becomes a focus session")
+        began = time.monotonic()
+        occurrence = f"/v1/occurrences/{event['id']}_{start:%Y%m%dT%H%M%S}"
+        started = await self._post(f"{occurrence}:start", {"requestId": str(uuid.uuid4())})
+        await self._change(socket, "occurrence-started", since=began)
+        step(16, "Work for a second and finish: the occurrence is complete")
+        session = f"/v1/focusSessions/{started['focusSessionId']}"
+        await self._until(session, "a second is worked", lambda found: found["focusSession"]["totalFocusedSeconds"] > 0)
+        began = time.monotonic()
+        await self._post(f"{session}:finish", {"requestId": str(uuid.uuid4())})
+        await self._change(socket, "occurrence-completed", since=began)
+        step(17, "Compare what was planned with what came of it, and verify the audit log")
+        days = [(datetime.now(UTC) + timedelta(days=by)).date().isoformat() for by in (-2, 2)]
+        path = f"/v1/history/plan?fromDate={days[0]}&beforeDate={days[1]}&group=PLAN_GROUP_OCCURRENCE"
+        summary = await self._until(
+            path, "the plan has its session", lambda found: found["total"]["completedCount"] == 1
+        )
+        came(f"planned against actual{_after(began)}", summary)
+        await self._get("/v1/auditRecords:verify")
+
+    async def _until(self, path: str, what: str, holds: Callable[[Json], bool]) -> Json:
+        """Asks until the response is as it should be; returns it."""
+        sent(f"GET {path}   until {what}")
+        found: Json = {}
+
+        async def is_so() -> bool:
+            found.update(await self._get(path, shown=False))
+            return holds(found)
+
+        await until(is_so, what, _SECONDS, advice="`make topics`, `make logs`")
+        return found
 
     async def _turn(self, socket: ClientConnection, path: str, body: Json) -> Json:
         """Changes the session and shows the frame of it; returns the session."""

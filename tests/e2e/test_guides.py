@@ -46,3 +46,14 @@ def test_a_todo_client_is_built_as_its_guide_says(stack: Stack) -> None:
     assert lines[6:10] == ["True", "the next one is there", "TASK_STATE_PENDING", "undone"]
     assert lines[10:13] == ["True", "Water all the plants", "COMPLETION_TIMING_SKIPPED"]
     assert lines[13:] == ["Tea", "Tea", "1", "0"]
+
+
+def test_a_plan_becomes_history_as_its_guide_says(stack: Stack) -> None:
+    state, reminded, running, again, *rest = pasted("plan-to-history.md", stack)
+    assert (state, running, again) == ("EVENT_STATE_PLANNED", "FOCUS_SESSION_STATE_RUNNING", "False")
+    assert "Write" in reminded
+    outcome, complete, figures, planned, estimated = rest
+    assert (outcome, complete) == ("FOCUS_SESSION_OUTCOME_PARTIAL", "the occurrence is complete")
+    assert "'plannedMinutes': 50" in figures
+    assert "'completedCount': 1" in figures
+    assert (planned, estimated) == ("50", "2")
