@@ -3,16 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import grpc
-import orjson
 import pytest
-from confluent_kafka import Consumer
 from focusmesh.calendar.v1 import event_pb2
 from focusmesh.notification.v1 import reminder_pb2
 
@@ -21,72 +16,20 @@ from mesh.database.pool import Database
 from mesh.runtime import clock
 from mesh.runtime.clock import DAY
 from mesh.runtime.ids import new_id
-from services.calendar.main import build
 from services.notification import main as notification
 from services.notification.settings import Settings
 from stack.keys import Keys
-from stack.layout import State
 from tests.contract.calendar.person import Person
 from tests.contract.notification.people import Person as Reminded
 from tests.contract.notification.people import after
+from tests.events.calendar.replicas import Replicas, published
 from tests.store.calendar.kept import kept
-from tests.support import calendars
 from tests.support.calendar_model import an_event
-from tests.support.databases import ServiceUrl, opened
+from tests.support.databases import ServiceUrl
 from tests.support.serving import SignerKeys, serving, settings_for
 from tests.support.tokens import Signer
 
-REPLICAS = 3
 AT_START = event_pb2.EventReminder(offset="PT0S")
-
-
-@pytest.fixture
-async def db(service_url: ServiceUrl) -> AsyncIterator[Database]:
-    """The schema of the calendar as it sees it."""
-    async with opened(service_url("calendar"), "calendar") as database:
-        yield database
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    """Keys of the services."""
-    return Keys(State(tmp_path))
-
-
-class Replicas:
-    """Three replicas of the calendar, which run from `start` on."""
-
-    def __init__(self, stack: AsyncExitStack, signer: Signer, **settings: Any) -> None:
-        self._stack, self._signer, self._settings = stack, signer, settings
-
-    async def start(self) -> grpc.aio.Channel:
-        """Starts them; returns what leads to one of them."""
-        started = []
-        for _ in range(REPLICAS):
-            common = calendars.settings_for(**self._settings)
-            app = build(replace(common, kafka_bootstrap=self.kafka), SignerKeys(self._signer))
-            started.append(await self._stack.enter_async_context(serving(app)))
-        return started[0]
-
-    kafka = ""
-
-
-@pytest.fixture
-async def replicas(
-    service_url: ServiceUrl, valkey: str, kafka: str, signer: Signer, keys: Keys
-) -> AsyncIterator[Replicas]:
-    """They are stopped at the end."""
-    async with AsyncExitStack() as stack:
-        made = Replicas(
-            stack,
-            signer,
-            database_url=service_url("calendar"),
-            redis_url=valkey,
-            service_key_file=str(keys.service_key("calendar")),
-            call_targets="auth=127.0.0.1:1;todo=127.0.0.1:1;pomodoro=127.0.0.1:1",
-        )
-        made.kafka = kafka
-        yield made
 
 
 @pytest.fixture
@@ -105,21 +48,6 @@ async def inbox(
     )
     async with serving(notification.build(settings, SignerKeys(signer))) as channel:
         yield channel
-
-
-def published(kafka: str, user_id: str, count: int) -> list[dict[str, Any]]:
-    """The reminders of a user on the broker: the first so many, and what comes within a second after them."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": new_id(), "auto.offset.reset": "earliest"})
-    consumer.subscribe(["reminders"])
-    found: list[dict[str, Any]] = []
-    try:
-        while message := consumer.poll(20 if len(found) < count else 1):
-            assert message.error() is None
-            if message.key() == user_id.encode():
-                found.append(orjson.loads(message.value()))
-    finally:
-        consumer.close()
-    return found
 
 
 def soon(seconds: float) -> str:
@@ -145,7 +73,7 @@ async def test_three_replicas_fire_what_an_outage_of_hours_kept_back_once_each(
         )
         await kept(db, event)
     await replicas.start()
-    found = await asyncio.to_thread(published, kafka, person.user_id, 180)
+    found = await asyncio.to_thread(published, kafka, "reminders", person.user_id, 180)
     each = Counter((event["subject"], event["data"]["payload"]["slot"]) for event in found)
     assert len(each) == 180
     assert len({event["id"] for event in found}) == 180
@@ -171,7 +99,7 @@ async def test_a_reminder_comes_to_the_inbox_once_and_never_early_with_three_rep
     for each in shown:
         assert each.create_time.ToNanoseconds() >= each.scheduled_time.ToNanoseconds()
         assert not each.is_late
-    assert len(await asyncio.to_thread(published, kafka, person.user_id, 5)) == 5
+    assert len(await asyncio.to_thread(published, kafka, "reminders", person.user_id, 5)) == 5
     assert len((await reminded.ListDeliveries()).deliveries) == 5
 
 
