@@ -14,6 +14,8 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _REALTIME = "realtime"
 _HTTP2: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
 _HTTP1: Json = {"explicit_http_config": {"http_protocol_options": {}}}
+# The listener of feeds closes an idle connection after 60 s.
+_OF_FEEDS: Json = {**_HTTP1, "common_http_protocol_options": {"idle_timeout": "30s"}}
 # A WebSocket uses HTTP/1.1, its health check HTTP/2.
 _CALLERS_PROTOCOL: Json = {"use_downstream_protocol_config": {"http2_protocol_options": {}}}
 
@@ -51,7 +53,7 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
     websocket, feed = name == WEBSOCKET_CLUSTER, name == FEED_CLUSTER
     # The WebSocket's port serves no gRPC; the health check uses the gRPC port of the same process.
     health_ports = [port for _, port in endpoints[_REALTIME]] if websocket else [0] * len(found)
-    protocol = _CALLERS_PROTOCOL if websocket else _HTTP1 if feed else _HTTP2
+    protocol = _CALLERS_PROTOCOL if websocket else _OF_FEEDS if feed else _HTTP2
     cluster = _cluster(name, found, protocol, health_ports)
     return {
         **cluster,
