@@ -78,7 +78,8 @@ class OccurrenceServiceServicer:
 
     def ListOccurrences(self, request, context):
         """Lists what takes place in a window, across events, in the order of their starts, a page at a time. An occurrence that began
-        before the window and goes on in it is listed too. The window may have 366 days.
+        before the window and goes on in it is listed too. The window may have 366 days. A page may hold fewer than asked for, even none,
+        where thousands of occurrences are left out before it: the list ends where `next_page_token` is empty.
 
         Needs scope `calendar:read`. Errors: PAGE_TOKEN_INVALID.
         """

@@ -18,7 +18,8 @@ class OccurrenceServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListOccurrences: _aio.UnaryUnaryMultiCallable[_occurrence_service_pb2.ListOccurrencesRequest, _occurrence_service_pb2.ListOccurrencesResponse]
     """Lists what takes place in a window, across events, in the order of their starts, a page at a time. An occurrence that began
-    before the window and goes on in it is listed too. The window may have 366 days.
+    before the window and goes on in it is listed too. The window may have 366 days. A page may hold fewer than asked for, even none,
+    where thousands of occurrences are left out before it: the list ends where `next_page_token` is empty.
 
     Needs scope `calendar:read`. Errors: PAGE_TOKEN_INVALID.
     """
@@ -70,7 +71,8 @@ class OccurrenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_occurrence_service_pb2.ListOccurrencesRequest, _abc.Awaitable[_occurrence_service_pb2.ListOccurrencesResponse]],
     ) -> _abc.Awaitable[_occurrence_service_pb2.ListOccurrencesResponse]:
         """Lists what takes place in a window, across events, in the order of their starts, a page at a time. An occurrence that began
-        before the window and goes on in it is listed too. The window may have 366 days.
+        before the window and goes on in it is listed too. The window may have 366 days. A page may hold fewer than asked for, even none,
+        where thousands of occurrences are left out before it: the list ends where `next_page_token` is empty.
 
         Needs scope `calendar:read`. Errors: PAGE_TOKEN_INVALID.
         """
