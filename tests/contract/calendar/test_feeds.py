@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -11,13 +13,16 @@ import icalendar
 import pytest
 from focusmesh.todo.v1 import task_service_pb2, task_service_pb2_grpc
 
+from harness.waiting import until
 from mesh.database.pool import Database
 from mesh.runtime.ids import new_id
 from services.calendar.handlers import feed_files
+from services.calendar.main import build
 from services.calendar.rules.feeds import MOST_FEEDS
 from services.calendar.settings import Settings
 from tests.contract.calendar.person import Person
 from tests.support.errors import refused
+from tests.support.serving import SignerKeys, without_broker
 from tests.support.tokens import Signer
 from tests.support.user_stub import UserStub
 
@@ -252,3 +257,25 @@ async def test_a_calendar_that_changes_while_it_is_sent_breaks_off(
 async def _read_all(parts: AsyncIterator[bytes]) -> None:
     async for _ in parts:
         pass
+
+
+async def test_the_listener_says_that_it_leaves_and_serves_until_that_is_noticed(
+    calendar_settings: Settings, signer: Signer
+) -> None:
+    settings = replace(calendar_settings, drain_seconds=1.0)
+    stop = asyncio.Event()
+    running = asyncio.create_task(without_broker(build(settings, SignerKeys(signer))).serve(stop))
+    async with httpx.AsyncClient(base_url=f"http://{settings.http_listen}") as client:
+
+        async def says(status: int) -> bool:
+            with suppress(httpx.ConnectError):
+                return (await client.get("/healthz")).status_code == status
+            return False
+
+        await until(lambda: says(200), "it serves")
+        stop.set()
+        await until(lambda: says(503), "it leaves")
+        assert (await client.get("/v1/calendar/feeds/unknown.ics")).status_code == 404
+        await running
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/healthz")
