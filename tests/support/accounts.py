@@ -235,7 +235,7 @@ class Account:
         if method.name == "AddManualSession":
             given |= self.free_time()
         if "before_date" in names:
-            years = {"GetHeatmap": (2026, 2026), "SummarizePlan": (2027, 2027)}.get(method.name, (2020, 2029))
+            years = (2026, 2026) if method.name in ("GetHeatmap", "SummarizePlan") else (2020, 2029)
             given |= {"from_date": f"{years[0]}-01-01", "before_date": f"{years[1]}-12-31"}
         if method.name in WITH_TOKEN:  # for another user: a new password would end this one's sessions
             given["token"] = self.mails.token_for(method.name, self._accounts.register().id)

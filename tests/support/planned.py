@@ -61,10 +61,11 @@ class Planned:
             self._event(reminders=[event_pb2.EventReminder(offset="-PT10M")])
 
     def start_two(self) -> None:
-        """Two occurrences that were started, so that history knows their plan."""
+        """Two occurrences of 2026 that were started, so that history knows their plan."""
+        create = event_service_pb2.CreateEventRequest(title="Deep work", start="2026-07-01T09:00:00", time_zone="UTC")
         for _ in range(2):
             request = occurrence_service_pb2.StartOccurrenceRequest(
-                occurrence_id=self._occurrence(is_cancelled=False),
+                occurrence_id=f"{self._call('CreateEvent', create).event.id}_20260701T090000",
                 when_running=occurrence_service_pb2.WHEN_SESSION_RUNS_FINISH_CURRENT,
             )
             self._call("StartOccurrence", request)
