@@ -55,7 +55,18 @@ def _reminder(alarm: Component, length: Length, zone: str, find_zone: FindZone, 
     if parameters_of(trigger).get("RELATED", "").upper() == "END":
         days, seconds = days + length.days, seconds + length.seconds
         changed("TRIGGER", "is relative to the end: it was made relative to the start", trigger.line)
+    elif _is_offset(trigger.value.strip()):
+        return {"offset": trigger.value.strip(), "channel": channel}
     return {"offset": _offset(days, seconds, trigger.line), "channel": channel}
+
+
+def _is_offset(text: str) -> bool:
+    """Whether a duration is an offset as it is written, so that an exported one comes back as it was."""
+    try:
+        parse_offset(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _channel(alarm: Component) -> str:

@@ -110,7 +110,7 @@ def calendars(content: bytes, broken: Broken) -> Iterator[Component]:
         if count == MOST_LINES:
             raise TooManyLinesError(f"more than {MOST_LINES} lines")
         found = _property(raw, last)
-        outside = stack[-1] if stack else Component("", last)
+        outside = stack[-1] if stack else Component("VCALENDAR", last)
         if found is None:
             broken(outside, last, "is not a content line, which is NAME:VALUE")
         elif found.name == "BEGIN":
@@ -153,7 +153,11 @@ def _end(stack: list[Component], found: Property, broken: Broken) -> Iterator[Co
     name = found.value.strip().upper()[:100]
     depth = next((index for index in range(len(stack) - 1, -1, -1) if stack[index].name == name), None)
     if depth is None:
-        broken(stack[-1] if stack else Component("", found.line), found.line, f"END of {name}, which has not begun")
+        broken(
+            stack[-1] if stack else Component("VCALENDAR", found.line),
+            found.line,
+            f"END of {name}, which has not begun",
+        )
         return
     for each in stack[depth + 1 :]:
         each.broken_at = found.line
