@@ -57,6 +57,8 @@ class Worker(Component):
         if process is not None:
             with suppress(ProcessLookupError):
                 process.kill()
+            if process.stdout is not None:
+                await process.stdout.read()  # asyncio waits for the end of a pipe that nobody reads
             await process.wait()
 
     async def _attempt(self, content: bytes) -> list[bytes]:
