@@ -1,5 +1,6 @@
 """Bad requests are refused before any service sees them."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,6 +168,28 @@ def test_a_message_of_two_mebibytes_is_too_large_by_grpc(
         result = client.call(CREATE, pb.CreateTaskRequest(title="x" * 2 * MIB), token)
         assert (result.code, result.message) == (RESOURCE_EXHAUSTED, "The body of the request is too large.")
     assert len(upstream.calls(CREATE)) == before
+
+
+IMPORT = BY_NAME["ImportEvents"]
+
+
+def imported(rest: Rest, token: str, size: int) -> CallResult:
+    """Imports a file of so many bytes by REST."""
+    content = '{"content":"' + base64.b64encode(b"x" * size).decode() + '"}'
+    return rest.send(
+        "POST", "/v1/calendar:import", token, content=content, headers={"content-type": "application/json"}
+    )
+
+
+def test_a_file_of_four_mebibytes_passes_by_rest_and_one_of_five_does_not(
+    rest: Rest, upstream: Upstream, token: str
+) -> None:
+    size = 4 * MIB - 1024  # gRPC itself takes no more of the service that stands for ours
+
+    assert imported(rest, token, size).ok
+    assert len(upstream.last(IMPORT).request.content) == size
+
+    assert (imported(rest, token, 5 * MIB).http, len(upstream.calls(IMPORT))) == (413, 1)
 
 
 def test_a_body_below_the_limit_passes(rest: Rest, upstream: Upstream, token: str) -> None:
