@@ -33,8 +33,8 @@ from services.calendar.wire.files import report_to_pb, task_to_pb
 READ_SECONDS = 20.0
 """For the reading of one file: the largest ordinary one takes 2 s."""
 _MEMORY_BYTES, _RESULT_BYTES, _QUEUE = 768 * 1024 * 1024, 64 * 1024 * 1024, 8
-_AT_ONCE = 200
-"""Events with their occurrences that differ, in one statement."""
+_AT_ONCE, _SAVED_AT_ONCE = 200, 50
+"""Events that are looked for in one statement; events, with their occurrences that differ, that are written in one."""
 _PAGE_CHARACTERS = 512 * 1024
 _BEGUN, _DONE = " ", "~"
 """In a page token: before and after every slot of an event."""
@@ -199,7 +199,7 @@ def _pieces(steps: Iterable[Step]) -> Iterator[list[Step]]:
             continue
         some.append(step)
         size += 1 + len(step.change.rows)
-        if size >= _AT_ONCE:
+        if size >= _SAVED_AT_ONCE:
             yield some
             some, size = [], 0
     if some:
