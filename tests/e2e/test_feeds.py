@@ -19,6 +19,7 @@ from tests.support.accounts import Account
 from tests.support.clients import Rest
 from tests.support.ports import ADDRESS_OF_OTHERS
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 DUE = Timestamp(seconds=1_820_000_000)
 LUNCH = (
     b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//others//EN\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"
@@ -68,7 +69,7 @@ async def test_a_program_follows_a_calendar_by_its_address(
     account.call("CreateTask", task_service_pb2.CreateTaskRequest(title="Pay the rent", due_time=DUE))
     created = account.call("CreateFeed", files_pb.CreateFeedRequest(name="Phone", include_tasks=True))
 
-    first = await program.get(created.path)
+    first = await program.get(created.path, headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
     assert shown(first) == {("VEVENT", "Deep work"), ("VTODO", "Pay the rent")}
     known = {"if-none-match": first.headers["etag"], "if-modified-since": first.headers["last-modified"]}
     again = await program.get(created.path, headers=known)
@@ -85,9 +86,13 @@ async def test_a_program_follows_a_calendar_by_its_address(
     assert (await program.get(created.path, headers=known)).status_code == 404
 
     token = created.path.rpartition("/")[2].removesuffix(".ics")
-    logs = "".join(path.read_text(errors="replace") for path in stack.state.logs.iterdir())
-    assert "/v1/calendar/feeds/" in logs
-    assert token not in logs
+
+    def logs() -> str:
+        return "".join(path.read_text(errors="replace") for path in stack.state.logs.iterdir())
+
+    await until(lambda: logs().count('"/v1/calendar/feeds/"') >= 5, "the gateway has logged the readings", 30)
+    assert token not in logs()
+    await until(lambda: any("/v1/calendar/feeds/" in str(each.span) for each in collector.exported), "it is traced")
     assert not any(token in str(exported.span) for exported in collector.exported)
 
 
@@ -99,7 +104,8 @@ async def test_a_calendar_of_others_is_followed(account: Account, others: Receiv
         asked = event_service_pb2.ListEventsRequest(subscription_id=subscription.id)
         return [event.title for event in account.call("ListEvents", asked).events]
 
-    await until(lambda: titles() == ["Lunch"], "the address is read")
+    await until(lambda: others.received, "the address is read")
+    await until(lambda: titles() == ["Lunch"], "its events are there", 30)
     assert others.received[0].headers["user-agent"] == "Focusmesh"
     account.call("DeleteSubscription", subscriptions_pb.DeleteSubscriptionRequest(subscription_id=subscription.id))
     assert titles() == []
