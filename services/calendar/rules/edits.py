@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from mesh.recurrence import scopes
 from mesh.recurrence.document import to_document
+from mesh.recurrence.rule import Rule, RuleError
 from mesh.recurrence.scopes import Edit, Split
-from mesh.recurrence.series import Series, find, parse_slot, slot_text
+from mesh.recurrence.series import Series, find, last_before, parse_slot, slot_text
 from mesh.recurrence.zones import to_wall
 from mesh.runtime.clock import DAY
 from services.calendar.errors import OccurrenceNotFound, OverridesLost
@@ -77,12 +78,15 @@ def following(
 ) -> Edited:
     """The event ends before a slot, and another begins there; at the first slot all of it is edited.
 
-    Raises OccurrenceNotFound, and as `all_of`.
+    Raises OccurrenceNotFound, and as `all_of`; RuleError for a slot beside the rule: it would become the start of the
+    rule, and all that follow would lie elsewhere.
     """
     pivot = _pivot(event, rows, slot, zone)
     old = before(event, pivot, zone)
     if old is None:
         return all_of(event, rows, values, zone, force=force)
+    if find(series_of(event, zone)._replace(added=()), pivot) is None:
+        raise RuleError("slot", "lies beside the rule: change it alone, or from a slot of the rule on")
     split = _split(event, rows, pivot, values, zone)
     begun = _begun(event, split, values)
     new = begun._replace(id=new_id, created_at=now, updated_at=now, uid=None, sequence=0, stamped_at=None, version=1)
@@ -109,10 +113,19 @@ def before(event: CalendarEvent, pivot: datetime, zone: str) -> CalendarEvent | 
     first = find(series, pivot)
     old = None if first is None else scopes.end(series, first)
     if old is not None:
-        return event._replace(rule=to_document(old.rule), added=[_text(series, local) for local in old.added])
+        rule = None if event.rule is None else to_document(_ended(event, series, old.rule, pivot))
+        return event._replace(rule=rule, added=[_text(series, local) for local in old.added])
     if left := sorted(_text(series, local) for local in series.added if local < pivot):
         return event._replace(start_slot=left[0], rule=None, added=left[1:])
     return None
+
+
+def _ended(event: CalendarEvent, series: Series, rule: Rule, pivot: datetime) -> Rule:
+    """The rule that ends before a slot: on a date where the event floats, because the instant moves with its user."""
+    last = last_before(series, pivot)
+    if event.time_zone is not None or rule.until_time is None or last is None:
+        return rule
+    return rule._replace(until_time=None, until_date=last.local.date())
 
 
 def _pivot(event: CalendarEvent, rows: Rows, slot: str, zone: str) -> datetime:

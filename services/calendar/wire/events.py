@@ -277,6 +277,8 @@ def wrong(field: str, description: str) -> InvalidRequest:
 
 def wrong_rule(error: RuleError, prefix: str = "") -> InvalidRequest:
     """The error for a rule that does not produce its start, or has no date. prefix: of fields, such as `changes.`."""
+    if error.part == "slot":
+        return wrong("slot", error.description)
     return (
         wrong(f"{prefix}start", error.description) if error.part == "start" else invalid(error, f"{prefix}recurrence")
     )

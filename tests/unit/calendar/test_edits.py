@@ -367,3 +367,32 @@ def test_the_slot_after_a_pivot_is_not_before_it() -> None:
     old = edits.before(weekly(), pivot, ZONE)
     assert old is not None
     assert taking_place(old, {}) == at("18:00", *MONDAYS[:2])
+
+
+@pytest.mark.parametrize("elsewhere", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_a_floating_event_that_was_split_keeps_every_occurrence_wherever_its_user_goes(elsewhere: str) -> None:
+    event = an_event("2026-09-07T09:00:00", "FREQ=DAILY", time_zone=None)
+
+    old = following(event, {}, "2026-09-10T09:00:00", title="Other").event
+
+    there = changes.relocated(old, {}, elsewhere, NOW).event
+    slots = [each.slot for each in series.between(there, {}, 0, END, elsewhere)]
+    assert slots == at("09:00", "2026-09-07", "2026-09-08", "2026-09-09")
+
+
+@pytest.mark.parametrize("rule", ["FREQ=WEEKLY;COUNT=6", "FREQ=WEEKLY", None])
+def test_an_edit_from_a_date_beside_the_rule_on_is_refused_and_not_a_series_of_its_own(rule: str | None) -> None:
+    event = an_event("2026-09-07T18:00:00", rule, added=["2026-09-16T18:00:00"])
+
+    with pytest.raises(RuleError, match="beside the rule") as refused:
+        following(event, {}, "2026-09-16T18:00:00", title="Other")
+    assert refused.value.part == "slot"
+
+
+def test_a_single_event_without_the_date_beside_it_does_not_recur() -> None:
+    event = an_event("2026-09-07T18:00:00", added=["2026-09-16T18:00:00"])
+
+    left = edits.ended(event, {}, "2026-09-16T18:00:00", ZONE)
+
+    assert left is not None
+    assert (left.event.rule, taking_place(left.event, {})) == (None, ["2026-09-07T18:00:00"])
