@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from focusmesh.calendar.v1 import planning_service_pb2 as pb
 from focusmesh.calendar.v1 import planning_service_pb2_grpc as rpc
 
+from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.pagination import Key, Pages
@@ -81,22 +82,35 @@ class PlanningHandlers(rpc.PlanningServiceServicer):
         call = current_call()
         task = await self.tasks.require(call.user_id, request.todo_task_id, "todo_task_id")
         minutes = request.minutes or planning.minutes_needed(task.estimated_pomodoros, task.pomodoros)
-        async with self.calendars.user(call.user_id, alone=True) as (tx, user_zone):
-            await events.require_room(tx, call.user_id)
-            zone, now = wire.zone_from_pb(request, user_zone), self.clock()
-            ahead = wire.window_to_plan(request, task, now)
-            working = planning.working_times(ahead, wire.hours_from_pb(request), zone)
-            window = Window(ahead.start, ahead.end, user_zone)
-            free = planning.free_times(working, await _taken(await read_timed(tx, call.user_id, window), window))
-            starts = await _first(1, (planning.starts(each, minutes * _MINUTE, zone) for each in free))
-            if not starts:
+        zone, now = wire.zone_from_pb(request, await self.zones.of(call.user_id)), self.clock()
+        ahead = wire.window_to_plan(request, task, now)
+        while True:
+            start = await self._first_free(request, ahead, minutes * _MINUTE, zone)
+            if start is None:
                 raise NoFreeTime(minutes=minutes)
-            asked = wire.event_for_task(request, task, starts[0], minutes, zone)
-            event = event_wire.event_from_pb(asked, event_id=new_id(), user_id=call.user_id, zone=user_zone, now=now)
-            change = changes.created(event, {}, user_zone)
-            response = pb.PlanTaskResponse(event=event_wire.event_to_pb(change.event))
-            await save(tx, [change], call.side_effects(response, messages.event_created(change.event)))
-        return response
+            async with self.calendars.user(call.user_id, alone=True) as (tx, user_zone):
+                await events.require_room(tx, call.user_id)
+                if await _is_free(tx, call.user_id, Window(start, start + minutes * _MINUTE, user_zone)):
+                    asked = wire.event_for_task(request, task, start, minutes, zone)
+                    event = event_wire.event_from_pb(
+                        asked, event_id=new_id(), user_id=call.user_id, zone=user_zone, now=now
+                    )
+                    change = changes.created(event, {}, user_zone)
+                    response = pb.PlanTaskResponse(event=event_wire.event_to_pb(change.event))
+                    await save(tx, [change], call.side_effects(response, messages.event_created(change.event)))
+                    return response
+            ahead = ahead._replace(start=start)  # somebody was faster: nothing before it was free
+
+    async def _first_free(self, request: pb.PlanTaskRequest, ahead: Time, length: int, zone: str) -> int | None:
+        """Where something of this length first begins in a window; None when nowhere. Without any lock: it may take
+        seconds of who has thousands of series."""
+        user_id = current_call().user_id
+        window = Window(ahead.start, ahead.end, await self.zones.of(user_id))
+        async with self.db.connection() as connection:
+            timed = await read_timed(connection, user_id, window)
+        working = planning.working_times(ahead, wire.hours_from_pb(request), zone)
+        free = planning.free_times(working, await _taken(timed, window))
+        return next(iter(await _first(1, (planning.starts(each, length, zone) for each in free))), None)
 
     async def _shown(self, user_id: str, found: Sequence[Conflict], draft: Time | None, zone: str) -> list[pb.Conflict]:
         """The messages of conflicts, without those that are none any more. zone: of the user."""
@@ -113,6 +127,11 @@ async def _taken(timed: Timed, window: Window) -> Iterator[Taken]:
     """The times that occurrences take in a window, by start; the first slot of each event was looked for."""
     streams = await in_slices(stream(pattern, window) for pattern in timed.patterns.values())
     return taken_times(timed, [each for each in streams if each is not None], window)
+
+
+async def _is_free(connection: Connection, user_id: str, window: Window) -> bool:
+    """Whether nothing takes any time of a window."""
+    return not await _first(1, planning.drafted(await _taken(await read_timed(connection, user_id, window), window)))
 
 
 async def _first(most: int, steps: Iterable[Sequence[_Found]]) -> list[_Found]:

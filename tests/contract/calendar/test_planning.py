@@ -283,6 +283,16 @@ class TestPlanTask:
             await person.planning.PlanTask(todo_task_id=task.id, **window("25T00:00", "26T00:00"))
         assert len((await person.events.ListEvents()).events) == 1
 
+    async def test_the_search_waits_for_no_change_of_the_user_and_lets_none_wait(
+        self, person: Person, a_task: TaskMaker, calendar_url: str
+    ) -> None:
+        task = await a_task()
+        await person.event("2030-03-25T09:00:00", duration_minutes=470)
+        with psycopg.connect(calendar_url) as changing:
+            changing.execute("SELECT FROM users WHERE user_id = %s FOR UPDATE", (person.user_id,))
+            with refused("NO_FREE_TIME", minutes="25"):
+                await person.planning.PlanTask(todo_task_id=task.id, **window("25T00:00", "26T00:00"))
+
     async def test_another_users_task_is_missing(self, person: Person, a_task: TaskMaker) -> None:
         task, other = await a_task(), await person.another()
         with refused("TODO_TASK_NOT_FOUND", todo_task_id=task.id):
