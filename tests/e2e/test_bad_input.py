@@ -117,8 +117,8 @@ def database(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture(scope="module")
 def given(account: Account) -> Given:
     """Resources for valid requests, made before any test looks at the tables; refused requests do not change them."""
-    made = {method.name: account.fitting(method) for method in EXPOSED}
-    return lambda method: made[method.name]
+    made = {method.full_name: account.fitting(method) for method in EXPOSED}
+    return lambda method: made[method.full_name]
 
 
 @pytest.fixture(scope="module")
@@ -392,7 +392,7 @@ def another_value(request: Message, field: FieldDescriptor) -> Any:
 @pytest.fixture(scope="module")
 def tokens(account: Account) -> dict[str, str]:
     """A good page token of every list."""
-    return {method.name: account.page_token(method) for method in PAGED}
+    return {method.full_name: account.page_token(method) for method in PAGED}
 
 
 class TestPageTokens:
@@ -400,15 +400,15 @@ class TestPageTokens:
 
     @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
     def test_a_good_token_is_taken(self, rest: Rest, account: Account, tokens: dict[str, str], method: Method) -> None:
-        assert rest.call(method, account.listing(method, page_token=tokens[method.name]), account.token).ok
+        assert rest.call(method, account.listing(method, page_token=tokens[method.full_name]), account.token).ok
 
     @pytest.mark.parametrize("method", PAGED, ids=lambda method: method.name)
     @pytest.mark.parametrize("kind", ["nonsense", "empty parts", "cut", "changed", "of another list", "not base64"])
     def test_a_bad_token_is_refused(
         self, rest: Rest, rpc: Grpc, account: Account, tokens: dict[str, str], method: Method, kind: str
     ) -> None:
-        good = tokens[method.name]
-        other = next(token for name, token in tokens.items() if name != method.name)
+        good = tokens[method.full_name]
+        other = next(token for name, token in tokens.items() if name != method.full_name)
         bad = {
             "nonsense": "nonsense",
             "empty parts": "..",
@@ -428,7 +428,7 @@ class TestPageTokens:
     ) -> None:
         another = Account(rest)
 
-        result = rest.call(method, account.listing(method, page_token=tokens[method.name]), another.token)
+        result = rest.call(method, account.listing(method, page_token=tokens[method.full_name]), another.token)
 
         assert (result.http, result.reason) == (400, "PAGE_TOKEN_INVALID")
 
@@ -438,7 +438,7 @@ class TestPageTokens:
     def test_a_token_with_other_filters_is_refused(
         self, rest: Rest, account: Account, tokens: dict[str, str], method: Method, field: FieldDescriptor
     ) -> None:
-        request = account.listing(method, page_token=tokens[method.name])
+        request = account.listing(method, page_token=tokens[method.full_name])
         put(request, field, another_value(request, field))
 
         assert rest.call(method, request, account.token).reason == "PAGE_TOKEN_INVALID"

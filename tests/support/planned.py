@@ -14,6 +14,7 @@ from focusmesh.todo.v1 import task_service_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from harness.waiting import wait_until
 from mesh.runtime.ids import new_id
 from tests.support.notified import NOWHERE
 
@@ -46,6 +47,8 @@ class Planned:
             given["todo_task_id"] = self._call("CreateTask", request).task.id
         elif {"start_time", "end_time"} <= set(names):
             given |= WINDOW
+        elif method in ("UpdateEvent", "DeleteEvent"):
+            given |= {"scope": event_service_pb2.EVENT_SCOPE_FOLLOWING, "slot": START}
         elif method == "StartOccurrence":
             given["when_running"] = occurrence_service_pb2.WHEN_SESSION_RUNS_FINISH_CURRENT
         elif method == "CreateFeed":
@@ -99,6 +102,12 @@ class Planned:
         url = f"{NOWHERE}{new_id()}.ics"
         request = calendar_subscription_service_pb2.CreateSubscriptionRequest(url=url)
         made: str = self._call("CreateSubscription", request).subscription.id
+
+        def was_tried() -> bool:
+            read = calendar_subscription_service_pb2.GetSubscriptionRequest(subscription_id=made)
+            return bool(self._call("GetSubscription", read).subscription.error)
+
+        wait_until(was_tried, "the address of a subscription is tried", seconds=30)
         return made
 
     def _make_room_for_a_subscription(self) -> None:
