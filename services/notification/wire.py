@@ -355,7 +355,8 @@ def event_from_event(event: ConsumedEvent) -> tuple[EventState, OccurrenceState 
         series_id=str(UUID(payload["series_id"])),
         epoch=event.epoch,
         version=event.version,
-        is_deleted=event.type == "event-deleted",
+        # Not by the type: the session of an occurrence may end after its event was deleted.
+        is_deleted=event.type == "event-deleted" or payload["delete_time"] is not None,
         status=str(payload["status"]),
         start=str(payload["start"]),
         time_zone=payload["time_zone"],

@@ -142,6 +142,20 @@ async def test_a_reminder_that_comes_after_the_change_that_it_did_not_know_is_no
     assert shown.event_id == event_id
 
 
+async def test_what_waits_of_a_deleted_event_stays_withdrawn_when_the_session_of_an_occurrence_ends_after_that(
+    sleeper: Person, others: Others
+) -> None:
+    event_id, deleted = new_id(), {"delete_time": "2030-01-01T08:00:00Z"}
+    await others.remind(an_event_reminder(sleeper.user_id, event_id, at=at(0), version=1))
+    await sleeper.shown()
+    done = {"kind": "occurrence-completed", "occurrence": an_occurrence("2030-01-03T09:00:00", status="completed")}
+    for version, change in enumerate(({"kind": "event-deleted"}, done), start=2):
+        event = a_calendar_event(sleeper.user_id, event_id, version=version, **deleted, **change)
+        await others.publish("calendar-events", event)
+    [row] = await sleeper.deliveries(EMAIL)
+    assert (row.state, row.reason) == (SUPPRESSED, "EVENT_DELETED")
+
+
 @pytest.mark.parametrize(("change", "reason"), CHANGES)
 async def test_a_reminder_that_overtakes_what_undid_the_change_is_sent(
     person: Person, others: Others, change: dict[str, Any], reason: str
