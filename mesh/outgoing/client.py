@@ -97,7 +97,7 @@ class OutgoingClient:
                 response = await self._exchange("GET", address, headers, most=largest + 1)
                 if response.status not in _REDIRECTS or "location" not in response.headers:
                     break
-                address = urljoin(address, urldefrag(response.headers["location"]).url)
+                address = _redirected(address, response.headers["location"])
             else:
                 raise PermanentFailure(f"more than {MOST_REDIRECTS} redirects")
         if len(response.body) > largest:
@@ -181,6 +181,13 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise httpcore.ConnectError(f"{host} takes no connection on port {port}") from failure
+
+
+def _redirected(address: str, location: str) -> str:
+    try:
+        return urljoin(address, urldefrag(location).url)
+    except ValueError:
+        raise PermanentFailure("not called: the address must be an absolute URL") from None
 
 
 def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

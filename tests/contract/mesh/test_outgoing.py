@@ -271,6 +271,15 @@ async def test_every_redirect_is_guarded(receiver: Receiver, to: str) -> None:
     assert receiver.connections == 0
 
 
+@pytest.mark.parametrize("to", ["http://[/", "//[::1/a.ics", "https://a]b/"])
+async def test_a_redirect_to_no_address_is_a_failure_of_the_other_side(
+    receiver: Receiver, client: OutgoingClient, to: str
+) -> None:
+    receiver.respond = answers(302, Location=to)
+    with pytest.raises(PermanentFailure, match="not called: the address must be an absolute URL"):
+        await client.get(receiver.url, {}, largest=100)
+
+
 async def test_redirects_end(receiver: Receiver, client: OutgoingClient) -> None:
     receiver.respond = answers(302, Location="/again")
     with pytest.raises(PermanentFailure, match="more than 5 redirects"):
