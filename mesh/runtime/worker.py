@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import os
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ Work = Callable[[bytes], Iterator[bytes]]
 _LENGTH = struct.Struct("!I")
 _FRAME, _END, _FAILED = b"f", b"e", b"x"
 _RETRY_SECONDS = 2.0
+_LATER_SECONDS = 1.0
+"""After the deadline of its parent a process ends itself: it may have no parent any more."""
 
 
 class WorkFailedError(Exception):
@@ -89,7 +92,7 @@ class Worker(Component):
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__, self._work, str(self._memory)),
+            *(sys.executable, "-m", __name__, self._work, str(self._memory), str(self._seconds + _LATER_SECONDS)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
@@ -120,12 +123,13 @@ async def _send(process: asyncio.subprocess.Process, content: bytes) -> None:
     await process.stdin.drain()
 
 
-def _serve(work: Work) -> None:
-    """Does one piece of work after the other until its parent is gone."""
+def _serve(work: Work, seconds: float) -> None:
+    """Does one piece of work after the other until its parent is gone. seconds: after which one ends the process."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
     while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
         content = source.read(_LENGTH.unpack(head)[0])
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             for piece in work(content):
                 sink.write(_FRAME + _LENGTH.pack(len(piece)) + piece)
@@ -136,6 +140,7 @@ def _serve(work: Work) -> None:
             text = f"{type(failure).__name__}: {failure}".encode()[:1000].decode(errors="ignore").encode()
             sink.write(_FAILED + _LENGTH.pack(len(text)) + text)
         sink.flush()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 if __name__ == "__main__":
@@ -143,4 +148,4 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(5)
-    _serve(getattr(importlib.import_module(module), name))
+    _serve(getattr(importlib.import_module(module), name), float(sys.argv[3]))

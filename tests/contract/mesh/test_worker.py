@@ -1,12 +1,13 @@
 """Work in a process of its own."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from mesh.runtime.errors import Overloaded
-from mesh.runtime.worker import Worker, WorkFailedError
+from mesh.runtime.worker import Worker, WorkFailedError, _send
 
 
 def letters(content: bytes) -> Iterator[bytes]:
@@ -83,6 +84,13 @@ async def test_work_without_bounds_is_ended_with_its_process(work: str, problem:
     with pytest.raises(WorkFailedError, match=problem):
         await made.run(b"xyz")
     await made.close()
+
+
+async def test_a_process_whose_parent_is_gone_ends_in_the_time_of_its_work() -> None:
+    process = await worker("never_ends", seconds=0.1)._start()
+    await _send(process, b"xyz")
+    async with asyncio.timeout(20.0):
+        assert await process.wait() == -signal.SIGALRM
 
 
 async def test_the_queue_is_bounded() -> None:
