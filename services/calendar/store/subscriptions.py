@@ -109,11 +109,11 @@ async def claim(
 
 
 async def seconds_until_due(connection: Connection) -> float | None:
-    """When the next subscription is due that nobody has leased."""
+    """When the next subscription will be due that nobody has leased; what waits for a place by now does not count."""
     cursor = await connection.execute(
         """
         SELECT extract(epoch FROM min(next_read_at) - now())::float8 FROM subscriptions
-        WHERE leased_until IS NULL OR leased_until <= now()"""
+        WHERE next_read_at > now() AND (leased_until IS NULL OR leased_until <= now())"""
     )
     row = await cursor.fetchone()
     return None if row is None else row[0]

@@ -18,6 +18,7 @@ from services.calendar.clients import published
 from services.calendar.main import build
 from services.calendar.rules import subscriptions as rules
 from services.calendar.settings import Settings
+from services.calendar.store import subscriptions as store
 from tests.contract.calendar.person import Person
 from tests.support.errors import refused
 from tests.support.ports import LOOPBACK, free_ports
@@ -332,6 +333,17 @@ async def test_hanging_addresses_of_one_user_take_one_place(person: Person, rece
         await until(lambda: hanging.connections, "the first one hangs")
         assert (await follow(other, receiver)).event_count == 2
         assert hanging.connections == 1
+
+
+async def test_what_has_no_place_is_not_looked_for_until_one_is_free(
+    person: Person, receiver: Receiver, db: Database
+) -> None:
+    receiver.respond = hangs
+    for number in range(2):
+        await person.subscriptions.CreateSubscription(url=f"{receiver.url}/{number}")
+    await until(lambda: receiver.connections, "the first one hangs")
+    async with db.connection() as connection:
+        assert await store.seconds_until_due(connection) is None
 
 
 async def test_of_several_replicas_one_reads(
