@@ -111,7 +111,10 @@ class EventHandlers(rpc.EventServiceServicer):
         published = [messages.event_updated(made[0].event)]
         if edited.new is not None:
             await events.require_room(tx, event.user_id)  # and other tasks of the loop run between the two
-            made.append(changes.split_off(event, *edited.new, zone, now))
+            new, new_rows = edited.new
+            if await events.has_uid(tx, event.user_id, new.uid):
+                new = new._replace(uid=None)
+            made.append(changes.split_off(event, new, new_rows, zone, now))
             published.append(messages.event_created(made[1].event))
         response = pb.UpdateEventResponse(event=wire.event_to_pb(made[-1].event))
         await save(tx, made, current_call().side_effects(response, *published))

@@ -130,11 +130,12 @@ class FileHandlers(FeedHandlers):
     async def _plan(self, tx: Connection, zone: str, groups: list[list[ReadEvent]]) -> list[Step]:
         """What is done with the events of a file. Raises EventsFull."""
         user_id, now, steps = current_call().user_id, self.clock(), list[Step]()
+        in_file = {read.uid for group in groups for read in group}
         for begin in range(0, len(groups), _AT_ONCE):
             some = groups[begin : begin + _AT_ONCE]
             there = await imports.lock_imported(tx, user_id, {read.of_uid for group in some for read in group})
             rows = await imports.rows_by_event(tx, [event.id for event in there])
-            plan = Plan(Known(there, rows), user_id=user_id, zone=zone, now=now)
+            plan = Plan(Known(there, rows), user_id=user_id, zone=zone, now=now, in_file=in_file)
             ids = iter(new_id, None)
             steps += await in_slices(step for group in some for step in plan.steps(group, ids))
         created = sum(step.outcome == Outcome.CREATED for step in steps)

@@ -89,7 +89,9 @@ def following(
         raise RuleError("slot", "lies beside the rule: change it alone, or from a slot of the rule on")
     split = _split(event, rows, pivot, values, zone)
     begun = _begun(event, split, values)
-    new = begun._replace(id=new_id, created_at=now, updated_at=now, uid=None, sequence=0, stamped_at=None, version=1)
+    new = begun._replace(
+        id=new_id, created_at=now, updated_at=now, uid=_uid(event, slot), sequence=0, stamped_at=None, version=1
+    )
     behind = {each: row for each, row in rows.items() if _local(each) >= pivot}
     along = _moved_along(event, new, behind, split, zone, force=force)
     return Edited(old, {each: row for each, row in rows.items() if each not in behind}, (new, along))
@@ -118,6 +120,17 @@ def before(event: CalendarEvent, pivot: datetime, zone: str) -> CalendarEvent | 
     if left := sorted(_text(series, local) for local in series.added if local < pivot):
         return event._replace(start_slot=left[0], rule=None, added=left[1:])
     return None
+
+
+def _uid(event: CalendarEvent, slot: str) -> str:
+    """Of what is split off at a slot, as an import has it: a newer file with the event is for all of that."""
+    uid = event.uid or event.id
+    root, _, last = uid.rpartition("#")
+    try:
+        parse_slot(last)
+    except ValueError:
+        root = uid
+    return f"{root}#{slot}"
 
 
 def _ended(event: CalendarEvent, series: Series, rule: Rule, pivot: datetime) -> Rule:

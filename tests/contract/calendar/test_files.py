@@ -6,6 +6,9 @@ from typing import Any
 import grpc
 import pytest
 from focusmesh.calendar.v1 import calendar_file_service_pb2 as pb
+from focusmesh.calendar.v1 import event_pb2, event_service_pb2
+from focusmesh.type.v1 import recurrence_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.calendar.rules.ical.content import MOST_COMPONENTS
 from tests.contract.calendar.person import Person
@@ -229,3 +232,66 @@ class TestTasks:
         with refused("TODO_UNAVAILABLE"):
             await person.files.ImportEvents(content=content + b"END:VCALENDAR\n")
         assert await starts(person) == []
+
+
+async def test_an_export_with_what_was_split_off_is_imported_again_without_a_loss(person: Person) -> None:
+    _, content = a_case("D-ics-exceptions-6")
+    await person.files.ImportEvents(content=content)
+    before = await starts(person)
+
+    await person.files.ImportEvents(content=(await exported(person)).encode())
+
+    assert await starts(person) == before
+
+
+async def changed_from(person: Person, event_id: str, slot: str) -> event_pb2.Event:
+    """The event that an edit of the title splits off."""
+    changes = event_service_pb2.EventChanges(title="Other", update_mask=FieldMask(paths=["title"]))
+    response = await person.events.UpdateEvent(
+        event_id=event_id, scope=event_service_pb2.EVENT_SCOPE_FOLLOWING, slot=slot, changes=changes
+    )
+    event: event_pb2.Event = response.event
+    return event
+
+
+async def test_a_newer_file_doubles_nothing_that_was_split_off_here(person: Person) -> None:
+    await imported(person, DAILY)
+    (event,) = (await person.events.ListEvents()).events
+    for slot in ("2026-06-03T07:00:00", "2026-06-04T07:00:00"):
+        event = await changed_from(person, event.id, slot)
+    titles = [title for _, title in await starts(person)]
+    assert titles == ["Run", "Other", "Other"]
+
+    await imported(person, DAILY)
+    assert [title for _, title in await starts(person)] == titles
+    newer = await imported(person, DAILY.replace("SUMMARY:Run", "SUMMARY:Swim\nSEQUENCE:1"))
+
+    assert (newer.created_count, newer.updated_count) == (0, 1)
+    assert [title for _, title in await starts(person)] == ["Swim"] * 3
+
+
+async def test_an_older_export_doubles_nothing_that_was_split_off_since(person: Person) -> None:
+    rule = recurrence_pb2.Recurrence(frequency=recurrence_pb2.FREQUENCY_DAILY, count=4)
+    event = await person.event("2026-06-01T07:00:00", recurrence=rule)
+    older = await exported(person)
+    await changed_from(person, event.id, "2026-06-03T07:00:00")
+    newer, now = await exported(person), await starts(person)
+
+    await person.files.ImportEvents(content=newer.encode())
+    assert await starts(person) == now
+    await person.files.ImportEvents(content=older.encode())
+    assert [title for _, title in await starts(person)] == [event.title] * 4
+
+
+async def test_one_occurrence_of_what_was_split_off_is_changed_there(person: Person) -> None:
+    await imported(person, DAILY)
+    (event,) = (await person.events.ListEvents()).events
+    await changed_from(person, event.id, "2026-06-03T07:00:00")
+
+    await imported(person, MOVED.replace("DTSTAMP:20260101T000000Z", "DTSTAMP:20260102T000000Z"))
+
+    assert await starts(person) == [
+        ("2026-06-01T05:00:00Z", "Run"),
+        ("2026-06-03T17:00:00Z", "Run, later"),
+        ("2026-06-04T05:00:00Z", "Other"),
+    ]

@@ -1,7 +1,8 @@
 """What an import does with the events of a file."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from services.calendar.errors import TooManyChanges
@@ -65,10 +66,11 @@ class Known:
 class Plan:
     """Decides about the events of a file for one user."""
 
-    def __init__(self, known: Known, *, user_id: str, zone: str, now: int, subscription_id: str | None = None) -> None:
-        """zone: of the user. subscription_id: by which the events come; None for the user's own."""
+    def __init__(self, known: Known, *, user_id: str, zone: str, now: int, in_file: Set[str]) -> None:
+        """zone: of the user. in_file: the UIDs of all events of the file, which has what was split off before an export
+        as events of their own."""
         self._known, self._user_id, self._zone, self._now = known, user_id, zone, now
-        self._subscription_id = subscription_id
+        self._in_file = in_file
 
     def steps(self, group: list[ReadEvent], new_ids: Iterator[str]) -> Iterator[Step]:
         """What is done with the events of one UID, the one that others were split off from first."""
@@ -86,9 +88,8 @@ class Plan:
                     Outcome.NOT_IMPORTED, issue=_issue(read, "RECURRENCE-ID", "has too many changed occurrences")
                 )
         if is_newer:
-            kept = {read.uid for read in group}
             for event, rows in self._known.split_off(base.of_uid):
-                if event.uid not in kept:
+                if event.uid not in self._in_file:
                     yield Step(
                         Outcome.REMOVED, self._changed(event, Merged(deleted(event, self._now), dict(rows)), rows)
                     )
@@ -102,6 +103,9 @@ class Plan:
         if found is None:
             return self._create(read, event_id, series_id)
         event, rows = found
+        if read.replaces is not None and event.rule is not None:
+            lost = _issue(read, "RECURRENCE-ID", "is of what was changed from there on, and has no such slot now")
+            return Step(Outcome.NOT_IMPORTED, issue=lost)
         if is_older(read, event):
             return Step(Outcome.UNCHANGED)
         if read.is_cancelled and not read.rows:
@@ -116,7 +120,7 @@ class Plan:
         event, rows = new_event(
             read, event_id=event_id, series_id=series_id, user_id=self._user_id, zone=self._zone, now=self._now
         )
-        change = changes.created(event._replace(subscription_id=self._subscription_id), rows, self._zone)
+        change = changes.created(event, rows, self._zone)
         self._known.put(read.uid, change)
         return Step(Outcome.CREATED, change)
 
@@ -125,14 +129,15 @@ class Plan:
         found = self._known.get(read.of_uid)
         if found is None:
             return None
-        event, rows = found
-        if read.sequence < event.sequence:
+        if read.sequence < found[0].sequence:
             return Step(Outcome.UNCHANGED)
-        new = with_occurrence(read, event, rows, self._zone)
-        if new is None:
-            return None
-        kept = {slot: row for slot, row in new.rows.items() if not changes.says_nothing(row)}
-        return Step(Outcome.UNCHANGED) if kept == dict(rows) else self._update(read.of_uid, event, new, rows)
+        for event, rows in chain([found], self._known.split_off(read.of_uid)):
+            new = with_occurrence(read, event, rows, self._zone)
+            if new is not None:
+                kept = {slot: row for slot, row in new.rows.items() if not changes.says_nothing(row)}
+                uid = event.uid or read.of_uid
+                return Step(Outcome.UNCHANGED) if kept == dict(rows) else self._update(uid, event, new, rows)
+        return None
 
     def _update(self, uid: str, event: CalendarEvent, new: Merged, rows: Rows) -> Step:
         change = self._changed(event, new, rows)

@@ -217,7 +217,7 @@ class Event(_message.Message):
     subscription_id: _builtins.str
     """The subscription that it came by; such an event cannot be changed. Absent for the user's own."""
     uid: _builtins.str
-    """The UID of iCalendar by which it was imported. Absent for events that were made here."""
+    """The UID of iCalendar by which it was imported, or split off from another. Absent for other events that were made here."""
     etag: _builtins.str
     """Changes with every change of the event or one of its occurrences; send it back to detect a concurrent change."""
     @_builtins.property
