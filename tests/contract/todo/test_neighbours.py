@@ -47,6 +47,7 @@ async def test_nothing_that_one_user_sends_disturbs_another(
     (await disturbance(hostile, lambda: todo.ListTasks(timeout=60))).check()
 
 
+@pytest.mark.alone
 async def test_the_costliest_recurring_tasks_of_one_user_do_not_disturb_another(todo: Todo) -> None:
     days = [recurrence.RecurrenceDay(weekday=1 + index % 7, ordinal=index // 7 - 4) for index in range(60)]  # type: ignore[arg-type]
     longest = recurrence.Recurrence(
