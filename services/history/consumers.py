@@ -1,6 +1,6 @@
 """What the history service does with events of other services."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
@@ -80,9 +80,9 @@ class Recorder:
             )
             about = [(event, each) for event, each in shown if each is not None]
             if over := [each for event, each in about if plan_wire.is_history(event, each)]:
-                await plans.add(tx, _first_of_each_session(over))
-            if about:
-                await plans.tell(tx, list({each[:3]: each for _, each in about}.values()))
+                await plans.add(tx, _first_of_each(over))
+            for told in _rounds([each for _, each in about]):
+                await plans.tell(tx, told)
 
     async def on_user_changed(self, tx: Connection, event: ConsumedEvent) -> None:
         """Notes where a user is since then, and splits again what ran since then."""
@@ -131,10 +131,29 @@ async def _date_again(tx: Connection, person: Person, since: int | None, until: 
         after = page[-1]
 
 
-def _first_of_each_session(occurrences: Sequence[PlannedOccurrence]) -> list[PlannedOccurrence]:
-    """The first of those with the same session: an edit may have given an occurrence another event after its start."""
-    by_session = {each.session_id: each for each in reversed(occurrences)}
-    return [each for each in occurrences if each.session_id is None or by_session[each.session_id] is each]
+def _first_of_each(occurrences: Sequence[PlannedOccurrence]) -> list[PlannedOccurrence]:
+    """Those whose place and session did not come before: an edit may have given one another event or slot."""
+    seen = set[object]()
+    first = []
+    for each in occurrences:
+        names = {each.place, each.session_id} - {None}
+        if seen.isdisjoint(names):
+            first.append(each)
+        seen |= names
+    return first
+
+
+def _rounds(occurrences: Sequence[PlannedOccurrence]) -> Iterator[list[PlannedOccurrence]]:
+    """The last of each place, in their order, as often as the next one has a session that one of them has."""
+    last = {each.place: index for index, each in enumerate(occurrences)}
+    told: dict[object, PlannedOccurrence] = {}
+    for each in (occurrences[index] for index in sorted(last.values())):
+        if each.session_id in told:
+            yield list(told.values())
+            told = {}
+        told[each.session_id or each.place] = each
+    if told:
+        yield list(told.values())
 
 
 async def _split(tx: Connection, recorded: Sequence[Recorded], known: Mapping[str, Person]) -> None:

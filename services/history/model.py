@@ -222,6 +222,11 @@ class PlannedOccurrence(NamedTuple):
     """As the calendar said last, like `session_id`."""
     session_id: str | None
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Which one it is of its series: edits may give it another event, of the same series, after its time."""
+        return self.user_id, self.series_id, self.slot
+
 
 class PlanFigures(NamedTuple):
     """What occurrences add up to."""

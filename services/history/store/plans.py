@@ -33,12 +33,16 @@ _ADD = f"""
         SELECT FROM planned_occurrences AS known
         WHERE known.user_id = planned_occurrences_rows.user_id
             AND known.session_id = planned_occurrences_rows.session_id)
+        AND NOT EXISTS (
+        SELECT FROM planned_occurrences AS known
+        WHERE known.user_id = planned_occurrences_rows.user_id
+            AND known.series_id = planned_occurrences_rows.series_id AND known.slot = planned_occurrences_rows.slot)
     ON CONFLICT DO NOTHING"""
 _TELL = f"""
     UPDATE planned_occurrences AS known SET status = told.status, session_id = told.session_id
     FROM (SELECT * FROM {PLANNED.recordset}) AS told
     WHERE known.user_id = told.user_id
-        AND ((known.event_id = told.event_id AND known.slot = told.slot) OR known.session_id = told.session_id)"""
+        AND ((known.series_id = told.series_id AND known.slot = told.slot) OR known.session_id = told.session_id)"""
 
 
 async def add(tx: Connection, occurrences: Sequence[PlannedOccurrence]) -> None:

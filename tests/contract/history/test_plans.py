@@ -166,6 +166,57 @@ async def test_an_occurrence_that_was_started_before_an_edit_gave_it_another_eve
     assert (shown.event_id, shown.slot, figures(shown.figures)) == (before.id, MONDAY, (1, 50, 1, 1, 0, 25 * 60))
 
 
+async def test_what_was_told_last_of_a_session_stands_though_its_occurrence_had_another_slot_before(
+    histories: Histories,
+) -> None:
+    user = await histories.user()
+    before = PlannedEvent(user.user_id)
+    after = PlannedEvent(user.user_id, series_id=before.id)
+    session = {"focus_session_id": new_id()}
+    started = before.happens("occurrence-started", MONDAY, **session)
+    completed = after.happens("occurrence-completed", "2026-06-01T10:00:00", status="completed", **session)
+    await user.apply([started, completed], TOPIC)
+    assert (await occurrence(user)).state == plan_summary_pb2.PLAN_STATE_COMPLETED
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_occurrence_counts_once_when_it_loses_its_session_after_an_edit_gave_it_another_event(
+    histories: Histories, together: bool
+) -> None:
+    user = await histories.user()
+    before = PlannedEvent(user.user_id)
+    after = PlannedEvent(user.user_id, series_id=before.id)
+    happened = [
+        before.happens("occurrence-started", MONDAY, focus_session_id=new_id()),
+        after.happens("event-created"),
+        after.happens("event-updated", MONDAY),
+        after.happens("occurrence-ended", MONDAY),
+    ]
+    for batch in [happened] if together else [[each] for each in happened]:
+        await user.apply(batch, TOPIC)
+    shown = await occurrence(user)
+    assert (shown.event_id, shown.HasField("focus_session_id")) == (before.id, False)
+    assert figures(shown.figures) == (1, 50, 0, 0, 1, 0)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_occurrence_that_ended_and_is_done_late_as_one_of_another_event_counts_once(
+    histories: Histories, together: bool
+) -> None:
+    user = await histories.user()
+    before, timer = PlannedEvent(user.user_id), await worked(user, MONDAY, 30)
+    after = PlannedEvent(user.user_id, series_id=before.id)
+    session = {"focus_session_id": timer.id}
+    happened = [
+        before.happens("occurrence-ended", MONDAY),
+        after.happens("occurrence-started", MONDAY, **session),
+        after.happens("occurrence-completed", MONDAY, status="completed", **session),
+    ]
+    for batch in [happened] if together else [[each] for each in happened]:
+        await user.apply(batch, TOPIC)
+    assert figures((await occurrence(user)).figures) == (1, 50, 1, 1, 0, 25 * 60)
+
+
 async def some_plans(user: History) -> tuple[PlannedEvent, PlannedEvent, PlannedEvent]:
     """A series of two events, of which one occurrence was worked on, and another event."""
     write, read = PlannedEvent(user.user_id), PlannedEvent(user.user_id, title="Read")

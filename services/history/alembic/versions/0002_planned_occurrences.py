@@ -23,6 +23,7 @@ CREATE TABLE planned_occurrences (
 );
 CREATE INDEX planned_occurrences_date ON planned_occurrences (user_id, local_date);
 CREATE INDEX planned_occurrences_start ON planned_occurrences (user_id, start_time, event_id, slot);
+CREATE INDEX planned_occurrences_slot ON planned_occurrences (user_id, series_id, slot);
 CREATE INDEX planned_occurrences_session ON planned_occurrences (user_id, session_id) WHERE session_id IS NOT NULL;
 -- It holds all that is read of the session of each occurrence.
 DROP INDEX session_days_session;
