@@ -193,11 +193,14 @@ def _message(step: Step) -> Event:
 
 
 def _pieces(steps: Iterable[Step]) -> Iterator[list[Step]]:
-    """The steps that change something, some at a time."""
+    """The steps that change something, some at a time, each of another event."""
     some, size = list[Step](), 0
     for step in steps:
         if step.change is None:
             continue
+        if any(each.change is not None and each.change.event.id == step.change.event.id for each in some):
+            yield some
+            some, size = [], 0
         some.append(step)
         size += 1 + len(step.change.rows)
         if size >= _SAVED_AT_ONCE:

@@ -295,3 +295,11 @@ async def test_one_occurrence_of_what_was_split_off_is_changed_there(person: Per
         ("2026-06-03T17:00:00Z", "Run, later"),
         ("2026-06-04T05:00:00Z", "Other"),
     ]
+
+
+async def test_two_occurrences_without_their_event_change_both(person: Person) -> None:
+    await imported(person, DAILY)
+    other = MOVED.replace("RECURRENCE-ID;TZID=Europe/Zurich:20260603", "RECURRENCE-ID;TZID=Europe/Zurich:20260604")
+    response = await imported(person, MOVED, other.replace("Run, later", "Run, last").replace("0603T19", "0604T20"))
+    assert (response.created_count, response.updated_count, response.issue_count) == (0, 2, 0)
+    assert [title for _, title in await starts(person)] == ["Run", "Run, later", "Run, last"]

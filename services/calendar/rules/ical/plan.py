@@ -6,7 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from services.calendar.errors import TooManyChanges
-from services.calendar.model import CalendarEvent, Change, OccurrenceRow
+from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow
 from services.calendar.rules import changes
 from services.calendar.rules.edits import deleted
 from services.calendar.rules.ical.content import Issue, IssueKind, ReadEvent, Weight
@@ -34,6 +34,10 @@ class Step(NamedTuple):
     issue: Issue | None = None
 
 
+_LATER = Step(Outcome.UPDATED)
+"""Of an event that others of its UID may change too: the step follows them."""
+
+
 class Known:
     """The events of the calendar that a file has too; kept up to date with what the import does."""
 
@@ -53,8 +57,16 @@ class Known:
 
     def put(self, uid: str, change: Change) -> None:
         """Keeps what was done."""
-        self._events[uid] = change.event
+        self._events[uid] = self._events[change.event.id] = change.event
         self._rows[change.event.id] = dict(change.rows)
+
+    def rows(self, event_id: str) -> Rows:
+        """What occurrences of an event have of their own."""
+        return self._rows.get(event_id, {})
+
+    def put_rows(self, event_id: str, rows: Rows) -> None:
+        """Keeps what is to be done with occurrences of an event."""
+        self._rows[event_id] = dict(rows)
 
     def split_off(self, of_uid: str) -> Iterator[tuple[CalendarEvent, Rows]]:
         """What had been split off from an event."""
@@ -71,6 +83,8 @@ class Plan:
         as events of their own."""
         self._known, self._user_id, self._zone, self._now = known, user_id, zone, now
         self._in_file = in_file
+        self._begun: dict[str, tuple[CalendarEvent, Rows]] = {}
+        """What occurrences of one UID change of events, as these were before."""
 
     def steps(self, group: list[ReadEvent], new_ids: Iterator[str]) -> Iterator[Step]:
         """What is done with the events of one UID, the one that others were split off from first."""
@@ -82,11 +96,16 @@ class Plan:
             event_id = next(new_ids)
             series_id = series_id or event_id
             try:
-                yield self._step(read, event_id, series_id)
+                step = self._step(read, event_id, series_id)
+                if step is not _LATER:
+                    yield step
             except TooManyChanges:
                 yield Step(
                     Outcome.NOT_IMPORTED, issue=_issue(read, "RECURRENCE-ID", "has too many changed occurrences")
                 )
+        for event, rows in self._begun.values():
+            yield self._update(event.uid or event.id, event, Merged(event, dict(self._known.rows(event.id))), rows)
+        self._begun.clear()
         if is_newer:
             for event, rows in self._known.split_off(base.of_uid):
                 if event.uid not in self._in_file:
@@ -135,9 +154,17 @@ class Plan:
             new = with_occurrence(read, event, rows, self._zone)
             if new is not None:
                 kept = {slot: row for slot, row in new.rows.items() if not changes.says_nothing(row)}
-                uid = event.uid or read.of_uid
-                return Step(Outcome.UNCHANGED) if kept == dict(rows) else self._update(uid, event, new, rows)
+                return Step(Outcome.UNCHANGED) if kept == dict(rows) else self._begin(event, rows, kept)
         return None
+
+    def _begin(self, event: CalendarEvent, before: Rows, rows: Rows) -> Step:
+        """Notes the rows of an event, which is written once. Raises TooManyChanges."""
+        if len(rows) > max(MOST_ROWS, len(before)):
+            raise TooManyChanges(limit=MOST_ROWS)
+        self._known.put_rows(event.id, rows)
+        is_first = event.id not in self._begun
+        self._begun.setdefault(event.id, (event, before))
+        return _LATER if is_first else Step(Outcome.UPDATED)
 
     def _update(self, uid: str, event: CalendarEvent, new: Merged, rows: Rows) -> Step:
         change = self._changed(event, new, rows)
