@@ -31,12 +31,15 @@ _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 async def on_user_changed(tx: Connection, event: ConsumedEvent) -> None:
     """Notes where a user is; only events without a zone of their own move, and no version of them is made."""
     zone, user_id = event.data["payload"]["time_zone"], str(UUID(event.user_id))
+    before = await users.zone_of(tx, user_id)
     if not await users.set_zone(tx, user_id, zone):
         return
-    after = _FIRST_ID
+    after, left = _FIRST_ID, before or zone
     while floating := await events.lock_floating(tx, user_id, after, _MOVED_AT_ONCE):
         rows = await occurrences.all_rows_of(tx, [each.id for each in floating])
-        moved = await in_slices(changes.relocated(each, rows.get(each.id, {}), zone, event.time) for each in floating)
+        moved = await in_slices(
+            changes.relocated(each, rows.get(each.id, {}), left, zone, event.time) for each in floating
+        )
         await save(tx, moved, SideEffects((), None, ""))
         after = floating[-1].id
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from mesh.recurrence.series import parse_slot
+from mesh.recurrence.zones import to_instant
 from mesh.runtime.clock import to_json
 from services.calendar.errors import EventDeleted, EventReadOnly, TooManyChanges
 from services.calendar.model import MOST_ROWS, CalendarEvent, OccurrenceRow, Status
@@ -67,6 +69,25 @@ def test_an_edit_loses_no_end_that_is_not_published_yet() -> None:
     change = changes.changed(before, before._replace(title="Other"), {}, {}, ZONE, long_after)
 
     assert change.event.next_end_at == before.next_end_at
+
+
+@pytest.mark.parametrize("rule", ["FREQ=DAILY", None])
+def test_what_a_traveller_jumps_over_still_ends_and_what_has_ended_does_not(rule: str | None) -> None:
+    event = an_event("2026-03-02T09:00:00", rule, time_zone=None)
+    there = "America/New_York"
+    before = changes.created(event, {}, there).event
+    assert _end(before) == "2026-03-02T15:00:00Z"
+
+    early, late = (_at(f"2026-03-02T{time}:00") for time in ("12:00", "16:00"))
+    assert _end(changes.relocated(before, {}, there, "Asia/Tokyo", early).event) == "2026-03-02T01:00:00Z"
+    told = changes.changed(before, before._replace(title="B"), {}, {}, there, late).event
+    told = told._replace(next_end_at=_at("2026-03-03T15:00:00") if rule else None)
+    expected = "2026-03-03T01:00:00Z" if rule else None
+    assert _end(changes.relocated(told, {}, there, "Asia/Tokyo", late).event) == expected
+
+
+def _at(wall: str) -> int:
+    return to_instant(parse_slot(wall)[0], "UTC")[0]
 
 
 def test_an_event_that_was_in_the_past_when_it_was_made_ends_nothing() -> None:

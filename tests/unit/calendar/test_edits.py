@@ -375,7 +375,7 @@ def test_a_floating_event_that_was_split_keeps_every_occurrence_wherever_its_use
 
     old = following(event, {}, "2026-09-10T09:00:00", title="Other").event
 
-    there = changes.relocated(old, {}, elsewhere, NOW).event
+    there = changes.relocated(old, {}, ZONE, elsewhere, NOW).event
     slots = [each.slot for each in series.between(there, {}, 0, END, elsewhere)]
     assert slots == at("09:00", "2026-09-07", "2026-09-08", "2026-09-09")
 
