@@ -37,6 +37,8 @@ _FAILING = CAPACITY // 2
 """Of them, those that failed last time and may hang again."""
 LEASE_SECONDS = 600
 """Longer than any reading; after so long another replica does what one that ended had begun."""
+_AGAIN_SECONDS = 30
+"""Until what was read and could not be stored is read again: that something is away here is no load for others."""
 _EVENTS = 50
 """That are compared and written in one transaction."""
 _CLOSE_SECONDS = 3.0
@@ -113,11 +115,12 @@ class SubscriptionReader(PeriodicTask):
             after = await self._read(subscription)
         except LeaseLostError:
             return
-        except (DependencyUnavailable, asyncio.CancelledError) as error:
-            await self._give_back(subscription)
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except DependencyUnavailable:
+            await self._give_back(subscription, _AGAIN_SECONDS)
             return
+        except asyncio.CancelledError:
+            await self._give_back(subscription, 0)
+            raise
         except OutgoingFailure as failure:
             after = rules.failed(subscription, self._clock(), failure.answer, _wish(failure))
         except Exception:
@@ -126,9 +129,9 @@ class SubscriptionReader(PeriodicTask):
         async with self._db.connection() as connection:
             await store.save_reading(connection, after)
 
-    async def _give_back(self, subscription: CalendarSubscription) -> None:
+    async def _give_back(self, subscription: CalendarSubscription, seconds: int) -> None:
         async with self._db.connection() as connection:
-            await store.give_back(connection, subscription)
+            await store.give_back(connection, subscription, seconds)
 
     async def _read(self, subscription: CalendarSubscription) -> CalendarSubscription:
         response = await self._published.read(subscription)

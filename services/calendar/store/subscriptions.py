@@ -141,11 +141,13 @@ async def save_reading(connection: Connection, subscription: CalendarSubscriptio
     )
 
 
-async def give_back(connection: Connection, subscription: CalendarSubscription) -> None:
-    """Ends a lease before its time."""
+async def give_back(connection: Connection, subscription: CalendarSubscription, seconds: int) -> None:
+    """Ends a lease before its time, in so many seconds."""
     await connection.execute(
-        "UPDATE subscriptions SET leased_until = NULL WHERE id = %s::uuid AND version = %s",
-        (subscription.id, subscription.version),
+        """
+        UPDATE subscriptions SET leased_until = now() + make_interval(secs => %s)
+        WHERE id = %s::uuid AND version = %s""",
+        (seconds, subscription.id, subscription.version),
     )
 
 

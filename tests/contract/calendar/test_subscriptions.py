@@ -346,6 +346,24 @@ async def test_what_has_no_place_is_not_looked_for_until_one_is_free(
         assert await store.seconds_until_due(connection) is None
 
 
+async def test_an_address_is_left_alone_for_a_while_when_what_was_read_cannot_be_stored(
+    person: Person, receiver: Receiver, db: Database
+) -> None:
+    created = await follow(person, receiver)
+    async with db.connection() as connection:  # auth, which is away, would have to say where the user is
+        await connection.execute("UPDATE users SET time_zone = NULL WHERE user_id = %s::uuid", (person.user_id,))
+
+    async def is_given_back() -> bool:
+        query = "SELECT leased_until BETWEEN now() AND now() + interval '1 minute' FROM subscriptions WHERE id = %s"
+        async with db.connection() as connection:
+            row = await (await connection.execute(query, (created.id,))).fetchone()
+        return bool(row and row[0])
+
+    await make_due(db)
+    await until(is_given_back, "the reading is put off")
+    assert len(receiver.received) == 2
+
+
 async def test_of_several_replicas_one_reads(
     calendar_settings: Settings, channel: grpc.aio.Channel, person: Person, receiver: Receiver, signer: Signer
 ) -> None:
