@@ -49,7 +49,11 @@ class ReminderFirer(PeriodicTask):
 
     async def _fire(self, tx: Connection, due: Sequence[DueReminder], now: int) -> None:
         ids = {each.event_id for each in due}
-        found, rows = await events.find_events(tx, ids), await occurrences.all_rows_of(tx, ids)
+        found, rows = await events.find_events(tx, ids), await occurrences.bare_rows(tx, ids)
+        # The texts of what is reminded of alone: all of them may be 500 MB.
+        said_of = [(each.event_id, each.slot) for each in due if each.slot is not None]
+        for (event_id, slot), row in (await occurrences.rows_at(tx, said_of)).items():
+            rows.setdefault(event_id, {})[slot] = row
         zones = await users.zones_of(tx, {each.user_id for each in due})
         fired = await in_slices(_fired(due, found, rows, zones, now))
         said = {event.id: event for each in fired for event in each.said}

@@ -1,6 +1,7 @@
 """Reminders of events in the tables: each fires once, never early, with any number of replicas."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -348,3 +349,24 @@ async def test_a_statement_uses_its_index(db: Database, call: Callable[[Any], Aw
     async with db.transaction() as connection:
         await connection.execute("SET LOCAL enable_seqscan = off")
         assert index in await plan_of(connection, call)
+
+
+async def test_a_reminder_reads_the_texts_of_its_own_occurrence_alone(db: Database) -> None:
+    await living_in(db)
+    start = ago(minutes=5)
+    own = a_row(start, title="Opening")
+    others = [a_row(later(start, day), description="x" * 10_000) for day in range(1, 801)]
+    event_id = new_id()
+    event = an_event(start, "FREQ=DAILY", id=event_id, series_id=event_id, reminders=TEN_MINUTES)
+    await kept(db, event._replace(created_at=clock.now() - DAY), own, *others)
+
+    tracemalloc.start()
+    try:
+        await run(db)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    (message,) = await messages(db)
+    assert message["data"]["payload"]["title"] == "Opening"
+    assert peak < 4_000_000
