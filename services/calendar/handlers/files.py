@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 from focusmesh.calendar.v1 import calendar_file_service_pb2 as pb
 
@@ -19,7 +19,7 @@ from services.calendar import events as messages
 from services.calendar.clients.tasks import Tasks
 from services.calendar.errors import FileTooLarge, FileUnreadable
 from services.calendar.handlers.feeds import FeedHandlers
-from services.calendar.model import CalendarEvent, OccurrenceRow
+from services.calendar.model import CalendarEvent, OccurrenceRow, Status
 from services.calendar.rules.ical import work, writing
 from services.calendar.rules.ical.content import ReadEvent, ReadTask, Summary
 from services.calendar.rules.ical.plan import Known, Outcome, Plan, Step
@@ -89,7 +89,7 @@ class FileHandlers(FeedHandlers):
             response = report_to_pb(counts, file.summary, found, Counter(imported))
             if not request.dry_run:
                 for some in _pieces(steps):
-                    made = await in_slices(map(_message, some))
+                    made = await in_slices(chain.from_iterable(map(_published, some)))
                     side_effects = SideEffects(made, None, call.traceparent)
                     await save(tx, [step.change for step in some if step.change is not None], side_effects)
                 await store_response(tx, call.side_effects(response))
@@ -186,10 +186,16 @@ class _File:
                 self.summary = each
 
 
-def _message(step: Step) -> Event:
-    """What is published about a step that changes something."""
+def _published(step: Step) -> Iterator[Event]:
+    """What is published about a step that changes something, each a version of its event; the last one is stored."""
     assert step.change is not None  # noqa: S101 (`_pieces` has no others)
-    return _MESSAGES[step.outcome](step.change.event)
+    event = step.change.event
+    first = event.version - len(step.told)
+    yield _MESSAGES[step.outcome](event._replace(version=first))
+    for version, occurrence in enumerate(step.told, first + 1):
+        is_cancelled = occurrence.status == Status.CANCELLED
+        tell = messages.occurrence_cancelled if is_cancelled else messages.occurrence_moved
+        yield tell(event._replace(version=version), occurrence)
 
 
 def _pieces(steps: Iterable[Step]) -> Iterator[list[Step]]:

@@ -1,6 +1,7 @@
 """Files of iCalendar, imported and exported."""
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from focusmesh.calendar.v1 import event_pb2, event_service_pb2
 from focusmesh.type.v1 import recurrence_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from mesh.rpc.etag import etag
 from services.calendar.rules.ical.content import MOST_COMPONENTS
 from tests.contract.calendar.person import Person
 from tests.support.errors import refused
@@ -303,3 +305,29 @@ async def test_two_occurrences_without_their_event_change_both(person: Person) -
     response = await imported(person, MOVED, other.replace("Run, later", "Run, last").replace("0603T19", "0604T20"))
     assert (response.created_count, response.updated_count, response.issue_count) == (0, 2, 0)
     assert [title for _, title in await starts(person)] == ["Run", "Run, later", "Run, last"]
+
+
+async def test_what_an_import_cancels_or_moves_after_its_reminder_was_due_is_told_of_each(person: Person) -> None:
+    first = datetime.now(UTC).date() + timedelta(days=1)
+    days = [(first + timedelta(days=day)).strftime("%Y%m%d") for day in range(60)]
+    daily = DAILY.replace("20260601", days[0]).replace("20260602", days[50]).replace("-PT15M", "-P10D")
+    daily = daily.replace("COUNT=4", "COUNT=60")
+    await imported(person, daily)
+
+    gone = f"T070000\nSEQUENCE:1\nEXDATE;TZID=Europe/Zurich:{days[1]}T070000,{days[40]}T070000\nBEGIN:VALARM"
+    later = daily.replace("T070000\nBEGIN:VALARM", gone)
+    moved = MOVED.replace("20260603T07", f"{days[2]}T07").replace("20260603T19", f"{days[2]}T19")
+    response = await imported(person, later, moved.replace("RECURRENCE-ID", "SEQUENCE:1\nRECURRENCE-ID"))
+
+    assert (response.updated_count, response.issue_count) == (1, 1)  # the alarm of the one that is moved
+    published = await person.published()
+    assert [message["event_type"] for message in published] == [
+        "event-created",
+        "event-updated",
+        "occurrence-cancelled",
+        "occurrence-moved",
+    ]
+    slots = [message["payload"]["occurrence"]["slot"].replace("-", "") for message in published[2:]]
+    assert slots == [f"{day}T07:00:00" for day in days[1:3]]
+    (event,) = (await person.events.ListEvents()).events
+    assert event.etag == etag(4)

@@ -1,16 +1,17 @@
 """What an import does with the events of a file."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import StrEnum
 from itertools import chain
 from typing import NamedTuple
 
 from services.calendar.errors import TooManyChanges
-from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow
+from services.calendar.model import MOST_ROWS, CalendarEvent, Change, Occurrence, OccurrenceRow
 from services.calendar.rules import changes
 from services.calendar.rules.edits import deleted
 from services.calendar.rules.ical.content import Issue, IssueKind, ReadEvent, Weight
 from services.calendar.rules.ical.merging import Merged, is_older, merged, new_event, with_occurrence
+from services.calendar.rules.ical.telling import reminded_of
 
 Rows = Mapping[str, OccurrenceRow]
 
@@ -32,6 +33,8 @@ class Step(NamedTuple):
     outcome: Outcome
     change: Change | None = None
     issue: Issue | None = None
+    told: Sequence[Occurrence] = ()
+    """Cancelled or moved after a reminder of them was due: each a version and a message after that of the change."""
 
 
 _LATER = Step(Outcome.UPDATED)
@@ -168,8 +171,11 @@ class Plan:
 
     def _update(self, uid: str, event: CalendarEvent, new: Merged, rows: Rows) -> Step:
         change = self._changed(event, new, rows)
+        told = reminded_of(change, self._zone, self._now)
+        if told:
+            change = change._replace(event=change.event._replace(version=change.event.version + len(told)))
         self._known.put(uid, change)
-        return Step(Outcome.UPDATED, change)
+        return Step(Outcome.UPDATED, change, told=told)
 
     def _changed(self, event: CalendarEvent, new: Merged, rows: Rows) -> Change:
         return changes.changed(event, new.event, rows, new.rows, self._zone, self._now)
