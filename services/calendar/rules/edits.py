@@ -8,7 +8,7 @@ from mesh.recurrence import scopes
 from mesh.recurrence.document import to_document
 from mesh.recurrence.rule import Rule, RuleError
 from mesh.recurrence.scopes import Edit, Split
-from mesh.recurrence.series import Series, find, last_before, parse_slot, slot_text
+from mesh.recurrence.series import Series, Slot, find, last_before, last_slot, parse_slot, slot_text
 from mesh.recurrence.zones import to_wall
 from mesh.runtime.clock import DAY
 from services.calendar.errors import OccurrenceNotFound, OverridesLost
@@ -134,9 +134,13 @@ def _uid(event: CalendarEvent, slot: str) -> str:
 
 
 def _ended(event: CalendarEvent, series: Series, rule: Rule, pivot: datetime) -> Rule:
-    """The rule that ends before a slot: on a date where the event floats, because the instant moves with its user."""
-    last = last_before(series, pivot)
-    if event.time_zone is not None or rule.until_time is None or last is None:
+    """The rule that ends before a slot."""
+    return rule if event.time_zone is not None else _floating(rule, last_before(series, pivot))
+
+
+def _floating(rule: Rule, last: Slot | None) -> Rule:
+    """The rule of an event that floats: it ends on the date of its last slot, because instants move with its user."""
+    if rule.until_time is None or last is None:
         return rule
     return rule._replace(until_time=None, until_date=last.local.date())
 
@@ -165,6 +169,8 @@ def _begun(event: CalendarEvent, split: Split, values: Values) -> CalendarEvent:
     """The event with the series that an edit begins."""
     new = split.new
     rule = None if new.rule == ONCE and (event.rule is None or "rule" in values) else to_document(new.rule)
+    if "rule" not in values and values.get("time_zone", "") is None and rule is not None:
+        rule = to_document(_floating(new.rule, last_slot(new)))
     changed = event._replace(
         start_slot=_text(new, new.start), rule=rule, added=sorted({_text(new, local) for local in new.added})
     )

@@ -380,6 +380,18 @@ def test_a_floating_event_that_was_split_keeps_every_occurrence_wherever_its_use
     assert slots == at("09:00", "2026-09-07", "2026-09-08", "2026-09-09")
 
 
+def test_what_ended_with_its_last_occurrence_keeps_that_when_it_floats_from_now_on() -> None:
+    event = an_event("2026-09-07T09:00:00", "FREQ=DAILY")
+    old = following(event, {}, "2026-09-10T09:00:00", title="Other").event
+
+    floating = all_of(old, {}, time_zone=None).event
+
+    assert taking_place(floating, {}) == at("09:00", "2026-09-07", "2026-09-08", "2026-09-09")
+    elsewhere = "America/Los_Angeles"
+    there = changes.relocated(floating, {}, ZONE, elsewhere, NOW).event
+    assert len(list(series.between(there, {}, 0, END, elsewhere))) == 3
+
+
 @pytest.mark.parametrize("rule", ["FREQ=WEEKLY;COUNT=6", "FREQ=WEEKLY", None])
 def test_an_edit_from_a_date_beside_the_rule_on_is_refused_and_not_a_series_of_its_own(rule: str | None) -> None:
     event = an_event("2026-09-07T18:00:00", rule, added=["2026-09-16T18:00:00"])
