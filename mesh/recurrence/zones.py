@@ -9,6 +9,7 @@ from mesh.runtime.clock import to_datetime
 TIME_ZONES = frozenset((files("tzdata") / "zones").read_text(encoding="utf-8").split()) - {"Factory", "localtime"}
 """Every IANA name, from the package and not from the machine: the same in all replicas."""
 _EPOCH = datetime(1970, 1, 1)
+_EARLIEST, _LATEST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)
 _MICROSECOND = timedelta(microseconds=1)
 _NONE = timedelta()
 
@@ -25,8 +26,11 @@ def to_instant(wall: datetime, time_zone: str) -> tuple[int, bool]:
 
 
 def to_wall(instant: int, time_zone: str) -> datetime:
-    """What a clock on the wall shows at an instant; naive."""
-    return to_datetime(instant).astimezone(ZoneInfo(time_zone)).replace(tzinfo=None, fold=0)
+    """What a clock on the wall shows at an instant; naive. At the ends of the years 1 to 9999 it stops."""
+    try:
+        return to_datetime(instant).astimezone(ZoneInfo(time_zone)).replace(tzinfo=None, fold=0)
+    except OverflowError:
+        return _LATEST if instant > 0 else _EARLIEST
 
 
 def end_of_day(wall: datetime, time_zone: str) -> int:

@@ -80,15 +80,15 @@ def _change(
     now: int,
     since: int,
 ) -> Change:
-    kept = {slot: _timed(row, event.time_zone or zone) for slot, row in rows.items() if not says_nothing(row)}
+    kept = {slot: timed(row, event.time_zone or zone) for slot, row in rows.items() if not says_nothing(row)}
     if len(kept) > max(MOST_ROWS, len(rows_before)):
         raise TooManyChanges(limit=MOST_ROWS)
     settled = _settled(event, kept, zone, since)
     return Change(settled, kept, rows_before, remind=partial(recomputed, settled, kept, zone, now))
 
 
-def _timed(row: OccurrenceRow, zone: str) -> OccurrenceRow:
-    """The row with the instant at which it puts its occurrence."""
+def timed(row: OccurrenceRow, zone: str) -> OccurrenceRow:
+    """The row with the instant at which it puts its occurrence. zone: of the event, or of its user."""
     local = datetime.fromisoformat(row.start_slot or row.slot)
     start = to_instant(local, zone)[0] if is_apart(row) else None
     return row if row.start_time == start else row._replace(start_time=start)

@@ -1,11 +1,12 @@
 """The alarms of an event as its reminders."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mesh.recurrence.offsets import parse_offset
 from mesh.recurrence.zones import to_instant
 from services.calendar.model import Length
+from services.calendar.rules.ical.content import Weight
 from services.calendar.rules.ical.lines import Component, Property
 from services.calendar.rules.ical.report import Refused
 from services.calendar.rules.ical.values import Changed, FindZone, parameters_of, read_span, read_when
@@ -13,12 +14,13 @@ from services.calendar.rules.ical.values import Changed, FindZone, parameters_of
 MOST_REMINDERS = 10
 CHANNEL = "X-FOCUSMESH-CHANNEL"
 """Of an alarm that was exported: through what to be reminded, where RFC 5545 has no such action."""
+_KEPT = frozenset({"ACTION", "TRIGGER", "REPEAT", "DURATION", "UID", CHANNEL})
 _CHANNELS = {"DISPLAY": "in_app", "AUDIO": "in_app", "EMAIL": "email"}
 _OWN_CHANNELS = frozenset({"in_app", "email", "webpush", "sms", "webhook"})
 
 
 def read_alarms(
-    event: Component, length: Length, zone: str, find_zone: FindZone, left: Callable[[Component, Refused], None]
+    event: Component, length: Length, zone: str, find_zone: FindZone, left: Callable[[Component, Refused, Weight], None]
 ) -> list[dict[str, Any]]:
     """The reminders of an event's alarms. zone: of the event.
 
@@ -29,15 +31,28 @@ def read_alarms(
         if alarm.name != "VALARM":
             continue
         try:
-            reminder = _reminder(alarm, length, zone, find_zone, lambda *told, alarm=alarm: left(alarm, Refused(*told)))
+            reminder = _reminder(
+                alarm, length, zone, find_zone, lambda *told, alarm=alarm: left(alarm, Refused(*told), Weight.CHANGED)
+            )
             if reminder in found:
                 continue
             if len(found) == MOST_REMINDERS:
                 raise Refused("VALARM", f"is one of more than {MOST_REMINDERS}", alarm.line)
             found.append(reminder)
+            for refused in _not_kept(alarm, event):
+                left(alarm, refused, Weight.IGNORED)
         except Refused as refused:
-            left(alarm, refused)
+            left(alarm, refused, Weight.CHANGED)
     return found
+
+
+def _not_kept(alarm: Component, event: Component) -> Iterator[Refused]:
+    """What an alarm has beside its reminder. The title of its event is what a reminder shows."""
+    title = event.first("SUMMARY")
+    shown = {"", "" if title is None else title.value.strip()}
+    for name, found in {each.name: each for each in alarm.properties}.items():
+        if name not in _KEPT and not (name in ("SUMMARY", "DESCRIPTION") and found.value.strip() in shown):
+            yield Refused(name, "of an alarm is not kept", found.line)
 
 
 def _reminder(alarm: Component, length: Length, zone: str, find_zone: FindZone, changed: Changed) -> dict[str, Any]:
@@ -53,9 +68,10 @@ def _reminder(alarm: Component, length: Length, zone: str, find_zone: FindZone, 
     span = read_span(trigger)
     days, seconds = (-span.length.days, -span.length.seconds) if span.is_negative else span.length
     if parameters_of(trigger).get("RELATED", "").upper() == "END":
-        days, seconds = days + length.days, seconds + length.seconds
+        offset = _offset(days + length.days, seconds + length.seconds, trigger.line)
         changed("TRIGGER", "is relative to the end: it was made relative to the start", trigger.line)
-    elif _is_offset(trigger.value.strip()):
+        return {"offset": offset, "channel": channel}
+    if _is_offset(trigger.value.strip()):
         return {"offset": trigger.value.strip(), "channel": channel}
     return {"offset": _offset(days, seconds, trigger.line), "channel": channel}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from mesh.recurrence.document import to_document
@@ -73,7 +74,7 @@ class Event:
             return [local] if find(series, local) else []
         if when.is_date:
             return _of_day(series, when.local)
-        local = when.wall(zone, user_zone)
+        local = when.local if when.zone is None else when.wall(zone, user_zone)
         if find(series, local):
             return [local]
         instant = when.instant(user_zone)
@@ -86,8 +87,8 @@ def read_draft(component: Component, file: File, uid: str) -> Draft:
     start = reader.start()
     length = reader.length(start)
 
-    def left(alarm: Component, refused: Refused) -> None:
-        file.report.not_kept(alarm, uid, refused)
+    def left(alarm: Component, refused: Refused, weight: Weight) -> None:
+        file.report.not_kept(alarm, uid, refused, weight)
 
     draft = Draft(
         component,
@@ -98,7 +99,7 @@ def read_draft(component: Component, file: File, uid: str) -> Draft:
         reader.text("LOCATION", MOST_LOCATION),
         start,
         length,
-        read_alarms(component, length, start.zone or file.user_zone, file.zones.find, left),
+        read_alarms(component, length, start.zone or file.user_zone, reader.zone, left),
         _is_cancelled(reader),
     )
     reader.report_unknown()
@@ -157,8 +158,11 @@ def _add_dates(event: Event) -> None:
         elif start.is_date:
             local = datetime.combine(when.local.date(), start.local.time())
         else:
-            local = when.wall(start.zone, reader.file.user_zone)
-            if to_instant(local, event.series.time_zone)[0] != when.instant(reader.file.user_zone):
+            if when.zone is None and start.zone is not None:
+                reader.changed("RDATE", "has no time zone, unlike the start: that of the start was taken", found.line)
+            local = when.local if when.zone is None else when.wall(start.zone, reader.file.user_zone)
+            instant = when.instant(event.series.time_zone)
+            if to_instant(local, event.series.time_zone)[0] != instant:
                 reader.changed("RDATE", "is in an hour that is repeated: the first one was kept", found.line)
         if local not in added and find(event.series, local) is None:
             added[local] = None
@@ -178,6 +182,7 @@ def _period(reader: Reader, begin: When, found: Property, period: str) -> Length
     """The length of a PERIOD, whose second half is a time or a duration."""
     name = "DURATION" if period[:1] in "+-Pp" else "DTEND"
     half = Component("VEVENT", found.line)
+    half.calendar = reader.component.calendar
     half.properties.append(Property(name, found.head, period, found.line, False))
     return Reader(reader.file, half, reader.uid).length(begin)
 
@@ -228,7 +233,7 @@ def override(event: Event, draft: Draft, local: datetime, line: int) -> Event | 
     ):
         event.add(local, ReadRow(text, Status.CANCELLED), line)
         return alone(draft, text, master.title)
-    moved, same = wall != local, draft.length == master.length
+    moved, same = wall != local, draft.length == master.length or _says_no_times(draft.component)
     row = ReadRow(
         text,
         Status.PLANNED,
@@ -255,6 +260,12 @@ def alone(draft: Draft, slot: str, title: str = "") -> Event:
     return event
 
 
+def _says_no_times(component: Component) -> bool:
+    """Whether an override begins at its slot because it does not say when, nor how long."""
+    found = {each.name: each.line for each in component.properties}
+    return found.get("DTSTART") == found.get("RECURRENCE-ID") and not {"DTEND", "DURATION"} & set(found)
+
+
 def _report_of_override(event: Event, draft: Draft) -> None:
     for name in ("RRULE", "RDATE", "EXDATE", "EXRULE"):
         found = draft.component.first(name)
@@ -273,7 +284,7 @@ def finished(event: Event, uid: str, order: Order, replaces: When | None = None)
     rows, is_cancelled = event.rows, draft.is_cancelled
     if is_cancelled:
         bounded = not event.recurs or last_slot(series) is not None
-        locals_ = [slot.local for slot in slots(series)] if bounded else []
+        locals_ = [slot.local for slot in islice(slots(series), MOST_ROWS + 1)] if bounded else []
         if len(locals_) > MOST_ROWS:
             locals_ = []
         rows = {local: ReadRow(event.text(local), Status.CANCELLED) for local in locals_}

@@ -12,6 +12,10 @@ from icalendar import Parameters
 
 _LINE = re.compile(rb"([^\r\n]*+)(?:\r\n|\r|\n|\Z)")
 _PROPERTY = re.compile(r"\s*([A-Za-z0-9._-]+)\s*((?:;(?:[^\":]++|\"[^\"]*+\")*+)?):(.*)", re.DOTALL)
+_TIMES = frozenset({"DTSTART", "DTEND", "DUE", "RECURRENCE-ID", "EXDATE", "RDATE"})
+"""No value of theirs has a colon."""
+_TZID_OPEN = re.compile(r"(;TZID=)([^\";]*)\Z", re.IGNORECASE)
+"""Names of zones of Exchange have colons, which some programs write without the quotes that RFC 5545 asks for."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_PARAMETERS = 4_000
 _MOST_DEPTH = 20
@@ -42,7 +46,7 @@ class Property(NamedTuple):
     """It held bytes that are not UTF-8."""
 
     def parameters(self) -> Mapping[str, str]:
-        """The parameters by name in capital letters; of several values the first. Raises ParametersError."""
+        """The parameters by name in capital letters; commas may be within one. Raises ParametersError."""
         if not self.head:
             return {}
         if len(self.head) > _LONGEST_PARAMETERS:
@@ -52,7 +56,7 @@ class Property(NamedTuple):
         except ValueError:
             raise ParametersError("has parameters that cannot be read") from None
         return {
-            name.strip().upper(): (value if isinstance(value, str) else value[0]).strip()
+            name.strip().upper(): (value if isinstance(value, str) else ",".join(value)).strip()
             for name, value in found.items()
         }
 
@@ -60,13 +64,15 @@ class Property(NamedTuple):
 class Component:
     """What stands between BEGIN and END."""
 
-    __slots__ = ("broken_at", "components", "is_whole", "line", "name", "properties")
+    __slots__ = ("broken_at", "calendar", "components", "is_whole", "line", "name", "properties")
 
     def __init__(self, name: str, line: int) -> None:
         """line: that of its BEGIN."""
         self.name, self.line = name, line
         self.properties: list[Property] = []
         self.components: list[Component] = []
+        self.calendar = 0
+        """In which of the calendars of the file it stands."""
         self.is_whole = False
         """Its END was found."""
         self.broken_at = line
@@ -174,4 +180,10 @@ def _property(raw: bytes, line: int) -> Property | None:
     except UnicodeDecodeError:
         text, is_damaged = raw.decode(errors="replace"), True
     found = _PROPERTY.fullmatch(text)
-    return None if found is None else Property(found[1].upper(), found[2], found[3], line, is_damaged)
+    if found is None:
+        return None
+    name, head, value = found[1].upper(), found[2], found[3]
+    if name in _TIMES and ":" in value and _TZID_OPEN.search(head):
+        within, _, value = value.rpartition(":")
+        head = _TZID_OPEN.sub(lambda tzid: f'{tzid[1]}"{tzid[2]}:{within}"', head)
+    return Property(name, head, value, line, is_damaged)

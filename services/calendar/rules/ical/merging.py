@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mesh.recurrence.series import Series, find, in_window, parse_slot, slot_text
 from mesh.recurrence.zones import to_instant
 from services.calendar.model import CalendarEvent, OccurrenceRow, Status
+from services.calendar.rules.changes import timed
 from services.calendar.rules.ical.content import ReadEvent, ReadRow
 from services.calendar.rules.ical.values import When
 from services.calendar.rules.series import series_of
@@ -136,7 +137,7 @@ def _slot_of(read: ReadEvent, event: CalendarEvent, zone: str) -> datetime | Non
     if series.all_day or is_date:
         local = datetime.combine(when.local.date(), series.start.time())
     else:
-        local = when.wall(event.time_zone, zone)
+        local = when.local if when.zone is None else when.wall(event.time_zone, zone)
     if find(series, local) is not None:
         return local
     instant = when.instant(zone)
@@ -144,8 +145,7 @@ def _slot_of(read: ReadEvent, event: CalendarEvent, zone: str) -> datetime | Non
 
 
 def _row(row: ReadRow, event: CalendarEvent, zone: str) -> OccurrenceRow:
-    moved = None if row.start_slot is None else to_instant(parse_slot(row.start_slot)[0], event.time_zone or zone)[0]
-    return OccurrenceRow(
+    made = OccurrenceRow(
         event_id=event.id,
         slot=row.slot,
         user_id=event.user_id,
@@ -154,7 +154,7 @@ def _row(row: ReadRow, event: CalendarEvent, zone: str) -> OccurrenceRow:
         description=row.description,
         location=row.location,
         start_slot=row.start_slot,
-        start_time=moved,
+        start_time=None,
         length_days=row.length_days,
         length_seconds=row.length_seconds,
         session_id=None,
@@ -162,6 +162,7 @@ def _row(row: ReadRow, event: CalendarEvent, zone: str) -> OccurrenceRow:
         completed_at=None,
         is_completed_by_session=False,
     )
+    return timed(made, event.time_zone or zone)
 
 
 def _linked(row: OccurrenceRow, before: OccurrenceRow) -> OccurrenceRow:

@@ -1,5 +1,6 @@
 """The parts of a VEVENT, each by itself: when it begins, how long it lasts, how it recurs, what it is called."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -25,6 +26,10 @@ from services.calendar.rules.ical.values import (
 from services.calendar.rules.ical.zones import Zones
 
 UNTITLED = "Untitled"
+_NO_END = re.compile(r"UNTIL=9999[0-9]{4}(?:T[0-9]{6}Z?)?", re.ASCII | re.IGNORECASE)
+"""How some programs say it; no occurrence is in that year."""
+_BEFORE_ALL = re.compile(r"UNTIL=0001[0-9]{4}(?:T[0-9]{6}Z?)?", re.ASCII | re.IGNORECASE)
+_LEAP_SECOND = re.compile(r"(UNTIL=[0-9]{8}T[0-9]{4})60(Z?)", re.ASCII | re.IGNORECASE)
 _MOST_VALUES = 5_000
 """Of EXDATE, or of RDATE."""
 _KEPT = frozenset(
@@ -67,11 +72,12 @@ class Reader:
 
     def when(self, found: Property, text: str | None = None) -> When:
         """The time of a property, or of one of its values. Raises Refused."""
-        return read_when(found, found.value if text is None else text, self._zone, self.changed)
+        return read_when(found, found.value if text is None else text, self.zone, self.changed)
 
-    def _zone(self, tzid: str, local: datetime) -> str:
+    def zone(self, tzid: str, local: datetime) -> str:
+        """The zone of a TZID at a local time. Raises ValueError."""
         try:
-            return self.file.zones.find(tzid, local)
+            return self.file.zones.find(tzid, local, self.component.calendar)
         except UnlikeError:
             self.is_in_utc = True
             raise
@@ -120,9 +126,18 @@ class Reader:
         if end.is_date:
             self.changed("DTEND", "is a date: its beginning was kept", found.line)
             end = When(end.local, False, start.zone)
+        elif end.zone is None and start.zone is not None:
+            self.changed("DTEND", "has no time zone, unlike the start: that of the start was taken", found.line)
+            end = end._replace(zone=start.zone)
         seconds = (end.instant(self.file.user_zone) - start.instant(self.file.user_zone)) // SECOND
+        wall = (end.local - start.local) // timedelta(seconds=1)
         if start.zone is None and end.zone is None:  # the wall clock is all that is known
-            seconds = (end.local - start.local) // timedelta(seconds=1)
+            seconds = wall
+        elif seconds < 0 <= wall and start.zone == end.zone:
+            self.changed(
+                "DTEND", "is before the start, which a clock never shows: the length on it was kept", found.line
+            )
+            seconds = wall
         if seconds < 0:
             raise Refused("DTEND", "is before the start", found.line)
         check_length(Length(0, seconds), found)
@@ -148,15 +163,30 @@ class Reader:
         found = self.component.all("RRULE")
         if len({each.value.strip().upper().strip(";") for each in found}) > 1:
             raise Refused("RRULE", "is given twice: an event has one rule", found[1].line)
-        if not found or not found[0].value.strip(" ;"):
+        if not found:
+            return None
+        if not found[0].value.strip(" ;"):
+            self.changed("RRULE", "is empty", found[0].line)
             return None
         try:
-            rule = parse(found[0].value.strip().strip(";"), month_end=MonthEnd.SKIP, time_zone=start.zone or "UTC")
+            rule = parse(self._rule_text(found[0]), month_end=MonthEnd.SKIP, time_zone=start.zone or "UTC")
         except RuleError as error:
             raise Refused(error.part, error.description, found[0].line) from None
         if rule.until_time is not None and start.zone is None:
             rule = self._until_date(rule, rule.until_time, start, found[0])
         return rule
+
+    def _rule_text(self, found: Property) -> str:
+        """RRULE with an UNTIL that the calendar can have."""
+        parts = list[str]()
+        for part in found.value.strip().strip(";").split(";"):
+            if _NO_END.fullmatch(part):
+                self.changed("UNTIL", "is in the year 9999: the rule has no end", found.line)
+            elif _BEFORE_ALL.fullmatch(part):
+                parts.append("UNTIL=00020101")
+            else:
+                parts.append(_LEAP_SECOND.sub(r"\g<1>59\2", part))
+        return ";".join(parts)
 
     def _until_date(self, rule: Rule, until: int, start: When, found: Property) -> Rule:
         """Where times float, UNTIL is a date: the last that has a slot."""

@@ -100,6 +100,8 @@ class Plan:
             series_id = series_id or event_id
             try:
                 step = self._step(read, event_id, series_id)
+                if read is base and step.outcome is Outcome.UNCHANGED:  # as an export of this event alone has it
+                    is_newer = False
                 if step is not _LATER:
                     yield step
             except TooManyChanges:

@@ -69,7 +69,7 @@ def read(content: bytes, user_zone: str) -> Iterator[ReadEvent | ReadTask | Summ
         calendars = list(lines.calendars(content, broken))
     except lines.TooManyLinesError:
         raise TooLargeError(lines.MOST_LINES, "lines") from None
-    components = [each for calendar in calendars for each in calendar.components]
+    components = list(_numbered(calendars))
     if len(components) > MOST_COMPONENTS:
         raise TooLargeError(MOST_COMPONENTS, "components")
     file = File(Zones((each for each in components if each.name == "VTIMEZONE"), user_zone), user_zone, report)
@@ -84,6 +84,14 @@ def read(content: bytes, user_zone: str) -> Iterator[ReadEvent | ReadTask | Summ
     for uid, group in tasks.items():
         yield from _read_task(uid, group, file)
     yield report.summary()
+
+
+def _numbered(calendars: list[Component]) -> Iterator[Component]:
+    """What stands in the calendars, each told in which: the names of zones are those of one calendar."""
+    for index, calendar in enumerate(calendars):
+        for component in calendar.components:
+            component.calendar = index
+            yield component
 
 
 def _whole(calendar: Component, report: Report) -> Iterator[Component]:

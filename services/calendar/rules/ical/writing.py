@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import islice
 
 from icalendar.parser import Contentline
@@ -17,7 +17,7 @@ from services.calendar.model import CalendarEvent, Length, OccurrenceRow, Status
 from services.calendar.rules.changes import is_override
 from services.calendar.rules.ical.alarms import CHANNEL
 from services.calendar.rules.ical.vtimezone import vtimezone_lines
-from services.calendar.rules.series import series_of
+from services.calendar.rules.series import LAST_INSTANT, series_of
 
 END = "END:VCALENDAR\r\n"
 _MOST_LISTED = 1_000
@@ -95,7 +95,7 @@ def _event(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], user_zone: s
         yield "STATUS:CANCELLED"
     elif gone:
         yield _times("EXDATE", event, [parse_slot(slot)[0] for slot in gone], all_day=all_day)
-    yield from _alarms(event)
+    yield from _alarms(event, event.title)
     yield "END:VEVENT"
 
 
@@ -105,13 +105,14 @@ def _occurrence(event: CalendarEvent, row: OccurrenceRow) -> Iterator[str]:
     length = event.length if row.length_days is None else Length(row.length_days, row.length_seconds or 0)
     yield from _begin(event)
     yield _times("RECURRENCE-ID", event, [slot], all_day=all_day)
+    title = event.title if row.title is None else row.title
     yield from _texts(
-        event.title if row.title is None else row.title,
+        title,
         event.description if row.description is None else row.description,
         event.location if row.location is None else row.location,
     )
     yield from _span(event, start, length, all_day=all_day)
-    yield from _alarms(event)
+    yield from _alarms(event, title)
     yield "END:VEVENT"
 
 
@@ -137,7 +138,10 @@ def _span(event: CalendarEvent, start: datetime, length: Length, *, all_day: boo
     """DTSTART and the length: as DURATION, since DTEND cannot name the second one of a repeated hour."""
     yield _times("DTSTART", event, [start], all_day=all_day)
     if all_day:
-        yield _times("DTEND", event, [start + timedelta(days=length.days)], all_day=True)
+        if start.toordinal() + length.days > date.max.toordinal():
+            yield f"DURATION:{_duration(length)}"
+        else:
+            yield _times("DTEND", event, [start + timedelta(days=length.days)], all_day=True)
     elif any(length):
         yield f"DURATION:{_duration(length)}"
 
@@ -160,7 +164,7 @@ def _writable(rule: Rule, event: CalendarEvent, user_zone: str) -> Rule:
     start, all_day = parse_slot(event.start_slot)
     if rule.until_date is not None and event.time_zone is not None:
         last = datetime.combine(rule.until_date, time(23, 59, 59))
-        return rule._replace(until_date=None, until_time=to_instant(last, event.time_zone)[0])
+        return rule._replace(until_date=None, until_time=min(to_instant(last, event.time_zone)[0], LAST_INSTANT))
     if rule.until_time is not None and event.time_zone is None:
         wall = to_wall(rule.until_time, user_zone)
         day = wall.date() - timedelta(days=wall.time() < (time() if all_day else start.time()))
@@ -168,11 +172,11 @@ def _writable(rule: Rule, event: CalendarEvent, user_zone: str) -> Rule:
     return rule
 
 
-def _alarms(event: CalendarEvent) -> Iterator[str]:
+def _alarms(event: CalendarEvent, title: str) -> Iterator[str]:
     for reminder in event.reminders:
         yield "BEGIN:VALARM"
         yield "ACTION:DISPLAY"
-        yield f"DESCRIPTION:{_escaped(event.title)}"
+        yield f"DESCRIPTION:{_escaped(title)}"
         if reminder.get("offset"):
             yield f"TRIGGER:{_SECONDS.sub('H0M', reminder['offset'])}"
         else:

@@ -45,42 +45,46 @@ class Zones:
 
     def __init__(self, components: Iterable[Component], user_zone: str) -> None:
         """components: the VTIMEZONEs of the file. user_zone: preferred among zones with the same rules."""
-        self._own: dict[str, Component] = {}
+        self._own: dict[tuple[str, int], Component] = {}
         for component in components:
             tzid = component.first("TZID")
             if tzid is not None:
-                self._own.setdefault(_key(tzid.value), component)
+                self._own.setdefault((_key(tzid.value), component.calendar), component)
         self._user_zone = user_zone
-        self._rules: dict[str, _Observed | None] = {}
-        self._found: dict[tuple[str, int], str | None] = {}
+        self._rules: dict[Component, _Observed | None] = {}
+        self._found: dict[tuple[Component, int], str | None] = {}
 
-    def find(self, tzid: str, local: datetime) -> str:
-        """The zone of a name at a local time. Raises ValueError; UnlikeError when only the file has such a zone."""
+    def find(self, tzid: str, local: datetime, calendar: int) -> str:
+        """The zone of a name at a local time in a calendar of the file.
+
+        Raises ValueError; UnlikeError when only the file has such a zone.
+        """
         key = _key(tzid)
-        named = by_name(key)
-        if named is None and key in self._own:
-            place = self._own[key].first("X-LIC-LOCATION")  # how libical names the zone of IANA
+        own = self._own.get((key, calendar))
+        named = None if own is not None and key not in _IANA and _FIXED.fullmatch(key) else by_name(key)
+        if named is None and own is not None:
+            place = own.first("X-LIC-LOCATION")  # how libical names the zone of IANA
             named = None if place is None else by_name(place.value)
-            return named or self._by_rules(tzid, key, local)
+            return named or self._by_rules(own, tzid, key, local)
         named = named or _by_numbered_name(key)
         if named is None:
             raise ValueError(f"names a time zone that is unknown: {tzid[:60]!r}")
         return named
 
-    def _by_rules(self, tzid: str, key: str, local: datetime) -> str:
-        if key not in self._rules:
-            self._rules[key] = _observed(self._own[key])
-        rules = self._rules[key]
+    def _by_rules(self, own: Component, tzid: str, key: str, local: datetime) -> str:
+        if own not in self._rules:
+            self._rules[own] = _observed(own)
+        rules = self._rules[own]
         if rules is None:
-            named = _by_numbered_name(key)
+            named = by_name(key) or _by_numbered_name(key)
             if named is None:
                 raise ValueError(f"names a time zone whose rules cannot be read: {tzid[:60]!r}")
             return named
-        if (key, local.year) not in self._found:
+        if (own, local.year) not in self._found:
             if len(self._found) == _MOST_MATCHED:
                 raise ValueError(f"is one of more than {_MOST_MATCHED} time zones of the file")
-            self._found[key, local.year] = self._like(key, rules, local.year)
-        found = self._found[key, local.year]
+            self._found[own, local.year] = self._like(key, rules, local.year)
+        found = self._found[own, local.year]
         if found is None:
             raise UnlikeError(tzid, rules.offset_at(local))
         return found
@@ -94,7 +98,7 @@ class Zones:
         return None
 
     def _candidates(self, key: str) -> Iterator[str]:
-        yield from (zone for zone in (_by_numbered_name(key), self._user_zone) if zone is not None)
+        yield from (zone for zone in (by_name(key), _by_numbered_name(key), self._user_zone) if zone is not None)
         yield from (zone for zone in _PREFERRED if zone.rpartition("/")[2].replace("_", " ").casefold() in key)
         yield from _PREFERRED
 

@@ -81,6 +81,22 @@ class TestZones:
         found = one("DTSTART;TZID=Europe/Berlin:20260601T080000", "DTEND;TZID=America/New_York:20260601T080000")
         assert [(each.end - each.start) // 3_600_000_000 for each in found.occurrences()] == [6]
 
+    @pytest.mark.parametrize("tzid", ["(UTC+01:00) Amsterdam, Berlin", "(UTC+01.00) Amsterdam, Berlin, Bern"])
+    def test_a_name_of_exchange_may_stand_without_quotes(self, tzid: str) -> None:
+        found = one(f"DTSTART;TZID={tzid}:20260701T080000", zones=own_zone(tzid, "+0200", "+0100"))
+        assert (found.events[0].event.time_zone, found.issues()) == ("Europe/Berlin", [])
+
+    def test_the_rules_of_the_file_count_before_a_name_that_is_an_offset(self) -> None:
+        zones = own_zone("GMT+0100", "+0200", "+0100")
+        assert starts(one("DTSTART;TZID=GMT+0100:20260701T080000", zones=zones)) == ["2026-07-01T06:00:00Z"]
+
+    def test_each_calendar_of_a_file_has_its_own_zones(self) -> None:
+        files = [
+            a_file(f"UID:{uid}\nDTSTART;TZID=Here:20260701T080000", zones=own_zone("Here", summer, winter))
+            for uid, summer, winter in (("a", "+0200", "+0100"), ("b", "+0300", "+0200"))
+        ]
+        assert starts(imported("".join(files))) == ["2026-07-01T05:00:00Z", "2026-07-01T06:00:00Z"]
+
     def test_a_zone_beside_utc_is_reported(self) -> None:
         found = one("DTSTART;TZID=Europe/Berlin:20260601T080000Z")
         assert starts(found) == ["2026-06-01T08:00:00Z"]
@@ -107,6 +123,11 @@ class TestLengths:
             (["DTSTART;VALUE=DATE-TIME:20260601"], 1, 0, []),
             (["DTSTART:20260601T235960Z"], 0, 0, []),
             (["DTSTART:20260601T080000.250Z"], 0, 0, ["DTSTART"]),
+            (["DTSTART;TZID=Asia/Tokyo:20260601T080000", "DTEND:20260601T090000"], 0, 3600, ["DTEND"]),
+            (
+                ["DTSTART;TZID=Europe/Berlin:20260329T023000", "DTEND;TZID=Europe/Berlin:20260329T030000"],
+                *(0, 1800, ["DTEND"]),
+            ),
         ],
     )
     def test_a_length_is_kept(self, lines: list[str], days: int, seconds: int, reported: list[str]) -> None:
@@ -168,6 +189,16 @@ class TestAlarms:
         assert found.issues() == [("not_kept", "a", name)]
         assert found.events[0].event.reminders == []
 
+    def test_what_an_alarm_has_beside_its_reminder_is_reported(self) -> None:
+        alarm = ["BEGIN:VALARM", "ACTION:EMAIL", "TRIGGER:-PT5M", "DESCRIPTION:Run", "ATTENDEE:mailto:b@example.org"]
+        found = one("DTSTART:20260601T080000Z", "SUMMARY:Run", *alarm, "END:VALARM")
+        assert found.issues() == [("not_kept", "a", "ATTENDEE")]
+
+    def test_an_alarm_at_the_end_is_after_the_start(self) -> None:
+        alarm = ["BEGIN:VALARM", "TRIGGER;RELATED=END:PT0S", "END:VALARM"]
+        found = one("DTSTART:20260601T080000Z", "DURATION:PT1H", *alarm)
+        assert (found.events[0].event.reminders, found.issues()) == ([], [("not_kept", "a", "TRIGGER")])
+
     def test_ten_reminders_are_kept(self) -> None:
         alarms = "\n".join(f"BEGIN:VALARM\nTRIGGER:-PT{minute}M\nEND:VALARM" for minute in range(1, 13))
         found = one("DTSTART:20260601T080000Z", alarms)
@@ -218,6 +249,34 @@ class TestRules:
     def test_the_end_of_a_rule_is_what_it_says(self, start: str, rule: str, last: str) -> None:
         assert starts(one(start, f"RRULE:{rule}"))[-1] == last
 
+    @pytest.mark.parametrize(
+        ("start", "until"),
+        [
+            ("DTSTART;TZID=Europe/Berlin:20260601T080000", "99991231T235959Z"),
+            ("DTSTART;TZID=America/New_York:20260601T080000", "99991231T235959"),
+            ("DTSTART;TZID=America/New_York:20260601T080000", "99991231"),
+            ("DTSTART:20260601T080000", "99991231T235959Z"),
+            ("DTSTART;VALUE=DATE:20260601", "99991231T235959Z"),
+        ],
+    )
+    def test_a_rule_until_the_year_9999_has_no_end(self, start: str, until: str) -> None:
+        found = one(start, f"RRULE:FREQ=YEARLY;UNTIL={until}")
+        assert len(starts(found)) == 74
+        assert (found.events[0].event.rule or {})["until_time"] is None
+        assert found.issues() == [("not_kept", "a", "UNTIL")]
+
+    @pytest.mark.parametrize("start", ["DTSTART:20260601T080000", "DTSTART;TZID=Asia/Tokyo:20260601T080000"])
+    def test_a_rule_until_the_year_1_leaves_the_start(self, start: str) -> None:
+        found = one(start, "RRULE:FREQ=DAILY;UNTIL=00010101T000000")
+        assert (len(starts(found)), found.issues()) == (1, [("not_kept", "a", "RRULE")])
+
+    def test_a_rule_may_end_in_a_leap_second(self) -> None:
+        assert len(starts(one("DTSTART:20260601T080000Z", "RRULE:FREQ=DAILY;UNTIL=20260602T235960Z"))) == 2
+
+    def test_an_empty_rule_is_reported(self) -> None:
+        found = one("DTSTART:20260601T080000Z", "RRULE:")
+        assert (len(starts(found)), found.issues()) == (1, [("not_kept", "a", "RRULE")])
+
     def test_two_rules_are_refused(self) -> None:
         found = one("DTSTART:20260601T080000Z", "RRULE:FREQ=DAILY", "RRULE:FREQ=WEEKLY")
         assert found.issues() == [("not_imported", "a", "RRULE")]
@@ -249,6 +308,25 @@ class TestExceptions:
         found = one(*self.DAILY, excluded)
         assert starts(found) == [self.ALL[0], self.ALL[2]]
         assert found.issues() == []
+
+    TOKYO = ("DTSTART;TZID=Asia/Tokyo:20260601T080000", "DURATION:PT1H", "RRULE:FREQ=DAILY;COUNT=3")
+
+    def test_an_exception_without_a_zone_is_on_the_clock_of_its_series(self) -> None:
+        assert starts(one(*self.TOKYO, "EXDATE:20260602T080000")) == ["2026-05-31T23:00:00Z", "2026-06-02T23:00:00Z"]
+        moved = "UID:a@example.org\nRECURRENCE-ID:20260602T080000\nDTSTART:20260602T010000Z"
+        found = imported(a_file("UID:a@example.org\n" + "\n".join(self.TOKYO), moved))
+        assert starts(found) == ["2026-05-31T23:00:00Z", "2026-06-02T01:00:00Z", "2026-06-02T23:00:00Z"]
+        assert len(found.events) == 1
+
+    def test_an_added_date_without_a_zone_is_on_the_clock_of_its_series_and_reported(self) -> None:
+        found = one(*self.TOKYO, "RDATE:20260610T080000")
+        assert starts(found)[-1] == "2026-06-09T23:00:00Z"
+        assert found.issues() == [("not_kept", "a", "RDATE")]
+
+    def test_an_override_that_says_no_times_has_those_of_its_slot(self) -> None:
+        other = "UID:a@example.org\nRECURRENCE-ID:20260602T060000Z\nSUMMARY:Named"
+        found = imported(a_file("UID:a@example.org\n" + "\n".join(self.DAILY), other))
+        assert [(each.end - each.start) // 3_600_000_000 for each in found.occurrences()] == [1, 1, 1]
 
     def test_what_excludes_nothing_is_reported(self) -> None:
         found = one(*self.DAILY, "EXDATE;TZID=Europe/Berlin:20260602T090000")

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from mesh.recurrence.rule import WEEKDAYS, RuleError
-from mesh.recurrence.series import Moved, check_series, find, in_window, parse_slot, slot_text, slots
+from mesh.recurrence.series import Moved, check_series, find, in_window, last_slot, parse_slot, slot_text, slots
 from mesh.recurrence.text import parse
 from mesh.runtime.clock import DAY
 from tests.unit.mesh.recurrence.build import all_slots, dates_of, instant, local, locals_of, series, utc, wall
@@ -319,3 +319,10 @@ def test_a_slot_is_found_by_its_local_time_only() -> None:
     assert find(weekly, local("2026-09-14T18:00:00")) is not None
     assert find(weekly, local("2026-09-14T19:00:00")) is None
     assert find(weekly, local("2026-09-28T18:00:00")) is None
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Tokyo"])
+def test_a_rule_may_end_with_the_last_instant_of_a_timestamp(zone: str) -> None:
+    last = last_slot(series("2026-06-01T08:00:00", zone, "FREQ=YEARLY;UNTIL=99991231T235959Z"))
+    assert last is not None
+    assert last.local.year > 9_000
