@@ -95,6 +95,8 @@ class SessionFollower:
         except EventNotFound:
             return
         rows = await occurrences.all_rows(tx, event_id)
+        # Only now: an edit may have given it another slot while this waited for the event.
+        slot = next((row.slot for row in rows.values() if row.session_id == session.id), slot)
         before = series.occurrence(locked, slot, rows.get(slot), zone)
         if before is None:
             return

@@ -25,6 +25,7 @@ from mesh.runtime.settings import ServiceSettings
 from services.calendar.consumers import SessionFollower
 from services.calendar.handlers.starting import StartingHandlers
 from services.calendar.model import MOST_ROWS
+from services.calendar.store import occurrences
 from services.calendar.store.users import UserZones
 from services.pomodoro import main as pomodoro
 from services.pomodoro.settings import Settings as PomodoroSettings
@@ -262,6 +263,27 @@ async def test_an_occurrence_keeps_its_session_when_an_edit_gives_it_another_slo
     await focus.told()
     assert (await person.occurrence(moved)).state == COMPLETED
     assert len(await sessions(focus, person)) == 1
+
+
+async def test_a_session_that_ends_while_an_edit_gives_its_occurrence_another_slot_completes_it_there(
+    person: Person, focus: Focus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = await person.event()
+    session_id = (await start(person, f"{event.id}_{SLOTS[0]}")).focus_session_id
+    await focus.told()
+    focus.pass_(60)
+    await focus.of(person).FinishFocusSession(focus_session_id=session_id)
+    find = occurrences.find_of_session
+
+    async def find_then_edit(*asked: Any) -> Any:
+        found = await find(*asked)
+        changes = event_service_pb2.EventChanges(update_mask=FieldMask(paths=["start"]), start="2026-09-07T19:00:00")
+        await person.events.UpdateEvent(event_id=event.id, scope=event_service_pb2.EVENT_SCOPE_ALL, changes=changes)
+        return found
+
+    monkeypatch.setattr(occurrences, "find_of_session", find_then_edit)
+    await focus.told()
+    assert (await person.occurrence(f"{event.id}_20260907T190000")).state == COMPLETED
 
 
 async def test_without_pomodoro_nothing_changes_and_the_retry_heals(person: Person, away: Focus) -> None:
