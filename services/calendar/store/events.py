@@ -8,7 +8,6 @@ from mesh.database.connection import Connection
 from mesh.events import outbox
 from mesh.events.outbox import SideEffects
 from mesh.rpc.pagination import Key, Page
-from mesh.runtime.clock import to_datetime
 from services.calendar.errors import EventNotFound, EventsFull
 from services.calendar.model import MOST_EVENTS, CalendarEvent, EventFilter
 
@@ -153,22 +152,6 @@ async def list_events(connection: Connection, user_id: str, chosen: EventFilter,
 def event_key(event: CalendarEvent) -> Key:
     """The sort key of an event in the list."""
     return [event.created_at, event.id]
-
-
-_OVERLAPPING = f"""
-    SELECT {EVENTS.select} FROM events
-    WHERE user_id = %(user_id)s::uuid AND deleted_at IS NULL
-        AND (scheduled_start < %(end)s AND (ends_at IS NULL OR ends_at >= %(begin)s)
-            OR id IN (SELECT event_id FROM occurrences WHERE user_id = %(user_id)s::uuid
-                AND start_time < %(end)s AND start_time > %(begin)s - interval '368 days'))"""
-
-
-async def list_overlapping(connection: Connection, user_id: str, begin: int, end: int) -> list[CalendarEvent]:
-    """Events that may have an occurrence in [begin, end), also those of subscriptions."""
-    cursor = EVENTS.cursor(connection)
-    values = {"user_id": user_id, "begin": to_datetime(begin), "end": to_datetime(end)}
-    await cursor.execute(_OVERLAPPING, values)
-    return await cursor.fetchall()
 
 
 async def lock_floating(tx: Connection, user_id: str, after: str, limit: int) -> list[CalendarEvent]:

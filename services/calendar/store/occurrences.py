@@ -9,7 +9,6 @@ import orjson
 
 from mesh.database.columns import Columns
 from mesh.database.connection import Connection
-from mesh.runtime.clock import DAY, to_datetime
 from mesh.runtime.slices import in_slices
 from services.calendar.errors import TooManyChanges
 from services.calendar.model import MOST_ROWS, OccurrenceRow
@@ -38,8 +37,6 @@ ROWS = Columns(
 )
 _PORTION = 500
 """Rows that are made at once: some milliseconds of the event loop."""
-_LONGEST = 368 * DAY
-"""An occurrence lasts at most 366 days, and a local date is at most a day from that of UTC."""
 
 
 async def all_rows(connection: Connection, event_id: str) -> dict[str, OccurrenceRow]:
@@ -115,24 +112,6 @@ async def require_room(connection: Connection, event_id: str) -> None:
         raise TooManyChanges(limit=MOST_ROWS)
 
 
-async def rows_of(
-    connection: Connection, event_ids: Collection[str], begin: int, end: int
-) -> dict[str, dict[str, OccurrenceRow]]:
-    """By event and slot, the rows whose occurrence may be in [begin, end), or is not because it was moved."""
-    cursor = ROWS.cursor(connection)
-    since, until = begin - _LONGEST, end + 2 * DAY
-    await cursor.execute(
-        f"""
-        SELECT {ROWS.select} FROM occurrences WHERE event_id = ANY(%s::uuid[])
-            AND (slot >= %s AND slot < %s OR start_time >= %s AND start_time < %s)""",
-        (list(event_ids), _day(since), _day(until), to_datetime(since), to_datetime(until)),
-    )
-    found: dict[str, dict[str, OccurrenceRow]] = defaultdict(dict)
-    for row in await cursor.fetchall():
-        found[row.event_id][row.slot] = row
-    return found
-
-
 async def put_rows(tx: Connection, rows: Sequence[OccurrenceRow]) -> None:
     """Writes rows."""
     assignments = ROWS.assignments_of_rows.replace("occurrences_rows.", "excluded.")
@@ -147,8 +126,3 @@ async def put_rows(tx: Connection, rows: Sequence[OccurrenceRow]) -> None:
 async def delete_rows(tx: Connection, event_id: str, slots: Collection[str]) -> None:
     """Removes the rows of these slots."""
     await tx.execute("DELETE FROM occurrences WHERE event_id = %s::uuid AND slot = ANY(%s)", (event_id, list(slots)))
-
-
-def _day(instant: int) -> str:
-    """A text that sorts among slots where the UTC date of an instant does."""
-    return to_datetime(instant).date().isoformat()
