@@ -3,13 +3,14 @@
 from itertools import islice
 
 from mesh.recurrence.offsets import parse_offset
+from mesh.recurrence.series import Series, find, parse_slot
 from mesh.runtime.clock import DAY, SECOND, to_datetime
-from services.calendar.model import Change, Occurrence, OccurrenceRow, Status
+from services.calendar.model import CalendarEvent, Change, Occurrence, OccurrenceRow, Status
 from services.calendar.rules.reminders import instant_of
-from services.calendar.rules.series import occurrence
+from services.calendar.rules.series import placed, series_of
 
-_MOST = 100
-"""Occurrences of one event, the first ones: some milliseconds of the event loop, and as many messages."""
+_MOST = 50
+"""Occurrences of one event, the first ones: two milliseconds of the event loop, and as many messages."""
 
 
 def reminded_of(change: Change, zone: str, now: int) -> list[Occurrence]:
@@ -29,15 +30,22 @@ def reminded_of(change: Change, zone: str, now: int) -> list[Occurrence]:
         if _differs(row, own := change.rows_before.get(slot)) and since <= _start(slot, own) < until
     )
     told: list[Occurrence] = []
+    series_before, series = series_of(before, zone), series_of(event, zone)  # once: it costs as much as all the rest
     for slot in islice(near, _MOST):
-        was = occurrence(before, slot, change.rows_before.get(slot), zone)
-        made = occurrence(event, slot, change.rows[slot], zone)
+        was = _occurrence(before, series_before, slot, change.rows_before.get(slot))
+        made = _occurrence(event, series, slot, change.rows[slot])
         if was is None or made is None:
             continue
         instants = (instant_of(was, offset, zone) for offset in offsets)
         if any(at is not None and at <= now for at in instants):
             told.append(made)
     return told
+
+
+def _occurrence(event: CalendarEvent, series: Series, slot: str, row: OccurrenceRow | None) -> Occurrence | None:
+    local, all_day = parse_slot(slot)
+    found = find(series, local) if all_day == series.all_day else None
+    return None if found is None else placed(event, found, slot, row, series.time_zone)
 
 
 def _differs(row: OccurrenceRow, was: OccurrenceRow | None) -> bool:
