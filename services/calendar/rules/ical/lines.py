@@ -5,6 +5,7 @@ its own parser of whole files knows no lines, and its time is not bounded.
 """
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -89,6 +90,13 @@ class Component:
 
 Broken = Callable[[Component, int, str], None]
 """Is told of a line that cannot be read: in which component, which line, and what is wrong with it."""
+
+
+def in_utf8(content: bytes) -> bytes:
+    """The content of a file in UTF-8, also of one that says by its first bytes that it is in UTF-16."""
+    if not content.startswith((BOM_UTF16_BE, BOM_UTF16_LE)):
+        return content
+    return content.decode("utf-16", errors="replace").encode()
 
 
 def content_lines(content: bytes) -> Iterator[tuple[int, bytes]]:

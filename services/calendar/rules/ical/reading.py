@@ -57,6 +57,7 @@ def read(content: bytes, user_zone: str) -> Iterator[ReadEvent | ReadTask | Summ
 
     user_zone: of the user, for what floats. Raises UnreadableError and TooLargeError.
     """
+    content = lines.in_utf8(content)
     first, text = next(lines.content_lines(content), (1, b""))
     if text.strip().upper().replace(b" ", b"") != b"BEGIN:VCALENDAR":
         raise UnreadableError(first)

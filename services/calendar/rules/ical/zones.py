@@ -28,6 +28,8 @@ _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})(?::?([0-9]{2}))?", re.ASCII)
 _ONSET = re.compile(r"([0-9]{8})T([0-9]{6})Z?", re.ASCII)
 _TIME_PARTS = re.compile(r"(?<![^;])BY(?:HOUR|MINUTE|SECOND)=[0-9]{1,2}(?:;|\Z)", re.ASCII | re.IGNORECASE)
 """Of an observance: they repeat the time of its DTSTART."""
+_ANY = -1
+"""Instead of a calendar of the file, for one that does not say what its zones are."""
 _LONGEST_NAME = 255
 _MOST_OBSERVANCES, _MOST_ONSETS = 200, 2_000
 _MOST_MATCHED = 200
@@ -50,6 +52,7 @@ class Zones:
             tzid = component.first("TZID")
             if tzid is not None:
                 self._own.setdefault((_key(tzid.value), component.calendar), component)
+                self._own.setdefault((_key(tzid.value), _ANY), component)
         self._user_zone = user_zone
         self._rules: dict[Component, _Observed | None] = {}
         self._found: dict[tuple[Component, int], str | None] = {}
@@ -60,7 +63,7 @@ class Zones:
         Raises ValueError; UnlikeError when only the file has such a zone.
         """
         key = _key(tzid)
-        own = self._own.get((key, calendar))
+        own = self._own.get((key, calendar)) or self._own.get((key, _ANY))
         named = None if own is not None and key not in _IANA and _FIXED.fullmatch(key) else by_name(key)
         if named is None and own is not None:
             place = own.first("X-LIC-LOCATION")  # how libical names the zone of IANA

@@ -97,6 +97,11 @@ class TestZones:
         ]
         assert starts(imported("".join(files))) == ["2026-07-01T05:00:00Z", "2026-07-01T06:00:00Z"]
 
+    def test_a_zone_may_be_in_another_calendar_of_the_file(self) -> None:
+        zones = a_file(zones=own_zone("Here", "+0200", "+0100"))
+        found = imported(zones + a_file("UID:a\nDTSTART;TZID=Here:20260701T080000"))
+        assert starts(found) == ["2026-07-01T06:00:00Z"]
+
     def test_a_zone_beside_utc_is_reported(self) -> None:
         found = one("DTSTART;TZID=Europe/Berlin:20260601T080000Z")
         assert starts(found) == ["2026-06-01T08:00:00Z"]
@@ -383,6 +388,11 @@ class TestSyntax:
         assert starts(imported(a_file("UID:a\nDTSTART:20260601T080000Z").replace("\n", end))) == [
             "2026-06-01T08:00:00Z"
         ]
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    def test_a_file_says_by_its_first_bytes_how_it_is_encoded(self, encoding: str) -> None:
+        content = a_file("UID:a\nDTSTART:20260601T080000Z\nSUMMARY:Gr\u00fc\u00dfe").encode(encoding)
+        assert imported(content).events[0].event.title == "Gr\u00fc\u00dfe"
 
     def test_a_fold_may_be_within_a_character(self) -> None:
         content = a_file("UID:a\nDTSTART:20260601T080000Z\nSUMMARY:Gr\u00fc\u00dfe").encode()
