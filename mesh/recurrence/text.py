@@ -20,7 +20,7 @@ _NAMES = {
     "week_start": "WKST",
 }
 _DAY = re.compile(r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)", re.ASCII)
-_NUMBER = re.compile(r"[+-]?\d{1,4}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
 _UNTIL = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?", re.ASCII)
 
 

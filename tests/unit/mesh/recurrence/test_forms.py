@@ -113,3 +113,9 @@ def test_a_message_whose_parts_contradict_is_refused_with_the_part(message: pb.R
 def test_every_pace_has_a_value_in_the_contract(repeat: RepeatFrom) -> None:
     assert repeat_from_pb(repeat_to_pb(repeat)) is repeat
     assert repeat_from_pb(pb.REPEAT_FROM_UNSPECIFIED) is RepeatFrom.DUE_NEXT_FUTURE
+
+
+def test_a_count_that_is_too_large_is_not_called_something_else() -> None:
+    with pytest.raises(RuleError, match="COUNT: must be 1 to") as refused:
+        parse("FREQ=DAILY;COUNT=99999")
+    assert refused.value.part == "COUNT"
