@@ -75,9 +75,10 @@ def render(rule: Rule, start: date) -> str:
     if plain.times is not None:
         parts.append(f"COUNT={plain.times}")
     if plain.until_time is not None:
-        parts.append(f"UNTIL={to_datetime(plain.until_time // SECOND * SECOND):%Y%m%dT%H%M%SZ}")
+        until = to_datetime(plain.until_time // SECOND * SECOND)
+        parts.append(f"UNTIL={until.year:04}{until:%m%dT%H%M%SZ}")  # strftime does not pad years before 1000
     if plain.until_date is not None:
-        parts.append(f"UNTIL={plain.until_date:%Y%m%d}")
+        parts.append(f"UNTIL={plain.until_date.year:04}{plain.until_date:%m%d}")
     for name, values in (("BYMONTH", plain.by_month), ("BYMONTHDAY", plain.by_month_day)):
         if values:
             parts.append(f"{name}={','.join(map(str, values))}")

@@ -119,3 +119,9 @@ def test_a_count_that_is_too_large_is_not_called_something_else() -> None:
     with pytest.raises(RuleError, match="COUNT: must be 1 to") as refused:
         parse("FREQ=DAILY;COUNT=99999")
     assert refused.value.part == "COUNT"
+
+
+@pytest.mark.parametrize("until", ["00020101", "09991231T235959Z"])
+def test_an_end_before_the_year_1000_is_written_as_it_is_read(until: str) -> None:
+    text = f"FREQ=DAILY;UNTIL={until}"
+    assert render(parse(text), date(2, 1, 1)) == text
