@@ -57,16 +57,16 @@ def pomodoro(tmp_path_factory: pytest.TempPathFactory) -> Caller:
 
 
 @pytest.fixture(scope="module")
-def calendar(tmp_path_factory: pytest.TempPathFactory) -> Caller:
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Caller:
     """Auth knows its key, and no policy names it."""
-    return Caller("calendar", tmp_path_factory.mktemp("callers"))
+    return Caller("realtime", tmp_path_factory.mktemp("callers"))
 
 
 @pytest.fixture(scope="module")
-def known_to_auth(auth_settings: SettingsBuilder, pomodoro: Caller, calendar: Caller) -> Settings:
+def known_to_auth(auth_settings: SettingsBuilder, pomodoro: Caller, stranger: Caller) -> Settings:
     """Settings of auth with its callers' keys."""
     planners.declare()
-    keys = ";".join(f"{caller.name}={caller.public_file}" for caller in (pomodoro, calendar))
+    keys = ";".join(f"{caller.name}={caller.public_file}" for caller in (pomodoro, stranger))
     return auth_settings(caller_keys=keys)
 
 
@@ -141,11 +141,11 @@ async def test_a_user_is_named_by_an_id(preferences: PreferenceServiceStub, pomo
 
 
 async def test_a_service_that_the_policy_does_not_name_is_refused(
-    preferences: PreferenceServiceStub, calendar: Caller
+    preferences: PreferenceServiceStub, stranger: Caller
 ) -> None:
-    with refused("CALLER_NOT_ALLOWED", DENIED, "focusmesh", service="calendar"):
+    with refused("CALLER_NOT_ALLOWED", DENIED, "focusmesh", service="realtime"):
         await preferences.GetUserPreferences(
-            of(new_id()), metadata=bearer(service_token("calendar", "auth", calendar.key))
+            of(new_id()), metadata=bearer(service_token("realtime", "auth", stranger.key))
         )
 
 
@@ -195,13 +195,13 @@ async def test_a_service_calls_auth_for_its_user(
 
 
 async def test_a_caller_that_is_refused_hides_it_from_its_users(
-    known_to_auth: Settings, channel: grpc.aio.Channel, valkey: str, signer: Signer, calendar: Caller
+    known_to_auth: Settings, channel: grpc.aio.Channel, valkey: str, signer: Signer, stranger: Caller
 ) -> None:
-    settings = calling(settings_for(redis_url=valkey), calendar, known_to_auth.listen)
-    async with planner(settings, signer, "calendar") as plan:
+    settings = calling(settings_for(redis_url=valkey), stranger, known_to_auth.listen)
+    async with planner(settings, signer, "realtime") as plan:
         with refused("INTERNAL", INTERNAL, "focusmesh") as error:
             await plan(StringValue(), metadata=bearer(signer.token()), timeout=5)
-    assert "calendar" not in error.message
+    assert "realtime" not in error.message
     assert set(error.metadata) == {"error_id"}
 
 
