@@ -134,6 +134,7 @@ class OccurrenceRow(NamedTuple):
     """How often it was started: a start that sees another number when it is to store its session came too late."""
     completed_at: int | None
     is_completed_by_session: bool
+    """Whether its session has completed it; while it is planned, its user has restored it since."""
 
 
 class FocusSession(NamedTuple):

@@ -65,9 +65,11 @@ def completed(occurrence: Occurrence, now: int) -> OccurrenceRow:
 
 
 def restored(occurrence: Occurrence) -> OccurrenceRow:
-    """It is what its event says, and keeps its focus session."""
+    """It is what its event says, and keeps its focus session, which does not complete it a second time."""
     row = row_of(occurrence)
-    return row_of(occurrence._replace(row=None))._replace(session_id=row.session_id, starts=row.starts)
+    return row_of(occurrence._replace(row=None))._replace(
+        session_id=row.session_id, starts=row.starts, is_completed_by_session=row.is_completed_by_session
+    )
 
 
 def _require_not_cancelled(occurrence: Occurrence) -> None:

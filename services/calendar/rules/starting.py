@@ -29,7 +29,8 @@ def followed(occurrence: Occurrence, session: FocusSession) -> OccurrenceRow:
         return _without(row) if row.session_id == session.id else row
     if row.session_id is None:
         row = started(occurrence, session.id)
-    if row.session_id != session.id or not session.is_done or row.status != Status.PLANNED:
+    was_restored = row.is_completed_by_session
+    if row.session_id != session.id or not session.is_done or row.status != Status.PLANNED or was_restored:
         return row
     return row._replace(status=Status.COMPLETED.value, completed_at=session.changed_at, is_completed_by_session=True)
 
