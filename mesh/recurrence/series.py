@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mesh.recurrence.dates import dates_of
 from mesh.recurrence.rule import Rule, RuleError
-from mesh.recurrence.zones import to_instant, to_wall
+from mesh.recurrence.zones import to_instant, to_wall_within
 from mesh.runtime.clock import DAY
 
 _TWO_DAYS = timedelta(days=2)
@@ -130,7 +130,7 @@ def last_slot(series: Series) -> Slot | None:
     if rule.times is not None:
         end = dates_of(rule, series.start.date()).end_of_count()
     elif rule.until_time is not None:
-        end = to_wall(rule.until_time, series.time_zone).date()
+        end = to_wall_within(rule.until_time, series.time_zone).date()
     else:
         end = rule.until_date
     if end is None:
@@ -178,7 +178,7 @@ def first_slot(series: Series) -> Slot:
 
 def date_before(instant: int, time_zone: str) -> date:
     """A local date before all slots at the instant or later."""
-    wall = to_wall(instant, time_zone)
+    wall = to_wall_within(instant, time_zone)
     return (wall - _TWO_DAYS).date() if wall.date() > date(1, 1, 3) else wall.date()
 
 

@@ -26,9 +26,14 @@ def to_instant(wall: datetime, time_zone: str) -> tuple[int, bool]:
 
 
 def to_wall(instant: int, time_zone: str) -> datetime:
-    """What a clock on the wall shows at an instant; naive. At the ends of the years 1 to 9999 it stops."""
+    """What a clock on the wall shows at an instant; naive. Raises OverflowError beyond the years 1 to 9999."""
+    return to_datetime(instant).astimezone(ZoneInfo(time_zone)).replace(tzinfo=None, fold=0)
+
+
+def to_wall_within(instant: int, time_zone: str) -> datetime:
+    """The same; at the ends of the years 1 to 9999 the clock stops."""
     try:
-        return to_datetime(instant).astimezone(ZoneInfo(time_zone)).replace(tzinfo=None, fold=0)
+        return to_wall(instant, time_zone)
     except OverflowError:
         return _LATEST if instant > 0 else _EARLIEST
 

@@ -15,7 +15,8 @@ from stack.supervisor import Program
 
 NAME = "postgres"
 ADMINISTRATOR = "postgres"
-CONNECTIONS = 200
+CONNECTIONS = 300
+"""Eight services with tables, three replicas of each, nine connections of a replica; and operators."""
 _SETTINGS = {
     "unix_socket_directories": "",
     "listen_addresses": LOOPBACK,

@@ -364,6 +364,8 @@ def _all_with(name: str) -> Callable[[Any], None]:
 
 
 def _a_rule_for_one(request: Any) -> None:
+    request.scope = 1
+    request.changes.ClearField("title")
     request.changes.update_mask.paths[:] = ["time_zone"]
     request.changes.time_zone = "Europe/Zurich"
 

@@ -85,9 +85,10 @@ class Account:
         """The account in another session."""
         return self._accounts.sign_in(self._user)
 
-    def call(self, method: str, request: Message) -> Any:
-        """The response of an RPC; fails when the call does."""
-        result = self._rest.call(BY_NAME[method], request, self.token)
+    def call(self, method: str | Method, request: Message) -> Any:
+        """The response of an RPC; fails when the call does. method: by name, when no other service has one like it."""
+        found = BY_NAME[method] if isinstance(method, str) else method
+        result = self._rest.call(found, request, self.token)
         assert result.ok, result
         return result.response
 
@@ -160,18 +161,18 @@ class Account:
         if method.name == "SummarizePlan":
             self.planned.start_two()
             listing = self.listing(method, page_size=1)
-            wait_until(lambda: self.call(method.name, listing).next_page_token, "history knows both plans")
-            token_of_plans: str = self.call(method.name, listing).next_page_token
+            wait_until(lambda: self.call(method, listing).next_page_token, "history knows both plans")
+            token_of_plans: str = self.call(method, listing).next_page_token
             return token_of_plans
         if method.owner == "history":
             for _ in range(9):  # of two days
                 self.archived_session_id()
-            first = self.call(method.name, self.listing(method, page_size=1))
+            first = self.call(method, self.listing(method, page_size=1))
             token_of_history: str = first.next_page_token
             return token_of_history
         if method.owner == "calendar":
             self.planned.make_pages()
-            token_of_calendar: str = self.call(method.name, self.listing(method, page_size=1)).next_page_token
+            token_of_calendar: str = self.call(method, self.listing(method, page_size=1)).next_page_token
             return token_of_calendar
         fields = descriptor(method).output_type.fields
         [listed] = [field.message_type.name for field in fields if field.is_repeated and field.message_type]
@@ -179,7 +180,7 @@ class Account:
         if method.owner == "recurrence":
             self.recurring.logged()
             self.recurring.schedule()
-            first = self.call(method.name, self.listing(method, page_size=1))
+            first = self.call(method, self.listing(method, page_size=1))
             token_of_recurrence: str = first.next_page_token
             return token_of_recurrence
         for _ in range(2):
@@ -188,8 +189,8 @@ class Account:
             else:
                 self.call(create.name, valid_request(create, self.fitting(create)))
         request = request_class(method)(page_size=1)
-        wait_until(lambda: self.call(method.name, request).next_page_token, f"{method.name} has two pages")
-        token: str = self.call(method.name, request).next_page_token
+        wait_until(lambda: self.call(method, request).next_page_token, f"{method.name} has two pages")
+        token: str = self.call(method, request).next_page_token
         return token
 
     def listing(self, method: Method, **fields: Any) -> Message:

@@ -6,7 +6,7 @@ from functools import partial
 
 from mesh.recurrence.document import from_document
 from mesh.recurrence.series import after, parse_slot, slots
-from mesh.recurrence.zones import to_instant, to_wall
+from mesh.recurrence.zones import to_instant, to_wall_within
 from mesh.rpc.etag import check_etag, next_version
 from services.calendar.errors import EventDeleted, EventReadOnly, TooManyChanges
 from services.calendar.model import MOST_ROWS, CalendarEvent, Change, OccurrenceRow, Status
@@ -63,7 +63,7 @@ def relocated(event: CalendarEvent, rows: Mapping[str, OccurrenceRow], zone_befo
     What had not ended on the clock on the wall is yet to be published, also where that clock jumped over its end.
     """
     since = _since(event, now)
-    since = min(since, to_instant(to_wall(since, zone_before), zone)[0])
+    since = min(since, to_instant(to_wall_within(since, zone_before), zone)[0])
     return _change(event, rows, rows, zone, now, since)._replace(before=event)
 
 

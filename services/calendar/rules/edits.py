@@ -9,7 +9,7 @@ from mesh.recurrence.document import to_document
 from mesh.recurrence.rule import Rule, RuleError
 from mesh.recurrence.scopes import Edit, Split
 from mesh.recurrence.series import Series, Slot, find, last_before, last_slot, parse_slot, slot_text
-from mesh.recurrence.zones import to_wall
+from mesh.recurrence.zones import to_wall_within
 from mesh.runtime.clock import DAY
 from services.calendar.errors import OccurrenceNotFound, OverridesLost
 from services.calendar.model import CalendarEvent, Occurrence, OccurrenceRow, Status, occurrence_id
@@ -217,7 +217,7 @@ def _rekeyed(event: CalendarEvent, changed: CalendarEvent, row: OccurrenceRow, z
         return row._replace(start_slot=date if changed.is_all_day else f"{date}T{changed.start_slot[11:]}")
     if changed.time_zone == event.time_zone:
         return row
-    wall = to_wall(row.start_time, changed.time_zone or zone)
+    wall = to_wall_within(row.start_time, changed.time_zone or zone)
     return row._replace(start_slot=slot_text(wall, all_day=changed.is_all_day))
 
 

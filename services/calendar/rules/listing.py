@@ -16,7 +16,7 @@ from mesh.recurrence.dates import dates_of
 from mesh.recurrence.document import from_document
 from mesh.recurrence.rule import Rule
 from mesh.recurrence.series import slot_text
-from mesh.recurrence.zones import to_instant, to_wall
+from mesh.recurrence.zones import to_instant, to_wall_within
 from mesh.runtime.clock import DAY, SECOND
 from services.calendar.model import Pattern, Place, Window
 from services.calendar.rules.series import length_end
@@ -121,8 +121,8 @@ def _first(instant: int, zone: str) -> datetime:
 
     Only what is in a gap is later than the clock on the wall says, by the length of the gap.
     """
-    wall = to_wall(instant, zone)
-    return wall if wall - to_wall(instant - 2 * DAY, zone) == _TWO_DAYS else wall - _DAY
+    wall = to_wall_within(instant, zone)
+    return wall if wall - to_wall_within(instant - 2 * DAY, zone) == _TWO_DAYS else wall - _DAY
 
 
 def _distinct(candidates: Iterable[Candidate]) -> Iterator[Candidate]:

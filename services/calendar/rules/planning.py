@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from itertools import chain, islice
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from mesh.recurrence.zones import to_instant, to_wall
+from mesh.recurrence.zones import to_instant, to_wall_within
 from mesh.runtime.clock import DAY, SECOND, to_datetime
 from services.calendar.model import Taken
 
@@ -141,7 +141,7 @@ def window_to_plan(now: int, start: int | None, end: int | None, due: int | None
 def _first_start(free: Time, length: int, zone: str) -> int | None:
     start = -(-free.start // _MINUTE) * _MINUTE
     while start + length <= free.end:
-        if to_instant(to_wall(start, zone), zone)[0] == start:
+        if to_instant(to_wall_within(start, zone), zone)[0] == start:
             return start
         start += _MINUTE
     return None

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 from mesh.recurrence.offsets import Offset, before, parse_offset
-from mesh.recurrence.zones import midnight, to_instant, to_wall
+from mesh.recurrence.zones import midnight, to_instant, to_wall_within
 from mesh.runtime.clock import DAY, SECOND
 from services.calendar.model import CalendarEvent, DueReminder, Occurrence, OccurrenceRow, Status
 from services.calendar.rules.series import planned_after
@@ -97,7 +97,7 @@ def instant_of(occurrence: Occurrence, offset: Offset, zone: str) -> int | None:
     try:
         if not occurrence.event.is_all_day:
             return before(occurrence.start, offset, zone)
-        local = midnight(to_wall(occurrence.start, zone)) - timedelta(days=offset.days)
+        local = midnight(to_wall_within(occurrence.start, zone)) - timedelta(days=offset.days)
         return to_instant(local, zone)[0] - offset.seconds * SECOND
     except OverflowError:
         return None

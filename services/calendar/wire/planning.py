@@ -8,7 +8,7 @@ from focusmesh.todo.v1 import task_pb2
 from google.protobuf.message import Message
 
 from mesh.recurrence.series import slot_text
-from mesh.recurrence.zones import TIME_ZONES, to_wall
+from mesh.recurrence.zones import TIME_ZONES, to_wall_within
 from mesh.runtime.clock import from_timestamp, set_timestamp
 from services.calendar.errors import TimeZoneUnknown
 from services.calendar.model import Occurrence
@@ -74,7 +74,7 @@ def event_for_task(
     """The request of an event that begins at an instant, in a zone, and is for a task."""
     return event_service_pb2.CreateEventRequest(
         title=task.title,
-        start=slot_text(to_wall(start, zone), all_day=False),
+        start=slot_text(to_wall_within(start, zone), all_day=False),
         time_zone=zone,
         duration_minutes=minutes,
         todo_task_id=task.id,

@@ -22,6 +22,8 @@ from tests.support.calendar_model import ZONE, a_row, an_event, rows_of
 from tests.support.neighbours import disturbance
 from tests.support.tokens import Signer
 
+pytestmark = pytest.mark.alone
+
 START = datetime.fromisoformat("2026-12-01T18:00:00")
 PLAIN = 300
 """Floating events without rows; each more is the same again."""

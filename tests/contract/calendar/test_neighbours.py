@@ -12,6 +12,8 @@ from tests.contract.calendar.person import Person, timestamp
 from tests.support.neighbours import disturbance
 from tests.support.tokens import Signer
 
+pytestmark = pytest.mark.alone
+
 FULL = OccurrenceEnder.batch
 """Events with as many rows as may be; each of 5,000 would take minutes to write, and a list reads no more of them."""
 ROWS = 5

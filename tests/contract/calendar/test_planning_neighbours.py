@@ -18,6 +18,8 @@ from tests.support.neighbours import disturbance
 from tests.support.tokens import Signer
 from tests.support.user_stub import UserStub
 
+pytestmark = pytest.mark.alone
+
 SERIES = 1_000
 WINDOW: Mapping[str, Timestamp] = {
     "start_time": timestamp("2030-03-01T00:00:00Z"),

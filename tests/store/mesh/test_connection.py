@@ -134,7 +134,7 @@ async def test_a_connection_that_breaks_right_after_a_result_fails_the_next_stat
         connection = await Connection.connect(through, autocommit=True)
         assert await result_of(connection, "SELECT 1") == 1
         proxy.break_after_next = True
-        asyncio.get_running_loop().call_later(0.001, time.sleep, 0.3)  # both arrive while the loop is busy
+        asyncio.get_running_loop().call_later(0.001, time.sleep, 1.0)  # both arrive while the loop is busy
         await connection.execute("SELECT pg_sleep(0.05)")
         async with asyncio.timeout(5):
             with pytest.raises(psycopg.OperationalError):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mesh.recurrence.rule import MonthEnd, Rule, RuleError
 from mesh.recurrence.text import parse
-from mesh.recurrence.zones import to_wall
+from mesh.recurrence.zones import to_wall_within
 from mesh.runtime.clock import SECOND
 from services.calendar.model import Length
 from services.calendar.rules.ical.content import Weight
@@ -193,8 +193,8 @@ class Reader:
         is_utc = "Z" in found.value.upper().partition("UNTIL=")[2].partition(";")[0]
         if start.is_date:
             self.changed("UNTIL", "has a time, unlike the start: its date was kept", found.line)
-            return rule._replace(until_time=None, until_date=to_wall(until, "UTC").date())
-        wall = to_wall(until, self.file.user_zone if is_utc else "UTC")
+            return rule._replace(until_time=None, until_date=to_wall_within(until, "UTC").date())
+        wall = to_wall_within(until, self.file.user_zone if is_utc else "UTC")
         if is_utc:
             self.changed("UNTIL", f"is in UTC, unlike the start: it was taken in {self.file.user_zone}", found.line)
         day = wall.date() - timedelta(days=wall.time() < start.local.time())

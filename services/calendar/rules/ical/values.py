@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from mesh.recurrence.zones import to_instant, to_wall
+from mesh.recurrence.zones import to_instant, to_wall_within
 from services.calendar.model import Length
 from services.calendar.rules.ical.lines import ParametersError, Property
 from services.calendar.rules.ical.report import Refused
@@ -44,7 +44,7 @@ class When(NamedTuple):
         """What a clock of a zone shows then; None: one of the zone `floating`."""
         if self.is_date or self.zone in (zone, zone or floating):
             return self.local
-        return to_wall(self.instant(floating), zone or floating)
+        return to_wall_within(self.instant(floating), zone or floating)
 
 
 class Span(NamedTuple):

@@ -11,7 +11,7 @@ from mesh.recurrence.document import from_document
 from mesh.recurrence.rule import Rule, RuleError
 from mesh.recurrence.series import parse_slot, slots
 from mesh.recurrence.text import render
-from mesh.recurrence.zones import to_instant, to_wall
+from mesh.recurrence.zones import to_instant, to_wall_within
 from mesh.runtime.clock import SECOND, to_datetime
 from services.calendar.model import CalendarEvent, Length, OccurrenceRow, Status
 from services.calendar.rules.changes import is_override
@@ -166,7 +166,7 @@ def _writable(rule: Rule, event: CalendarEvent, user_zone: str) -> Rule:
         last = datetime.combine(rule.until_date, time(23, 59, 59))
         return rule._replace(until_date=None, until_time=min(to_instant(last, event.time_zone)[0], LAST_INSTANT))
     if rule.until_time is not None and event.time_zone is None:
-        wall = to_wall(rule.until_time, user_zone)
+        wall = to_wall_within(rule.until_time, user_zone)
         day = wall.date() - timedelta(days=wall.time() < (time() if all_day else start.time()))
         return rule._replace(until_time=None, until_date=day)
     return rule
