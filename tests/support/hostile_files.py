@@ -43,6 +43,11 @@ def _zones() -> bytes:
 
 def hostile_files() -> Iterator[tuple[str, bytes]]:
     """A name and a file."""
+    for files in (_lines(), _dates(), _exceptions(), _zone_changes(), _values()):
+        yield from files
+
+
+def _lines() -> Iterator[tuple[str, bytes]]:
     yield "tiny lines", _filled(b"A:\n", _START)
     yield "tiny lines without a colon", _filled(b"A\n", _START)
     yield "line ends", _HEAD + b"\n" * (MOST_BYTES - 100)
@@ -58,6 +63,9 @@ def hostile_files() -> Iterator[tuple[str, bytes]]:
     yield "components in components", _HEAD + b"BEGIN:A\n" * ((MOST_BYTES - 100) // 8)
     yield "ends of what has not begun", _HEAD + b"BEGIN:A\n" * 300 + b"END:B\n" * ((MOST_BYTES - 5_000) // 6)
     yield "calendars", (_HEAD + _END) * (MOST_BYTES // len(_HEAD + _END))
+
+
+def _dates() -> Iterator[tuple[str, bytes]]:
     yield "events without an end", _calendar(b"BEGIN:VEVENT\n" * ((MOST_BYTES - 100) // 13))
     yield "alarms", _filled(b"BEGIN:VALARM\nTRIGGER:-PT1M\nEND:VALARM\n", _START)
     yield (
@@ -90,6 +98,9 @@ def hostile_files() -> Iterator[tuple[str, bytes]]:
         "rules that count far",
         _events("DTSTART:20260601T080000Z\nRRULE:FREQ=DAILY;COUNT=1000;BYMONTH=2;BYDAY=MO;INTERVAL=%d"),
     )
+
+
+def _exceptions() -> Iterator[tuple[str, bytes]]:
     yield (
         "all that follow",
         _calendar(
@@ -117,6 +128,9 @@ def hostile_files() -> Iterator[tuple[str, bytes]]:
             )
         ),
     )
+
+
+def _zone_changes() -> Iterator[tuple[str, bytes]]:
     yield "zones", _zones()
     yield (
         "a zone that changes each second",
@@ -134,6 +148,9 @@ def hostile_files() -> Iterator[tuple[str, bytes]]:
             b"BEGIN:VEVENT\nUID:1\nDTSTART;TZID=Mine:20260601T080000\nEND:VEVENT\n"
         ),
     )
+
+
+def _values() -> Iterator[tuple[str, bytes]]:
     yield "an attachment", _filled(b"QUJD", _START + b"ATTACH;ENCODING=BASE64;VALUE=BINARY:")
     yield "control characters", _filled(b"\x01", _START + b"SUMMARY:")
     yield "NUL", _filled(b"\x00", _START + b"SUMMARY:")

@@ -116,10 +116,10 @@ class SubscriptionReader(PeriodicTask):
         except LeaseLostError:
             return
         except DependencyUnavailable:
-            await self._give_back(subscription, _AGAIN_SECONDS)
+            await self._release(subscription, _AGAIN_SECONDS)
             return
         except asyncio.CancelledError:
-            await self._give_back(subscription, 0)
+            await self._release(subscription, 0)
             raise
         except OutgoingFailure as failure:
             after = rules.failed(subscription, self._clock(), failure.answer, _wish(failure))
@@ -129,9 +129,9 @@ class SubscriptionReader(PeriodicTask):
         async with self._db.connection() as connection:
             await store.save_reading(connection, after)
 
-    async def _give_back(self, subscription: CalendarSubscription, seconds: int) -> None:
+    async def _release(self, subscription: CalendarSubscription, seconds: int) -> None:
         async with self._db.connection() as connection:
-            await store.give_back(connection, subscription, seconds)
+            await store.release_lease(connection, subscription, seconds)
 
     async def _read(self, subscription: CalendarSubscription) -> CalendarSubscription:
         response = await self._published.read(subscription)

@@ -141,7 +141,7 @@ async def save_reading(connection: Connection, subscription: CalendarSubscriptio
     )
 
 
-async def give_back(connection: Connection, subscription: CalendarSubscription, seconds: int) -> None:
+async def release_lease(connection: Connection, subscription: CalendarSubscription, seconds: int) -> None:
     """Ends a lease before its time, in so many seconds."""
     await connection.execute(
         """
