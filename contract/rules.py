@@ -14,6 +14,8 @@ from contract.methods import Method
 
 VERBS_WITH_BODY = {"POST": "*", "PATCH": "*", "GET": "", "DELETE": ""}
 ADMIN_SCOPE = "admin"
+GO_MODULE = "focusmesh.example/go"
+"""Of nobody: `.example` is reserved. Whoever makes stubs puts their own module before it."""
 VARIABLE = re.compile(r"\{\w+\}")
 ANY_BODY = ".google.api.HttpBody"
 Field = FieldDescriptorProto
@@ -183,6 +185,17 @@ def json_types(described: Contract) -> Iterator[str]:
                 yield f"{message.name}.{field.name} has an underscore before a digit"
 
 
+def languages(described: Contract) -> Iterator[str]:
+    """Every file says where it belongs in Go and in Java, so that plain protoc makes stubs of it."""
+    for source in described.sources:
+        file, options = source.file, source.file.options
+        place = f"{GO_MODULE}/{file.package.replace('.', '/')};{''.join(file.package.split('.')[1:])}"
+        if options.go_package != place:
+            yield f'{file.name}: its go_package is not "{place}"'
+        if options.java_package != file.package or not options.java_multiple_files:
+            yield f'{file.name}: its java_package is not "{file.package}", or java_multiple_files is not set'
+
+
 RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     policies,
     scopes,
@@ -195,6 +208,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     bounds,
     masks,
     json_types,
+    languages,
 )
 
 

@@ -2,10 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from buf.validate import validate_pb2
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    FileOptions,
+)
 
 from contract import rules
 from contract.descriptors import SHARED_REASONS, Contract, Message, error_reasons
@@ -81,6 +88,25 @@ def test_a_sound_contract_has_no_complaint() -> None:
 )
 def test_a_mistake_in_an_rpc_is_found(rule: Callable[[Contract], Iterator[str]], mistake: Method) -> None:
     assert len(list(rule(a_contract(mistake)))) == 1
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"go_package": ""},
+        {"go_package": "focusmesh.example/go/focusmesh/shop/v1"},
+        {"java_package": "com.shop"},
+        {"java_multiple_files": False},
+    ],
+)
+def test_a_file_that_does_not_say_where_it_belongs_in_go_and_java_is_found(mistake: dict[str, Any]) -> None:
+    place = "focusmesh.example/go/focusmesh/shop/v1;shopv1"
+    right = {"go_package": place, "java_package": "focusmesh.shop.v1", "java_multiple_files": True}
+    for options, complaints in ((right, 0), (right | mistake, 1)):
+        file = FileDescriptorProto(
+            name="focusmesh/shop/v1/item.proto", package="focusmesh.shop.v1", options=FileOptions(**options)
+        )
+        assert len(list(rules.languages(Contract(FileDescriptorSet(file=[file]))))) == complaints
 
 
 def test_a_post_may_take_a_body_of_any_type() -> None:

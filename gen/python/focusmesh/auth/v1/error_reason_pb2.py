@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$focusmesh/auth/v1/error_reason.proto\x12\x11\x66ocusmesh.auth.v1*\xfa\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x01\x12$\n ERROR_REASON_PASSWORD_TOO_COMMON\x10\x02\x12\"\n\x1e\x45RROR_REASON_CREDENTIALS_WRONG\x10\x03\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_ATTEMPTS\x10\x04\x12&\n\"ERROR_REASON_REFRESH_TOKEN_INVALID\x10\x05\x12%\n!ERROR_REASON_REFRESH_TOKEN_REUSED\x10\x06\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_UNKNOWN\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_USER_INACTIVE\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\t\x12 \n\x1c\x45RROR_REASON_TOO_MANY_GUESTS\x10\n\x12#\n\x1f\x45RROR_REASON_MAIL_TOKEN_INVALID\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_MAIL_NOT_FOUND\x10\r\"\x04\x08\x0c\x10\x0c*\x1f\x45RROR_REASON_EMAIL_NOT_VERIFIEDb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$focusmesh/auth/v1/error_reason.proto\x12\x11\x66ocusmesh.auth.v1*\xfa\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x01\x12$\n ERROR_REASON_PASSWORD_TOO_COMMON\x10\x02\x12\"\n\x1e\x45RROR_REASON_CREDENTIALS_WRONG\x10\x03\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_ATTEMPTS\x10\x04\x12&\n\"ERROR_REASON_REFRESH_TOKEN_INVALID\x10\x05\x12%\n!ERROR_REASON_REFRESH_TOKEN_REUSED\x10\x06\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_UNKNOWN\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_USER_INACTIVE\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\t\x12 \n\x1c\x45RROR_REASON_TOO_MANY_GUESTS\x10\n\x12#\n\x1f\x45RROR_REASON_MAIL_TOKEN_INVALID\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_MAIL_NOT_FOUND\x10\r\"\x04\x08\x0c\x10\x0c*\x1f\x45RROR_REASON_EMAIL_NOT_VERIFIEDBD\n\x11\x66ocusmesh.auth.v1P\x01Z-focusmesh.example/go/focusmesh/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.auth.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.auth.v1P\001Z-focusmesh.example/go/focusmesh/auth/v1;authv1'
   _globals['_ERRORREASON']._serialized_start=60
   _globals['_ERRORREASON']._serialized_end=566
 # @@protoc_insertion_point(module_scope)

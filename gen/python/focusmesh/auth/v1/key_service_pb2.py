@@ -27,13 +27,14 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#focusmesh/auth/v1/key_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x10\n\x0eGetJwksRequest\"J\n\x0fGetJwksResponse\x12\x37\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.focusmesh.auth.v1.JsonWebKeyB\x04\xe2\x41\x01\x02R\x04keys\"t\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x10\n\x03kid\x18\x03 \x01(\tR\x03kid\x12\x10\n\x03use\x18\x04 \x01(\tR\x03use\x12\x10\n\x03\x61lg\x18\x05 \x01(\tR\x03\x61lg\x12\x0c\n\x01x\x18\x06 \x01(\tR\x01x2\x89\x01\n\nKeyService\x12{\n\x07GetJwks\x12!.focusmesh.auth.v1.GetJwksRequest\x1a\".focusmesh.auth.v1.GetJwksResponse\")\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#focusmesh/auth/v1/key_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x10\n\x0eGetJwksRequest\"J\n\x0fGetJwksResponse\x12\x37\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.focusmesh.auth.v1.JsonWebKeyB\x04\xe2\x41\x01\x02R\x04keys\"t\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x10\n\x03kid\x18\x03 \x01(\tR\x03kid\x12\x10\n\x03use\x18\x04 \x01(\tR\x03use\x12\x10\n\x03\x61lg\x18\x05 \x01(\tR\x03\x61lg\x12\x0c\n\x01x\x18\x06 \x01(\tR\x01x2\x89\x01\n\nKeyService\x12{\n\x07GetJwks\x12!.focusmesh.auth.v1.GetJwksRequest\x1a\".focusmesh.auth.v1.GetJwksResponse\")\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonBD\n\x11\x66ocusmesh.auth.v1P\x01Z-focusmesh.example/go/focusmesh/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.auth.v1.key_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.auth.v1P\001Z-focusmesh.example/go/focusmesh/auth/v1;authv1'
   _globals['_GETJWKSRESPONSE'].fields_by_name['keys']._loaded_options = None
   _globals['_GETJWKSRESPONSE'].fields_by_name['keys']._serialized_options = b'\342A\001\002'
   _globals['_KEYSERVICE'].methods_by_name['GetJwks']._loaded_options = None

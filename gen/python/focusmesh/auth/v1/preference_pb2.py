@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from focusmesh.auth.v1 import user_pb2 as focusmesh_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"focusmesh/auth/v1/preference.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1c\x66ocusmesh/auth/v1/user.proto\"\xd3\x03\n\x0fUserPreferences\x12\x1b\n\ttime_zone\x18\x01 \x01(\tR\x08timeZone\x12*\n\x11\x64\x61y_start_minutes\x18\x02 \x01(\x05R\x0f\x64\x61yStartMinutes\x12\x38\n\x18\x64\x65\x66\x61ult_pomodoro_minutes\x18\x03 \x01(\x05R\x16\x64\x65\x66\x61ultPomodoroMinutes\x12=\n\x1b\x64\x65\x66\x61ult_short_break_minutes\x18\x04 \x01(\x05R\x18\x64\x65\x66\x61ultShortBreakMinutes\x12;\n\x1a\x64\x65\x66\x61ult_long_break_minutes\x18\x05 \x01(\x05R\x17\x64\x65\x66\x61ultLongBreakMinutes\x12.\n\x13long_break_interval\x18\x06 \x01(\x05R\x11longBreakInterval\x12*\n\x11\x61uto_start_breaks\x18\x07 \x01(\x08R\x0f\x61utoStartBreaks\x12(\n\x10\x61uto_start_focus\x18\x08 \x01(\x08R\x0e\x61utoStartFocus\x12;\n\nweek_start\x18\t \x01(\x0e\x32\x1c.focusmesh.auth.v1.WeekStartR\tweekStartb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"focusmesh/auth/v1/preference.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1c\x66ocusmesh/auth/v1/user.proto\"\xd3\x03\n\x0fUserPreferences\x12\x1b\n\ttime_zone\x18\x01 \x01(\tR\x08timeZone\x12*\n\x11\x64\x61y_start_minutes\x18\x02 \x01(\x05R\x0f\x64\x61yStartMinutes\x12\x38\n\x18\x64\x65\x66\x61ult_pomodoro_minutes\x18\x03 \x01(\x05R\x16\x64\x65\x66\x61ultPomodoroMinutes\x12=\n\x1b\x64\x65\x66\x61ult_short_break_minutes\x18\x04 \x01(\x05R\x18\x64\x65\x66\x61ultShortBreakMinutes\x12;\n\x1a\x64\x65\x66\x61ult_long_break_minutes\x18\x05 \x01(\x05R\x17\x64\x65\x66\x61ultLongBreakMinutes\x12.\n\x13long_break_interval\x18\x06 \x01(\x05R\x11longBreakInterval\x12*\n\x11\x61uto_start_breaks\x18\x07 \x01(\x08R\x0f\x61utoStartBreaks\x12(\n\x10\x61uto_start_focus\x18\x08 \x01(\x08R\x0e\x61utoStartFocus\x12;\n\nweek_start\x18\t \x01(\x0e\x32\x1c.focusmesh.auth.v1.WeekStartR\tweekStartBD\n\x11\x66ocusmesh.auth.v1P\x01Z-focusmesh.example/go/focusmesh/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.auth.v1.preference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.auth.v1P\001Z-focusmesh.example/go/focusmesh/auth/v1;authv1'
   _globals['_USERPREFERENCES']._serialized_start=88
   _globals['_USERPREFERENCES']._serialized_end=555
 # @@protoc_insertion_point(module_scope)

@@ -28,13 +28,14 @@ from focusmesh.policy.v1 import policy_pb2 as focusmesh_dot_policy_dot_v1_dot_po
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*focusmesh/auth/v1/preference_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"focusmesh/auth/v1/preference.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"B\n\x19GetUserPreferencesRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"h\n\x1aGetUserPreferencesResponse\x12J\n\x0bpreferences\x18\x01 \x01(\x0b\x32\".focusmesh.auth.v1.UserPreferencesB\x04\xe2\x41\x01\x02R\x0bpreferences2\xc3\x01\n\x11PreferenceService\x12\xad\x01\n\x12GetUserPreferences\x12,.focusmesh.auth.v1.GetUserPreferencesRequest\x1a-.focusmesh.auth.v1.GetUserPreferencesResponse\":\x90\x02\x01\x8a\xb5\x18\x33\x08\x05\x18\x01*\x08pomodoro*\x07history*\x04todo*\nrecurrence*\x08\x63\x61lendarb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*focusmesh/auth/v1/preference_service.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"focusmesh/auth/v1/preference.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"B\n\x19GetUserPreferencesRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"h\n\x1aGetUserPreferencesResponse\x12J\n\x0bpreferences\x18\x01 \x01(\x0b\x32\".focusmesh.auth.v1.UserPreferencesB\x04\xe2\x41\x01\x02R\x0bpreferences2\xc3\x01\n\x11PreferenceService\x12\xad\x01\n\x12GetUserPreferences\x12,.focusmesh.auth.v1.GetUserPreferencesRequest\x1a-.focusmesh.auth.v1.GetUserPreferencesResponse\":\x90\x02\x01\x8a\xb5\x18\x33\x08\x05\x18\x01*\x08pomodoro*\x07history*\x04todo*\nrecurrence*\x08\x63\x61lendarBD\n\x11\x66ocusmesh.auth.v1P\x01Z-focusmesh.example/go/focusmesh/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.auth.v1.preference_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.auth.v1P\001Z-focusmesh.example/go/focusmesh/auth/v1;authv1'
   _globals['_GETUSERPREFERENCESREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_GETUSERPREFERENCESREQUEST'].fields_by_name['user_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_GETUSERPREFERENCESRESPONSE'].fields_by_name['preferences']._loaded_options = None

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/history/v1/error_reason.proto\x12\x14\x66ocusmesh.history.v1*\xde\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12+\n\'ERROR_REASON_ARCHIVED_SESSION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_ARCHIVED_SESSION_DELETED\x10\x02\x12-\n)ERROR_REASON_ARCHIVED_SESSION_NOT_DELETED\x10\x03\x12%\n!ERROR_REASON_TIME_IN_COLD_STORAGE\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_TIME_IN_FUTURE\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_TIME_OVERLAPS\x10\x06\x12\"\n\x1e\x45RROR_REASON_TIME_NOT_RECORDED\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_TIMES_INVALID\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/history/v1/error_reason.proto\x12\x14\x66ocusmesh.history.v1*\xde\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12+\n\'ERROR_REASON_ARCHIVED_SESSION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_ARCHIVED_SESSION_DELETED\x10\x02\x12-\n)ERROR_REASON_ARCHIVED_SESSION_NOT_DELETED\x10\x03\x12%\n!ERROR_REASON_TIME_IN_COLD_STORAGE\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_TIME_IN_FUTURE\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_TIME_OVERLAPS\x10\x06\x12\"\n\x1e\x45RROR_REASON_TIME_NOT_RECORDED\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_TIMES_INVALID\x10\x08\x42M\n\x14\x66ocusmesh.history.v1P\x01Z3focusmesh.example/go/focusmesh/history/v1;historyv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.history.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\024focusmesh.history.v1P\001Z3focusmesh.example/go/focusmesh/history/v1;historyv1'
   _globals['_ERRORREASON']._serialized_start=66
   _globals['_ERRORREASON']._serialized_end=416
 # @@protoc_insertion_point(module_scope)

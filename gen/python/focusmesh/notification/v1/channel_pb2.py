@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/notification/v1/channel.proto\x12\x19\x66ocusmesh.notification.v1*\x84\x01\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HANNEL_IN_APP\x10\x01\x12\x11\n\rCHANNEL_EMAIL\x10\x02\x12\x13\n\x0f\x43HANNEL_WEBPUSH\x10\x03\x12\x0f\n\x0b\x43HANNEL_SMS\x10\x04\x12\x13\n\x0f\x43HANNEL_WEBHOOK\x10\x05*\x92\x01\n\x10NotificationKind\x12!\n\x1dNOTIFICATION_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_KIND_REMINDER\x10\x01\x12\x1c\n\x18NOTIFICATION_KIND_UPDATE\x10\x02\x12\x1d\n\x19NOTIFICATION_KIND_ACCOUNT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/notification/v1/channel.proto\x12\x19\x66ocusmesh.notification.v1*\x84\x01\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HANNEL_IN_APP\x10\x01\x12\x11\n\rCHANNEL_EMAIL\x10\x02\x12\x13\n\x0f\x43HANNEL_WEBPUSH\x10\x03\x12\x0f\n\x0b\x43HANNEL_SMS\x10\x04\x12\x13\n\x0f\x43HANNEL_WEBHOOK\x10\x05*\x92\x01\n\x10NotificationKind\x12!\n\x1dNOTIFICATION_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_KIND_REMINDER\x10\x01\x12\x1c\n\x18NOTIFICATION_KIND_UPDATE\x10\x02\x12\x1d\n\x19NOTIFICATION_KIND_ACCOUNT\x10\x03\x42\\\n\x19\x66ocusmesh.notification.v1P\x01Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.notification.v1.channel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031focusmesh.notification.v1P\001Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1'
   _globals['_CHANNEL']._serialized_start=71
   _globals['_CHANNEL']._serialized_end=203
   _globals['_NOTIFICATIONKIND']._serialized_start=206

@@ -26,13 +26,14 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1focusmesh/notification/v1/push_subscription.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x10PushSubscription\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x19\n\x05label\x18\x02 \x01(\tH\x00R\x05label\x88\x01\x01\x12\'\n\x0cpush_service\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03R\x0bpushService\x12\x41\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTimeB\x08\n\x06_labelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1focusmesh/notification/v1/push_subscription.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x10PushSubscription\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x19\n\x05label\x18\x02 \x01(\tH\x00R\x05label\x88\x01\x01\x12\'\n\x0cpush_service\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03R\x0bpushService\x12\x41\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTimeB\x08\n\x06_labelB\\\n\x19\x66ocusmesh.notification.v1P\x01Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.notification.v1.push_subscription_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031focusmesh.notification.v1P\001Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1'
   _globals['_PUSHSUBSCRIPTION'].fields_by_name['id']._loaded_options = None
   _globals['_PUSHSUBSCRIPTION'].fields_by_name['id']._serialized_options = b'\342A\002\003\010'
   _globals['_PUSHSUBSCRIPTION'].fields_by_name['push_service']._loaded_options = None

@@ -29,13 +29,14 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3focusmesh/notification/v1/unsubscribe_service.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\"\x93\x01\n\x12UnsubscribeRequest\x12\'\n\x05token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12(\n\x04\x66orm\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x66orm\"\x15\n\x13UnsubscribeResponse2\xc3\x01\n\x12UnsubscribeService\x12\xac\x01\n\x0bUnsubscribe\x12-.focusmesh.notification.v1.UnsubscribeRequest\x1a..focusmesh.notification.v1.UnsubscribeResponse\">\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x18\x02\x82\xd3\xe4\x93\x02-\"%/v1/notifications/unsubscribe/{token}:\x04\x66ormb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3focusmesh/notification/v1/unsubscribe_service.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\"\x93\x01\n\x12UnsubscribeRequest\x12\'\n\x05token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12(\n\x04\x66orm\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x66orm\"\x15\n\x13UnsubscribeResponse2\xc3\x01\n\x12UnsubscribeService\x12\xac\x01\n\x0bUnsubscribe\x12-.focusmesh.notification.v1.UnsubscribeRequest\x1a..focusmesh.notification.v1.UnsubscribeResponse\">\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x18\x02\x82\xd3\xe4\x93\x02-\"%/v1/notifications/unsubscribe/{token}:\x04\x66ormB\\\n\x19\x66ocusmesh.notification.v1P\x01Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.notification.v1.unsubscribe_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031focusmesh.notification.v1P\001Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1'
   _globals['_UNSUBSCRIBEREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_UNSUBSCRIBEREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\007r\005\020\001\030\200\004'
   _globals['_UNSUBSCRIBEREQUEST'].fields_by_name['request_id']._loaded_options = None

@@ -26,13 +26,14 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/notification/v1/webhook.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x04\n\x07Webhook\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x16\n\x03url\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x03url\x12%\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00R\x0b\x64\x65scription\x88\x01\x01\x12\x1d\n\nis_enabled\x18\x04 \x01(\x08R\tisEnabled\x12-\n\x0f\x64isabled_reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03R\x0e\x64isabledReason\x12N\n\x12\x66\x61iling_since_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x10\x66\x61ilingSinceTime\x12S\n\x15old_secret_until_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x12oldSecretUntilTime\x12\x41\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x18\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tagB\x0e\n\x0c_descriptionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'focusmesh/notification/v1/webhook.proto\x12\x19\x66ocusmesh.notification.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x04\n\x07Webhook\x12\x15\n\x02id\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08R\x02id\x12\x16\n\x03url\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x03url\x12%\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00R\x0b\x64\x65scription\x88\x01\x01\x12\x1d\n\nis_enabled\x18\x04 \x01(\x08R\tisEnabled\x12-\n\x0f\x64isabled_reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03R\x0e\x64isabledReason\x12N\n\x12\x66\x61iling_since_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x10\x66\x61ilingSinceTime\x12S\n\x15old_secret_until_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x12oldSecretUntilTime\x12\x41\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x18\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03R\x04\x65tagB\x0e\n\x0c_descriptionB\\\n\x19\x66ocusmesh.notification.v1P\x01Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.notification.v1.webhook_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031focusmesh.notification.v1P\001Z=focusmesh.example/go/focusmesh/notification/v1;notificationv1'
   _globals['_WEBHOOK'].fields_by_name['id']._loaded_options = None
   _globals['_WEBHOOK'].fields_by_name['id']._serialized_options = b'\342A\002\003\010'
   _globals['_WEBHOOK'].fields_by_name['url']._loaded_options = None

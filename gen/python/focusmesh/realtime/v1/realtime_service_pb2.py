@@ -27,13 +27,14 @@ from focusmesh.policy.v1 import policy_pb2 as focusmesh_dot_policy_dot_v1_dot_po
 from focusmesh.realtime.v1 import realtime_event_pb2 as focusmesh_dot_realtime_dot_v1_dot_realtime__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,focusmesh/realtime/v1/realtime_service.proto\x12\x15\x66ocusmesh.realtime.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a*focusmesh/realtime/v1/realtime_event.proto\"3\n\x10SubscribeRequest\x12\x1f\n\x06\x63ursor\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06\x63ursor\"O\n\x11SubscribeResponse\x12:\n\x05\x65vent\x18\x01 \x01(\x0b\x32$.focusmesh.realtime.v1.RealtimeEventR\x05\x65vent2\x8f\x01\n\x0fRealtimeService\x12|\n\tSubscribe\x12\'.focusmesh.realtime.v1.SubscribeRequest\x1a(.focusmesh.realtime.v1.SubscribeResponse\"\x1a\x90\x02\x01\x8a\xb5\x18\x13\x08\x03\x12\rrealtime:read\x18\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,focusmesh/realtime/v1/realtime_service.proto\x12\x15\x66ocusmesh.realtime.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a*focusmesh/realtime/v1/realtime_event.proto\"3\n\x10SubscribeRequest\x12\x1f\n\x06\x63ursor\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06\x63ursor\"O\n\x11SubscribeResponse\x12:\n\x05\x65vent\x18\x01 \x01(\x0b\x32$.focusmesh.realtime.v1.RealtimeEventR\x05\x65vent2\x8f\x01\n\x0fRealtimeService\x12|\n\tSubscribe\x12\'.focusmesh.realtime.v1.SubscribeRequest\x1a(.focusmesh.realtime.v1.SubscribeResponse\"\x1a\x90\x02\x01\x8a\xb5\x18\x13\x08\x03\x12\rrealtime:read\x18\x04\x30\x01\x42P\n\x15\x66ocusmesh.realtime.v1P\x01Z5focusmesh.example/go/focusmesh/realtime/v1;realtimev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.realtime.v1.realtime_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\025focusmesh.realtime.v1P\001Z5focusmesh.example/go/focusmesh/realtime/v1;realtimev1'
   _globals['_SUBSCRIBEREQUEST'].fields_by_name['cursor']._loaded_options = None
   _globals['_SUBSCRIBEREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\004r\002\030@'
   _globals['_REALTIMESERVICE'].methods_by_name['Subscribe']._loaded_options = None

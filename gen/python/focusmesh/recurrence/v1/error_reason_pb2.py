@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*focusmesh/recurrence/v1/error_reason.proto\x12\x17\x66ocusmesh.recurrence.v1*\x93\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x45RROR_REASON_SCHEDULE_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_COMPLETION_NOT_FOUND\x10\x02\x12*\n&ERROR_REASON_COMPLETION_ALREADY_UNDONE\x10\x03\x12\"\n\x1e\x45RROR_REASON_SCHEDULE_INACTIVE\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_SLOT_NOT_FOUND\x10\x05\x12!\n\x1d\x45RROR_REASON_OCCURRENCE_BEGUN\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_OVERRIDES_LOST\x10\x07\x12!\n\x1d\x45RROR_REASON_TOO_MANY_CHANGES\x10\x08\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_UNKNOWN\x10\t\x12\x1e\n\x1a\x45RROR_REASON_SCHEDULE_BUSY\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*focusmesh/recurrence/v1/error_reason.proto\x12\x17\x66ocusmesh.recurrence.v1*\x93\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x45RROR_REASON_SCHEDULE_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_COMPLETION_NOT_FOUND\x10\x02\x12*\n&ERROR_REASON_COMPLETION_ALREADY_UNDONE\x10\x03\x12\"\n\x1e\x45RROR_REASON_SCHEDULE_INACTIVE\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_SLOT_NOT_FOUND\x10\x05\x12!\n\x1d\x45RROR_REASON_OCCURRENCE_BEGUN\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_OVERRIDES_LOST\x10\x07\x12!\n\x1d\x45RROR_REASON_TOO_MANY_CHANGES\x10\x08\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_UNKNOWN\x10\t\x12\x1e\n\x1a\x45RROR_REASON_SCHEDULE_BUSY\x10\nBV\n\x17\x66ocusmesh.recurrence.v1P\x01Z9focusmesh.example/go/focusmesh/recurrence/v1;recurrencev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.recurrence.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027focusmesh.recurrence.v1P\001Z9focusmesh.example/go/focusmesh/recurrence/v1;recurrencev1'
   _globals['_ERRORREASON']._serialized_start=72
   _globals['_ERRORREASON']._serialized_end=475
 # @@protoc_insertion_point(module_scope)

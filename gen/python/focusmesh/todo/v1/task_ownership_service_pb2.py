@@ -27,13 +27,14 @@ from focusmesh.policy.v1 import policy_pb2 as focusmesh_dot_policy_dot_v1_dot_po
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.focusmesh/todo/v1/task_ownership_service.proto\x12\x11\x66ocusmesh.todo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"r\n\x15\x46indOwnedTasksRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12\x32\n\x08task_ids\x18\x02 \x03(\tB\x17\xe2\x41\x01\x02\xbaH\x10\x92\x01\r\x08\x01\x10\x32\x18\x01\"\x05r\x03\xb0\x01\x01R\x07taskIds\"3\n\x16\x46indOwnedTasksResponse\x12\x19\n\x08task_ids\x18\x01 \x03(\tR\x07taskIds2\x94\x01\n\x14TaskOwnershipService\x12|\n\x0e\x46indOwnedTasks\x12(.focusmesh.todo.v1.FindOwnedTasksRequest\x1a).focusmesh.todo.v1.FindOwnedTasksResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0e\x08\x05\x18\x01*\x08pomodorob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.focusmesh/todo/v1/task_ownership_service.proto\x12\x11\x66ocusmesh.todo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a focusmesh/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\"r\n\x15\x46indOwnedTasksRequest\x12%\n\x07user_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12\x32\n\x08task_ids\x18\x02 \x03(\tB\x17\xe2\x41\x01\x02\xbaH\x10\x92\x01\r\x08\x01\x10\x32\x18\x01\"\x05r\x03\xb0\x01\x01R\x07taskIds\"3\n\x16\x46indOwnedTasksResponse\x12\x19\n\x08task_ids\x18\x01 \x03(\tR\x07taskIds2\x94\x01\n\x14TaskOwnershipService\x12|\n\x0e\x46indOwnedTasks\x12(.focusmesh.todo.v1.FindOwnedTasksRequest\x1a).focusmesh.todo.v1.FindOwnedTasksResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0e\x08\x05\x18\x01*\x08pomodoroBD\n\x11\x66ocusmesh.todo.v1P\x01Z-focusmesh.example/go/focusmesh/todo/v1;todov1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.todo.v1.task_ownership_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.todo.v1P\001Z-focusmesh.example/go/focusmesh/todo/v1;todov1'
   _globals['_FINDOWNEDTASKSREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_FINDOWNEDTASKSREQUEST'].fields_by_name['user_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_FINDOWNEDTASKSREQUEST'].fields_by_name['task_ids']._loaded_options = None

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$focusmesh/type/v1/error_reason.proto\x12\x11\x66ocusmesh.type.v1*\xe8\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_MISSING\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_INVALID\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_REVOKED\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_SCOPE_MISSING\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_INTERNAL_ONLY\x10\x06\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x07\x12#\n\x1f\x45RROR_REASON_PAGE_TOKEN_INVALID\x10\x08\x12\"\n\x1e\x45RROR_REASON_FIELD_NOT_IN_MASK\x10\t\x12!\n\x1d\x45RROR_REASON_VERSION_CONFLICT\x10\n\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0b\x12\x1c\n\x18\x45RROR_REASON_UNAVAILABLE\x10\x0c\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\r\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x0e\x12&\n\"ERROR_REASON_SERVICE_TOKEN_INVALID\x10\x0f\x12#\n\x1f\x45RROR_REASON_CALLER_NOT_ALLOWED\x10\x10\x12\"\n\x1e\x45RROR_REASON_GUEST_NOT_ALLOWED\x10\x11\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$focusmesh/type/v1/error_reason.proto\x12\x11\x66ocusmesh.type.v1*\xe8\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_MISSING\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_INVALID\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_REVOKED\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_SCOPE_MISSING\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_INTERNAL_ONLY\x10\x06\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x07\x12#\n\x1f\x45RROR_REASON_PAGE_TOKEN_INVALID\x10\x08\x12\"\n\x1e\x45RROR_REASON_FIELD_NOT_IN_MASK\x10\t\x12!\n\x1d\x45RROR_REASON_VERSION_CONFLICT\x10\n\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0b\x12\x1c\n\x18\x45RROR_REASON_UNAVAILABLE\x10\x0c\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\r\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x0e\x12&\n\"ERROR_REASON_SERVICE_TOKEN_INVALID\x10\x0f\x12#\n\x1f\x45RROR_REASON_CALLER_NOT_ALLOWED\x10\x10\x12\"\n\x1e\x45RROR_REASON_GUEST_NOT_ALLOWED\x10\x11\x42\x44\n\x11\x66ocusmesh.type.v1P\x01Z-focusmesh.example/go/focusmesh/type/v1;typev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.type.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.type.v1P\001Z-focusmesh.example/go/focusmesh/type/v1;typev1'
   _globals['_ERRORREASON']._serialized_start=60
   _globals['_ERRORREASON']._serialized_end=676
 # @@protoc_insertion_point(module_scope)

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)focusmesh/auth/events/v1/user_event.proto\x12\x18\x66ocusmesh.auth.events.v1\"\xe5\x01\n\tUserEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07user_id\x18\x03 \x01(\tR\x06userId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12@\n\x07payload\x18\x06 \x01(\x0b\x32&.focusmesh.auth.events.v1.UserSnapshotR\x07payload\"\x98\x01\n\x0cUserSnapshot\x12\x17\n\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1b\n\ttime_zone\x18\x02 \x01(\tR\x08timeZone\x12*\n\x11\x64\x61y_start_minutes\x18\x03 \x01(\x05R\x0f\x64\x61yStartMinutes\x12\x1d\n\nweek_start\x18\x04 \x01(\tR\tweekStartB\x07\n\x05_name\"\xef\x01\n\x12MailRequestedEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07mail_id\x18\x03 \x01(\tR\x06mailId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12\x41\n\x07payload\x18\x06 \x01(\x0b\x32\'.focusmesh.auth.events.v1.RequestedMailR\x07payload\"<\n\rRequestedMail\x12\x17\n\x07mail_id\x18\x01 \x01(\tR\x06mailId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)focusmesh/auth/events/v1/user_event.proto\x12\x18\x66ocusmesh.auth.events.v1\"\xe5\x01\n\tUserEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07user_id\x18\x03 \x01(\tR\x06userId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12@\n\x07payload\x18\x06 \x01(\x0b\x32&.focusmesh.auth.events.v1.UserSnapshotR\x07payload\"\x98\x01\n\x0cUserSnapshot\x12\x17\n\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1b\n\ttime_zone\x18\x02 \x01(\tR\x08timeZone\x12*\n\x11\x64\x61y_start_minutes\x18\x03 \x01(\x05R\x0f\x64\x61yStartMinutes\x12\x1d\n\nweek_start\x18\x04 \x01(\tR\tweekStartB\x07\n\x05_name\"\xef\x01\n\x12MailRequestedEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07mail_id\x18\x03 \x01(\tR\x06mailId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12\x41\n\x07payload\x18\x06 \x01(\x0b\x32\'.focusmesh.auth.events.v1.RequestedMailR\x07payload\"<\n\rRequestedMail\x12\x17\n\x07mail_id\x18\x01 \x01(\tR\x06mailId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kindBX\n\x18\x66ocusmesh.auth.events.v1P\x01Z:focusmesh.example/go/focusmesh/auth/events/v1;autheventsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.auth.events.v1.user_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\030focusmesh.auth.events.v1P\001Z:focusmesh.example/go/focusmesh/auth/events/v1;autheventsv1'
   _globals['_USEREVENT']._serialized_start=72
   _globals['_USEREVENT']._serialized_end=301
   _globals['_USERSNAPSHOT']._serialized_start=304

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3focusmesh/recurrence/events/v1/reminder_event.proto\x12\x1e\x66ocusmesh.recurrence.events.v1\"\xf3\x01\n\rReminderEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07task_id\x18\x03 \x01(\tR\x06taskId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12J\n\x07payload\x18\x06 \x01(\x0b\x32\x30.focusmesh.recurrence.events.v1.ReminderSnapshotR\x07payload\"\x94\x02\n\x10ReminderSnapshot\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12#\n\rreminder_time\x18\x02 \x01(\tR\x0creminderTime\x12\x18\n\x07\x63hannel\x18\x03 \x01(\tR\x07\x63hannel\x12\x1e\n\x08\x64ue_date\x18\x04 \x01(\tH\x00R\x07\x64ueDate\x88\x01\x01\x12\x1f\n\x08reminder\x18\x05 \x01(\tH\x01R\x08reminder\x88\x01\x01\x12 \n\tseries_id\x18\x06 \x01(\tH\x02R\x08seriesId\x88\x01\x01\x12\x17\n\x04slot\x18\x07 \x01(\tH\x03R\x04slot\x88\x01\x01\x42\x0b\n\t_due_dateB\x0b\n\t_reminderB\x0c\n\n_series_idB\x07\n\x05_slotb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3focusmesh/recurrence/events/v1/reminder_event.proto\x12\x1e\x66ocusmesh.recurrence.events.v1\"\xf3\x01\n\rReminderEvent\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\tR\x07\x65ventId\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x17\n\x07task_id\x18\x03 \x01(\tR\x06taskId\x12\x1c\n\ttimestamp\x18\x04 \x01(\tR\ttimestamp\x12%\n\x0eschema_version\x18\x05 \x01(\tR\rschemaVersion\x12J\n\x07payload\x18\x06 \x01(\x0b\x32\x30.focusmesh.recurrence.events.v1.ReminderSnapshotR\x07payload\"\x94\x02\n\x10ReminderSnapshot\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12#\n\rreminder_time\x18\x02 \x01(\tR\x0creminderTime\x12\x18\n\x07\x63hannel\x18\x03 \x01(\tR\x07\x63hannel\x12\x1e\n\x08\x64ue_date\x18\x04 \x01(\tH\x00R\x07\x64ueDate\x88\x01\x01\x12\x1f\n\x08reminder\x18\x05 \x01(\tH\x01R\x08reminder\x88\x01\x01\x12 \n\tseries_id\x18\x06 \x01(\tH\x02R\x08seriesId\x88\x01\x01\x12\x17\n\x04slot\x18\x07 \x01(\tH\x03R\x04slot\x88\x01\x01\x42\x0b\n\t_due_dateB\x0b\n\t_reminderB\x0c\n\n_series_idB\x07\n\x05_slotBj\n\x1e\x66ocusmesh.recurrence.events.v1P\x01ZFfocusmesh.example/go/focusmesh/recurrence/events/v1;recurrenceeventsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'focusmesh.recurrence.events.v1.reminder_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\036focusmesh.recurrence.events.v1P\001ZFfocusmesh.example/go/focusmesh/recurrence/events/v1;recurrenceeventsv1'
   _globals['_REMINDEREVENT']._serialized_start=88
   _globals['_REMINDEREVENT']._serialized_end=331
   _globals['_REMINDERSNAPSHOT']._serialized_start=334
