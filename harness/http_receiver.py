@@ -73,7 +73,7 @@ class Receiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (for the type checker)
+        assert task is not None
         self._serving.add(task)
         self.connections += 1
         try:

@@ -59,8 +59,8 @@ class MailServer:
         await self.held.wait()
         if self.data_response.startswith("250"):
             message = message_from_bytes(envelope.original_content or b"", policy=default)
-            assert isinstance(message, EmailMessage)  # noqa: S101 (for the type checker)
-            assert server.transport is not None  # noqa: S101 (for the type checker)
+            assert isinstance(message, EmailMessage)
+            assert server.transport is not None
             encrypted = server.transport.get_extra_info("ssl_object") is not None
             self.taken.append(Mail(envelope.mail_from or "", list(envelope.rcpt_tos), message, encrypted))
         return self.data_response
@@ -69,7 +69,7 @@ class MailServer:
         self, _server: SMTP, _session: Session, _envelope: Envelope, _way: str, login: object
     ) -> AuthResult:
         """Checks a password."""
-        assert isinstance(login, LoginPassword)  # noqa: S101 (for the type checker)
+        assert isinstance(login, LoginPassword)
         return AuthResult(success=login.password.decode() == self.password, handled=False)
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from harness.rpcs import METHODS
 from mesh.app import App
 from mesh.events.consumer import Consumer
 from mesh.rpc.client import ServiceClient
@@ -14,7 +15,6 @@ from stack import registry
 from stack.infrastructure.services import Replica, environment
 from stack.keys import Keys
 from stack.layout import Ports, State
-from tests.support.rpcs import METHODS
 from tools.paths import ROOT
 
 REGISTRY = registry.load()

@@ -16,9 +16,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
+from harness.rpcs import request_class
+from harness.valid_requests import MASK, MATCHING, is_required, put, rules_of, valid_element, valid_message
 from mesh.rpc.fast_validation import DATE, NOT_BLANK
-from tests.support.rpcs import request_class
-from tests.support.valid_requests import MASK, MATCHING, is_required, put, rules_of, valid_element, valid_message
 
 UNIQUE_ITEMS = 2
 COMPANIONS: dict[str, dict[str, Any]] = {

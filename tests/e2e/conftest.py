@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.notified import NOWHERE
 from stack.stack import Stack
 from tests.e2e.collector import Collector, collecting
-from tests.support.notified import NOWHERE
 from tests.support.ports import ADDRESS_OF_OTHERS
 from tests.support.stacks import started
 

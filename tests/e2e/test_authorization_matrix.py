@@ -13,15 +13,16 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from contract.methods import Method
+from harness.clients import CallResult, Client, Grpc, GrpcWeb, Rest
+from harness.mails import Mails
+from harness.owners import Account, Guest, camel_case, claims_of, snake_case
+from harness.rpcs import BY_NAME, EXPOSED, INTERNAL, descriptor, request_class
+from harness.valid_requests import is_required, valid_request
 from stack import registry
 from stack.infrastructure.services import callers_of
 from stack.stack import Stack
-from tests.support.accounts import Account, Guest, camel_case, claims_of, issuer_of, service_signer, snake_case
-from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest
-from tests.support.mails import Mails
-from tests.support.rpcs import BY_NAME, EXPOSED, INTERNAL, descriptor, request_class
+from tests.support.stack_keys import issuer_of, service_signer
 from tests.support.tokens import Signer, service_token, symmetric, unsigned
-from tests.support.valid_requests import is_required, valid_request
 
 NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED = (
     grpc.StatusCode[name].value[0] for name in ("NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED")

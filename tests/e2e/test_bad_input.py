@@ -17,16 +17,17 @@ from google.rpc import error_details_pb2
 from psycopg import sql
 
 from contract.methods import Method
+from harness.clients import SECONDS, CallResult, Grpc, Rest, rest_request
+from harness.mails import Mails
+from harness.owners import Account
+from harness.rpcs import BY_NAME, EXPOSED, descriptor, request_class
+from harness.valid_requests import put, valid_request, valid_value
 from harness.waiting import wait_until
 from stack.database import MAIN
 from stack.registry import load
 from stack.stack import Stack
 from tests.e2e.bad_input import Case, cases, wrong_values
-from tests.support.accounts import Account, service_signer
-from tests.support.clients import SECONDS, CallResult, Grpc, Rest, rest_request
-from tests.support.mails import Mails
-from tests.support.rpcs import BY_NAME, EXPOSED, descriptor, request_class
-from tests.support.valid_requests import put, valid_request, valid_value
+from tests.support.stack_keys import service_signer
 
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 OUR_FAULT = {grpc.StatusCode[name].value[0] for name in ("UNKNOWN", "INTERNAL", "DATA_LOSS", "UNIMPLEMENTED")}

@@ -11,12 +11,12 @@ from focusmesh.calendar.v1 import event_pb2, event_service_pb2
 from focusmesh.todo.v1 import task_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from harness.clients import Rest
 from harness.http_receiver import Receiver, answers, receiving
+from harness.owners import Account
 from harness.waiting import until
 from stack.stack import Stack
 from tests.e2e.collector import Collector
-from tests.support.accounts import Account
-from tests.support.clients import Rest
 from tests.support.ports import ADDRESS_OF_OTHERS
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -9,10 +9,10 @@ from focusmesh.pomodoro.v1 import focus_session_service_pb2 as focus_pb
 from focusmesh.todo.v1 import task_service_pb2
 from websockets.asyncio.client import connect
 
+from harness.clients import Rest
+from harness.owners import Account
 from harness.waiting import until
 from stack.stack import Stack
-from tests.support.accounts import Account
-from tests.support.clients import Rest
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from focusmesh.audit.v1 import audit_service_pb2
 from focusmesh.pomodoro.v1 import guest_claim_service_pb2
 from websockets.asyncio.client import connect
 
+from harness.clients import Rest
+from harness.owners import Account, Guest
 from harness.waiting import until
 from stack.stack import Stack
-from tests.support.accounts import Account, Guest
-from tests.support.clients import Rest
 
 
 async def test_a_claimed_session_is_published_once_and_for_its_new_owner(stack: Stack) -> None:

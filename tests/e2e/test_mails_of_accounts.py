@@ -8,16 +8,16 @@ from focusmesh.auth.v1 import email_service_pb2, user_service_pb2
 from google.protobuf.message import Message
 from websockets.asyncio.client import connect
 
+from harness.clients import CallResult, Rest
+from harness.owners import Account
+from harness.rpcs import BY_NAME
 from harness.waiting import until, wait_until
 from mesh.runtime.ids import new_id
 from stack.registry import load
 from stack.stack import Stack
 from tests.e2e.collector import Collector
 from tests.events.fakes import raw
-from tests.support.accounts import Account
-from tests.support.clients import CallResult, Rest
 from tests.support.inboxes import Inbox
-from tests.support.rpcs import BY_NAME
 
 NEW_PASSWORD = "nine blue staples in a stable"
 

@@ -14,11 +14,11 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from websockets.asyncio.client import ClientConnection, connect
 
+from harness.clients import Client, Grpc, GrpcWeb, Rest
+from harness.rpcs import BY_NAME
 from harness.waiting import until
 from mesh.runtime.ids import new_id
 from stack.stack import Stack
-from tests.support.clients import Client, Grpc, GrpcWeb, Rest
-from tests.support.rpcs import BY_NAME
 
 PASSWORD = "correct horse battery"
 GROCERIES = {

@@ -6,12 +6,12 @@ import pytest
 from focusmesh.todo.v1 import task_service_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from harness.clients import Rest
+from harness.owners import Account
+from harness.rpcs import BY_NAME
 from harness.waiting import wait_until
 from stack.stack import Stack
 from tests.e2e.collector import Collector
-from tests.support.accounts import Account
-from tests.support.clients import Rest
-from tests.support.rpcs import BY_NAME
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -14,11 +14,11 @@ from focusmesh.todo.v1 import task_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from websockets.asyncio.client import ClientConnection, connect
 
+from harness.clients import Rest
+from harness.owners import Account
+from harness.rpcs import BY_NAME
 from harness.waiting import until
 from stack.stack import Stack
-from tests.support.accounts import Account
-from tests.support.clients import Rest
-from tests.support.rpcs import BY_NAME
 
 PAUSED = focus_session_pb2.FOCUS_SESSION_STATE_PAUSED
 COMPLETED = event_pb2.EVENT_STATE_COMPLETED

@@ -14,13 +14,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from websockets.asyncio.client import ClientConnection, connect
 
+from harness.clients import Rest
+from harness.owners import Account
+from harness.rpcs import BY_NAME
 from harness.waiting import until
 from stack.infrastructure import mail
 from stack.stack import Stack
-from tests.support.accounts import Account
-from tests.support.clients import Rest
 from tests.support.inboxes import Inbox, text_of
-from tests.support.rpcs import BY_NAME
 
 TITLE = "Gießen: <b>über</b> 20 °C"
 HOUR = 3600

@@ -9,10 +9,10 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
+from harness.clients import Client, Grpc, GrpcWeb, Rest
 from tests.gateway.collector import Collector
 from tests.gateway.gateways import ORIGIN, UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Client, Grpc, GrpcWeb, Rest
 from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.tokens import Signer

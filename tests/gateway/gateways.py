@@ -10,12 +10,12 @@ from focusmesh.auth.v1 import key_service_pb2
 from contract.methods import Method
 from envoy.routes import WEBSOCKET_CLUSTER
 from envoy.settings import Allowances, Bucket
+from harness.clients import Rest, empty
+from harness.rpcs import BY_NAME, METHODS
 from harness.waiting import wait_until
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Rest, empty
 from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
-from tests.support.rpcs import BY_NAME, METHODS
 from tests.support.tokens import Signer
 
 PLENTY = Bucket(1_000_000, 1_000_000, 1)

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from tests.support.rpcs import METHODS, request_class, response_class
+from harness.rpcs import METHODS, request_class, response_class
 
 
 async def hang(*_: object) -> Message:

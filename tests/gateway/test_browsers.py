@@ -9,10 +9,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from harness.clients import GrpcWeb, Rest
 from harness.waiting import wait_until
 from tests.gateway.gateways import ORIGIN
 from tests.gateway.upstream import SUBPROTOCOL, Upstream
-from tests.support.clients import GrpcWeb, Rest
 from tests.support.gateway_process import Running
 from tests.support.tokens import Signer
 

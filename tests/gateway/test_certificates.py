@@ -12,6 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake
 
+from harness.clients import Grpc, Rest, empty
+from harness.rpcs import BY_NAME
 from harness.waiting import until
 from mesh.runtime import tls
 from services.realtime.main import build
@@ -19,11 +21,9 @@ from services.realtime.settings import Settings
 from tests.gateway.gateways import UNLIMITED, await_keys, published
 from tests.gateway.upstream import Upstream
 from tests.support.certificates import Authority
-from tests.support.clients import Grpc, Rest, empty
 from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.realtime_clients import GRPC, WEBSOCKET, Target
-from tests.support.rpcs import BY_NAME
 from tests.support.serving import serving
 from tests.support.tokens import Signer
 

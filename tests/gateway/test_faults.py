@@ -15,14 +15,14 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
+from harness.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
+from harness.rpcs import BY_NAME, response_class
 from harness.waiting import wait_until
 from tests.gateway.behaviours import refusing
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published, two_replicas
 from tests.gateway.upstream import Behaviour, Upstream
-from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK, free_ports
-from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
 
 DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]

@@ -12,12 +12,12 @@ import grpc
 import httpx
 import pytest
 
+from harness.clients import Grpc, GrpcWeb, Rest, empty
+from harness.rpcs import BY_NAME
 from tests.gateway.gateways import two_replicas
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running
 from tests.support.ports import LOOPBACK
-from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer
 
 INVALID_ARGUMENT = str(grpc.StatusCode.INVALID_ARGUMENT.value[0])

@@ -8,12 +8,12 @@ import grpc
 import pytest
 
 from envoy.settings import Allowances, Bucket
+from harness.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
+from harness.rpcs import BY_NAME
 from harness.waiting import wait_until
 from tests.gateway.gateways import PLENTY, await_keys, endpoints
 from tests.gateway.upstream import Upstream
-from tests.support.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running, running
-from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer
 
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]

@@ -13,14 +13,14 @@ import pytest
 from google.protobuf.message import Message
 
 from envoy import drain
+from harness.clients import CallResult, Grpc, Rest, empty
+from harness.rpcs import BY_NAME, response_class
 from harness.waiting import wait_until
 from tests.gateway.collector import Collector
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints
 from tests.gateway.upstream import Upstream
-from tests.support.clients import CallResult, Grpc, Rest, empty
 from tests.support.gateway_process import Running, running
 from tests.support.ports import LOOPBACK
-from tests.support.rpcs import BY_NAME, response_class
 from tests.support.tokens import Signer
 
 CREATE, GET = BY_NAME["CreateTask"], BY_NAME["GetTask"]

@@ -8,10 +8,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from contract.methods import Method
+from harness.clients import Client, Grpc, GrpcWeb, Rest, empty
+from harness.rpcs import BY_NAME, EXPOSED
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running
-from tests.support.rpcs import BY_NAME, EXPOSED
 
 NOT_FOUND, UNIMPLEMENTED = grpc.StatusCode.NOT_FOUND.value[0], grpc.StatusCode.UNIMPLEMENTED.value[0]
 WAYS = {"rest": Rest, "grpc-web": GrpcWeb}

@@ -9,9 +9,9 @@ import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf import json_format
 
+from harness.clients import CallResult, Grpc, GrpcWeb, Rest
+from harness.rpcs import BY_NAME
 from tests.gateway.upstream import Upstream
-from tests.support.clients import CallResult, Grpc, GrpcWeb, Rest
-from tests.support.rpcs import BY_NAME
 
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]

@@ -8,10 +8,10 @@ from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.rpc import error_details_pb2
 
 from contract.descriptors import DESCRIPTOR_SET
+from harness.clients import Client, Grpc, Rest, empty
+from harness.rpcs import BY_NAME
 from tests.gateway.behaviours import refusing, returning
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Client, Grpc, Rest, empty
-from tests.support.rpcs import BY_NAME
 
 GET, LIST, CREATE = BY_NAME["GetTask"], BY_NAME["ListTasks"], BY_NAME["CreateTask"]
 DETAIL_TYPES = [

@@ -7,13 +7,13 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from harness.clients import Client, Grpc, GrpcWeb, Rest, empty
+from harness.rpcs import BY_NAME
 from harness.waiting import wait_until
 from tests.gateway.gateways import UNLIMITED, await_keys, endpoints, published
 from tests.gateway.upstream import Upstream
-from tests.support.clients import Client, Grpc, GrpcWeb, Rest, empty
 from tests.support.gateway_process import Running, running
 from tests.support.ports import free_ports
-from tests.support.rpcs import BY_NAME
 from tests.support.tokens import Signer, claims, symmetric, unsigned
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED.value[0]

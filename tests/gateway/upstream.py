@@ -17,7 +17,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from contract.methods import Method
 from envoy.routes import KEY_METHOD
-from tests.support.rpcs import METHODS, request_class, response_class
+from harness.rpcs import METHODS, request_class, response_class
 
 Behaviour = Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]
 SUBPROTOCOL = "focusmesh.v1"

@@ -6,7 +6,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.support.valid_requests import MASK, put, rules_of, valid_value
+from harness.valid_requests import MASK, put, rules_of, valid_value
 
 Resource = Any
 _ABOUT_THE_CALL = {"request_id", "etag", "update_mask"}

@@ -6,10 +6,10 @@ import grpc
 import pytest
 from focusmesh.audit.v1 import audit_service_pb2 as pb
 
+from harness.hostile_requests import repeated_empty
 from tests.contract.audit.audit_log import Log
 from tests.support.audit_records import Recorder
 from tests.support.errors import refused
-from tests.support.hostile_requests import repeated_empty
 from tests.support.neighbours import disturbance, send_repeatedly
 from tests.support.session_events import largest_session
 from tests.support.tokens import Signer

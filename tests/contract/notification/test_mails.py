@@ -13,6 +13,7 @@ from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPrefer
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from harness.http_receiver import Receiver, answers
+from harness.notified import browser
 from harness.smtp_server import Mail, MailServer
 from harness.waiting import until
 from mesh.database.pool import Database
@@ -35,7 +36,6 @@ from tests.contract.notification.people import (
     at,
     messages_of,
 )
-from tests.support.notified import browser
 from tests.support.ports import free_ports
 from tests.support.serving import SignerKeys, serving, without_broker
 from tests.support.tokens import Signer

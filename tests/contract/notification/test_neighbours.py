@@ -7,12 +7,12 @@ from focusmesh.notification.v1.notification_preferences_pb2 import ChannelPrefer
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from harness.http_receiver import Receiver, answers
+from harness.notified import browser
 from harness.waiting import until
 from mesh.database.pool import Database
 from services.notification.rules.targets import MOST_SUBSCRIPTIONS, MOST_WEBHOOKS
 from tests.contract.notification.people import EMAIL, WEBHOOK, Others, Person, a_reminder, at
 from tests.support.neighbours import disturbance
-from tests.support.notified import browser
 
 WORST_TITLE, WORST_NOTE = "\x01" * 255, "\x01" * 1000
 CONNECTIONS = 8

@@ -6,11 +6,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.http_receiver import Receiver, answers
+from harness.notified import browser
 from harness.waiting import until
 from services.notification.rules.targets import MOST_SUBSCRIPTIONS
 from tests.contract.notification.people import SENT, WEBPUSH, Others, Person, a_reminder, at, messages_of
 from tests.support.errors import refused
-from tests.support.notified import browser
 
 
 async def test_a_browser_gets_one_message_for_what_is_due_together(

@@ -7,9 +7,9 @@ import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.type.v1 import recurrence_pb2 as recurrence
 
+from harness.hostile_requests import hostile_requests, repeated_empty, wrong_message
 from tests.contract.todo.todo_client import Todo
 from tests.support.errors import refused
-from tests.support.hostile_requests import hostile_requests, repeated_empty, wrong_message
 from tests.support.neighbours import disturbance, send_repeatedly
 from tests.support.tokens import Signer
 

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 
 from envoy import drain
+from harness.clients import Rest
+from harness.owners import Account
 from harness.waiting import until
 from stack import preflight
 from stack.commands import down
@@ -21,8 +23,6 @@ from stack.errors import StackError
 from stack.infrastructure import gateway, postgres
 from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
 from stack.stack import Stack
-from tests.support.accounts import Account
-from tests.support.clients import Rest
 from tests.support.stacks import started
 
 

@@ -8,9 +8,9 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from harness.rpcs import METHODS, descriptor
+from harness.valid_requests import rules_of
 from mesh.rpc.fast_validation import NOT_BLANK
-from tests.support.rpcs import METHODS, descriptor
-from tests.support.valid_requests import rules_of
 
 WITHOUT_WIDTH = "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
 WHITE = "".join(

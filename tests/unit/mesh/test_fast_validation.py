@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.methods import Method
+from harness.rpcs import METHODS, descriptor
+from harness.valid_requests import valid_request
 from mesh.rpc import validation
 from mesh.rpc.fast_validation import Check, UnknownRuleError, fast_validation
-from tests.support.rpcs import METHODS, descriptor
-from tests.support.valid_requests import valid_request
 
 ID = "0190a000-0000-7000-8000-000000000001"
 REQUESTS: list[Descriptor] = [descriptor(method).input_type for method in METHODS]

@@ -14,12 +14,12 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+from harness.hostile_requests import hostile_requests, repeated_empty, wrong_message
+from harness.rpcs import METHODS, descriptor
+from harness.valid_requests import put, rules_of, valid_message
 from mesh.rpc import validation
 from mesh.rpc.limits import LARGEST_REQUEST, RequestLimits, UnboundedRequestError
 from mesh.runtime.errors import InvalidRequest
-from tests.support.hostile_requests import hostile_requests, repeated_empty, wrong_message
-from tests.support.rpcs import METHODS, descriptor
-from tests.support.valid_requests import put, rules_of, valid_message
 
 REQUESTS: list[Descriptor] = [descriptor(method).input_type for method in METHODS]
 every_request = pytest.mark.parametrize("request_type", REQUESTS, ids=lambda request: request.name)

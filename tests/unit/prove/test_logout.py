@@ -1,8 +1,8 @@
 """The RPC by which the proof of logout watches a service."""
 
+from harness.rpcs import METHODS
 from prove.logout import reads
 from stack import registry
-from tests.support.rpcs import METHODS
 
 
 def test_every_service_that_serves_single_calls_is_watched_by_a_read() -> None:

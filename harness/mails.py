@@ -5,13 +5,13 @@ from collections.abc import Callable
 import psycopg
 from focusmesh.auth.v1 import contact_service_pb2 as pb
 
+from harness.clients import Grpc
+from harness.rpcs import BY_NAME
 from mesh.runtime.ids import new_id
 from services.notification.clients.unsubscribe import Subscription, UnsubscribeLinks
 from services.notification.model import Kind
 from stack.database import MAIN
 from stack.stack import Stack
-from tests.support.clients import Grpc
-from tests.support.rpcs import BY_NAME
 
 KINDS = {"VerifyEmail": "verify_email", "ResetPassword": "reset_password"}
 """What a mail must be for, so that its token fits the RPC."""

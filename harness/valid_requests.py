@@ -3,20 +3,20 @@
 import uuid
 from collections.abc import Mapping
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from buf.validate import validate_pb2
 from focusmesh.recurrence.v1.schedule_service_pb2 import RecurrenceDraft
 from focusmesh.type.v1.recurrence_pb2 import FREQUENCY_DAILY, Recurrence
 from google.api import field_behavior_pb2
 from google.protobuf import message_factory
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
+from harness.rpcs import request_class
 from mesh.rpc.fast_validation import DATE, OCCURRENCE_ID, SLOT
-from tests.support.rpcs import request_class
 
 MASK = "google.protobuf.FieldMask"
 MATCHING = {
@@ -80,20 +80,20 @@ def valid_request(method: Method, given: Mapping[str, Any] | None = None) -> Mes
 
 def valid_message(kind: type[Message], given: Mapping[str, Any] | None = None) -> Message:
     """The same for any message."""
-    message = kind()
-    for field in kind.DESCRIPTOR.fields:
+    message, descriptor = kind(), cast(Descriptor, kind.DESCRIPTOR)
+    for field in descriptor.fields:
         if given and field.name in given:
             put(message, field, given[field.name])
         elif is_required(field):
             put(message, field, valid_value(field))
-    for rule in kind.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel:
+    for rule in descriptor.GetOptions().Extensions[validate_pb2.message].cel:
         name, value, *other = ONE_OF_TWO.get(rule.id, ("", None))
         if name and not any((given or {}).get(each) for each in (name, *other)):
-            put(message, kind.DESCRIPTOR.fields_by_name[name], value() if callable(value) else value)
-    for oneof in kind.DESCRIPTOR.oneofs:
+            put(message, descriptor.fields_by_name[name], value() if callable(value) else value)
+    for oneof in descriptor.oneofs:
         if oneof.GetOptions().Extensions[validate_pb2.oneof].required and message.WhichOneof(oneof.name) is None:
             put(message, oneof.fields[0], valid_value(oneof.fields[0]))
-    for field in kind.DESCRIPTOR.fields:
+    for field in descriptor.fields:
         if field.message_type and field.message_type.full_name == MASK:
             _fill_mask(message, field)
     return message
@@ -110,12 +110,12 @@ def valid_element(field: FieldDescriptor) -> Any:
     rules = rules_of(field).repeated.items if field.is_repeated else rules_of(field)
     if field.type == FieldDescriptor.TYPE_STRING:
         return _text(rules.string)
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
+    if field.message_type is not None:
         kind = message_factory.GetMessageClass(field.message_type)
         if kind.DESCRIPTOR.full_name == MASK:
             return kind(paths=[getattr(rules_of(field).field_mask, "in")[0]])
         return valid_message(kind)
-    if field.type == FieldDescriptor.TYPE_ENUM:
+    if field.enum_type is not None:
         return field.enum_type.values[1].number
     if field.type in _ALWAYS:
         return _ALWAYS[field.type]
@@ -149,6 +149,6 @@ def _text(rules: validate_pb2.StringRules) -> str:
 def _fill_mask(message: Message, mask: FieldDescriptor) -> None:
     """Sets what the mask names: a field that is named and not set would be cleared."""
     for path in getattr(message, mask.name).paths:
-        named = message.DESCRIPTOR.fields_by_name.get(path)
+        named = cast(Descriptor, message.DESCRIPTOR).fields_by_name.get(path)
         if named is not None and not message.HasField(path):
             put(message, named, valid_value(named))

@@ -6,18 +6,18 @@ import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import grpc
 import httpx
-from google.protobuf import json_format, symbol_database
+from google.protobuf import descriptor_pool, json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from contract.methods import Method
-from tests.support.rpcs import request_class, response_class
+from harness.rpcs import request_class, response_class
 
 SECONDS = 10.0
 D = TypeVar("D", bound=Message)
@@ -25,6 +25,8 @@ _TLS = ssl.create_default_context()
 """One for all: httpx would read the authorities of the machine for each client, 25 ms of CPU."""
 _TRAILER_FRAME = 0x80
 _VARIABLE = re.compile(r"\{([^}]*)\}")
+_Primitive = str | int | float | bool | None
+"""What a query may hold."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Grpc:
         self, method: Method, request: Message, token: str | None = None, headers: Mapping[str, str] | None = None
     ) -> CallResult:
         """Calls; of a stream, the first message is the response."""
-        open_call = self.channel.unary_stream if method.streaming else self.channel.unary_unary
+        open_call: Any = self.channel.unary_stream if method.streaming else self.channel.unary_unary
         stub = open_call(
             method.grpc_path,
             request_serializer=type(request).SerializeToString,
@@ -104,7 +106,8 @@ class Grpc:
                 stream.cancel()
                 return CallResult(0, response=response)
             response, call = stub.with_call(request, metadata=metadata, timeout=SECONDS)
-        except grpc.RpcError as error:
+        except grpc.RpcError as raised:
+            error = cast(grpc.Call, raised)
             status = rpc_status.from_call(error) or status_pb2.Status()
             sent = {key: value for key, value in error.initial_metadata() or () if isinstance(value, str)}
             return CallResult(error.code().value[0], error.details() or "", status, headers=sent)
@@ -186,7 +189,7 @@ class GrpcWeb:
         )
 
 
-def rest_request(method: Method, request: Message) -> tuple[str, str, list[tuple[str, str]], Any]:
+def rest_request(method: Method, request: Message) -> tuple[str, str, list[tuple[str, _Primitive]], Any]:
     """Verb, path, query and body of the RPC's binding."""
     if method.binding is None:
         raise ValueError(f"{method.grpc_path} has no binding")
@@ -194,7 +197,7 @@ def rest_request(method: Method, request: Message) -> tuple[str, str, list[tuple
     path = _VARIABLE.sub(lambda found: quote(str(fields.pop(found[1], "")), safe=""), method.binding.template)
     if method.binding.has_body:
         return method.binding.verb, path, [], fields
-    query = [
+    query: list[tuple[str, _Primitive]] = [
         (name, _query_text(item))
         for name, value in fields.items()
         for item in (value if isinstance(value, list) else [value])
@@ -212,7 +215,7 @@ def rest_result(raw: httpx.Response, kind: type[Message] | None = None) -> CallR
         raw.headers,
         raw.text,
     )
-    status = json_format.Parse(raw.text, status_pb2.Status(), descriptor_pool=symbol_database.Default().pool)
+    status = json_format.Parse(raw.text, status_pb2.Status(), descriptor_pool=descriptor_pool.Default())
     return CallResult(status.code, status.message, status, None, raw.status_code, dict(raw.headers))
 
 

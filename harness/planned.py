@@ -14,9 +14,9 @@ from focusmesh.todo.v1 import task_service_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from harness.notified import NOWHERE
 from harness.waiting import wait_until
 from mesh.runtime.ids import new_id
-from tests.support.notified import NOWHERE
 
 START = "2027-06-15T09:00:00"
 """When the events begin."""

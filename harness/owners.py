@@ -7,8 +7,6 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from focusmesh.audit.v1 import audit_service_pb2
 from focusmesh.auth.v1 import session_service_pb2
 from focusmesh.history.v1 import history_service_pb2
@@ -20,17 +18,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.methods import Method
 from harness.accounts import PASSWORD, Accounts, User
+from harness.clients import Rest
+from harness.mails import WITH_TOKEN, Mails
+from harness.notified import Notified
+from harness.planned import Planned
+from harness.recurring import Recurring
+from harness.rpcs import BY_NAME, descriptor, request_class
+from harness.valid_requests import is_required, valid_request
 from harness.waiting import wait_until
 from mesh.runtime.ids import new_id
-from stack.stack import Stack
-from tests.support.clients import Rest
-from tests.support.mails import WITH_TOKEN, Mails
-from tests.support.notified import Notified
-from tests.support.planned import Planned
-from tests.support.recurring import Recurring
-from tests.support.rpcs import BY_NAME, descriptor, request_class
-from tests.support.tokens import Signer, service_token
-from tests.support.valid_requests import is_required, valid_request
 
 NEEDED_STATE = {"ReopenTask": "complete", "UndeleteTask": "deleted"}
 """State of the task that an RPC is called with; all others take a pending one."""
@@ -104,10 +100,11 @@ class Account:
     def focus_session(self, state: str = "running") -> focus_session_pb2.FocusSession:
         """A new focus session with a task: planned, running, paused or deleted. One that was running is finished."""
         starts = state != "planned"
+        when_running = FINISH_CURRENT if starts else focus_session_service_pb2.WHEN_RUNNING_UNSPECIFIED
         request = focus_session_service_pb2.CreateFocusSessionRequest(
             start=starts,
             auto_start_breaks=False,  # one that runs after SkipInterval would end in the middle of another test
-            when_running=FINISH_CURRENT if starts else 0,
+            when_running=when_running,
             tasks=[focus_session_service_pb2.NewSessionTask(title="Write")],
         )
         session: focus_session_pb2.FocusSession = self.call("CreateFocusSession", request).focus_session
@@ -128,7 +125,8 @@ class Account:
 
     def archived_session_id(self, *, is_deleted: bool = False) -> str:
         """Id of a new session of the history, which was added by hand."""
-        request = history_service_pb2.AddManualSessionRequest(title="Read", **self.free_time())
+        free: dict[str, Any] = self.free_time()
+        request = history_service_pb2.AddManualSessionRequest(title="Read", **free)
         session_id: str = self.call("AddManualSession", request).archived_session.id
         if is_deleted:
             delete = history_service_pb2.DeleteArchivedSessionRequest(archived_session_id=session_id)
@@ -279,20 +277,6 @@ def camel_case(name: str) -> str:
 def snake_case(name: str) -> str:
     """`ShoppingList` as the contract's fields spell it."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
-
-
-def issuer_of(stack: Stack, account: Account) -> Signer:
-    """The signing key of the stack: for tokens that it would never issue."""
-    key = load_pem_private_key(stack.keys.signing_key().read_bytes(), None)
-    assert isinstance(key, Ed25519PrivateKey)
-    return Signer(jwt.get_unverified_header(account.token)["kid"], key)
-
-
-def service_signer(stack: Stack, service: str) -> Callable[..., str]:
-    """Makes tokens of a service with the key that the stack gives it: callee, and claims to change."""
-    key = load_pem_private_key(stack.keys.service_key(service).read_bytes(), None)
-    assert isinstance(key, Ed25519PrivateKey)
-    return lambda callee, **changes: service_token(service, callee, key, **changes)
 
 
 def claims_of(account: Account) -> dict[str, Any]:

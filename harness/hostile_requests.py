@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from tests.support.valid_requests import put, rules_of
+from harness.valid_requests import put, rules_of
 
 Field = FieldDescriptor
 MASK, TIMESTAMP, ANY_BODY = "google.protobuf.FieldMask", "google.protobuf.Timestamp", "google.api.HttpBody"
@@ -41,7 +41,7 @@ def hostile_requests(request: Descriptor, size: int) -> Iterator[tuple[str, byte
             packed = _text(field.number, b"\x63" * 10, 100)
             yield f"{field.name} packed again and again", packed * (size // len(packed))
         if field.message_type is not None:
-            yield from _nested(field, size)
+            yield from _nested(field, field.message_type, size)
 
 
 def wrong_message(descriptor: Descriptor) -> Message:
@@ -56,13 +56,13 @@ def wrong_message(descriptor: Descriptor) -> Message:
     return message
 
 
-def _nested(field: Field, size: int) -> Iterator[tuple[str, bytes]]:
+def _nested(field: Field, kind: Descriptor, size: int) -> Iterator[tuple[str, bytes]]:
     """Hostile messages of a field's type: one of full size, and a whole list of smaller ones."""
-    for name, content in hostile_requests(field.message_type, size - 10):
+    for name, content in hostile_requests(kind, size - 10):
         yield f"{field.name}: {name}", _text(field.number, content, size)
     most = rules_of(field).repeated.max_items
     if most:
-        for name, content in hostile_requests(field.message_type, size // most - 10):
+        for name, content in hostile_requests(kind, size // most - 10):
             yield f"{most} {field.name}: {name}", _text(field.number, content, size) * most
 
 
@@ -71,7 +71,7 @@ def _wrong_value(field: Field, rules: validate_pb2.FieldRules) -> Any:
         return " " * (rules.string.max_len + 1)
     if field.type == Field.TYPE_BYTES:
         return b""
-    if field.type == Field.TYPE_MESSAGE:
+    if field.message_type is not None:
         kind = GetMessageClass(field.message_type)
         special: dict[str, dict[str, Any]] = {
             MASK: {"paths": ["wrong"] * 100},
