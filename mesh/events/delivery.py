@@ -13,7 +13,6 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 import psycopg
-import redis.exceptions
 from confluent_kafka import KafkaError, KafkaException
 
 from mesh.database.pool import WriteConflict
@@ -21,7 +20,7 @@ from mesh.events import dead_letters
 from mesh.events.dead_letters import Command, ReadTimeout
 from mesh.events.envelope import ConsumedEvent, Message, read
 from mesh.events.producer import DeliveryTimeout, ProducerRecord
-from mesh.runtime import clock
+from mesh.runtime import clock, redis_errors
 from mesh.runtime.errors import Conflict, DeadlineExceeded, ResourceExhausted, Unavailable
 from mesh.runtime.lifecycle import backoff
 from mesh.runtime.slices import in_slices
@@ -41,9 +40,6 @@ _TRANSIENT = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    redis.exceptions.ReadOnlyError,
     KafkaException,
     DeliveryTimeout,
     ReadTimeout,
@@ -92,7 +88,7 @@ def is_transient(error: BaseException) -> bool:
     """Whether a failure is transient: not when a value exceeds a limit of Postgres (class 54)."""
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54"):
         return False
-    return isinstance(error, _TRANSIENT)
+    return isinstance(error, _TRANSIENT) or redis_errors.is_temporary(error)
 
 
 class _Retry:

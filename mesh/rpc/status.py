@@ -10,10 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from psycopg_pool import PoolTimeout
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from mesh.runtime import errors
+from mesh.runtime import errors, redis_errors
 from mesh.runtime.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -40,8 +38,6 @@ _UNAVAILABLE = (
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
     PoolTimeout,
-    RedisConnectionError,
-    RedisTimeoutError,
 )
 
 
@@ -53,7 +49,7 @@ def to_service_error(error: Exception) -> errors.ServiceError:
         return error
     if isinstance(error, psycopg.errors.QueryCanceled | TimeoutError):
         return errors.DeadlineExceeded()
-    if isinstance(error, _UNAVAILABLE):
+    if isinstance(error, _UNAVAILABLE) or redis_errors.is_temporary(error):
         log.warning("refused: %s: %s", type(error).__name__, error)
         return errors.DependencyUnavailable("database or cache")
     error_id = new_id()

@@ -4,8 +4,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database, WriteConflict
@@ -32,7 +31,7 @@ class RevocationReseeder(PeriodicTask):
     that an operator closed in the database reach Redis the same way, within a minute.
     """
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisError)
     longest_backoff: ClassVar[float] = 1.0
     longest_interval: ClassVar[int] = 60 * SECOND
     """Microseconds between two comparisons while Redis does not restart."""
@@ -80,7 +79,7 @@ class DeletionPublisher(PeriodicTask):
     service that erased the user's rows gets no new ones.
     """
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisConnectionError, RedisTimeoutError)
+    expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable, RedisError)
     longest_wait: ClassVar[float] = 5.0
     settle: ClassVar[int] = 15 * SECOND
     """Replicas learn of a revoked session within 2 s, and the longest call takes 10 s."""

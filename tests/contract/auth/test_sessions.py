@@ -368,3 +368,20 @@ async def test_without_redis_nobody_is_logged_in_or_out_and_sessions_go_on(
             await without.Logout(pb.LogoutRequest(refresh_token=account.tokens.refresh_token))
         renewed = await refresh(without, account.tokens.refresh_token)
     assert (await refresh(sessions, renewed.refresh_token)).refresh_token
+
+
+async def test_while_redis_is_full_sessions_end_and_go_on_and_new_ones_wait_until_there_is_room_again(
+    sessions: SessionServiceStub, signed_in: SignIn, redis: Redis
+) -> None:
+    account, another = await signed_in(), await signed_in()
+    most = (await redis.config_get("maxmemory"))["maxmemory"]
+    await redis.config_set("maxmemory", 1)
+    try:
+        with refused("UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, "focusmesh"):
+            await login(sessions, account.user.email)
+        await refresh(sessions, account.tokens.refresh_token)
+        await sessions.Logout(pb.LogoutRequest(refresh_token=another.tokens.refresh_token))
+        assert await redis.zscore(KEY, session_member(another.session_id)) is not None
+    finally:
+        await redis.config_set("maxmemory", most)
+    await login(sessions, account.user.email)

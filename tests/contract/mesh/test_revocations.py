@@ -109,3 +109,12 @@ async def test_what_may_be_forgotten_is_forgotten(
     await until(lambda: not known.ended("ada", "s1", NOW - 1), "no token of them can live any more", seconds=2)
     await push(auth, session_member("s2"), time.time() + 60)
     assert await auth.zcard(KEY) == 1
+
+
+async def test_a_host_whose_clock_is_ahead_drops_nothing_that_others_need(
+    auth: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await push(auth, session_member("s1"), time.time() + 60)
+    monkeypatch.setattr(time, "time", lambda: NOW + 3600.0)
+    await push(auth, session_member("s2"), NOW + 60.0)
+    assert await auth.zcard(KEY) == 2

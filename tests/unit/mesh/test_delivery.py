@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import psycopg
 import pytest
+import redis
 from confluent_kafka import KafkaError
 from psycopg import errors as postgres
 
@@ -173,3 +174,6 @@ def test_a_value_beyond_the_limits_of_postgres_does_not_pass_by_waiting() -> Non
     assert not is_transient(postgres.ProgramLimitExceeded("index row size 2800 exceeds maximum"))
     assert not is_transient(postgres.CheckViolation("no"))
     assert is_transient(postgres.AdminShutdown("restart"))
+    assert is_transient(redis.OutOfMemoryError("full"))
+    assert is_transient(redis.ResponseError("MISCONF cannot persist on disk"))
+    assert not is_transient(redis.ResponseError("WRONGTYPE of a key"))

@@ -3,6 +3,7 @@
 import grpc
 import psycopg
 import pytest
+import redis
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
@@ -56,6 +57,15 @@ def test_every_broken_field_is_named() -> None:
         (psycopg.errors.ReadOnlySqlTransaction("demoted"), grpc.StatusCode.UNAVAILABLE),
         (psycopg.errors.QueryCanceled("statement timeout"), grpc.StatusCode.DEADLINE_EXCEEDED),
         (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"), grpc.StatusCode.UNAVAILABLE),
+        (redis.ReadOnlyError("You can't write against a read only replica"), grpc.StatusCode.UNAVAILABLE),
+        (redis.BusyLoadingError("is loading the dataset in memory"), grpc.StatusCode.UNAVAILABLE),
+        (redis.exceptions.TryAgainError("multiple keys request during rehashing of slot"), grpc.StatusCode.UNAVAILABLE),
+        (redis.exceptions.MasterDownError("link with MASTER is down"), grpc.StatusCode.UNAVAILABLE),
+        (redis.ResponseError("MISCONF cannot persist on disk"), grpc.StatusCode.UNAVAILABLE),
+        (redis.ResponseError("NOREPLICAS not enough good replicas"), grpc.StatusCode.UNAVAILABLE),
+        (redis.ResponseError("BUSY running a script"), grpc.StatusCode.UNAVAILABLE),
+        (redis.ResponseError("WRONGTYPE of a key"), grpc.StatusCode.INTERNAL),
         (RuntimeError("password=hunter2"), grpc.StatusCode.INTERNAL),
         (KeyError("x"), grpc.StatusCode.INTERNAL),
     ],
@@ -64,6 +74,7 @@ def test_an_unexpected_error_shows_nothing_of_itself(raised: Exception, code: gr
     error = to_service_error(raised)
     assert code_of(error) is code
     assert str(raised) not in str(status_of(error, "todo.focusmesh")) or not str(raised)
+    assert (error.retry_after is not None) is (code is grpc.StatusCode.UNAVAILABLE)
 
 
 def test_every_kind_has_a_status() -> None:
