@@ -17,6 +17,7 @@ ADMIN_SCOPE = "admin"
 GO_MODULE = "focusmesh.example/go"
 """Of nobody: `.example` is reserved. Whoever makes stubs puts their own module before it."""
 VARIABLE = re.compile(r"\{\w+\}")
+MANY = re.compile("Batch|Import|Export|Search")
 ANY_BODY = ".google.api.HttpBody"
 Field = FieldDescriptorProto
 # A string rule that bounds the length by itself.
@@ -88,8 +89,15 @@ def idempotency(described: Contract) -> Iterator[str]:
         if not rpc.idempotency:
             yield f"{rpc.full_name} has no idempotency_level"
         fields = [field.name for field in described.messages[rpc.request].descriptor.field]
-        if rpc.rate == "WRITE" and "request_id" not in fields:
+        if rpc.rate in ("WRITE", "EXPENSIVE") and not rpc.repeatable and "request_id" not in fields:
             yield f"{rpc.full_name} writes and takes no request_id"
+
+
+def expensive(described: Contract) -> Iterator[str]:
+    """What does in one call the work of many has their allowance for it."""
+    for rpc in described.rpcs:
+        if rpc.exposed and MANY.match(rpc.name) and rpc.rate != "EXPENSIVE":
+            yield f"{rpc.full_name} may do the work of many calls, and its rate is not RATE_CLASS_EXPENSIVE"
 
 
 def declared_errors(described: Contract) -> Iterator[str]:
@@ -201,6 +209,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     scopes,
     internal,
     idempotency,
+    expensive,
     declared_errors,
     bindings,
     routes,

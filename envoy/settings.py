@@ -46,6 +46,8 @@ class Allowances(NamedTuple):
     """Reads of one user."""
     write: Bucket = Bucket(60, 30, 1)
     """Writes of one user."""
+    expensive: Bucket = Bucket(40, 2, 1)
+    """Reads and writes of one user that may take many times the work of others."""
     stream: Bucket = Bucket(10, 30, 60)
     """Streams that one user opens."""
     feed: Bucket = Bucket(60, 5, 1)
@@ -100,7 +102,7 @@ class GatewaySettings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:
         """The settings with everything that the environment names; `given` overrides it. Raises SettingsError.
 
-        FOCUSMESH_GATEWAY_RATE_READ (and ADDRESS, CREDENTIAL, WRITE, STREAM, FEED) such as `60 then 30/s`;
+        FOCUSMESH_GATEWAY_RATE_READ (and ADDRESS, CREDENTIAL, WRITE, EXPENSIVE, STREAM, FEED) such as `60 then 30/s`;
         FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS, _HEAP_BYTES, _TRACE_PERCENT; FOCUSMESH_GATEWAY_UPSTREAM_TLS, the paths
         `certificate,key,authority`; FOCUSMESH_ISSUER, FOCUSMESH_AUDIENCE, FOCUSMESH_ALLOWED_ORIGINS (comma list);
         OTEL_EXPORTER_OTLP_ENDPOINT; FOCUSMESH_TRACE_RATIO, used where no percentage is given.

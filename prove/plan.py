@@ -13,11 +13,12 @@ from stack.layout import RUN
 _FOLDER = RUN / "prove"
 REPLICAS = 2
 _GENEROUS = "1000000 then 1000000/s"
+_RATES = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "EXPENSIVE", "STREAM")
 CALLABLE_HOST = "127.0.0.2"
 """Where webhooks of proofs may be; the rest of loopback may not be called."""
 OWN_ENVIRONMENT = {
     # One address stands for all users here: the gateway's allowances are another proof's.
-    **{f"FOCUSMESH_GATEWAY_RATE_{name}": _GENEROUS for name in ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "STREAM")},
+    **{f"FOCUSMESH_GATEWAY_RATE_{name}": _GENEROUS for name in _RATES},
     "FOCUSMESH_OUTGOING_ALLOWED_NETWORKS": f"{CALLABLE_HOST}/32",
     # Longer than any attempt of the proofs: a message of a replica that is killed is sent again soon.
     "FOCUSMESH_LEASE_SECONDS": "15",

@@ -11,19 +11,21 @@ from envoy.settings import Allowances, Bucket
 from harness.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
 from harness.rpcs import BY_NAME
 from harness.waiting import wait_until
-from tests.gateway.gateways import PLENTY, await_keys, endpoints
+from tests.gateway.gateways import PLENTY, UNLIMITED, await_keys, endpoints
 from tests.gateway.upstream import Upstream
 from tests.support.gateway_process import Running, running
 from tests.support.tokens import Signer
 
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 READ, WRITE, LOGIN, STREAM = (BY_NAME[name] for name in ("ListTasks", "CreateTask", "Login", "Subscribe"))
+VERIFY, BATCH = BY_NAME["VerifyAuditRecords"], BY_NAME["BatchCreateTasks"]
 SLOW = 60
 ALLOWANCES = Allowances(
     address=PLENTY,
     credential=Bucket(3, 1, SLOW),
     read=Bucket(5, 1, SLOW),
     write=Bucket(4, 1, SLOW),
+    expensive=Bucket(3, 1, SLOW),
     stream=Bucket(2, 1, SLOW),
 )
 
@@ -74,6 +76,16 @@ def test_writes_are_counted_apart_from_reads(caller: Client, signer: Signer) -> 
 
     assert [is_limited(response) for response in responses] == [False] * 4 + [True] * 2
     assert caller.call(READ, empty(READ), token).ok
+
+
+def test_expensive_reads_and_writes_are_counted_together_and_apart_from_others(caller: Client, signer: Signer) -> None:
+    token = signer.token()
+
+    responses = [caller.call(rpc, empty(rpc), token) for rpc in (VERIFY, BATCH, VERIFY, VERIFY, BATCH)]
+
+    assert [is_limited(response) for response in responses] == [False] * 3 + [True] * 2
+    assert caller.call(READ, empty(READ), token).ok
+    assert caller.call(WRITE, empty(WRITE), token).ok
 
 
 def test_another_token_of_the_same_user_is_no_new_allowance(caller: Client, signer: Signer, upstream: Upstream) -> None:
@@ -128,7 +140,7 @@ def test_credentials_are_counted_by_address_whoever_calls(upstream: Upstream, fo
 def test_an_address_is_limited_before_tokens_are_looked_at(upstream: Upstream, folder: Path, signer: Signer) -> None:
     own = folder / "address"
     own.mkdir()
-    allowances = Allowances(Bucket(200, 200, SLOW), PLENTY, PLENTY, PLENTY, PLENTY)
+    allowances = UNLIMITED._replace(address=Bucket(200, 200, SLOW))
     with running(Running(own, endpoints(upstream), allowances=allowances)) as gateway:
         await_keys(gateway, signer)
         rest = Rest(gateway.url)

@@ -73,6 +73,10 @@ class _RateClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RateClass.V
     """Calls that check or set a credential; the smallest allowance, counted per address."""
     RATE_CLASS_STREAM: _RateClass.ValueType  # 4
     """Long-lived streams; counted when they open."""
+    RATE_CLASS_EXPENSIVE: _RateClass.ValueType  # 5
+    """Reads and writes that may take many times the work of others; they have a small allowance of their own, and are counted in no
+    other.
+    """
 
 class RateClass(_RateClass, metaclass=_RateClassEnumTypeWrapper):
     """How the gateway counts calls of an RPC against the caller's allowance. Values may be added."""
@@ -87,6 +91,10 @@ RATE_CLASS_CREDENTIAL: RateClass.ValueType  # 3
 """Calls that check or set a credential; the smallest allowance, counted per address."""
 RATE_CLASS_STREAM: RateClass.ValueType  # 4
 """Long-lived streams; counted when they open."""
+RATE_CLASS_EXPENSIVE: RateClass.ValueType  # 5
+"""Reads and writes that may take many times the work of others; they have a small allowance of their own, and are counted in no
+other.
+"""
 Global___RateClass: _TypeAlias = RateClass  # noqa: Y015
 
 @_typing.final
