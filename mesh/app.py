@@ -23,6 +23,7 @@ from mesh.rpc.server import NOT_SERVING, SERVING, Server
 from mesh.rpc.service_identity import Callers
 from mesh.runtime import telemetry
 from mesh.runtime.lifecycle import Component, PeriodicTask
+from mesh.runtime.loop_lag import LoopLag
 from mesh.runtime.settings import ServiceSettings, load
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class App:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set, then drains; raises RuntimeError when the port is taken."""
+        lag = LoopLag()
+        lag.start()
         interceptor = Interceptor(
             self.tokens,
             self.callers or Callers(self.name),
@@ -73,6 +76,7 @@ class App:
         await stop.wait()
         await readiness.close()
         await self._drain(server, interceptor.limit)
+        await lag.close()
 
     async def _drain(self, server: Server, calls: ConcurrencyLimit) -> None:
         """Serves until the gateway has noticed, lets running calls end, then closes the components."""

@@ -1,7 +1,7 @@
 """Export of traces and metrics by OTLP; imported only when a collector is configured: the SDK is slow to import."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -29,40 +29,42 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from mesh.runtime.telemetry import BOUNDS, LatencyHistogram
 
 
-def start(service: str, replica: int, calls: Sequence[LatencyHistogram]) -> list[Callable[[], None]]:
-    """Sets the providers of the process; returns what flushes and stops them. calls: may grow."""
+def start(service: str, replica: int, recorded: Mapping[str, Sequence[LatencyHistogram]]) -> list[Callable[[], None]]:
+    """Sets the providers of the process; returns what flushes and stops them. recorded: by metric; may grow."""
     resource = Resource.create(
         {"service.name": service, "service.namespace": "focusmesh", "service.instance.id": str(replica)}
     )
     traces = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(traces)
-    exporter = LatencyExporter("rpc.server.call.duration", calls, resource, OTLPMetricExporter())
+    exporter = LatencyExporter(recorded, resource, OTLPMetricExporter())
     meters = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, shutdown_on_exit=False)
     metrics.set_meter_provider(meters)
     return [traces.shutdown, meters.shutdown]
 
 
 class LatencyExporter(MetricExporter):
-    """Exports one latency histogram together with the metrics that the SDK collected; everything is cumulative."""
+    """Exports latency histograms together with the metrics that the SDK collected; everything is cumulative."""
 
     def __init__(
-        self, name: str, recorded: Sequence[LatencyHistogram], resource: Resource, inner: MetricExporter
+        self, recorded: Mapping[str, Sequence[LatencyHistogram]], resource: Resource, inner: MetricExporter
     ) -> None:
-        """name: of the histogram. recorded: may grow. inner: the exporter that sends."""
+        """recorded: by metric; may grow. inner: the exporter that sends."""
         super().__init__()
-        self._name, self._recorded, self._resource, self._inner = name, recorded, resource, inner
+        self._recorded, self._resource, self._inner = recorded, resource, inner
         self._began = time.time_ns()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Exports both in one request."""
+        """Exports all in one request."""
         now = time.time_ns()
-        points = [_point(histogram, self._began, now) for histogram in self._recorded]
-        latency = Metric(self._name, "", "s", Histogram(points, AggregationTemporality.CUMULATIVE))
-        scope = ScopeMetrics(InstrumentationScope("focusmesh"), [latency], "")
-        calls = ResourceMetrics(self._resource, [scope], "")
-        combined = MetricsData([*metrics_data.resource_metrics, calls])
+        latencies = [self._metric(name, tuple(recorded), now) for name, recorded in tuple(self._recorded.items())]
+        scope = ScopeMetrics(InstrumentationScope("focusmesh"), latencies, "")
+        combined = MetricsData([*metrics_data.resource_metrics, ResourceMetrics(self._resource, [scope], "")])
         return self._inner.export(combined, timeout_millis, **kwargs)
+
+    def _metric(self, name: str, recorded: Sequence[LatencyHistogram], now: int) -> Metric:
+        points = [_point(histogram, self._began, now) for histogram in recorded]
+        return Metric(name, "", "s", Histogram(points, AggregationTemporality.CUMULATIVE))
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Delegates to the exporter that sends."""

@@ -54,7 +54,7 @@ def configure(service: str, *, replica: int, ratio: float, log_level: str) -> Ca
     from mesh.runtime import otlp  # noqa: PLC0415 (slow to import, and needed only with a collector)
 
     _ratio = ratio
-    return partial(_stop, *otlp.start(service, replica, _calls))
+    return partial(_stop, *otlp.start(service, replica, _recorded))
 
 
 def _stop(*providers: Callable[[], None]) -> None:
@@ -142,10 +142,18 @@ class LatencyHistogram:
         self.shortest = min(self.shortest, seconds)
 
 
-_calls: list[LatencyHistogram] = []
+_recorded: dict[str, list[LatencyHistogram]] = {}
+"""By the name of their metric; both grow."""
 _started = time.monotonic()
-# The SDK exports only when it has a metric of its own; the latencies of calls are exported together with it.
+# The SDK exports only when it has a metric of its own; these histograms are exported together with it.
 meter.create_observable_gauge("process.uptime", [lambda _: [Observation(time.monotonic() - _started)]], unit="s")
+
+
+def latency_histogram(name: str, attributes: Mapping[str, str] | None = None) -> LatencyHistogram:
+    """A new histogram that is exported as part of the metric of this name; seconds."""
+    histogram = LatencyHistogram(attributes or {})
+    _recorded.setdefault(name, []).append(histogram)
+    return histogram
 
 
 def call_recorder(service: str, method: str) -> Recorder:
@@ -155,15 +163,15 @@ def call_recorder(service: str, method: str) -> Recorder:
     def record(status: str, seconds: float) -> None:
         histogram = known.get(status)
         if histogram is None:
-            histogram = known[status] = LatencyHistogram(
+            histogram = known[status] = latency_histogram(
+                "rpc.server.call.duration",
                 {
                     "rpc.system": "grpc",
                     "rpc.service": service,
                     "rpc.method": method,
                     "rpc.response.status_code": status,
-                }
+                },
             )
-            _calls.append(histogram)
         histogram.record(seconds)
 
     return record

@@ -1,6 +1,7 @@
 """A service of four RPCs, one of each call shape, that exists for tests of the interceptor only."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,13 @@ from mesh.runtime.errors import NotFound
 
 SERVICE = "focusmesh.shapes.v1.ShapesService"
 SHAPES = {"Once": (False, False), "Many": (False, True), "Collect": (True, False), "Chat": (True, True)}
+
+
+def compute(seconds: float) -> None:
+    """Uses so much CPU, however busy the machine is."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 class NothingThere(NotFound):
@@ -44,7 +52,7 @@ def declare(service: str, rule: policy_pb2.Rule | None) -> None:
 
 
 class Shapes:
-    """Echoes words; `refuse`, `break` and `wait` do what they say, `abort` ends the call through gRPC's own context."""
+    """Echoes words; `refuse`, `break`, `wait` and `compute` do what they say; `abort` ends the call by its context."""
 
     async def Once(self, request: StringValue, context: Context) -> StringValue:
         return await _respond(request.value, context)
@@ -66,6 +74,8 @@ class Shapes:
 async def _respond(word: str, context: Context) -> StringValue:
     if word == "wait":
         await asyncio.Event().wait()
+    if word == "compute":
+        compute(0.3)
     if word == "refuse":
         raise NothingThere(thing_id="t1")
     if word == "break":

@@ -37,7 +37,7 @@ class Kept(MetricExporter):
 def exported(durations: LatencyHistogram) -> list[Metric]:
     """The exported metrics while the SDK has one of its own."""
     kept = Kept()
-    reader = PeriodicExportingMetricReader(LatencyExporter("calls", [durations], Resource.create({}), kept))
+    reader = PeriodicExportingMetricReader(LatencyExporter({"calls": [durations]}, Resource.create({}), kept))
     provider = MeterProvider([reader])
     provider.get_meter("test").create_counter("others").add(1)
     reader.collect()
