@@ -27,6 +27,7 @@ from stack.layout import LOOPBACK, Ports, State, main_ports, main_state
 from stack.registry import Service, load
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
+EDGE = Path(__file__).with_name("edge.lua")
 _HOLE = re.compile(r"\$\{(\w+)\}")
 _NAMESPACE = "focusmesh.svc.cluster.local"
 _CLUSTER_PORTS = (9000, 9001)
@@ -85,6 +86,8 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "allowed_origins": [{"exact": origin} for origin in settings.allowed_origins],
         **{f"rate_{name}": _bucket(getattr(allowances, name)) for name in allowances._fields},
         "tracing": _tracing(settings),
+        "edge": EDGE.read_text(),
+        "other_upgrades": routes.OTHER_UPGRADES,
         "descriptor_set": base64.b64encode(descriptors.DESCRIPTOR_SET.read_bytes()).decode(),
         "transcoded": routes.transcoded(methods),
         "key_services": [routes.KEY_METHOD.strip("/").partition("/")[0]],
@@ -116,6 +119,7 @@ def _tracing(settings: GatewaySettings) -> dict[str, Any] | None:
         return None
     samplers = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3"
     percentage = {"numerator": round(settings.trace_percent * 10_000), "denominator": "MILLION"}
+    # No caller's decision: a traceparent of theirs is removed before the span begins.
     own = {
         "name": "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
         "typed_config": {
@@ -127,15 +131,14 @@ def _tracing(settings: GatewaySettings) -> dict[str, Any] | None:
         "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
         "grpc_service": {"envoy_grpc": {"cluster_name": "otlp"}, "timeout": "1s"},
         "service_name": "gateway",
-        # The caller's sampling decision applies to the whole trace.
-        "sampler": {
-            "name": "envoy.tracers.opentelemetry.samplers.parent_based",
-            "typed_config": {"@type": f"{samplers}.ParentBasedSamplerConfig", "wrapped_sampler": own},
-        },
+        "sampler": own,
     }
     # One span per call. A second one, for the upstream request, would cost a tenth of Envoy's CPU and repeat the
     # service's own span and `upstream_ms` of the access log.
-    return {"provider": {"name": "envoy.tracers.opentelemetry", "typed_config": config}}
+    key = {"key": "focusmesh.edge", "path": [{"key": "traceparent"}]}
+    callers = {"tag": "caller.traceparent", "metadata": {"kind": {"request": {}}, "metadata_key": key}}
+    provider = {"name": "envoy.tracers.opentelemetry", "typed_config": config}
+    return {"provider": provider, "custom_tags": [callers]}
 
 
 def _fill(node: Any, values: dict[str, Any]) -> Any:

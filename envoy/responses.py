@@ -14,9 +14,10 @@ _TYPE = "type.googleapis.com"
 Json = dict[str, Any]
 
 _ENVOYS_TEXT = "%LOCAL_REPLY_BODY%"
+_NO_PATH_TEXT = "There is no such path, or no such verb behind the colon."
 _UNAVAILABLE_TEXT = "The service is not available right now. Try again in a moment."
 # gRPC callers send neither JSON nor a path.
-_GRPC_TEXTS = {400: "The request is malformed.", 404: "There is no such RPC."}
+_GRPC_TEXTS = {_ENVOYS_TEXT: "The request is malformed.", _NO_PATH_TEXT: "There is no such RPC."}
 
 
 class When(Enum):
@@ -26,6 +27,8 @@ class When(Enum):
     ANONYMOUS = "nobody says who calls"
     NO_KEYS = "no keys to verify a token with"
     EARLY = "before the request was read"
+    EDGE = "edge.lua says why"
+    AUDIENCE = "a token for somebody else"
 
 
 class Response(NamedTuple):
@@ -48,6 +51,7 @@ class Response(NamedTuple):
 
 RESPONSES = (
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
+    Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "%DYNAMIC_METADATA(focusmesh.edge:refusal)%", When.EDGE),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
     # Without keys no token can be verified, so a valid one must not be refused as invalid.
     Response(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
@@ -64,17 +68,39 @@ RESPONSES = (
         "TOKEN_INVALID",
         "The access token is not valid, or has expired. Get a new one with Refresh or Login.",
     ),
-    Response(403, "PERMISSION_DENIED", "TOKEN_INVALID", "The access token is meant for another API."),
-    Response(404, "NOT_FOUND", "ROUTE_NOT_FOUND", "There is no such path, or no such verb behind the colon."),
+    Response(403, "PERMISSION_DENIED", "TOKEN_INVALID", "The access token is meant for another API.", When.AUDIENCE),
+    Response(
+        403,
+        "INVALID_ARGUMENT",
+        "MALFORMED_REQUEST",
+        "Nothing can be upgraded here: leave the header `upgrade` out. The WebSocket is GET /v1/realtime.",
+        becomes=400,
+    ),
+    Response(404, "NOT_FOUND", "ROUTE_NOT_FOUND", _NO_PATH_TEXT),
     Response(405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "This path has other methods; the header `allow` names them."),
     Response(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive.", When.EARLY),
     Response(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive."),
     Response(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", "The body of the request is too large."),
     Response(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", "Send the body as `content-type: application/json`."),
+    Response(
+        426,
+        "FAILED_PRECONDITION",
+        "UPGRADE_REQUIRED",
+        "HTTP/1.0 is too old: send the request by HTTP/1.1 or HTTP/2.",
+        When.EARLY,
+    ),
     Response(426, "FAILED_PRECONDITION", "UPGRADE_REQUIRED", "This path is a WebSocket: send `upgrade: websocket`."),
     Response(429, "RESOURCE_EXHAUSTED", "RATE_LIMITED", "Too many calls. Try again after the time in `retry-after`."),
     Response(431, "RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE", "The headers of the request are too large.", When.EARLY),
     Response(500, "INTERNAL", "INTERNAL", "Something went wrong."),
+    Response(
+        501,
+        "UNIMPLEMENTED",
+        "MALFORMED_REQUEST",
+        "The header transfer-encoding names a coding that is not understood.",
+        When.EARLY,
+        becomes=400,
+    ),
     Response(502, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, becomes=503),
     Response(503, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT),
     Response(504, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The call took longer than its deadline."),
@@ -90,7 +116,7 @@ def mappers() -> list[Json]:
 def _for_grpc(response: Response) -> Json:
     # A path that is known only to other paths and verbs is, by gRPC, an RPC that nobody implements.
     number = code_pb2.UNIMPLEMENTED if response.status == 404 else response.number
-    text = _GRPC_TEXTS.get(response.status, response.text)
+    text = _GRPC_TEXTS.get(response.text, response.text)
     return {
         "filter": _all(_status_is(response.status), *_CONDITIONS[response.when], *_is_grpc()),
         "headers_to_add": [_header("grpc-status", str(number)), _header("grpc-message", text), *_retry_after(response)],
@@ -148,11 +174,11 @@ def _without(header: str) -> Json:
 
 
 def _token_failure_is(message: str) -> Json:
-    matcher = {
-        "filter": "envoy.filters.http.jwt_authn",
-        "path": [{"key": "failure"}, {"key": "message"}],
-        "value": {"string_match": {"exact": message}},
-    }
+    return _metadata("envoy.filters.http.jwt_authn", ["failure", "message"], {"string_match": {"exact": message}})
+
+
+def _metadata(name: str, path: list[str], value: Json) -> Json:
+    matcher = {"filter": name, "path": [{"key": key} for key in path], "value": value}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
 
 
@@ -161,5 +187,7 @@ _CONDITIONS: dict[When, list[Json]] = {
     When.ANONYMOUS: [_without("authorization"), _without("sec-websocket-protocol")],
     When.NO_KEYS: [_token_failure_is("Jwks remote fetch is failed")],
     # A request has no ID until its headers are accepted.
+    When.EDGE: [_metadata("focusmesh.edge", ["refusal"], {"present_match": True})],
     When.EARLY: [_without("x-request-id")],
+    When.AUDIENCE: [_token_failure_is("Audiences in Jwt are not allowed")],
 }

@@ -3,7 +3,7 @@
 1. feeds of calendars, whatever is asked of them, so that no other route shows their token;
 2. preflights, to which the CORS filter responds;
 3. the WebSocket;
-4. headers of gRPC whose values it cannot read: 400;
+4. deadlines of gRPC that cannot be read: 400;
 5. one exact path per RPC that may be called from outside, by gRPC or gRPC-Web;
 6. any other gRPC path or verb: UNIMPLEMENTED, so that internal RPCs, health and reflection stay inside;
 7. one per REST binding, with verb and content type: the transcoder turns it into a call and the router looks again;
@@ -33,8 +33,11 @@ Json = dict[str, Any]
 
 _TYPE = "type.googleapis.com"
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-_READABLE = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|deflate|gzip"}
-"""Headers of gRPC that pass, and the values that it can read; it returns INTERNAL for any other."""
+_WEBSOCKET = "websocket"
+OTHER_UPGRADES = "(?i)" + "|".join(
+    [f"{_WEBSOCKET[:read]}([^{letter}].*)?" for read, letter in enumerate(_WEBSOCKET)] + [f"{_WEBSOCKET}.+"]
+)
+"""Matches every protocol that a connection can be upgraded to but the WebSocket; RE2 has no negation."""
 _TE = {"header": {"key": "te", "value": "trailers"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 _DISABLED = {"@type": f"{_TYPE}/envoy.config.route.v3.FilterConfig", "disabled": True}
 _NOT_TRANSCODED = {"envoy.filters.http.grpc_json_transcoder": _DISABLED}
@@ -70,7 +73,7 @@ def routes(described: Contract, stream_idle_seconds: int) -> list[Json]:
         _preflight(),
         _websocket(stream_idle_seconds),
         _websocket_without_upgrade(),
-        *(_unreadable(name, values) for name, values in _READABLE.items()),
+        _unreadable_deadline(),
         *(rpc_route(method, stream_idle_seconds) for method in exposed),
         _unknown_rpc(),
         *(_rest(method, binding) for method, binding in bound),
@@ -210,15 +213,16 @@ def _websocket_without_upgrade() -> Json:
     }
 
 
-def _unreadable(header: str, values: str) -> Json:
+def _unreadable_deadline() -> Json:
+    """For edge.lua, which refuses it: on the route of an RPC Envoy would write the route's deadline over it."""
     headers = [
-        {"name": header, "present_match": True},
-        {"name": header, "string_match": {"safe_regex": {"regex": values}}, "invert_match": True},
+        {"name": "grpc-timeout", "present_match": True},
+        {"name": "grpc-timeout", "string_match": {"safe_regex": {"regex": "[0-9]{1,8}[HMSmun]"}}, "invert_match": True},
     ]
     return {
-        "name": f"unreadable {header}",
+        "name": "unreadable deadline",
         "match": {"prefix": "/", "headers": headers},
-        "direct_response": {"status": 400, "body": {"inline_string": f"The header {header} cannot be read."}},
+        "direct_response": {"status": 400},
         "typed_per_filter_config": _NOT_TRANSCODED,
     }
 

@@ -93,9 +93,9 @@ class GatewaySettings:
     most_connections: int = 5000
     access_log: str = "/dev/stdout"
     otlp: Address | None = None
-    """OTLP over gRPC; None: no spans, and `traceparent` passes through."""
+    """OTLP over gRPC; None: no spans, and services begin their own traces."""
     trace_percent: float = 10.0
-    """Traces that begin here; one that a caller sampled is always continued."""
+    """Of the calls; no caller decides that its trace is recorded."""
     upstream_tls: UpstreamTls | None = None
 
     @classmethod

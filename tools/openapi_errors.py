@@ -171,8 +171,11 @@ def gateway_reasons(status: int, rpc: Method) -> dict[str, str]:
     """What the gateway itself may refuse a call of an RPC with, which has come to the right path."""
     if status == 404 or (rpc.access == "PUBLIC" and status in (401, 403)):
         return {}
-    found = (response for response in RESPONSES if (response.becomes or response.status) == status)
-    return {response.reason: "" if response.text.startswith("%") else response.text for response in found}
+    texts: dict[str, set[str]] = {}
+    for response in RESPONSES:
+        if (response.becomes or response.status) == status:
+            texts.setdefault(response.reason, set()).add("" if response.text.startswith("%") else response.text)
+    return {reason: "".join(found) if len(found) == 1 else "" for reason, found in texts.items()}
 
 
 class Errors:

@@ -88,9 +88,10 @@ class Tokens:
         bearer = headers.get("authorization")
         if bearer is None:
             raise TokenMissing
-        if not isinstance(bearer, str) or bearer[:7].lower() != "bearer ":
+        token = bearer_token(bearer)
+        if token is None:
             raise TokenInvalid
-        identity = await self.verify_token(bearer[7:])
+        identity = await self.verify_token(token)
         self._verified[_digest(bearer)] = identity
         if len(self._verified) > _CACHED:
             self._verified.popitem(last=False)
@@ -209,6 +210,12 @@ class PublishedKeys(PeriodicTask, KeySource):
         if not self._keys:
             raise ValueError("auth publishes no Ed25519 key")
         return 0
+
+
+def bearer_token(header: str | bytes) -> str | None:
+    """The token of an `authorization` header; None for another scheme. The case of the scheme does not matter."""
+    scheme, _, token = header.partition(" ") if isinstance(header, str) else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def public_key(encoded: str) -> Ed25519PublicKey:

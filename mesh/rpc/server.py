@@ -9,7 +9,8 @@ from grpc_reflection.v1alpha import reflection
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
 
-LARGEST_METADATA = 16 * 1024
+LARGEST_METADATA = 24 * 1024
+"""The gateway passes 64 headers of 16 KiB on. gRPC counts 32 bytes more for each, and above this refuses by chance."""
 LARGEST_RESPONSE = 4 * 1024 * 1024
 _STREAMS_PER_CONNECTION = 1000
 """The gateway multiplexes all callers over few connections and itself allows 100 streams a client."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from mesh.rpc.identity import bearer_token
 from mesh.runtime.errors import InternalOnly, ServiceTokenInvalid, TokenMissing
 from mesh.runtime.signing_keys import kid_of, public_key
 
@@ -70,13 +71,14 @@ class Callers:
         bearer = headers.get("authorization")
         if bearer is None:
             raise TokenMissing
-        if not isinstance(bearer, str) or bearer[:7].lower() != "bearer ":
+        token = bearer_token(bearer)
+        if token is None:
             raise ServiceTokenInvalid
-        if bearer not in self._verified:
-            self._verified[bearer] = self._read(bearer[7:])
+        if token not in self._verified:
+            self._verified[token] = self._read(token)
             if len(self._verified) > _CACHED:
                 self._verified.popitem(last=False)
-        caller, expires = self._verified[bearer]
+        caller, expires = self._verified[token]
         if expires <= time.time():
             raise ServiceTokenInvalid
         return caller

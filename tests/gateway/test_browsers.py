@@ -80,12 +80,13 @@ class TestWebSocket:
     def open(gateway: Running, query: str = "", **given: Any) -> ClientConnection:
         return connect(f"ws://{gateway.target}/v1/realtime{query}", **given)
 
-    @pytest.fixture(params=["header", "subprotocol"])
+    @pytest.fixture(params=["header", "subprotocol", "subprotocol first"])
     def connection(self, request: pytest.FixtureRequest, gateway: Running, token: str) -> Iterator[ClientConnection]:
         """A WebSocket, with the token given in either way."""
         given: dict[str, Any] = {
             "header": {"additional_headers": {"authorization": f"Bearer {token}"}, "subprotocols": [SUBPROTOCOL]},
             "subprotocol": {"subprotocols": [SUBPROTOCOL, f"bearer.{token}"]},
+            "subprotocol first": {"subprotocols": [f"bearer.{token}", SUBPROTOCOL]},
         }[request.param]
         with self.open(gateway, **given) as connection:
             yield connection

@@ -107,7 +107,8 @@ def test_a_grpc_header_with_a_bad_value_is_refused(
     by_wire = wire.post({name: value})
 
     assert (by_rest.http, by_rest.reason) == (400, "MALFORMED_REQUEST")
-    assert name in by_rest.message
+    for result in (by_rest, by_web):
+        assert result.message == f"The header {name} cannot be read."
     assert [str(by_rest.code), str(by_web.code), by_wire] == [INVALID_ARGUMENT] * 3
     assert len(upstream.received) == before
 
@@ -131,12 +132,11 @@ def test_a_compressed_call_passes(gateway: Running, upstream: Upstream, token: s
 
 def test_the_deadline_of_a_grpc_client_still_reaches_the_service(rpc: Grpc, upstream: Upstream, token: str) -> None:
     call = rpc.channel.unary_unary(GET.grpc_path)
-    call(b"", metadata=(("authorization", f"Bearer {token}"), ("traceparent", GOOD[6]["traceparent"])), timeout=2)
+    call(b"", metadata=(("authorization", f"Bearer {token}"),), timeout=2)
 
     received = upstream.last(GET)
     assert received.seconds_left is not None
     assert 1 < received.seconds_left < 2.1  # gRPC rounds a time-out up when it writes the header
-    assert received.metadata["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.message import Message
 
 from envoy import drain
-from harness.clients import CallResult, Grpc, Rest, empty
+from harness.clients import CallResult, Client, Grpc, Rest, empty
 from harness.rpcs import BY_NAME, response_class
 from harness.waiting import wait_until
 from tests.gateway.collector import Collector
@@ -141,29 +141,42 @@ def test_a_call_is_logged_as_one_line_of_json_without_its_query(gateway: Running
     assert "secret-token" not in gateway.access_log()
 
 
-def test_without_a_collector_the_trace_of_the_caller_passes_through(
-    rest: Rest, rpc: Grpc, upstream: Upstream, token: str
-) -> None:
-    for client in (rest, rpc):
-        client.call(GET, empty(GET), token, {"traceparent": f"00-{TRACE}-{PARENT}-01"})
-        assert upstream.last(GET).metadata["traceparent"] == f"00-{TRACE}-{PARENT}-01"
+CALLERS_TRACE = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=b", "baggage": "a=b"}
 
 
-def test_with_a_collector_the_gateway_continues_the_trace_of_the_caller_and_hands_it_on(
-    folder: Path, upstream: Upstream, signer: Signer, collector: tuple[Collector, int]
+def test_no_caller_decides_that_a_trace_is_recorded(client: Client, upstream: Upstream, token: str) -> None:
+    client.call(GET, empty(GET), token, CALLERS_TRACE)
+
+    assert not {*CALLERS_TRACE, "x-caller-traceparent"} & upstream.last(GET).metadata.keys()
+
+
+def test_the_trace_of_the_caller_is_logged(gateway: Running, rest: Rest, token: str) -> None:
+    request_id = rest.call(GET, empty(GET), token, CALLERS_TRACE).headers["x-request-id"]
+    wait_until(lambda: request_id in gateway.access_log(), "the call is logged")
+
+    line = next(json.loads(line) for line in gateway.access_log().splitlines() if request_id in line)
+    assert line["traceparent"] == CALLERS_TRACE["traceparent"]
+
+
+@pytest.mark.parametrize(("percent", "flags"), [(100.0, "01"), (0.0, "00")])
+def test_with_a_collector_the_gateway_begins_the_trace_and_hands_it_on(
+    folder: Path, upstream: Upstream, signer: Signer, collector: tuple[Collector, int], percent: float, flags: str
 ) -> None:
-    own = folder / "traced"
+    own = folder / f"traced-{flags}"
     own.mkdir()
     collected, port = collector
-    traced = Running(own, endpoints(upstream), allowances=UNLIMITED, otlp=(LOOPBACK, port), trace_percent=0.0)
+    traced = Running(own, endpoints(upstream), allowances=UNLIMITED, otlp=(LOOPBACK, port), trace_percent=percent)
     with running(traced):
         await_keys(traced, signer)
         rest = Rest(traced.url)
-        rest.call(GET, empty(GET), signer.token(), {"traceparent": f"00-{TRACE}-{PARENT}-01"})
+        rest.call(GET, empty(GET), signer.token(), CALLERS_TRACE)
 
-        version, trace, parent, flags = upstream.last(GET).metadata["traceparent"].split("-")
-        assert (version, trace, flags) == ("00", TRACE, "01")
-        assert parent != PARENT
-        wait_until(lambda: any(span.span_id.hex() == parent for span in collected.spans), "the span is exported")
-        assert {span.trace_id.hex() for span in collected.spans} == {TRACE}
+        version, trace, parent, sent = upstream.last(GET).metadata["traceparent"].split("-")
+        assert (version, sent) == ("00", flags)
+        assert trace != TRACE
+        if percent:
+            wait_until(lambda: any(span.span_id.hex() == parent for span in collected.spans), "the span is exported")
+            span = next(span for span in collected.spans if span.span_id.hex() == parent)
+            told = {attribute.key: attribute.value.string_value for attribute in span.attributes}
+            assert (span.trace_id.hex(), told["caller.traceparent"]) == (trace, CALLERS_TRACE["traceparent"])
         rest.close()

@@ -1,6 +1,9 @@
 """Bad requests are refused before any service sees them."""
 
 import base64
+import http.client
+import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +12,11 @@ import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf import json_format
 
-from harness.clients import CallResult, Grpc, GrpcWeb, Rest
+from harness.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
 from harness.rpcs import BY_NAME
 from tests.gateway.upstream import Upstream
+from tests.support.gateway_process import Running
+from tests.support.ports import LOOPBACK
 
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
@@ -135,10 +140,74 @@ def test_an_escaped_slash_is_refused(rest: Rest, token: str, path: str) -> None:
     assert result.message == "The path or a header of the request is bad."
 
 
-def test_a_header_with_an_underscore_is_refused(rest: Rest, token: str) -> None:
-    result = rest.get("/v1/tasks", token, headers={"x_user_id": "someone"})
+@pytest.mark.parametrize("name", ["my_key", "x_user_id", "my!key", "my~key", "my|key", "my'key"])
+def test_a_header_with_a_name_that_no_metadata_has_is_refused_by_name(
+    rest: Rest, web: GrpcWeb, upstream: Upstream, token: str, name: str
+) -> None:
+    before = len(upstream.calls(LIST))
+
+    for client in (rest, web):
+        result = client.call(LIST, empty(LIST), token, {name: "1"})
+        assert result.code == INVALID_ARGUMENT
+        assert result.message == f"The name of the header {name} may have letters, digits, hyphens and dots only."
+    assert len(upstream.calls(LIST)) == before
+
+
+def test_metadata_with_an_underscore_is_refused_by_name(rpc: Grpc, token: str) -> None:
+    result = rpc.call(LIST, empty(LIST), token, {"my_key": "1"})
+
+    assert result.code == INVALID_ARGUMENT
+    assert result.message.startswith("The name of the header my_key may have")
+
+
+@pytest.mark.parametrize("headers", [{"x-key": "x" * 15_000}, {f"x-{number}": "x" * 290 for number in range(50)}])
+def test_headers_below_the_limit_pass(client: Client, token: str, headers: dict[str, str]) -> None:
+    assert client.call(LIST, empty(LIST), token, headers).ok
+
+
+def sent(gateway: Running, text: str) -> tuple[int, dict[str, Any]]:
+    """Sends a request as it is written; returns the HTTP status and the JSON of the response."""
+    with socket.create_connection((LOOPBACK, gateway.port), 5) as connection:
+        connection.sendall(text.replace("\n", "\r\n").encode())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, json.loads(response.read())
+
+
+def test_a_request_that_names_two_hosts_is_refused(gateway: Running, token: str) -> None:
+    status, error = sent(gateway, f"GET /v1/tasks HTTP/1.1\nHost: a\nHost: b\nAuthorization: Bearer {token}\n\n")
+
+    assert (status, error["message"]) == (400, "The request names more than one host.")
+
+
+def test_an_unknown_transfer_coding_is_refused(gateway: Running) -> None:
+    status, error = sent(gateway, "POST /v1/tasks HTTP/1.1\nHost: a\nTransfer-Encoding: gzip\n\n")
+
+    assert (status, error["details"][0]["reason"]) == (400, "MALFORMED_REQUEST")
+    assert "transfer-encoding" in error["message"]
+
+
+def test_http_1_0_is_refused_with_what_to_use(gateway: Running) -> None:
+    status, error = sent(gateway, "GET /v1/tasks HTTP/1.0\n\n")
+
+    assert (status, error["details"][0]["reason"]) == (426, "UPGRADE_REQUIRED")
+    assert error["message"] == "HTTP/1.0 is too old: send the request by HTTP/1.1 or HTTP/2."
+
+
+@pytest.mark.parametrize("protocol", ["TLS/1.2", "h2c", "webs", "websockets", "foo, TLS/1.3"])
+def test_an_upgrade_that_nobody_makes_is_ignored(rest: Rest, token: str, protocol: str) -> None:
+    assert rest.get("/v1/tasks", token, headers={"connection": "Upgrade", "upgrade": protocol}).ok
+
+
+def test_a_websocket_on_another_path_is_refused_as_what_it_is(rest: Rest, token: str) -> None:
+    result = rest.get("/v1/tasks", token, headers={"connection": "Upgrade", "upgrade": "websocket"})
 
     assert is_malformed(result)
+    assert result.message.startswith("Nothing can be upgraded here")
+
+
+def test_a_rest_call_knows_no_deadline_of_grpc(rest: Rest, token: str) -> None:
+    assert rest.get("/v1/tasks", token, headers={"grpc-timeout": "1n"}).ok
 
 
 def test_headers_beyond_the_limit_are_refused(rest: Rest, token: str) -> None:

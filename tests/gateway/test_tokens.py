@@ -79,8 +79,12 @@ def test_services_get_the_token_to_verify_it_themselves(client: Client, upstream
     assert upstream.last(LIST).metadata["authorization"] == f"Bearer {token}"
 
 
-def test_the_scheme_may_be_written_small(rest: Rest, token: str) -> None:
-    assert rest.get("/v1/tasks", headers={"authorization": f"bearer {token}"}).ok
+@pytest.mark.parametrize("scheme", ["bearer ", "BEARER ", "bEaReR ", "Bearer   "])
+def test_the_scheme_may_be_written_in_any_case_with_any_blanks(
+    client: Client, upstream: Upstream, token: str, scheme: str
+) -> None:
+    assert client.call(LIST, empty(LIST), headers={"authorization": scheme + token}).ok
+    assert upstream.last(LIST).metadata["authorization"] == f"Bearer {token}"
 
 
 SPOOFED = {

@@ -18,6 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from contract.methods import Method
 from envoy.routes import KEY_METHOD
 from harness.rpcs import METHODS, request_class, response_class
+from mesh.rpc.server import LARGEST_METADATA
 
 Behaviour = Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]]
 SUBPROTOCOL = "focusmesh.v1"
@@ -105,7 +106,7 @@ class Upstream:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
 
     async def _start(self) -> None:
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_metadata_size", LARGEST_METADATA)])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in {method.full_service for method in METHODS}:
             handlers = {method.name: self._handler(method) for method in METHODS if method.full_service == service}

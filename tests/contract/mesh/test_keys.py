@@ -103,6 +103,7 @@ async def test_a_token_that_was_verified_before_falls_with_its_key(
     bearer = {"authorization": f"Bearer {signer.token()}"}
     await tokens.verify(bearer)
     assert tokens.cached(bearer) is not None
+    assert await tokens.verify({"authorization": f"BEARER  {signer.token(sub='another')}"})
     auth.signers[:] = [Signer(kid="next")]
     await until(lambda: tokens.cached(bearer) is None, "the token is no longer cached")
     with pytest.raises(TokenInvalid):

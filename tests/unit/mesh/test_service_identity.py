@@ -138,6 +138,13 @@ def test_a_call_without_a_token_is_refused(callers: Callers) -> None:
             callers.verify({"authorization": header})
 
 
+@pytest.mark.parametrize("scheme", ["bearer ", "BEARER ", "Bearer   "])
+def test_the_scheme_may_be_written_in_any_case_with_any_blanks(callers: Callers, scheme: str) -> None:
+    token = ServiceSigner("pomodoro", KEY).token("auth", now=time.time())
+
+    assert callers.verify({"authorization": f"{scheme}{token} "}) == "pomodoro"
+
+
 def test_a_service_without_callers_accepts_nobody() -> None:
     with pytest.raises(ServiceTokenInvalid):
         verify(Callers("auth"), ServiceSigner("pomodoro", KEY).token("auth", now=time.time()))
