@@ -82,4 +82,4 @@ prove: setup ## Kill everything under load, then check every promise; QUICK=1, S
 	@$(PYTHON) -m prove.run
 
 dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" says more
-	@$(PYTHON) -m mesh.events.dlq $(A)
+	@$(PYTHON) -m stack.commands.dlq $(A)

@@ -45,7 +45,7 @@ def measure(stack: Stack, dataset: Dataset, events: int) -> Drain:
     for name in (*CONSUMERS, "todo-0"):
         stack.supervisor.stop([name])
     dataset.fill_outbox(events)
-    client = confluent_kafka.Consumer({"bootstrap.servers": stack.kafka_bootstrap, "group.id": "bench", "log_level": 2})
+    client = confluent_kafka.Consumer({**stack.broker.client, "group.id": "bench", "log_level": 2})
     try:
         before = _messages(client)
         stack.supervisor.start_program("todo-0")

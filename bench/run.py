@@ -169,7 +169,7 @@ class Session:
     def _wait_for_consumers(self) -> None:
         """Returns when what consumes has applied every event of the rounds."""
         wait_until(
-            lambda: not any(behind(self._machine.kafka_bootstrap, topic, group) for topic, group in drain.CONSUMED),
+            lambda: not any(behind(self._machine.broker.client, topic, group) for topic, group in drain.CONSUMED),
             "the consumers catch up",
             _CATCH_UP_SECONDS,
             poll=1,

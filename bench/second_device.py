@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -98,11 +98,11 @@ class _Session:
         made[self.id, _version(response.focus_session.etag)] = instant.seconds + instant.nanos / 1e9
 
 
-def kafka_alone(bootstrap: str, seconds: float) -> list[float]:
+def kafka_alone(connection: Mapping[str, str], seconds: float) -> list[float]:
     """Milliseconds that messages to a topic of their own take, for so long after a warm-up; in a process of its own."""
-    admin = kafka.admin(bootstrap)
+    admin = kafka.admin(connection)
     admin.create_topics([NewTopic(_PROBE_TOPIC, 3, 1)])[_PROBE_TOPIC].result(20)
-    common = {"bootstrap.servers": bootstrap, "log_level": 2}
+    common = {**connection, "log_level": 2}
     producer = confluent_kafka.Producer(common | {"enable.idempotence": True, "acks": "all", "linger.ms": 1})
     consumer = confluent_kafka.Consumer(common | {"group.id": _PROBE_TOPIC, "auto.offset.reset": "earliest"})
     consumer.subscribe([_PROBE_TOPIC])
@@ -134,12 +134,12 @@ def measure(seconds: float = SECONDS) -> Reach:
         stack = opened.enter_context(Stack(State(folder), ports, environment=rates))
         http = opened.enter_context(httpx.Client(base_url=stack.gateway_url, timeout=15))
         accounts = [Account(Accounts(http)) for _ in range(USERS)]
-        found = uvloop.run(_measure(accounts, stack.gateway_target, stack.kafka_bootstrap, seconds))
+        found = uvloop.run(_measure(accounts, stack.gateway_target, stack.broker.client, seconds))
     shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
-async def _measure(accounts: Sequence[Account], gateway: str, bootstrap: str, seconds: float) -> Reach:
+async def _measure(accounts: Sequence[Account], gateway: str, connection: Mapping[str, str], seconds: float) -> Reach:
     by_socket: Seen = {}
     by_watch: Seen = {}
     async with grpc.aio.insecure_channel(gateway) as channel:
@@ -154,7 +154,7 @@ async def _measure(accounts: Sequence[Account], gateway: str, bootstrap: str, se
             *(asyncio.create_task(_read_watch(stub, session, by_watch)) for session in sessions),
         ]
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as beside:
-            alone = asyncio.get_running_loop().run_in_executor(beside, kafka_alone, bootstrap, seconds)
+            alone = asyncio.get_running_loop().run_in_executor(beside, kafka_alone, connection, seconds)
             await _change(stub, sessions, _WARM_SECONDS)
             began = time.monotonic()
             made = await _change(stub, sessions, seconds)

@@ -40,7 +40,7 @@ class Run:
 async def run_load(stack: Stack, plan: Plan, http: httpx.Client, nemesis: Callable[[Load], Awaitable[None]]) -> Run:
     """Runs the load and the subscribers during a nemesis, waits for the last effect, and collects the history."""
     rng = random.Random(plan.seed)  # noqa: S311 (a run can be repeated)
-    broker, tables = Broker(stack.kafka_bootstrap), Tables(stack)
+    broker, tables = Broker(stack.broker.client), Tables(stack)
     since = await asyncio.to_thread(broker.ends, stack.registry.all_topics())
     users = await sign_up(Accounts(http), plan.users)
     ids = {user.id for user in users}

@@ -42,10 +42,11 @@ class History(NamedTuple):
 class Broker:
     """A reader of whole topics; belongs to no group and commits nothing."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, connection: Mapping[str, str]) -> None:
+        """connection: as `Stack.broker.client`."""
         self._client = confluent_kafka.Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **connection,
                 "group.id": "prove",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

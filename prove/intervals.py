@@ -42,7 +42,7 @@ _ARRIVED = "SELECT id::text FROM history.recorded_sessions WHERE id = ANY(%s::uu
 async def prove(stack: Stack, plan: Plan) -> list[Promise]:
     """Lets intervals end while one replica after the other is killed; returns what holds."""
     first = clock.now() + round((4 + plan.intervals / _SEEDED_A_SECOND) * SECOND)
-    broker = Broker(stack.kafka_bootstrap)
+    broker = Broker(stack.broker.client)
     since = await asyncio.to_thread(broker.ends, [SESSION_EVENTS])
     ends = await _seed(stack, first, plan.intervals)
     note(f"{len(ends)} intervals end within a second, while replicas of pomodoro are killed")

@@ -66,7 +66,7 @@ async def prove(stack: Stack, plan: Plan) -> list[Promise]:
     first = clock.now() + round((4 + plan.reminders / _SEEDED_A_SECOND) * SECOND)
     dues = {new_id(): first + number * spread // plan.reminders for number in range(plan.reminders)}
     mailed = list(dues)[::_MAIL_EVERY]
-    broker = Broker(stack.kafka_bootstrap)
+    broker = Broker(stack.broker.client)
     since = await asyncio.to_thread(broker.ends, [REMINDERS, NOTIFICATION_EVENTS])
     await asyncio.gather(_seed_reminders(stack, dues), _seed_mails(stack, mailed))
     replicas = [each for pair in zip(*map(stack.replicas_of, _KILLED), strict=True) for each in pair]

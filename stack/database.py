@@ -50,6 +50,8 @@ def provision(cluster: Cluster, services: Collection[Service], database: str = M
     with psycopg.connect(cluster.administrator_url(), autocommit=True) as connection:
         for schema in owners:
             _make_roles(connection, cluster, schema)
+        for of_nobody in (postgres.ADMINISTRATOR, "template1"):
+            _execute(connection, "REVOKE ALL ON DATABASE {} FROM PUBLIC", of_nobody)
         _make_database(connection, database)
     with psycopg.connect(cluster.administrator_url(database)) as connection:
         connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
@@ -59,7 +61,7 @@ def provision(cluster: Cluster, services: Collection[Service], database: str = M
             if service.cold_schema:
                 statement = "CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}"
                 _execute(connection, statement, service.cold_schema, f"{service.schema}_owner")
-        behind = [schema for schema in owners if _revision(connection, schema) != migrate.head(schema)]
+        behind = [schema for schema in owners if not _is_migrated(connection, schema)]
     for schema in behind:
         _migrate(cluster, schema, database)
 
@@ -125,14 +127,19 @@ def _make_schema(connection: psycopg.Connection[Any], database: str, schema: str
     _execute(connection, default + "USAGE ON SEQUENCES TO {}", owner, schema, schema)
 
 
-def _revision(connection: psycopg.Connection[Any], schema: str) -> str | None:
-    """The revision that a schema is at; None before the first."""
-    table = sql.Identifier(schema, "alembic_version")
-    found = connection.execute("SELECT to_regclass(%s)", [f"{schema}.alembic_version"]).fetchone()
-    if found is None or found[0] is None:
-        return None
-    row = connection.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchone()
-    return str(row[0]) if row else None
+def _is_migrated(connection: psycopg.Connection[Any], schema: str) -> bool:
+    """Whether a schema is at its head, and its service may not change what only migrations change."""
+    writable = "bool_or(has_table_privilege(%s, to_regclass(format('%%I.%%I', %s::text, name)), 'INSERT'))"
+    found = connection.execute(
+        f"SELECT to_regclass(%s) IS NOT NULL, {writable} FROM unnest(%s::text[]) AS name",
+        [f"{schema}.alembic_version", schema, schema, list(migrate.READ_ONLY)],
+    ).fetchone()
+    if found != (True, False):
+        return False
+    row = connection.execute(
+        sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(schema, "alembic_version"))
+    ).fetchone()
+    return row == (migrate.head(schema),)
 
 
 def _execute(connection: psycopg.Connection[Any], statement: str, *names: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stack.errors import StackError
-from stack.layout import State
+from stack.layout import State, private_file
 
 
 @contextmanager
@@ -14,7 +14,7 @@ def locked(state: State) -> Iterator[None]:
     if not state.folder.exists():
         yield
         return
-    with (state.folder / "lock").open("w") as file:
+    with private_file(state.folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from stack.layout import LOOPBACK, State
+from stack.layout import LOOPBACK, State, private_file, private_folder
 
 PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
-_OWNER_ONLY = 0o600
 _CERTIFICATE_LIFE = timedelta(days=3650)
 
 
@@ -104,8 +103,7 @@ def _write_certificate(path: Path, key_path: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     unfinished = path.with_suffix(".part")
-    unfinished.touch(mode=_OWNER_ONLY)
-    unfinished.write_bytes(content)
+    private_file(unfinished).write_bytes(content)
     unfinished.replace(path)

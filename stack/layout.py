@@ -15,6 +15,8 @@ PORTS = 250
 """How many ports from its base a stack may take: those of its infrastructure, and services from 100 on."""
 LOOPBACK = "127.0.0.1"
 PYTHON_PATH = os.pathsep.join((str(ROOT), str(ROOT / "gen" / "python")))
+PRIVATE_FOLDER, PRIVATE_FILE, PRIVATE_UMASK = 0o700, 0o600, 0o077
+"""Modes of a stack's state, which holds tasks, events, mails and secrets; and the umask of all its programs."""
 
 _LONGEST_SOCKET_PATH = 100
 """A unix socket's path holds 107 bytes, and supervisord briefly binds a longer name."""
@@ -118,6 +120,20 @@ class State:
             return path
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"focusmesh-{digest}-{name}.sock"
+
+
+def private_folder(path: Path) -> Path:
+    """Makes a folder that only its owner may enter, or closes one that is there to all others."""
+    path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+    path.chmod(PRIVATE_FOLDER)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """Makes a file that only its owner may read, or closes one that is there to all others."""
+    path.touch(PRIVATE_FILE)
+    path.chmod(PRIVATE_FILE)
+    return path
 
 
 def main_state() -> State:

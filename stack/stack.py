@@ -23,7 +23,7 @@ from stack.exclusive import locked
 from stack.infrastructure import gateway, kafka, mail, postgres, services, valkey
 from stack.infrastructure.services import Replica
 from stack.keys import Keys
-from stack.layout import LOOPBACK, Ports, State
+from stack.layout import LOOPBACK, Ports, State, private_file, private_folder
 from stack.registry import Service
 from stack.signals import deferred_signals
 from stack.supervisor import Program, Status, Supervisor
@@ -57,7 +57,7 @@ class Stack:
     ) -> None:
         """components: of COMPONENTS. only: names of services, instead of all. environment: for services and gateway.
 
-        durable: off for throw-away stacks of tests: Postgres and Kafka write no more than they need to run.
+        durable: off for throw-away stacks of tests: nothing is written that is not needed; Kafka has no password.
         """
         self.state, self.ports = state, ports
         self.keys = Keys(state)
@@ -127,6 +127,7 @@ class Stack:
         """The settings of a replica."""
         return {
             **services.environment(replica, self.replicas, self.registry, self.ports, self.keys),
+            "FOCUSMESH_KAFKA_OPTIONS": self.broker.options,
             **self._environment,
         }
 
@@ -141,9 +142,9 @@ class Stack:
         return f"{LOOPBACK}:{self.ports.gateway}"
 
     @property
-    def kafka_bootstrap(self) -> str:
-        """Bootstrap address of the broker."""
-        return kafka.bootstrap(self.ports)
+    def broker(self) -> kafka.Access:
+        """The broker's address, and how its clients log in."""
+        return kafka.Access(kafka.bootstrap(self.ports), self.keys.password(kafka.NAME) if self._durable else "")
 
     @property
     def valkey_url(self) -> str:
@@ -154,7 +155,7 @@ class Stack:
 
     def start(self) -> None:
         """Starts everything and returns when it serves; whatever goes wrong, also Ctrl-C, leaves nothing behind."""
-        self.state.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.state.folder)
         with locked(self.state):
             if self.supervisor.pid is not None:
                 raise StackError(f"a stack runs already in {self.state.folder}", advice="`make status`, `make down`")
@@ -218,18 +219,18 @@ class Stack:
         keys = self.keys
         for make in (keys.signing_key, keys.kafka_cluster_id, keys.mail_certificate, keys.vapid_key):
             make()
-        for name in (valkey.NAME, *services.SECRETS, f"postgres-{postgres.ADMINISTRATOR}"):
+        for name in (valkey.NAME, kafka.NAME, *services.SECRETS, f"postgres-{postgres.ADMINISTRATOR}"):
             self.keys.password(name)
         for service in self.registry.with_schema():
             for role in (service.schema, f"{service.schema}_owner"):
                 self.keys.password(f"postgres-{role}")
 
     def _preparations(self) -> Iterator[Callable[[], object]]:
-        administrator = self.keys.password(f"postgres-{postgres.ADMINISTRATOR}")
+        keys, administrator = self.keys, self.keys.password(f"postgres-{postgres.ADMINISTRATOR}")
         steps: dict[str, Callable[[], object]] = {
             postgres.NAME: lambda: postgres.prepare(self.state, administrator),
-            valkey.NAME: lambda: valkey.prepare(self.state, self.ports.valkey, self.keys.password(valkey.NAME)),
-            kafka.NAME: lambda: kafka.prepare(self.state, self.ports, self.keys.kafka_cluster_id()),
+            valkey.NAME: lambda: valkey.prepare(self.state, self.ports.valkey, keys.password(valkey.NAME)),
+            kafka.NAME: lambda: kafka.prepare(self.state, self.ports, keys.kafka_cluster_id(), self.broker.password),
             gateway.NAME: self.prepare_gateway,
         }
         return (step for name, step in steps.items() if name in self._components)
@@ -272,12 +273,12 @@ class Stack:
 
     def _bring_up_kafka(self, began: float) -> None:
         self.supervisor.start_program(kafka.NAME)
-        client = kafka.admin(self.kafka_bootstrap)
+        client = kafka.admin(self.broker.client)
         self.wait_for(kafka.NAME, lambda: kafka.responses(client), _COMPONENT_SECONDS)
         self._report_ready(kafka.NAME, began)
         kafka.make_topics(client, self.registry.all_topics())
         probed = next(iter(self.registry.topics))
-        self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.kafka_bootstrap, probed), _COMPONENT_SECONDS)
+        self.wait_for(kafka.NAME, lambda: kafka.coordinates(self.broker.client, probed), _COMPONENT_SECONDS)
         self._report_ready("topics", began)
 
     def _bring_up(self, name: str, began: float) -> None:
@@ -330,7 +331,7 @@ class Stack:
         if name == valkey.NAME:
             return valkey.responses(self.valkey_url)
         if name == kafka.NAME:
-            return kafka.responses(kafka.admin(self.kafka_bootstrap))
+            return kafka.responses(kafka.admin(self.broker.client))
         if name == mail.NAME:
             return mail.responses(self.ports.mail, self.keys.mail_certificate()[0])
         if name == gateway.NAME:
@@ -396,4 +397,4 @@ class Stack:
             "environment": self._environment,
             "durable": self._durable,
         }
-        (self.state.folder / _PLAN).write_text(json.dumps(plan, indent=1))
+        private_file(self.state.folder / _PLAN).write_text(json.dumps(plan, indent=1))

@@ -18,7 +18,7 @@ import psutil
 
 from stack import preflight
 from stack.errors import StackError, tail
-from stack.layout import ROOT, State
+from stack.layout import PRIVATE_UMASK, ROOT, State, private_file, private_folder
 from stack.unix_http import UnixConnection
 
 FOR_EVER = 1_000_000
@@ -95,6 +95,7 @@ class Supervisor:
             capture_output=True,
             text=True,
             check=False,
+            umask=PRIVATE_UMASK,
         )
         deadline = time.monotonic() + _START_SECONDS
         while done.returncode == 0 and time.monotonic() < deadline:
@@ -173,16 +174,16 @@ class Supervisor:
 
     def _write(self, programs: Iterable[Program]) -> None:
         sections = [self._own_sections(), *(self._section(program) for program in programs)]
-        self._state.logs.mkdir(parents=True, exist_ok=True)
-        self._configuration.touch(mode=0o600)
-        self._configuration.write_text("\n".join(sections))
+        private_folder(self._state.logs)
+        private_file(self._configuration).write_text("\n".join(sections))
 
     def _own_sections(self) -> str:
         user = "user = root\n" if os.geteuid() == 0 else ""  # otherwise it warns that no user is set
         open_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], _OPEN_FILES)
         return (
             f"[supervisord]\nlogfile = {self._state.log('supervisord')}\nlogfile_backups = 1\n"
-            f"pidfile = {self._pid_file}\nminfds = {open_files}\nchildlogdir = {self._state.logs}\n{user}"
+            f"pidfile = {self._pid_file}\nminfds = {open_files}\nchildlogdir = {self._state.logs}\n"
+            f"umask = {PRIVATE_UMASK:03o}\n{user}"
             f"[unix_http_server]\nfile = {self._socket}\nchmod = 0700\n"
             "[rpcinterface:supervisor]\n"
             "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"

@@ -118,7 +118,7 @@ def valkey(_valkey: str) -> str:
 def kafka() -> Iterator[str]:
     """Bootstrap address of the broker, with the topics of the registry."""
     with started("kafka", components=("kafka",), durable=False) as stack:
-        yield stack.kafka_bootstrap
+        yield stack.broker.bootstrap
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 300
+READ_ONLY = ("alembic_version", "database_epoch")
+"""Tables that only the owner writes: a service reads which revision its schema is at, and its events' epoch."""
 OWNER_URL = "FOCUSMESH_OWNER_DATABASE_URL"
 
 
@@ -83,6 +85,7 @@ def run() -> None:
 
 def _migrate(connection: "Connection", service: str) -> None:
     from alembic import context  # noqa: PLC0415
+    from sqlalchemy import text  # noqa: PLC0415
 
     context.configure(
         connection=connection,
@@ -92,6 +95,9 @@ def _migrate(connection: "Connection", service: str) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+    for table in READ_ONLY:
+        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON {service}.{table} FROM {service}"))
+    connection.commit()
 
 
 def main() -> None:

@@ -7,7 +7,7 @@
 A message becomes a dead letter when its consumer failed on it five times with an error that is not transient. Its key
 is parked: later messages of the key follow it, in order, while other keys are consumed. Nothing is lost. Fix the
 cause, then replay the key: the running consumer applies its letters in order, all or none, and continues the key
-where it stopped. Without make: python -m mesh.events.dlq list.
+where it stopped. Elsewhere than on the stack of this machine: python -m mesh.events.dlq list.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from mesh.runtime.ids import new_id
 
 _METADATA_SECONDS = 10
 _POLL_SECONDS = 0.3
-_KAFKA_OFFSET = 12
 
 Say = Callable[[str], object]
 
@@ -146,14 +145,13 @@ def _readable(value: bytes | None) -> str:
 
 
 def _arguments(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    base = int(environment.get("FOCUSMESH_PORT_BASE", "18000"))
     parser = argparse.ArgumentParser(
         prog="python -m mesh.events.dlq", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--bootstrap",
-        default=environment.get("FOCUSMESH_KAFKA_BOOTSTRAP", f"127.0.0.1:{base + _KAFKA_OFFSET}"),
-        help="Kafka brokers; default: $FOCUSMESH_KAFKA_BOOTSTRAP, or the stack's on this machine",
+        default=environment.get("FOCUSMESH_KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
+        help="Kafka brokers; default: $FOCUSMESH_KAFKA_BOOTSTRAP. $FOCUSMESH_KAFKA_OPTIONS says how to log in",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list | show | replay")
     listing = verbs.add_parser("list", help="one line for every key that waits")

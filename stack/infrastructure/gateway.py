@@ -12,7 +12,7 @@ from envoy import generate, process
 from envoy.drain import DrainError, drain
 from envoy.settings import GatewaySettings
 from stack.infrastructure.services import Replica
-from stack.layout import LOOPBACK, Ports, State
+from stack.layout import LOOPBACK, Ports, State, private_file, private_folder
 from stack.supervisor import Program
 from stack.unix_http import get
 
@@ -33,6 +33,7 @@ def admin_socket(state: State) -> Path:
 
 def prepare(state: State, ports: Ports, replicas: Iterable[Replica], environment: Mapping[str, str]) -> bool:
     """Writes its configuration; returns whether it changed. environment: of this stack."""
+    private_folder(state.gateway)
     endpoints: dict[str, list[tuple[str, int]]] = {}
     for replica in replicas:
         endpoints.setdefault(replica.service.name, []).append((LOOPBACK, replica.port(ports)))
@@ -47,7 +48,9 @@ def prepare(state: State, ports: Ports, replicas: Iterable[Replica], environment
         keys=(LOOPBACK, ports.gateway_internal),
         admin_socket=admin_socket(state),
     )
-    return generate.write(_configuration(state), endpoints, settings)
+    changed = generate.write(_configuration(state), endpoints, settings)
+    private_file(_configuration(state))
+    return changed
 
 
 def program(state: State) -> Program:

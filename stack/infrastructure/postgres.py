@@ -10,7 +10,7 @@ import psycopg
 
 from stack import unprivileged
 from stack.errors import StackError
-from stack.layout import LOOPBACK, State
+from stack.layout import LOOPBACK, State, private_folder
 from stack.supervisor import Program
 
 NAME = "postgres"
@@ -47,14 +47,14 @@ def prepare(state: State, password: str) -> None:
     if (data / "PG_VERSION").exists() and (data / "global" / "pg_control").exists():
         return
     shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True, mode=0o700)
+    private_folder(data)
     unprivileged.give(data)
     with tempfile.NamedTemporaryFile("w", dir=data.parent, prefix="initdb-") as secret:
         secret.write(password)
         secret.flush()
         unprivileged.give(Path(secret.name))
         command = [
-            *unprivileged.prefix(binary("initdb"), data),
+            *unprivileged.prefix(binary("initdb"), data, Path(secret.name)),
             *(str(binary("initdb")), "--no-sync", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
             *(f"--username={ADMINISTRATOR}", "--auth=scram-sha-256", f"--pwfile={secret.name}", f"--pgdata={data}"),
         ]

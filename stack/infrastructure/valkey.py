@@ -5,7 +5,7 @@ from pathlib import Path
 
 import redis
 
-from stack.layout import LOOPBACK, State
+from stack.layout import LOOPBACK, State, private_file, private_folder
 from stack.supervisor import Program
 
 NAME = "valkey"
@@ -25,10 +25,7 @@ def _server() -> Path:
 
 def prepare(state: State, port: int, password: str) -> None:
     """Writes its configuration; a file, so that the password is in no process list."""
-    state.valkey.mkdir(parents=True, exist_ok=True)
-    configuration = state.valkey / "valkey.conf"
-    configuration.touch(mode=0o600)
-    configuration.write_text(
+    private_file(private_folder(state.valkey) / "valkey.conf").write_text(
         f"bind {LOOPBACK}\nport {port}\nrequirepass {password}\ndir {state.valkey}\n"
         'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory 256mb\nmaxmemory-policy noeviction\n'
         "tcp-backlog 128\nloglevel notice\n"

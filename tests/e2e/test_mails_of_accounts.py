@@ -75,7 +75,7 @@ async def test_an_address_is_verified_and_a_forgotten_password_replaced_by_mail(
     wait_until(lambda: collector.spans("auth", person.trace), "the calls were traced")
     places = {
         "a log": [path.read_text() for path in stack.state.logs.iterdir()],
-        "Kafka": [str(raw(stack.kafka_bootstrap, topic)) for topic in load().topics],
+        "Kafka": [str(raw(stack.broker.bootstrap, topic, **stack.broker.client)) for topic in load().topics],
         "a trace": [str(exported) for exported in collector.exported],
     }
     assert account.id in str(places["Kafka"])

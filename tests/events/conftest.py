@@ -86,7 +86,7 @@ def group() -> str:
 @pytest.fixture
 def new_topic(kafka: str, group: str) -> Callable[..., str]:
     """Makes a topic of three partitions and the group's dead-letter topic beside it."""
-    client = admin(kafka)
+    client = admin({"bootstrap.servers": kafka})
 
     def make(name: str, **settings: str) -> str:
         topic = f"{name}-{new_id()}"

@@ -113,9 +113,9 @@ class Applied:
         return enough
 
 
-def raw(bootstrap: str, topic: str) -> list[Message]:
-    """Every message of a topic, each partition in its order."""
-    settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
+def raw(bootstrap: str, topic: str, **options: Any) -> list[Message]:
+    """Every message of a topic, each partition in its order. options: further settings of the client."""
+    settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, **options}
     reader = confluent_kafka.Consumer(settings | {"group.id": "metadata"})
     partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
     reader.close()

@@ -330,7 +330,7 @@ async def test_an_offset_that_could_not_be_committed_is_committed_later(
 
 def committed(kafka: str, group: str) -> list[int]:
     """Offsets that the group has committed."""
-    client = admin(kafka)
+    client = admin({"bootstrap.servers": kafka})
     [asked] = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
     return [partition.offset for partition in asked.result(20).topic_partitions]
 

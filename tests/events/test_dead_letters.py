@@ -192,7 +192,7 @@ async def test_only_the_group_of_the_letters_receives_a_replay(service: Consumin
             received.extend(event.id for event in events)
 
     group = f"neighbour-{new_id()}"
-    make_topics(admin(service.kafka), {topic_of(service.topic, group): 1})
+    make_topics(admin({"bootstrap.servers": service.kafka}), {topic_of(service.topic, group): 1})
     async with AsyncExitStack() as closing:
         neighbour = Consumer(
             service.kafka,
@@ -252,7 +252,7 @@ async def test_without_a_dead_letter_topic_nothing_is_consumed_until_it_is_made(
     source: Source, target: Applied, producer: Producer, kafka: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic, group = f"items-{new_id()}", f"group-{new_id()}"
-    make_topics(broker := admin(kafka), {topic: 1})
+    make_topics(broker := admin({"bootstrap.servers": kafka}), {topic: 1})
     event = source.event(new_id(), new_id(), 1)
     inbox = Inbox(target.database, [TopicSubscription(topic, {"item-changed": target.on_item_changed})])
     consumer = Consumer(kafka, group=group, topics=[topic], handler=inbox, parking=inbox)

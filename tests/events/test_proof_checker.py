@@ -36,7 +36,7 @@ def published(source: Source, kafka: str) -> Callable[[], list[Message]]:
 
 
 def _read(kafka: str, topic: str) -> list[Message]:
-    broker = Broker(kafka)
+    broker = Broker({"bootstrap.servers": kafka})
     try:
         return broker.read(dict.fromkeys(broker.ends([topic]), 0), None)
     finally:

@@ -344,7 +344,7 @@ def same_shard(count: int) -> list[str]:
 def widen(kafka: str, topic: str) -> None:
     entry = ConfigEntry("max.message.bytes", "1048588", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    client = admin(kafka)
+    client = admin({"bootstrap.servers": kafka})
     for altered in client.incremental_alter_configs([resource]).values():
         altered.result(20)
 

@@ -8,7 +8,7 @@ from stack.infrastructure.kafka import admin, make_topics
 
 
 def test_the_number_of_partitions_of_a_topic_that_exists_is_never_changed(kafka: str) -> None:
-    client, topic = admin(kafka), f"items-{new_id()}"
+    client, topic = admin({"bootstrap.servers": kafka}), f"items-{new_id()}"
     make_topics(client, {topic: 2})
     make_topics(client, {topic: 2})
     for number in (1, 3):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from harness.waiting import until
 from mesh.database import migrate
-from stack import database
+from stack import database, registry
 from stack.database import Cluster
 
 TABLES = {
@@ -109,8 +109,38 @@ def test_the_role_that_serves_cannot_migrate(cluster: Cluster, new_database: str
         "SELECT FROM auth.users",
         "SELECT FROM audit.audit_records",
         "SET ROLE todo_owner",
+        "UPDATE alembic_version SET version_num = '0000'",
+        "DELETE FROM alembic_version",
+        "INSERT INTO alembic_version VALUES ('9999')",
+        "UPDATE database_epoch SET epoch = 9",
+        "DELETE FROM database_epoch",
     ],
 )
 def test_the_role_that_serves_changes_no_table_and_sees_no_other_schema(todo_url: str, statement: str) -> None:
     with psycopg.connect(todo_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(statement)
+
+
+@pytest.mark.parametrize("role", ["todo", "todo_owner"])
+@pytest.mark.parametrize("database_of_nobody", ["postgres", "template1"])
+def test_roles_of_services_connect_to_their_database_alone(
+    cluster: Cluster, role: str, database_of_nobody: str
+) -> None:
+    schema = role.removesuffix("_owner")
+    url = cluster.runtime_url if role == schema else cluster.owner_url
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(url(schema, database_of_nobody))
+
+
+def test_a_schema_whose_service_may_write_more_than_it_should_is_mended(
+    cluster: Cluster, new_database: str, owner_url: str
+) -> None:
+    database.provision(cluster, [registry.load().service("todo")], new_database)
+    with psycopg.connect(owner_url) as owner:
+        owner.execute("GRANT ALL ON alembic_version, database_epoch TO todo")
+    database.provision(cluster, [registry.load().service("todo")], new_database)
+    with psycopg.connect(cluster.runtime_url("todo", new_database)) as connection:
+        for table in ("alembic_version", "database_epoch"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"DELETE FROM {table}")
+            connection.rollback()

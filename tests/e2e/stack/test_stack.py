@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from stack import preflight
 from stack.commands import down
 from stack.database import MAIN, Cluster
 from stack.errors import StackError
-from stack.infrastructure import gateway, postgres
-from stack.layout import PYTHON_PATH, ROOT, RUN, Ports, State
+from stack.infrastructure import gateway, kafka, postgres
+from stack.layout import LOOPBACK, PYTHON_PATH, ROOT, RUN, Ports, State
 from stack.stack import Stack
 from tests.support.stacks import started
 
@@ -96,6 +97,23 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
     ended, _ = verb("down", state, ports).communicate(timeout=60)
     assert "Stopped after" in ended
     assert_nothing_left(state, ports)
+
+
+def test_nobody_else_reads_what_a_stack_stores(running: Stack) -> None:
+    open_to_others = {
+        str(path): stat.filemode(path.stat().st_mode)
+        for path in (running.state.folder, *running.state.folder.rglob("*"))
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    }
+    assert not open_to_others
+
+
+@pytest.mark.parametrize("port", ["kafka", "kafka_controller"])
+def test_who_does_not_know_the_password_is_told_nothing_by_the_broker(running: Stack, port: str) -> None:
+    address = {"bootstrap.servers": f"{LOOPBACK}:{getattr(running.ports, port)}"}
+    assert not kafka.responses(kafka.admin(address))
+    assert not kafka.responses(kafka.admin(running.broker.client | address | {"sasl.password": "guessed"}))
+    assert kafka.responses(kafka.admin(running.broker.client))
 
 
 def test_a_restart_brings_what_changed_in_schema_and_contract(running: Stack) -> None:

@@ -146,6 +146,8 @@ async def test_a_link_is_the_position_of_a_record(connection: Connection, record
     "UPDATE audit_records SET event_type = 'x'",
     "DELETE FROM audit_records",
     "TRUNCATE audit_records",
+    "DELETE FROM chain_heads",
+    "UPDATE chain_heads SET user_id = uuidv7()",
 ])  # fmt: skip
 async def test_the_role_of_the_service_may_only_add(connection: Connection, statement: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
