@@ -11,7 +11,7 @@ import yaml
 from contract import descriptors
 from contract.descriptors import Contract
 from contract.methods import Method
-from tools import openapi_errors
+from tools import openapi_errors, openapi_headers
 from tools.openapi_schemas import REF, WELL_KNOWN, Node, Schemas, camel, never_sent
 from tools.paths import GEN, IMAGE
 
@@ -72,15 +72,22 @@ class Document:
         document["components"] |= {
             "schemas": self._components([paths, self._errors.shared], paths),
             "responses": self._errors.shared,
+            "parameters": openapi_headers.PARAMETERS,
         }
         services = {rpc.service: self._contract.services[rpc.full_service] for rpc in routed}
         tags = [{"name": name, "description": comment} for name, comment in services.items()]
         return {**document, "paths": paths, "tags": tags}
 
     def _operation(self, rpc: Method) -> Node:
-        parameters = self._parameters(rpc)
+        parameters = [*self._parameters(rpc), *openapi_headers.parameters(self._contract, rpc)]
         success = {"schema": {"$ref": REF + rpc.response}}
-        responses = {"200": {"description": self._contract.messages[rpc.response].comment, "content": _json(success)}}
+        responses = {
+            "200": {
+                "description": self._contract.messages[rpc.response].comment,
+                **openapi_headers.of_response(self._contract, rpc),
+                "content": _json(success),
+            }
+        }
         return {
             "tags": [rpc.service],
             "summary": rpc.comment.partition(". ")[0].partition("\n")[0].rstrip("."),

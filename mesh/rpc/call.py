@@ -38,6 +38,11 @@ class CallContext:
         user_id: str = self.request.user_id if self.calling_service else self.identity.user_id
         return user_id
 
+    @property
+    def by_rest(self) -> bool:
+        """Whether the gateway made the call of a REST request."""
+        return "x-envoy-original-path" in self.headers
+
     def side_effects(self, response: Message, *events: Event) -> SideEffects:
         """The events of the call's write, and its response for a retry when the caller gave a request_id."""
         stored = idempotency.stored_response(self.user_id, self.method, self.request, response)

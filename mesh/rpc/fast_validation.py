@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 Check: TypeAlias = Callable[[Any], bool]
 """Whether a message, or the value of a field, is certainly valid; False leaves the decision to protovalidate."""
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""In lower case, as `mesh/rpc/values.py` writes every other one."""
 NOT_BLANK = "[^\\t-\\r \u0085\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
 """Pattern of the contract for a text that shows something: neither Unicode's white space nor what has no width."""
 DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
@@ -27,8 +28,8 @@ SLOT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2})?$"
 OCCURRENCE_ID = "^[0-9a-fA-F-]{36}_[0-9]{8}(T[0-9]{6})?$"
 """Pattern of the contract for an occurrence of the calendar: its event and its slot."""
 _VISIBLE = re.compile(NOT_BLANK)
-_WHOLE = {pattern: re.compile(pattern[1:-1]) for pattern in (DATE, SLOT, OCCURRENCE_ID)}
-"""Patterns that a text has to match from its first to its last character."""
+_WHOLE = {pattern: re.compile(pattern[1:-1].replace("A-F", "")) for pattern in (DATE, SLOT, OCCURRENCE_ID)}
+"""Patterns that a text has to match from its first to its last character, UUIDs in lower case."""
 _ABSENT = re.compile(r"!has\(this\.(\w+)\)")
 _TOGETHER = re.compile(r"(?:has\(this\.\w+\) \|\| )?this\.(\w+) == \(this\.(\w+) != 0\)")
 """Where the second operand of || holds, the first need not be looked at."""
@@ -36,7 +37,9 @@ _LAST = re.compile(r"this\.\w+ [<>=!]=? (this\.\w+|[0-9]+)|!this\.\w+|\([^|?]+\)
 """Expressions that bind tighter than the || before them."""
 _WINDOW = re.compile(r"this\.(\w+) > this\.(\w+) && this\.\1 - this\.\2 <= duration\('([0-9]+)s'\)")
 """A window between two instants, and its greatest length in seconds."""
-_FREE_OF_RULES = frozenset({"google.protobuf.Timestamp", "google.protobuf.FieldMask", "google.api.HttpBody"})
+TIMESTAMP = "google.protobuf.Timestamp"
+SECOND_NANOS = 1_000_000_000
+_FREE_OF_RULES = frozenset({TIMESTAMP, "google.protobuf.FieldMask", "google.api.HttpBody"})
 _INFINITE = float("inf")
 
 
@@ -94,7 +97,7 @@ def _of_field(field: FieldDescriptor) -> Iterator[Check]:
                 raise UnknownRuleError(f"{name}: the rules of {field.message_type.name}")
             yield lambda message: not message.HasField(name)  # protovalidate decides it when it is there
             return
-    elif not rules.ListFields():
+    elif not rules.ListFields() and not _is_instant(field):
         return
     if field.is_repeated:
         _only(rules, {"repeated"}, f"{name}: ")
@@ -120,7 +123,7 @@ def _of_value(field: FieldDescriptor, rules: Any) -> Check:
     if rules.ignore not in (validate_pb2.IGNORE_UNSPECIFIED, validate_pb2.IGNORE_IF_ZERO_VALUE):
         raise UnknownRuleError(f"{field.name}: ignore")
     if kind is None:
-        return lambda _value: True
+        return _nanos_valid if _is_instant(field) else lambda _value: True
     if kind not in _KINDS:
         raise UnknownRuleError(f"{field.name}: {kind}")
     return _KINDS[kind](field, getattr(rules, kind))
@@ -159,7 +162,15 @@ def _timestamp(field: FieldDescriptor, rules: Any) -> Check:
     if not (rules.HasField("gte") and rules.HasField("lte")) or rules.gte.nanos:
         raise UnknownRuleError(f"{field.name}: timestamp without two bounds in whole seconds")
     first, end = rules.gte.seconds, rules.lte.seconds
-    return lambda value: first <= value.seconds < end and 0 <= value.nanos < 1_000_000_000
+    return lambda value: first <= value.seconds < end and _nanos_valid(value)
+
+
+def _is_instant(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == TIMESTAMP
+
+
+def _nanos_valid(value: Any) -> bool:
+    return 0 <= value.nanos < SECOND_NANOS  # type: ignore[no-any-return]
 
 
 _KINDS: dict[str, Callable[[FieldDescriptor, Any], Check]] = {

@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind
 from mesh.database.pool import Database
 from mesh.rpc import idempotency, validation
 from mesh.rpc.call import CallContext, Context, Headers, set_current_call
+from mesh.rpc.http_headers import RequestHeaders, ResponseEtag, json_names
 from mesh.rpc.identity import Tokens
 from mesh.rpc.policy import policy_of
 from mesh.rpc.service_identity import Callers
@@ -98,9 +99,12 @@ class _InterceptedMethod:
         self._tokens, self._callers, self._limit = interceptor.tokens, interceptor.callers, interceptor.limit
         self.policy = policy_of(method)
         self._read = _request_reader(method, self.policy.largest_request, streams=handler.request_streaming)
+        self._headers = None if handler.request_streaming else RequestHeaders(method)
         self._respond = _responder(handler)
+        self._etag = None if handler.response_streaming else ResponseEtag(method)
         self._load_response = _response_loader(method, interceptor.database)
         self._domain = domain_of(method)
+        self._method = method
         self._name = f"{service}/{method.name}"
         self._record = call_recorder(service, method.name)
         self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
@@ -117,7 +121,10 @@ class _InterceptedMethod:
         self._limit.begun += 1
         try:
             async with asyncio.timeout(_seconds_before_deadline(context)):
-                return await self._serve(call, context)
+                response = await self._serve(call, context)
+                if self._etag and call.by_rest and (etag := self._etag.of(response)):
+                    await context.send_initial_metadata((("etag", etag),))
+                return response
         except asyncio.CancelledError:
             status = "CANCELLED"
             raise
@@ -128,7 +135,7 @@ class _InterceptedMethod:
             service_error = to_service_error(error)
             status = code_of(service_error).name
             unexpected = error if isinstance(service_error, Internal) else None
-            await abort(context, service_error, self._domain)
+            await abort(context, service_error, self._domain, json_names(self._method) if call.by_rest else {})
         finally:
             self._limit.running -= 1
             span.end(status, unexpected)
@@ -145,6 +152,8 @@ class _InterceptedMethod:
             call.identity = self._tokens.cached(call.headers) or await self._tokens.verify(call.headers)
             self.policy.permit(call.identity)
         call.request = self._read(call.request)
+        if self._headers:
+            self._headers.apply(call.headers, context.invocation_metadata(), call.request)
         try:
             return await self._respond(call.request, context)
         except Exception as error:

@@ -1,6 +1,9 @@
 """Conversion of service errors to gRPC statuses with `google.rpc` details."""
 
 import logging
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -17,6 +20,8 @@ from mesh.runtime.ids import new_id
 log = logging.getLogger(__name__)
 
 _DETAILS = "grpc-status-details-bin"
+_CHALLENGE, _TOKEN_REFUSED = 'Bearer realm="focusmesh"', ', error="invalid_token"'
+_SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 D = TypeVar("D", bound=Message)
 
 STATUS: dict[type[errors.ServiceError], grpc.StatusCode] = {
@@ -92,22 +97,32 @@ def code_of(error: errors.ServiceError) -> grpc.StatusCode:
     raise TypeError(f"{type(error).__name__} is of no kind; see mesh/runtime/errors.py")
 
 
-def status_of(error: errors.ServiceError, domain: str) -> status_pb2.Status:
-    """The status with all its details. domain: of the service, such as `todo.focusmesh`."""
+def status_of(
+    error: errors.ServiceError, domain: str, names: Mapping[str, str] = MappingProxyType({})
+) -> status_pb2.Status:
+    """The status with all its details.
+
+    domain: of the service, such as `todo.focusmesh`. names: what a REST caller calls the fields of the request.
+    """
     if isinstance(error, CalleeError):
         return error.status
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(
-            reason=error.reason, domain=error.domain or domain, metadata=_public(error.metadata)
+    fields = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field=_renamed(violation.field, names),
+            description=_renamed(violation.description, names),
+            reason=violation.rule or error.reason,
         )
+        for violation in error.fields
     ]
-    if error.fields:
-        violations = error_details_pb2.BadRequest()
-        for violation in error.fields:
-            violations.field_violations.add(
-                field=violation.field, description=violation.description, reason=violation.rule
-            )
-        details.append(violations)
+    message, metadata = str(error), _public(error.metadata)
+    if fields:
+        message = _renamed(message, names)
+        metadata = {name: names.get(value, value) for name, value in metadata.items()}
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=error.domain or domain, metadata=metadata)
+    ]
+    if fields:
+        details.append(error_details_pb2.BadRequest(field_violations=fields))
     if isinstance(error, errors.FailedPrecondition):
         failure = error_details_pb2.PreconditionFailure()
         failure.violations.add(type=error.reason, subject=_subject(error), description=str(error))
@@ -123,7 +138,7 @@ def status_of(error: errors.ServiceError, domain: str) -> status_pb2.Status:
         delay = Duration()
         delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    status = status_pb2.Status(code=code_of(error).value[0], message=str(error))
+    status = status_pb2.Status(code=code_of(error).value[0], message=message)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -131,15 +146,24 @@ def status_of(error: errors.ServiceError, domain: str) -> status_pb2.Status:
     return status
 
 
-async def abort(context: grpc.aio.ServicerContext[object, object], error: errors.ServiceError, domain: str) -> NoReturn:
-    """Ends the call with the error."""
-    status = status_of(error, domain)
-    await context.abort(
-        code_of(error),
-        status.message,
-        trailing_metadata=((_DETAILS, status.SerializeToString()),),
-    )
+async def abort(
+    context: grpc.aio.ServicerContext[object, object],
+    error: errors.ServiceError,
+    domain: str,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> NoReturn:
+    """Ends the call with the error; by REST its trailing metadata are headers. names: as for `status_of`."""
+    status = status_of(error, domain, names)
+    trailing: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
+    if isinstance(error, errors.Unauthenticated):
+        refused = isinstance(error, errors.TokenInvalid | errors.TokenRevoked)
+        trailing.append(("www-authenticate", _CHALLENGE + _TOKEN_REFUSED * refused))
+    await context.abort(code_of(error), status.message, trailing_metadata=tuple(trailing))
     raise AssertionError("abort returned")
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    return _SNAKE_CASE.sub(lambda found: names.get(found[0], found[0]), text) if names else text
 
 
 def _public(metadata: dict[str, str]) -> dict[str, str]:

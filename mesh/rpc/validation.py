@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mesh.rpc.fast_validation import Check, UnknownRuleError, fast_validation
 from mesh.rpc.limits import LARGEST_REQUEST, RequestLimits
+from mesh.rpc.values import normalizer
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 log = logging.getLogger(__name__)
@@ -23,13 +24,14 @@ _SMALL_BYTES = 16 * 1024
 
 
 def reader(expected: Descriptor, largest: int = LARGEST_REQUEST) -> Callable[[bytes], Message]:
-    """Returns a function that parses and validates the bytes of a request, and raises InvalidRequest.
+    """Returns a function that parses, validates and normalizes the bytes of a request, and raises InvalidRequest.
 
     largest: bytes of a request.
     gRPC gets no parser, because it returns a parser's exception as UNKNOWN with its text. Raises UnboundedRequestError.
     """
     parse, valid = GetMessageClass(expected).FromString, _fast_validation(expected)
     limits = RequestLimits(expected, largest=largest)
+    normalize = normalizer(expected, _MOST_VIOLATIONS)
 
     def read(content: bytes) -> Message:
         limits.check_size(content)
@@ -46,6 +48,7 @@ def reader(expected: Descriptor, largest: int = LARGEST_REQUEST) -> Callable[[by
             if not large:
                 limits.check_counts(content)
             check(request)
+            _refuse(normalize(request))
         return request
 
     return read
@@ -69,6 +72,11 @@ def check(request: Message) -> None:
     elif b"\0" in request.SerializeToString():
         nul = islice(_with_nul(request), _MOST_VIOLATIONS)
         found = [FieldViolation(path, _NUL, "text.nul") for path in nul]
+    _refuse(found)
+
+
+def _refuse(found: list[FieldViolation]) -> None:
+    """Raises InvalidRequest for these violations, if there are any."""
     if found:
         raise InvalidRequest(
             fields=found,

@@ -1,6 +1,6 @@
 """The todo service as one user calls it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,12 @@ class Todo:
 
     async def send(self, request: Message, *, timeout: float = 5.0) -> Any:
         """Calls the RPC that the request belongs to."""
-        method = type(request).__name__.removesuffix("Request")
-        return await getattr(self._stub, method)(request, metadata=self._metadata, timeout=timeout)
+        return await self.open(request, {}, timeout=timeout)
+
+    def open(self, request: Message, headers: Mapping[str, str], *, timeout: float = 5.0) -> Any:
+        """The same with further headers, before its response."""
+        method = getattr(self._stub, type(request).__name__.removesuffix("Request"))
+        return method(request, metadata=(*self._metadata, *headers.items()), timeout=timeout)
 
     def another_user(self) -> "Todo":
         """The same service, called by somebody else."""

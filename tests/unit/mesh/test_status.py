@@ -1,5 +1,7 @@
 """Errors become gRPC statuses with their details."""
 
+from typing import Any, cast
+
 import grpc
 import psycopg
 import pytest
@@ -8,9 +10,10 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
-from mesh.rpc.status import STATUS, CalleeError, code_of, status_of, to_service_error
+from mesh.rpc.status import STATUS, CalleeError, abort, code_of, status_of, to_service_error
 from mesh.runtime import errors
 from mesh.runtime.errors import FieldViolation
+from services.auth.errors import CredentialsWrong
 from services.todo.errors import TaskAlreadyComplete, TaskNotFound
 
 
@@ -48,6 +51,53 @@ def test_every_broken_field_is_named() -> None:
     error = errors.InvalidRequest(fields=[broken], summary="s")
     (violation,) = detail(status_of(error, ""), details.BadRequest).field_violations
     assert (violation.field, violation.description, violation.reason) == tuple(broken)
+
+
+def test_a_rest_caller_is_told_of_fields_by_their_names_in_json() -> None:
+    names = {"due_time": "dueTime", "due_from": "dueFrom", "update_mask": "updateMask"}
+    broken = FieldViolation("tasks[1].due_time", "must be after due_from, not Europe/old_town", "rule.due_time")
+    status = status_of(errors.InvalidRequest(fields=[broken], summary="due_time: x"), "", names)
+    (violation,) = detail(status, details.BadRequest).field_violations
+    assert (violation.field, violation.reason) == ("tasks[1].dueTime", "rule.due_time")
+    assert violation.description == "must be after dueFrom, not Europe/old_town"
+    assert status.message == "dueTime: x"
+    masked = status_of(errors.FieldNotInMask("due_time"), "", names)
+    assert masked.message == "The field dueTime is set and not named in updateMask. Name it, or leave it out."
+    assert detail(masked, details.ErrorInfo).metadata == {"field": "dueTime"}
+
+
+@pytest.mark.parametrize("error", [errors.PageTokenInvalid(), errors.FieldNotInMask("title")])
+def test_every_violation_names_its_rule(error: errors.ServiceError) -> None:
+    (violation,) = detail(status_of(error, ""), details.BadRequest).field_violations
+    assert violation.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "challenge"),
+    [
+        (errors.TokenMissing(), 'Bearer realm="focusmesh"'),
+        (errors.TokenRevoked(), 'Bearer realm="focusmesh", error="invalid_token"'),
+        (errors.TokenInvalid(), 'Bearer realm="focusmesh", error="invalid_token"'),
+        (CredentialsWrong(), 'Bearer realm="focusmesh"'),
+        (errors.AudienceWrong(), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_whoever_is_not_identified_learns_how_to_be(error: errors.ServiceError, challenge: str | None) -> None:
+    context = AbortedContext()
+    with pytest.raises(grpc.aio.AbortError):
+        await abort(cast(Any, context), error, "")
+    assert context.trailing.get("www-authenticate") == challenge
+
+
+class AbortedContext:
+    """Keeps what a call ended with."""
+
+    trailing: dict[str, Any]
+
+    async def abort(self, _code: object, _details: str, *, trailing_metadata: tuple[tuple[str, Any], ...]) -> None:
+        self.trailing = dict(trailing_metadata)
+        raise grpc.aio.AbortError
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Rules of the contract, named by field."""
 
 import pytest
+from focusmesh.calendar.v1 import occurrence_service_pb2
+from focusmesh.notification.v1 import notification_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.rpc import validation
 from mesh.runtime.errors import InvalidRequest
@@ -63,3 +66,61 @@ def test_a_hundred_broken_fields_make_a_short_error() -> None:
     with pytest.raises(InvalidRequest) as refused:
         validation.check(pb.BatchCreateTasksRequest(requests=[pb.CreateTaskRequest()] * 100))
     assert len(refused.value.fields) == 20
+
+
+def read(request: Message) -> Message:
+    """The request as a handler gets it."""
+    return validation.reader(request.DESCRIPTOR)(request.SerializeToString())
+
+
+OTHER_CASE, SLOT = TASK_ID.upper(), "_20260615T090000"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (pb.GetTaskRequest(task_id=OTHER_CASE), pb.GetTaskRequest(task_id=TASK_ID)),
+        (
+            pb.CreateTaskRequest(title="ABC", request_id=OTHER_CASE),
+            pb.CreateTaskRequest(title="ABC", request_id=TASK_ID),
+        ),
+        (
+            pb.BatchCreateTasksRequest(request_id=OTHER_CASE, requests=[pb.CreateTaskRequest(title="ABC")]),
+            pb.BatchCreateTasksRequest(request_id=TASK_ID, requests=[pb.CreateTaskRequest(title="ABC")]),
+        ),
+        (
+            notification_service_pb2.MarkReadRequest(notification_ids=[OTHER_CASE]),
+            notification_service_pb2.MarkReadRequest(notification_ids=[TASK_ID]),
+        ),
+        (
+            occurrence_service_pb2.GetOccurrenceRequest(occurrence_id=OTHER_CASE + SLOT),
+            occurrence_service_pb2.GetOccurrenceRequest(occurrence_id=TASK_ID + SLOT),
+        ),
+    ],
+    ids=lambda request: request.DESCRIPTOR.name,
+)
+def test_uuids_are_compared_as_values(sent: Message, expected: Message) -> None:
+    assert read(sent) == read(expected) == expected
+
+
+@pytest.mark.parametrize("nanos", [-1, 1_000_000_000, 2**31 - 1])
+def test_an_instant_whose_nanoseconds_are_none_is_named(nanos: int) -> None:
+    instant = Timestamp(seconds=1000, nanos=nanos)
+    for sent, field in (
+        (pb.CreateTaskRequest(title="x", due_time=instant), "due_time"),
+        (
+            a_batch(pb.CreateTaskRequest(title="x"), pb.CreateTaskRequest(title="x", due_time=instant)),
+            "requests[1].due_time",
+        ),
+        (pb.UpdateTaskRequest(task_id=TASK_ID, update_mask={"paths": ["due_time"]}, due_time=instant), "due_time"),
+    ):
+        with pytest.raises(InvalidRequest, match="nanos") as refused:
+            read(sent)
+        assert [violation.field for violation in refused.value.fields] == [field]
+
+
+def test_the_last_instant_is_the_end_of_the_year_9999() -> None:
+    last = Timestamp(seconds=253_402_300_799, nanos=999_999_999)
+    assert read(pb.CreateTaskRequest(title="x", due_time=last)).due_time == last  # type: ignore[attr-defined]
+    with pytest.raises(InvalidRequest, match="due_time"):
+        read(pb.CreateTaskRequest(title="x", due_time=Timestamp(seconds=last.seconds + 1)))

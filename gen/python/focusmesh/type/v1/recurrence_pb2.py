@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"focusmesh/type/v1/recurrence.proto\x12\x11\x66ocusmesh.type.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd4\x05\n\nRecurrence\x12J\n\tfrequency\x18\x01 \x01(\x0e\x32\x1c.focusmesh.type.v1.FrequencyB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\tfrequency\x12&\n\x08interval\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08interval\x12\"\n\x05\x63ount\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00R\x05\x63ount\x12N\n\nuntil_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x00R\tuntilTime\x12]\n\nuntil_date\x18\x05 \x01(\tB<\xbaH9r7\x18\n23^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$H\x00R\tuntilDate\x12\x41\n\x06\x62y_day\x18\x06 \x03(\x0b\x32 .focusmesh.type.v1.RecurrenceDayB\x08\xbaH\x05\x92\x01\x02\x10<R\x05\x62yDay\x12?\n\x0c\x62y_month_day\x18\x07 \x03(\x05\x42\x1d\xbaH\x1a\x92\x01\x17\x10>\x18\x01\"\x11\x1a\x0f\x18\x1f(\xe1\xff\xff\xff\xff\xff\xff\xff\xff\x01\x38\x00R\nbyMonthDay\x12-\n\x08\x62y_month\x18\x08 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x0c\x18\x01\"\x06\x1a\x04\x18\x0c(\x01R\x07\x62yMonth\x12<\n\nby_set_pos\x18\t \x03(\x05\x42\x1e\xbaH\x1b\x92\x01\x18\x10\x14\x18\x01\"\x12\x1a\x10\x18\xee\x02(\x92\xfd\xff\xff\xff\xff\xff\xff\xff\x01\x38\x00R\x08\x62ySetPos\x12\x43\n\nweek_start\x18\n \x01(\x0e\x32\x1a.focusmesh.type.v1.WeekdayB\x08\xbaH\x05\x82\x01\x02\x10\x01R\tweekStart\x12\x42\n\tmonth_end\x18\x0b \x01(\x0e\x32\x1b.focusmesh.type.v1.MonthEndB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08monthEndB\x05\n\x03\x65nd\"\x83\x01\n\rRecurrenceDay\x12\x44\n\x07weekday\x18\x01 \x01(\x0e\x32\x1a.focusmesh.type.v1.WeekdayB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07weekday\x12,\n\x07ordinal\x18\x02 \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x35(\xcb\xff\xff\xff\xff\xff\xff\xff\xff\x01R\x07ordinal*~\n\tFrequency\x12\x19\n\x15\x46REQUENCY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46REQUENCY_DAILY\x10\x01\x12\x14\n\x10\x46REQUENCY_WEEKLY\x10\x02\x12\x15\n\x11\x46REQUENCY_MONTHLY\x10\x03\x12\x14\n\x10\x46REQUENCY_YEARLY\x10\x04*\xb6\x01\n\x07Weekday\x12\x17\n\x13WEEKDAY_UNSPECIFIED\x10\x00\x12\x12\n\x0eWEEKDAY_MONDAY\x10\x01\x12\x13\n\x0fWEEKDAY_TUESDAY\x10\x02\x12\x15\n\x11WEEKDAY_WEDNESDAY\x10\x03\x12\x14\n\x10WEEKDAY_THURSDAY\x10\x04\x12\x12\n\x0eWEEKDAY_FRIDAY\x10\x05\x12\x14\n\x10WEEKDAY_SATURDAY\x10\x06\x12\x12\n\x0eWEEKDAY_SUNDAY\x10\x07*N\n\x08MonthEnd\x12\x19\n\x15MONTH_END_UNSPECIFIED\x10\x00\x12\x13\n\x0fMONTH_END_CLAMP\x10\x01\x12\x12\n\x0eMONTH_END_SKIP\x10\x02*\x88\x01\n\nRepeatFrom\x12\x1b\n\x17REPEAT_FROM_UNSPECIFIED\x10\x00\x12\x1f\n\x1bREPEAT_FROM_DUE_NEXT_FUTURE\x10\x01\x12 \n\x1cREPEAT_FROM_DUE_EVERY_MISSED\x10\x02\x12\x1a\n\x16REPEAT_FROM_COMPLETION\x10\x03\x42\x44\n\x11\x66ocusmesh.type.v1P\x01Z-focusmesh.example/go/focusmesh/type/v1;typev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"focusmesh/type/v1/recurrence.proto\x12\x11\x66ocusmesh.type.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x05\n\nRecurrence\x12J\n\tfrequency\x18\x01 \x01(\x0e\x32\x1c.focusmesh.type.v1.FrequencyB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\tfrequency\x12&\n\x08interval\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08interval\x12\"\n\x05\x63ount\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00R\x05\x63ount\x12T\n\nuntil_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x17\xbaH\x14\xb2\x01\x11\"\r\x08\xff\x82\xd1\xff\xaf\x07\x10\xff\x93\xeb\xdc\x03\x32\x00H\x00R\tuntilTime\x12]\n\nuntil_date\x18\x05 \x01(\tB<\xbaH9r7\x18\n23^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$H\x00R\tuntilDate\x12\x41\n\x06\x62y_day\x18\x06 \x03(\x0b\x32 .focusmesh.type.v1.RecurrenceDayB\x08\xbaH\x05\x92\x01\x02\x10<R\x05\x62yDay\x12?\n\x0c\x62y_month_day\x18\x07 \x03(\x05\x42\x1d\xbaH\x1a\x92\x01\x17\x10>\x18\x01\"\x11\x1a\x0f\x18\x1f(\xe1\xff\xff\xff\xff\xff\xff\xff\xff\x01\x38\x00R\nbyMonthDay\x12-\n\x08\x62y_month\x18\x08 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x0c\x18\x01\"\x06\x1a\x04\x18\x0c(\x01R\x07\x62yMonth\x12<\n\nby_set_pos\x18\t \x03(\x05\x42\x1e\xbaH\x1b\x92\x01\x18\x10\x14\x18\x01\"\x12\x1a\x10\x18\xee\x02(\x92\xfd\xff\xff\xff\xff\xff\xff\xff\x01\x38\x00R\x08\x62ySetPos\x12\x43\n\nweek_start\x18\n \x01(\x0e\x32\x1a.focusmesh.type.v1.WeekdayB\x08\xbaH\x05\x82\x01\x02\x10\x01R\tweekStart\x12\x42\n\tmonth_end\x18\x0b \x01(\x0e\x32\x1b.focusmesh.type.v1.MonthEndB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08monthEndB\x05\n\x03\x65nd\"\x83\x01\n\rRecurrenceDay\x12\x44\n\x07weekday\x18\x01 \x01(\x0e\x32\x1a.focusmesh.type.v1.WeekdayB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07weekday\x12,\n\x07ordinal\x18\x02 \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x35(\xcb\xff\xff\xff\xff\xff\xff\xff\xff\x01R\x07ordinal*~\n\tFrequency\x12\x19\n\x15\x46REQUENCY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46REQUENCY_DAILY\x10\x01\x12\x14\n\x10\x46REQUENCY_WEEKLY\x10\x02\x12\x15\n\x11\x46REQUENCY_MONTHLY\x10\x03\x12\x14\n\x10\x46REQUENCY_YEARLY\x10\x04*\xb6\x01\n\x07Weekday\x12\x17\n\x13WEEKDAY_UNSPECIFIED\x10\x00\x12\x12\n\x0eWEEKDAY_MONDAY\x10\x01\x12\x13\n\x0fWEEKDAY_TUESDAY\x10\x02\x12\x15\n\x11WEEKDAY_WEDNESDAY\x10\x03\x12\x14\n\x10WEEKDAY_THURSDAY\x10\x04\x12\x12\n\x0eWEEKDAY_FRIDAY\x10\x05\x12\x14\n\x10WEEKDAY_SATURDAY\x10\x06\x12\x12\n\x0eWEEKDAY_SUNDAY\x10\x07*N\n\x08MonthEnd\x12\x19\n\x15MONTH_END_UNSPECIFIED\x10\x00\x12\x13\n\x0fMONTH_END_CLAMP\x10\x01\x12\x12\n\x0eMONTH_END_SKIP\x10\x02*\x88\x01\n\nRepeatFrom\x12\x1b\n\x17REPEAT_FROM_UNSPECIFIED\x10\x00\x12\x1f\n\x1bREPEAT_FROM_DUE_NEXT_FUTURE\x10\x01\x12 \n\x1cREPEAT_FROM_DUE_EVERY_MISSED\x10\x02\x12\x1a\n\x16REPEAT_FROM_COMPLETION\x10\x03\x42\x44\n\x11\x66ocusmesh.type.v1P\x01Z-focusmesh.example/go/focusmesh/type/v1;typev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECURRENCE'].fields_by_name['count']._loaded_options = None
   _globals['_RECURRENCE'].fields_by_name['count']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_RECURRENCE'].fields_by_name['until_time']._loaded_options = None
-  _globals['_RECURRENCE'].fields_by_name['until_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_RECURRENCE'].fields_by_name['until_time']._serialized_options = b'\272H\024\262\001\021\"\r\010\377\202\321\377\257\007\020\377\223\353\334\0032\000'
   _globals['_RECURRENCE'].fields_by_name['until_date']._loaded_options = None
   _globals['_RECURRENCE'].fields_by_name['until_date']._serialized_options = b'\272H9r7\030\n23^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'
   _globals['_RECURRENCE'].fields_by_name['by_day']._loaded_options = None
@@ -61,16 +61,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECURRENCEDAY'].fields_by_name['weekday']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
   _globals['_RECURRENCEDAY'].fields_by_name['ordinal']._loaded_options = None
   _globals['_RECURRENCEDAY'].fields_by_name['ordinal']._serialized_options = b'\272H\017\032\r\0305(\313\377\377\377\377\377\377\377\377\001'
-  _globals['_FREQUENCY']._serialized_start=1013
-  _globals['_FREQUENCY']._serialized_end=1139
-  _globals['_WEEKDAY']._serialized_start=1142
-  _globals['_WEEKDAY']._serialized_end=1324
-  _globals['_MONTHEND']._serialized_start=1326
-  _globals['_MONTHEND']._serialized_end=1404
-  _globals['_REPEATFROM']._serialized_start=1407
-  _globals['_REPEATFROM']._serialized_end=1543
+  _globals['_FREQUENCY']._serialized_start=1019
+  _globals['_FREQUENCY']._serialized_end=1145
+  _globals['_WEEKDAY']._serialized_start=1148
+  _globals['_WEEKDAY']._serialized_end=1330
+  _globals['_MONTHEND']._serialized_start=1332
+  _globals['_MONTHEND']._serialized_end=1410
+  _globals['_REPEATFROM']._serialized_start=1413
+  _globals['_REPEATFROM']._serialized_end=1549
   _globals['_RECURRENCE']._serialized_start=153
-  _globals['_RECURRENCE']._serialized_end=877
-  _globals['_RECURRENCEDAY']._serialized_start=880
-  _globals['_RECURRENCEDAY']._serialized_end=1011
+  _globals['_RECURRENCE']._serialized_end=883
+  _globals['_RECURRENCEDAY']._serialized_start=886
+  _globals['_RECURRENCEDAY']._serialized_end=1017
 # @@protoc_insertion_point(module_scope)
