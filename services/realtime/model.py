@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 
     position: Position
     change: bytes
+    """Empty where changes up to the position may be lost."""
 
 
 class Gap(NamedTuple):

@@ -2,22 +2,24 @@
 
 `realtime:stream:<user>`    the changes of the last minutes; expires when no more are added
 `realtime:head:<resource>`  the latest version of a resource that was added, and the events that carried it
-`realtime:size:<user>`      bytes of the changes that were added to a stream; some of them have expired
-`realtime:cut:<user>`       first position left of a stream that was trimmed for its length or size
+`realtime:cut:<user>`       last position that was dropped from a stream to bound its size
 `realtime:birth`            hash: the run ID of the Redis that holds the streams, and since when they are complete
 `realtime:wake:<replica>`   interrupts the blocking read of a replica
+
+Fields of an entry: `c`, the change, absent where it was too large to be kept; `s`, bytes of the stream up to and with
+this entry, counted since the stream began; `k`, the last position that was dropped when it was added.
 """
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import NoScriptError
 
 from mesh.runtime.errors import DependencyUnavailable
 from services.realtime.model import Entry, Page, Position
@@ -31,57 +33,102 @@ _STREAM = f"{PREFIX}stream:"
 _BIRTH = f"{PREFIX}birth"
 _RESPONSE_SECONDS = 2.0
 _WAKE_KEY_SECONDS = 3600
-_VERSION_RETENTIONS = 2
-"""How long the latest version of a resource is stored, in retentions of the streams. Short, because Kafka redelivers
-within seconds of a restart and memory is what Redis has least of."""
 
-_LONGEST_STREAM = 10_000
-"""Most entries of one user's stream, about 4 MB: the users share the memory of one Redis."""
-_LARGEST_STREAM = 32 * 1024 * 1024
-"""Most bytes of them: the change of a focus session can have 230 kB."""
+_LEVELS = (
+    (0.50, 4 * 1024 * 1024, 600),
+    (0.65, 1024 * 1024, 120),
+    (0.75, 128 * 1024, 60),
+    (0.85, 16 * 1024, 20),
+    (9.99, 0, 10),
+)
+"""Up to which share of Redis's memory in use a stream keeps how many bytes, and how many seconds the latest version of
+a resource is known. Kafka redelivers within seconds of a restart. With 0 bytes changes are only told to be lost."""
+_ENTRY_BYTES = 128
+"""What an entry costs beside its change."""
+_SCRIPT_BYTES, _SCRIPT_CHANGES = 256 * 1024, 100
+"""Most that one run of the script adds, a larger change alone: nothing else runs in Redis meanwhile."""
 
-_PUBLISH = """
-local version, event, retention = ARGV[1], ARGV[2], ARGV[4]
-local known = redis.call('GET', KEYS[2])
-local events = event
-if known then
-    local latest = string.sub(known, 1, 30)
-    if version < latest then return 0 end
-    if version == latest then
-        if string.find(known, event, 31, true) then return 0 end
-        events = string.sub(known, 32) .. ' ' .. event
-    end
-end
+_PUBLISH = f"""
+local retention = ARGV[1]
 local time = redis.call('TIME')
 local oldest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - retention)
-redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'c', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], retention)
-local longest = tonumber(ARGV[6])
-if redis.call('XLEN', KEYS[1]) > longest then
-    local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.ceil(longest / 10))
-    local cut = first[#first][1]
-    redis.call('XTRIM', KEYS[1], 'MINID', '=', cut)
-    redis.call('SET', KEYS[3], cut, 'PX', retention)
+local memory = redis.call('INFO', 'memory')
+local used, most = string.match(memory, 'used_memory:(%d+)'), string.match(memory, 'maxmemory:(%d+)')
+local share = tonumber(most) > 0 and used / most or 0
+local largest, known_seconds
+for _, level in ipairs({{{", ".join(f"{{{share},{size},{seconds}}}" for share, size, seconds in _LEVELS)}}}) do
+    largest, known_seconds = level[2], level[3]
+    if share <= level[1] then break end
 end
-local largest = tonumber(ARGV[7])
-if redis.call('INCRBY', KEYS[4], #ARGV[3]) > largest then
-    local entries, size, first = redis.call('XRANGE', KEYS[1], '-', '+'), 0, 1
-    for _, entry in ipairs(entries) do size = size + #entry[2][2] end
-    if size > largest then
-        while size > largest / 2 and first < #entries do
-            size, first = size - #entries[first][2][2], first + 1
-        end
-        redis.call('XTRIM', KEYS[1], 'MINID', '=', entries[first][1])
-        redis.call('SET', KEYS[3], entries[first][1], 'PX', retention)
+
+local function field(entry, name)
+    for index = 1, #entry[2], 2 do
+        if entry[2][index] == name then return entry[2][index + 1] end
     end
-    redis.call('SET', KEYS[4], size)
 end
-redis.call('PEXPIRE', KEYS[4], retention)
-redis.call('SET', KEYS[2], version .. ' ' .. events, 'PX', ARGV[5])
-return 1
+local function cost(entry)
+    return #(field(entry, 'c') or '') + {_ENTRY_BYTES}
+end
+
+local function trim(stream, size, most)
+    local lost
+    while size > most do
+        local dropped, entries = 0, redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)
+        if #entries == 0 then break end
+        for _, entry in ipairs(entries) do
+            if size <= most then break end
+            size, lost, dropped = size - cost(entry), entry[1], dropped + 1
+        end
+        redis.call('XTRIM', stream, 'MAXLEN', '=', redis.call('XLEN', stream) - dropped)
+    end
+    return lost
+end
+
+local function add(stream, cut, change)
+    local total, size = 0, 0
+    local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+    if newest then
+        local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+        total = tonumber(field(newest, 's') or 0)
+        size = total - (field(first, 's') or 0) + cost(first)
+    end
+    local kept = #change + {_ENTRY_BYTES} <= largest
+    local more = (kept and #change or 0) + {_ENTRY_BYTES}
+    local lost = size + more > largest and trim(stream, size, largest / 2 - more)
+    local fields = {{'s', string.format('%.0f', total + more)}}
+    if kept then table.insert(fields, 'c') table.insert(fields, change) end
+    if lost then
+        table.insert(fields, 'k') table.insert(fields, lost)
+        redis.call('SET', cut, lost, 'PX', retention)
+    end
+    redis.call('XADD', stream, '*', unpack(fields))
+    redis.call('PEXPIRE', stream, retention)
+end
+
+local added = 0
+for index = 1, #KEYS / 3 do
+    local stream, head, cut = KEYS[index * 3 - 2], KEYS[index * 3 - 1], KEYS[index * 3]
+    local version, event, change = ARGV[index * 3 - 1], ARGV[index * 3], ARGV[index * 3 + 1]
+    local known, events, new = redis.call('GET', head), event, true
+    if known then
+        local latest = string.sub(known, 1, 30)
+        new = version > latest or (version == latest and not string.find(known, event, 31, true))
+        if version == latest then events = string.sub(known, 32) .. ' ' .. event end
+    end
+    if new then
+        redis.call('XTRIM', stream, 'MINID', '~', oldest)
+        add(stream, cut, change)
+        redis.call('SET', head, version .. ' ' .. events, 'EX', known_seconds)
+        added = added + 1
+    end
+end
+return added
 """
-"""Adds a change once, and never after a later version of the same resource. An epoch has 10 digits and a version 20, so
-that both together compare as text."""
+"""Adds changes, each once, and never after a later version of the same resource. An epoch has 10 digits and a version
+20, so that both together compare as text.
+
+It drops before it adds: Redis lets a script that has dropped something add to a full memory. So no change waits for
+room; what there is no room for is told to be lost, first to those who have the most."""
 
 _READ = """
 local function before(one, other)
@@ -138,33 +185,29 @@ class Streams:
         self._read = redis.register_script(_READ)
 
     async def publish(self, publications: Sequence[Publication]) -> int:
-        """Adds changes to their streams, in order; returns how many were new. Retry the whole batch when it fails."""
-        async with _deadline(_RESPONSE_SECONDS):
-            try:
+        """Adds changes to their streams, in order; returns how many were new. Retry the whole batch when it fails.
+
+        A failure leaves the first changes added, never later ones without them: the retry drops what is there.
+        """
+        added = 0
+        for portion in _portions(publications):
+            async with _deadline(_RESPONSE_SECONDS):
                 try:
-                    return await self._add(publications)
+                    added += await self._add(portion)
                 except NoScriptError:
                     await self._redis.script_load(_PUBLISH)
-                    return await self._add(publications)
-            except OutOfMemoryError:
-                # Temporary: memory is freed as streams expire. The changes themselves are valid.
-                raise DependencyUnavailable("memory of redis") from None
+                    added += await self._add(portion)
+        return added
 
     async def _add(self, publications: Sequence[Publication]) -> int:
-        # Atomic: if only the end of a batch were added, its earlier versions would count as outdated on the retry.
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for one in publications:
-                # evalsha, because a Script in a pipeline asks Redis before every batch whether it is loaded.
-                pipe.evalsha(
-                    self._publish.sha,
-                    4,
-                    *(_stream_key(one.user_id), f"{PREFIX}head:{one.resource}", _cut_key(one.user_id)),
-                    f"{PREFIX}size:{one.user_id}",
-                    *(f"{one.epoch:010d}{one.version:020d}", one.event_id, one.change),
-                    *(self._retention_ms, self._retention_ms * _VERSION_RETENTIONS),
-                    *(_LONGEST_STREAM, _LARGEST_STREAM),
-                )
-            return sum(await pipe.execute())
+        keys: list[str] = []
+        values: list[str | bytes] = []
+        for one in publications:
+            keys += (_stream_key(one.user_id), f"{PREFIX}head:{one.resource}", _cut_key(one.user_id))
+            values += (f"{one.epoch:010d}{one.version:020d}", one.event_id, one.change)
+        # evalsha, because a Script of redis-py would load it by itself
+        adding: Any = self._redis.evalsha(self._publish.sha, len(keys), *keys, str(self._retention_ms), *values)
+        return int(await adding)
 
     async def read_after(self, user_id: str, after: Position | None, *, limit: int = READ_LIMIT) -> Page:
         """The entries after a position; with None only the current end of the stream."""
@@ -173,9 +216,7 @@ class Streams:
             lost, tail, entries = await self._read(
                 keys=[_stream_key(user_id), _BIRTH, _cut_key(user_id)], args=[cursor, self._retention_ms, limit]
             )
-        return Page(
-            bool(lost), Position.read(tail.decode()), [_entry(entry_id, change) for entry_id, (_, change) in entries]
-        )
+        return Page(bool(lost), Position.read(tail.decode()), [_entry(*entry) for entry in entries])
 
     async def wake(self, tail: "Tail") -> None:
         """Interrupts the blocking read of a tail, so that its next read includes a new stream."""
@@ -216,9 +257,8 @@ class Tail:
             if name.decode() == self.wake_key:
                 self._woken = entries[-1][0]
             else:
-                arrived[name.decode().removeprefix(_STREAM)] = [
-                    _entry(entry_id, fields[b"c"]) for entry_id, fields in entries
-                ]
+                user_id = name.decode().removeprefix(_STREAM)
+                arrived[user_id] = list(_with_losses(entries, positions[user_id]))
         return seconds * 1000 + microseconds // 1000, arrived
 
     async def reset(self) -> None:
@@ -258,5 +298,26 @@ def _cut_key(user_id: str) -> str:
     return f"{PREFIX}cut:{user_id}"
 
 
-def _entry(entry_id: bytes, change: bytes) -> Entry:
-    return Entry(Position.read(entry_id.decode()), change)
+def _entry(entry_id: bytes, fields: Sequence[bytes]) -> Entry:
+    return Entry(Position.read(entry_id.decode()), dict(zip(fields[::2], fields[1::2], strict=True)).get(b"c", b""))
+
+
+def _with_losses(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]], position: Position) -> Iterator[Entry]:
+    """The entries after a position, and where some before one were dropped that were not read, an empty one."""
+    for entry_id, fields in entries:
+        if b"k" in fields and (lost := Position.read(fields[b"k"].decode())) > position:
+            yield Entry(lost, b"")
+        position = Position.read(entry_id.decode())
+        yield Entry(position, fields.get(b"c", b""))
+
+
+def _portions(publications: Sequence[Publication]) -> Iterator[Sequence[Publication]]:
+    """The changes in the portions that one run of the script adds."""
+    first, size = 0, 0
+    for index, one in enumerate(publications):
+        size += len(one.change)
+        if index > first and (size > _SCRIPT_BYTES or index - first == _SCRIPT_CHANGES):
+            yield publications[first:index]
+            first, size = index, len(one.change)
+    if first < len(publications):
+        yield publications[first:]

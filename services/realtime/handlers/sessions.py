@@ -78,15 +78,15 @@ class StreamSession:
         return [Gap(page.tail)] if page.lost else page.entries
 
     async def _frame(self, item: Entry | Gap | Heartbeat) -> RealtimeEvent:
-        if isinstance(item, Entry):
-            if len(item.change) <= LARGE_FRAME:
-                return wire.change_frame(item)
-            # Every device of the user is about to send the same: one after the other, not all in one piece.
-            [frame] = await in_slices(map(wire.change_frame, [item]))
-            return frame
-        if isinstance(item, Gap):
+        if isinstance(item, Heartbeat):
+            return wire.heartbeat_frame(item.position, now=self._sessions.clock())
+        if isinstance(item, Gap) or not item.change:
             return wire.resync_frame(item.position, retention_seconds=self._settings.retention_seconds)
-        return wire.heartbeat_frame(item.position, now=self._sessions.clock())
+        if len(item.change) <= LARGE_FRAME:
+            return wire.change_frame(item)
+        # Every device of the user is about to send the same: one after the other, not all in one piece.
+        [frame] = await in_slices(map(wire.change_frame, [item]))
+        return frame
 
 
 class StreamSessions:

@@ -14,7 +14,6 @@ from redis.exceptions import NoScriptError
 from harness.waiting import until
 from mesh.events.envelope import ConsumedEvent
 from mesh.rpc import revocations
-from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 from services.realtime.cache.streams import _PUBLISH
 from services.realtime.consumers import ChangePublisher
@@ -380,18 +379,54 @@ async def test_another_run_of_a_redis_that_keeps_a_log_goes_on(
         assert await stream.events(1) == [missed]
 
 
-async def test_a_redis_that_is_full_is_a_dependency_that_is_unavailable(
-    broadcast: ChangePublisher, user: str, valkey: str
+async def test_a_full_redis_delays_nobody_and_changes_arrive_again_as_soon_as_there_is_room(
+    target: Target, client: RealtimeClient, token: str, publish: Publish, valkey: str
 ) -> None:
-    async with Redis.from_url(valkey) as redis:
-        before = (await redis.config_get("maxmemory"))["maxmemory"]
+    async with Redis.from_url(valkey) as redis, client.open(target, token) as stream:
+        before = (await stream.frame()).cursor
+        most = (await redis.config_get("maxmemory"))["maxmemory"]
         await redis.config_set("maxmemory", 1)
         try:
-            with pytest.raises(DependencyUnavailable):
-                await broadcast.apply([an_event(user)])
+            await publish()
+            assert (await stream.frame()).HasField("resync")
         finally:
-            await redis.config_set("maxmemory", before)
-    await broadcast.apply([an_event(user)])
+            await redis.config_set("maxmemory", most)
+        published = await publish()
+        assert await stream.events(1) == [published]
+    async with client.open(target, token, before) as stream:
+        await stream.frame()
+        assert (await stream.frame()).HasField("resync")
+        assert await stream.events(1) == [published]
+
+
+async def test_the_fuller_redis_is_the_less_of_a_stream_is_kept_and_what_is_small_stays_whole(
+    target: Target,
+    client: RealtimeClient,
+    token: str,
+    signer: Signer,
+    user: str,
+    broadcast: ChangePublisher,
+    valkey: str,
+) -> None:
+    another = new_id()
+    flood = [an_event(user, text="x" * 50_000) for _ in range(40)]
+    small = [an_event(another, text="x" * 500) for _ in range(20)]
+    async with Redis.from_url(valkey) as redis:
+        most = (await redis.config_get("maxmemory"))["maxmemory"]
+        await broadcast.apply(flood)
+        used = (await redis.info("memory"))["used_memory"]
+        await redis.config_set("maxmemory", int(used / 0.8))
+        try:
+            async with client.open(target, token) as mine, client.open(target, signer.token(sub=another)) as theirs:
+                await mine.frame()
+                await theirs.frame()
+                await broadcast.apply(small)
+                assert await theirs.events(20) == [event.id for event in small]
+                await broadcast.apply([an_event(user, text="x" * 50_000)])
+                assert (await mine.frame()).HasField("resync")
+            assert (await redis.info("memory"))["used_memory"] < used
+        finally:
+            await redis.config_set("maxmemory", most)
 
 
 async def test_the_very_first_cursor_of_a_new_redis_is_good(
@@ -411,11 +446,11 @@ async def test_large_changes_are_cut_by_their_size(
 ) -> None:
     async with client.open(target, token) as stream:
         before = (await stream.frame()).cursor
-    flood = [an_event(user, text="x" * 200_000) for _ in range(400)]
-    for first in range(0, 400, 10):
+    flood = [an_event(user, text="x" * 200_000) for _ in range(60)]
+    for first in range(0, 60, 10):
         await broadcast.apply(flood[first : first + 10])
     async with Redis.from_url(valkey) as redis:
-        assert await redis.memory_usage(f"realtime:stream:{user}", samples=0) < 40 * 1024 * 1024
+        assert await redis.memory_usage(f"realtime:stream:{user}", samples=0) < 5 * 1024 * 1024
     async with client.open(target, token, before) as stream:
         await stream.frame()
         assert (await stream.frame()).HasField("resync")
@@ -429,13 +464,13 @@ async def test_a_flood_is_cut_and_those_who_missed_something_get_a_resync(
 ) -> None:
     async with client.open(target, token) as stream:
         before = (await stream.frame()).cursor
-    flood = [an_event(user) for _ in range(12_000)]
-    await _apply(broadcast, flood[:11_500])
+    flood = [an_event(user, text="x" * 4_000) for _ in range(1_600)]
+    await _apply(broadcast, flood[:1_500])
     async with client.open(target, token, before) as stream:
         await stream.frame()
         assert (await stream.frame()).HasField("resync")
-        await broadcast.apply(flood[11_500:])
-        assert await stream.events(500) == [event.id for event in flood[11_500:]]
+        await broadcast.apply(flood[1_500:])
+        assert await stream.events(100) == [event.id for event in flood[1_500:]]
 
 
 async def test_a_flood_reaches_an_open_stream_whole_or_says_that_it_does_not(
@@ -443,7 +478,7 @@ async def test_a_flood_reaches_an_open_stream_whole_or_says_that_it_does_not(
 ) -> None:
     async with client.open(target, token) as stream:
         await stream.frame()
-        events = [an_event(user) for _ in range(15_000)]
+        events = [an_event(user, text="x" * 4_000) for _ in range(3_000)]
         flood = [event.id for event in events]
         flooding = asyncio.create_task(_apply(broadcast, events))
         expected = 0
