@@ -7,6 +7,7 @@ sessions are pushed to every replica and checked in memory.
 import asyncio
 import base64
 import hashlib
+import re
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -30,6 +31,7 @@ LONGEST_TOKEN_SECONDS = 600
 _CLOCK_SECONDS = 30
 """How far the issuer's clock may be ahead."""
 _CACHED = 20_000
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNKNOWN_KEY_SECONDS = 5.0
 
 
@@ -128,8 +130,8 @@ class Tokens:
                 options={"require": ["exp", "iat", "sub", "sid", "aud", "iss"], "verify_iat": False},
             )
             identity = Identity(
-                claims["sub"],
-                claims["sid"],
+                _uuid(claims["sub"]),
+                _uuid(claims["sid"]),
                 frozenset(str(claims.get("scope", "")).split()),
                 int(claims["iat"]),
                 int(claims["exp"]),
@@ -138,7 +140,7 @@ class Tokens:
             )
         except jwt.InvalidAudienceError:
             raise AudienceWrong from None
-        except (jwt.InvalidTokenError, ValueError, TypeError):
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise TokenInvalid from None
         longest = LONGEST_TOKEN_SECONDS
         if identity.expires - identity.issued > longest or identity.expires - time.time() > longest + _CLOCK_SECONDS:
@@ -224,6 +226,13 @@ def public_key(encoded: str) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except UnsupportedAlgorithm as error:
         raise ValueError("this OpenSSL has no Ed25519") from error
+
+
+def _uuid(claim: str) -> str:
+    """A claim that statements take for a UUID; raises TypeError or ValueError."""
+    if not _UUID.fullmatch(claim):
+        raise ValueError(claim)
+    return claim
 
 
 def _digest(bearer: str | bytes) -> bytes:

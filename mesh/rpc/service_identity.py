@@ -103,7 +103,7 @@ class Callers:
             issued, expires = int(claims["iat"]), int(claims["exp"])
             if expires - issued > SERVICE_TOKEN_SECONDS or issued > time.time() + _CLOCK_SECONDS:
                 raise jwt.InvalidTokenError("lives too long, or is from the future")
-        except (jwt.InvalidTokenError, ValueError, TypeError) as error:
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
             log.warning("service token refused: %s", error)
             raise ServiceTokenInvalid from None
         return caller, expires

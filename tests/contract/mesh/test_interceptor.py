@@ -15,6 +15,7 @@ from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.policy import PolicyMissingError
 from mesh.rpc.revocations import Revocations
 from mesh.rpc.service_identity import Callers
+from mesh.runtime.ids import new_id
 from tests.contract.mesh.shapes import MOST_CALLS, SHAPES, Caller, Shapes, declare, register
 from tests.support import tokens
 from tests.support.errors import refused
@@ -31,7 +32,8 @@ async def test_a_call_with_a_good_token_reaches_its_handler(call: Caller, signer
 
 @every_shape
 async def test_the_caller_is_whom_the_token_names(call: Caller, signer: Signer, method: str) -> None:
-    assert await call(method, "who", token=signer.token(sub="ada")) == ["ada"]
+    user = new_id()
+    assert await call(method, "who", token=signer.token(sub=user)) == [user]
 
 
 @every_shape
@@ -44,7 +46,7 @@ async def test_a_handler_is_given_the_context_of_grpc_itself(call: Caller, signe
 
 
 async def test_each_of_many_calls_at_once_sees_its_own_caller(call: Caller, signer: Signer) -> None:
-    names = ["ada", "bob", "cy"]
+    names = [new_id(), new_id(), new_id()]
     seen = await asyncio.gather(*(call("Chat", "who", "who", token=signer.token(sub=name)) for name in names))
     assert seen == [[name, name] for name in names]
 
@@ -83,9 +85,21 @@ async def test_a_call_that_takes_too_long_is_refused_before_its_caller_gives_up(
         ({"iss": "https://elsewhere.example"}, "TOKEN_INVALID"),
         ({"aud": "another-api"}, "TOKEN_INVALID"),
         ({"sid": None}, "TOKEN_INVALID"),
+        ({"sid": ["a", "b"]}, "TOKEN_INVALID"),
+        ({"sid": "session"}, "TOKEN_INVALID"),
+        ({"sub": "ada"}, "TOKEN_INVALID"),
+        ({"sub": ""}, "TOKEN_INVALID"),
+        ({"iat": float("inf")}, "TOKEN_INVALID"),
+        ({"exp": float("inf")}, "TOKEN_INVALID"),
+        ({"exp": {}}, "TOKEN_INVALID"),
+        ({"guest": []}, "TOKEN_INVALID"),
         ({"scope": "tasks:write"}, "SCOPE_MISSING"),
     ],
-    ids=["expired", "lives too long", "another issuer", "another audience", "no session", "without the scope"],
+    ids=[
+        *("expired", "lives too long", "another issuer", "another audience", "no session", "many sessions"),
+        *("a session that is no UUID", "a user that is no UUID", "nobody", "issued never", "expires never"),
+        *("expires at no number", "a guest until no number", "without the scope"),
+    ],
 )
 async def test_a_token_that_does_not_hold_is_refused(
     call: Caller, signer: Signer, method: str, claims: dict[str, object], reason: str
@@ -158,10 +172,11 @@ async def test_tokens_of_other_kinds_are_refused(call: Caller, signer: Signer) -
 async def test_a_session_that_ended_is_refused_at_once_also_with_a_cached_token(
     call: Caller, signer: Signer, valkey: str
 ) -> None:
-    token = signer.token(sid="session-that-ends")
+    session = new_id()
+    token = signer.token(sid=session)
     assert await call("Once", "a", token=token) == ["a"]
     async with Redis.from_url(valkey) as redis:
-        member = revocations.session_member("session-that-ends")
+        member = revocations.session_member(session)
         await revocations.push(redis, member, time.time() + 60)
 
     async def ended() -> bool:

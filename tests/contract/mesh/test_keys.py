@@ -12,6 +12,7 @@ from mesh.rpc import identity
 from mesh.rpc.identity import PublishedKeys, Tokens
 from mesh.rpc.revocations import Revocations
 from mesh.runtime.errors import DependencyUnavailable, TokenInvalid
+from mesh.runtime.ids import new_id
 from tests.contract.mesh.key_service import Auth
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.ports import LOOPBACK
@@ -103,7 +104,7 @@ async def test_a_token_that_was_verified_before_falls_with_its_key(
     bearer = {"authorization": f"Bearer {signer.token()}"}
     await tokens.verify(bearer)
     assert tokens.cached(bearer) is not None
-    assert await tokens.verify({"authorization": f"BEARER  {signer.token(sub='another')}"})
+    assert await tokens.verify({"authorization": f"BEARER  {signer.token(sub=new_id())}"})
     auth.signers[:] = [Signer(kid="next")]
     await until(lambda: tokens.cached(bearer) is None, "the token is no longer cached")
     with pytest.raises(TokenInvalid):
