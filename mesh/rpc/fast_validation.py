@@ -35,8 +35,12 @@ _TOGETHER = re.compile(r"(?:has\(this\.\w+\) \|\| )?this\.(\w+) == \(this\.(\w+)
 """Where the second operand of || holds, the first need not be looked at."""
 _LAST = re.compile(r"this\.\w+ [<>=!]=? (this\.\w+|[0-9]+)|!this\.\w+|\([^|?]+\)")
 """Expressions that bind tighter than the || before them."""
-_WINDOW = re.compile(r"this\.(\w+) > this\.(\w+) && this\.\1 - this\.\2 <= duration\('([0-9]+)s'\)")
-"""A window between two instants, and its greatest length in seconds."""
+_WINDOW = re.compile(
+    r"this\.(\w+) > this\.(\w+) && int\(this\.\1\) - int\(this\.\2\) <= ([0-9]+)"
+    r" && this\.\1 - this\.\2 <= duration\('\3s'\)"
+)
+"""A window between two instants, and its greatest length. Seconds are compared first: instants that are more than 292
+years apart have no duration."""
 TIMESTAMP = "google.protobuf.Timestamp"
 SECOND_NANOS = 1_000_000_000
 _FREE_OF_RULES = frozenset({TIMESTAMP, "google.protobuf.FieldMask", "google.api.HttpBody"})

@@ -259,7 +259,8 @@ def test_a_uuid_with_a_further_rule_is_left_to_protovalidate(further: dict[str, 
         "!has(this.c) || size('a || b') > 3",
         "!has(this.c) || (this.a > 0) ? this.b > 0 : this.a > this.b",
         "!has(this.c) || (this.a > 0 || this.b > 0)",
-        "this.a > this.b && this.a - this.b <= duration('60s') || has(this.c)",
+        "this.a > this.b && int(this.a) - int(this.b) <= 60 && this.a - this.b <= duration('60s') || has(this.c)",
+        "this.a > this.b && int(this.a) - int(this.b) <= 60 && this.a - this.b <= duration('61s')",
     ],
 )
 def test_an_expression_of_another_form_is_left_to_protovalidate(expression: str) -> None:

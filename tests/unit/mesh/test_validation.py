@@ -1,5 +1,8 @@
 """Rules of the contract, named by field."""
 
+from contextlib import suppress
+from itertools import product
+
 import pytest
 from focusmesh.calendar.v1 import occurrence_service_pb2
 from focusmesh.notification.v1 import notification_service_pb2
@@ -7,6 +10,7 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from harness.rpcs import METHODS, request_class
 from mesh.rpc import validation
 from mesh.runtime.errors import InvalidRequest
 
@@ -43,6 +47,22 @@ def test_a_broken_rule_names_its_field(request_message: Message, fields: set[str
         validation.check(request_message)
     assert {violation.field for violation in refused.value.fields} == fields
     assert all(field in str(refused.value) for field in fields)
+
+
+def instants(kind: type[Message]) -> list[str]:
+    return [field.name for field in kind.DESCRIPTOR.fields if field.message_type is Timestamp.DESCRIPTOR]
+
+
+WITH_INSTANTS = [kind for kind in map(request_class, METHODS) if len(instants(kind)) > 1]
+
+
+@pytest.mark.parametrize("kind", WITH_INSTANTS, ids=lambda kind: kind.DESCRIPTOR.name)
+def test_instants_that_are_thousands_of_years_apart_are_compared_too(kind: type[Message]) -> None:
+    first, last = Timestamp(seconds=0), Timestamp(seconds=253_402_300_799)
+    for values in product((first, last), repeat=len(instants(kind))):
+        request = kind(**dict(zip(instants(kind), values, strict=True)))
+        with suppress(InvalidRequest):
+            validation.check(request)
 
 
 def test_a_request_that_keeps_every_rule_passes() -> None:
