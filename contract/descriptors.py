@@ -25,6 +25,7 @@ DESCRIPTOR_SET = Path(__file__).resolve().parent.parent / "gen" / "gateway" / "g
 """What the gateway transcodes with: all of the contract but its comments."""
 OWN = "focusmesh/"
 SHARED_REASONS = "focusmesh.type.v1"
+GATEWAY_REASONS = "focusmesh.gateway.v1"
 REASON_PREFIX = "ERROR_REASON_"
 GRANTED = ("USER", "GUEST")
 """Whose RPCs' scopes a signed-in user gets."""

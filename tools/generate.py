@@ -2,6 +2,7 @@
 
 gen/python   messages, typed stubs and the scopes of users, on the path of every service
 gen/stubs    types of google.* for mypy
+gen/contract the contract with its comments and all that it imports, for stubs in any language (docs/clients.md)
 gen/gateway  the descriptor set that the gateway transcodes with
 gen/openapi  the document of the REST API
 docs/rpcs.md the index of RPCs
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from contract import descriptors
 from contract.descriptors import Contract
@@ -61,11 +64,23 @@ def contract() -> Contract:
     return descriptors.load(IMAGE)
 
 
+def published(out: Path) -> None:
+    """Writes the image that strangers generate from: of whole files, but only our comments."""
+    image = FileDescriptorSet.FromString(IMAGE.read_bytes())
+    for file in image.file:
+        kept = [place for place in file.source_code_info.location if place.leading_comments or place.trailing_comments]
+        file.ClearField("source_code_info")
+        if file.name.startswith(descriptors.OWN):
+            file.source_code_info.location.extend(kept)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "contract.binpb").write_bytes(image.SerializeToString(deterministic=True))
+
+
 def gateway(out: Path) -> None:
     """Writes the descriptor set of the whole workspace.
 
-    It must hold google.rpc's error details although no proto of ours imports them: with a detail type that it does
-    not know, the gateway empties the whole error body.
+    It must hold google.rpc's error details: with a detail type that it does not know, the gateway empties the whole
+    error body.
     """
     out.mkdir(parents=True, exist_ok=True)
     run(BUF, "build", "-o", out / "gateway.binpb", "--as-file-descriptor-set", "--exclude-source-info")
@@ -85,6 +100,7 @@ def python(out: Path, stubs: Path, descriptor_set: Path) -> None:
 def generate(out: Path, index: Path) -> None:
     """Writes everything under a folder shaped like gen/, and the index of RPCs."""
     build_image()
+    published(out / "contract")
     gateway(out / "gateway")
     python(out / "python", out / "stubs", out / "gateway" / "gateway.binpb")
     run(sys.executable, "-m", "tools.scopes", out / "python" / "focusmesh" / "scopes.py")

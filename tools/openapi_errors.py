@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from contract.descriptors import SHARED_REASONS, Contract
+from contract.descriptors import GATEWAY_REASONS, SHARED_REASONS, Contract
 from contract.methods import Method
 from envoy.responses import DOMAIN, RESPONSES
 from tools import error_catalogue
@@ -167,15 +167,11 @@ def reasons_of(rpc: Method) -> list[str]:
     return found
 
 
-def gateway_reasons(status: int, rpc: Method) -> dict[str, str]:
+def gateway_reasons(status: int, rpc: Method) -> list[str]:
     """What the gateway itself may refuse a call of an RPC with, which has come to the right path."""
     if status == 404 or (rpc.access == "PUBLIC" and status in (401, 403)):
-        return {}
-    texts: dict[str, set[str]] = {}
-    for response in RESPONSES:
-        if (response.becomes or response.status) == status:
-            texts.setdefault(response.reason, set()).add("" if response.text.startswith("%") else response.text)
-    return {reason: "".join(found) if len(found) == 1 else "" for reason, found in texts.items()}
+        return []
+    return [response.reason for response in RESPONSES if (response.becomes or response.status) == status]
 
 
 class Errors:
@@ -206,7 +202,7 @@ class Errors:
             by_status[415] = {}
         for status, domains in by_status.items():
             if gateway := gateway_reasons(status, rpc):
-                domains[DOMAIN] = gateway
+                domains[DOMAIN] = {reason: self.contract.reasons[GATEWAY_REASONS][reason] for reason in gateway}
         return {str(status): self.response(rpc, status, domains) for status, domains in sorted(by_status.items())}
 
     def response(self, rpc: Method, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.descriptors import SHARED_REASONS
+from contract.descriptors import GATEWAY_REASONS, SHARED_REASONS
+from envoy.responses import RESPONSES
 from mesh.runtime.errors import ServiceError
 from tools import error_catalogue, generate
 from tools.error_catalogue import SHARED_DOMAIN
@@ -52,10 +53,14 @@ def test_the_published_reasons_are_those_of_the_errors(domain: str) -> None:
 
 def test_every_service_with_reasons_has_errors() -> None:
     owners = {package_of(domain) for domain in CATALOGUE}
-    assert CONTRACT.reasons.keys() == owners
+    assert CONTRACT.reasons.keys() == owners | {GATEWAY_REASONS}
 
 
-@pytest.mark.parametrize("package", sorted(CONTRACT.reasons.keys() - {SHARED_REASONS}))
+def test_the_published_reasons_of_the_gateway_are_those_of_its_responses() -> None:
+    assert CONTRACT.reasons[GATEWAY_REASONS].keys() == {response.reason for response in RESPONSES}
+
+
+@pytest.mark.parametrize("package", sorted(CONTRACT.reasons.keys() - {SHARED_REASONS, GATEWAY_REASONS}))
 def test_a_reason_is_listed_by_an_rpc_or_met_on_the_websocket_alone(package: str) -> None:
     listed = {reason for rpc in CONTRACT.rpcs if rpc.package == package for reason in rpc.errors or ()}
     meanings = CONTRACT.reasons[package]
