@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor up down status logs restart psql service-token topics mail demo reset proto lint fmt test bench prove dlq new-service hooks
+.PHONY: help setup doctor up down status logs restart psql service-token topics mail demo reset proto lint fmt test bench prove fuzz dlq new-service hooks
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,9 @@ bench: setup ## Measure against the bare ceiling and FastAPI; QUICK=1 in two min
 
 prove: setup ## Kill everything under load, then check every promise; QUICK=1, SEED=n, ONLY=reminders
 	@$(PYTHON) -m prove.run
+
+fuzz: setup ## Send what Schemathesis makes of the OpenAPI document for ten minutes; QUICK=1, SEED=n, ONLY=TaskService
+	@$(PYTHON) -m prove.fuzz
 
 dlq: $(PYTHON) ## List, show and replay dead letters: A="list"; A="--help" says more
 	@$(PYTHON) -m stack.commands.dlq $(A)
