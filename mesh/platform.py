@@ -31,13 +31,7 @@ class Platform:
     def __init__(self, service: str, settings: ServiceSettings, keys: KeySource | None = None) -> None:
         """keys: given by the service that signs tokens; the others fetch the published ones."""
         self.service, self.settings = service, settings
-        self.redis = Redis.from_url(
-            settings.redis_url,
-            decode_responses=True,
-            socket_connect_timeout=1,
-            socket_timeout=2,
-            health_check_interval=5,
-        )
+        self.redis = _redis(settings.redis_url)
         self.revocations = Revocations(self.redis)
         self.keys = keys or PublishedKeys(settings.jwks_target, tls.channel_credentials(settings))
         self.tokens = Tokens(self.keys, self.revocations, issuer=settings.issuer, audience=settings.audience)
@@ -53,6 +47,10 @@ class Platform:
             connections=self.settings.database_connections,
             statement_timeout_ms=self.settings.statement_timeout_ms,
         )
+
+    def own_redis(self) -> Redis:
+        """What the service keeps of its own."""
+        return _redis(self.settings.own_redis_url or self.settings.redis_url)
 
     def replica(self, url: str) -> Database:
         """The service's schema, for reads only. url: of its runtime role, on the primary or on a standby of it."""
@@ -121,3 +119,10 @@ class Platform:
             database,
             callers=self.callers,
         )
+
+
+def _redis(url: str) -> Redis:
+    redis: Redis = Redis.from_url(
+        url, decode_responses=True, socket_connect_timeout=1, socket_timeout=2, health_check_interval=5
+    )
+    return redis

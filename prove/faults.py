@@ -36,7 +36,7 @@ class Outage(NamedTuple):
 
 def names(stack: Stack) -> tuple[str, ...]:
     """What is killed, one after the other."""
-    return (*(service.name for service in stack.services), kafka.NAME, valkey.NAME, postgres.NAME)
+    return (*(service.name for service in stack.services), kafka.NAME, *valkey.NAMES, postgres.NAME)
 
 
 def inject(stack: Stack, name: str) -> Outage:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,9 @@ class Ports:
         return self.base + 10
 
     @property
-    def valkey(self) -> int:
-        """Port of Valkey."""
-        return self.base + 11
+    def valkey(self) -> Mapping[str, int]:
+        """Port of each Valkey, by its name."""
+        return {"valkey": self.base + 11, "valkey-pomodoro": self.base + 15, "valkey-realtime": self.base + 16}
 
     @property
     def kafka(self) -> int:
@@ -88,11 +89,6 @@ class State:
     def postgres(self) -> Path:
         """Data folder of Postgres."""
         return self.folder / "postgres"
-
-    @property
-    def valkey(self) -> Path:
-        """Folder of Valkey's append-only file."""
-        return self.folder / "valkey"
 
     @property
     def kafka(self) -> Path:

@@ -28,7 +28,7 @@ from stack.registry import Service
 from stack.signals import deferred_signals
 from stack.supervisor import Program, Status, Supervisor
 
-INFRASTRUCTURE = (postgres.NAME, valkey.NAME, kafka.NAME, mail.NAME)
+INFRASTRUCTURE = (postgres.NAME, *valkey.NAMES, kafka.NAME, mail.NAME)
 SERVICES = "services"
 COMPONENTS = (*INFRASTRUCTURE, SERVICES, gateway.NAME)
 
@@ -148,8 +148,8 @@ class Stack:
 
     @property
     def valkey_url(self) -> str:
-        """URL of Valkey."""
-        return valkey.url(self.ports.valkey, self.keys.password("valkey"))
+        """URL of the Valkey that every service follows."""
+        return valkey.url(self.ports, self.keys)
 
     # Start and stop
 
@@ -219,7 +219,7 @@ class Stack:
         keys = self.keys
         for make in (keys.signing_key, keys.kafka_cluster_id, keys.mail_certificate, keys.vapid_key):
             make()
-        for name in (valkey.NAME, kafka.NAME, *services.SECRETS, f"postgres-{postgres.ADMINISTRATOR}"):
+        for name in (*valkey.NAMES, kafka.NAME, *services.SECRETS, f"postgres-{postgres.ADMINISTRATOR}"):
             self.keys.password(name)
         for service in self.registry.with_schema():
             for role in (service.schema, f"{service.schema}_owner"):
@@ -229,7 +229,7 @@ class Stack:
         keys, administrator = self.keys, self.keys.password(f"postgres-{postgres.ADMINISTRATOR}")
         steps: dict[str, Callable[[], object]] = {
             postgres.NAME: lambda: postgres.prepare(self.state, administrator),
-            valkey.NAME: lambda: valkey.prepare(self.state, self.ports.valkey, keys.password(valkey.NAME)),
+            **{name: partial(valkey.prepare, self.state, self.ports, keys, name) for name in valkey.NAMES},
             kafka.NAME: lambda: kafka.prepare(self.state, self.ports, keys.kafka_cluster_id(), self.broker.password),
             gateway.NAME: self.prepare_gateway,
         }
@@ -238,7 +238,7 @@ class Stack:
     def _all_programs(self) -> Iterator[Program]:
         made: dict[str, Callable[[], Program]] = {
             postgres.NAME: lambda: postgres.program(self.state, self.ports.postgres, durable=self._durable),
-            valkey.NAME: lambda: valkey.program(self.state),
+            **{name: partial(valkey.program, self.state, name) for name in valkey.NAMES},
             kafka.NAME: lambda: kafka.program(self.state, durable=self._durable),
             mail.NAME: lambda: mail.program(self.state, self.ports, self.keys),
             gateway.NAME: lambda: gateway.program(self.state),
@@ -252,7 +252,7 @@ class Stack:
     def _infrastructure(self) -> Iterator[Callable[[float], None]]:
         steps: dict[str, Callable[[float], None]] = {
             postgres.NAME: self._bring_up_postgres,
-            valkey.NAME: self._bring_up_valkey,
+            **{name: partial(self._bring_up, name) for name in valkey.NAMES},
             kafka.NAME: self._bring_up_kafka,
             mail.NAME: partial(self._bring_up, mail.NAME),
         }
@@ -265,11 +265,6 @@ class Stack:
         self._report_ready(postgres.NAME, began)
         database.provision(self.cluster, self.services)
         self._report_ready("schemas", began)
-
-    def _bring_up_valkey(self, began: float) -> None:
-        self.supervisor.start_program(valkey.NAME)
-        self.wait_for(valkey.NAME, lambda: valkey.responses(self.valkey_url), _COMPONENT_SECONDS)
-        self._report_ready(valkey.NAME, began)
 
     def _bring_up_kafka(self, began: float) -> None:
         self.supervisor.start_program(kafka.NAME)
@@ -328,8 +323,8 @@ class Stack:
         """Whether a program does its work, by its own protocol."""
         if name == postgres.NAME:
             return postgres.responses(self.cluster.administrator_url())
-        if name == valkey.NAME:
-            return valkey.responses(self.valkey_url)
+        if name in valkey.NAMES:
+            return valkey.responses(valkey.url(self.ports, self.keys, name))
         if name == kafka.NAME:
             return kafka.responses(kafka.admin(self.broker.client))
         if name == mail.NAME:
@@ -379,7 +374,7 @@ class Stack:
         ports = self.ports
         ports_of = {
             postgres.NAME: [ports.postgres],
-            valkey.NAME: [ports.valkey],
+            **{name: [port] for name, port in ports.valkey.items()},
             kafka.NAME: [ports.kafka, ports.kafka_controller],
             mail.NAME: [ports.mail],
             gateway.NAME: [ports.gateway, ports.gateway_metrics, ports.gateway_internal],

@@ -21,6 +21,9 @@ class ServiceSettings:
     database_url: str = ""
     """URL of the runtime role, which may read and write the rows of its own schema, and alter no table."""
     redis_url: str
+    """Redis of auth: ended sessions, which every service follows."""
+    own_redis_url: str = ""
+    """Redis of what this service keeps of its own, so that no other service can fill it. Empty: `redis_url`."""
     kafka_bootstrap: str
     """Brokers, host:port, comma-separated."""
     jwks_target: str

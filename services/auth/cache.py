@@ -43,6 +43,17 @@ _PREFIX = "auth:attempts:"
 _GUEST = "auth:guest:"
 _KNOWN_SECONDS = 30 * 24 * 3600
 
+_FULL_SECONDS = 60
+_SHARE = 0.5
+"""Of the memory of Redis: above it no guest begins, no mail is asked for and no network becomes known.
+
+Callers with many networks would fill it; the rest is for ended sessions and passwords, which cost too much to."""
+_FULL = f"""
+local memory = redis.call('INFO', 'memory')
+local most = tonumber(string.match(memory, 'maxmemory:(%d+)'))
+local full = most > 0 and string.match(memory, 'used_memory:(%d+)') / most > {_SHARE}
+"""
+
 _ACQUIRE = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -65,6 +76,8 @@ for index, key in ipairs(KEYS) do
 end
 return '0'
 """
+_ACQUIRE_SPARINGLY = _FULL + f"if full then return '{_FULL_SECONDS}' end" + _ACQUIRE
+_BECOME_KNOWN = _FULL + "if not full then redis.call('SET', KEYS[1], 1, 'EX', ARGV[1]) end"
 _REFUND = """
 for _, key in ipairs(KEYS) do
   local failures = tonumber(redis.call('HGET', key, 'failures'))
@@ -85,6 +98,7 @@ class LoginThrottle:
         self._redis = redis
         self._acquire = redis.register_script(_ACQUIRE)
         self._refund = redis.register_script(_REFUND)
+        self._become_known = redis.register_script(_BECOME_KNOWN)
 
     async def acquire(self, account: str, network: str) -> float:
         """Counts an attempt and returns 0; or counts nothing and returns the seconds until the next attempt is allowed.
@@ -106,7 +120,7 @@ class LoginThrottle:
         account_key, network_key = await self._keys(account, network)
         await self._refund(keys=[network_key])
         await self._redis.delete(account_key)
-        await self._redis.set(_known(account, network), 1, ex=_KNOWN_SECONDS)
+        await self._become_known(keys=[_known(account, network)], args=[_KNOWN_SECONDS])
 
     async def _keys(self, account: str, network: str) -> tuple[str, str]:
         counted = f"{account}:{network}" if await self._redis.exists(_known(account, network)) else account
@@ -118,7 +132,7 @@ class MailThrottle:
 
     def __init__(self, redis: "Redis") -> None:
         """redis: shared by all replicas."""
-        self._acquire = redis.register_script(_ACQUIRE)
+        self._acquire = redis.register_script(_ACQUIRE_SPARINGLY)
 
     async def acquire(self, account: str, network: str) -> float:
         """Counts a mail and returns 0; or counts nothing and returns the seconds until the next one is allowed.
@@ -148,7 +162,7 @@ class GuestSessions:
     def __init__(self, redis: "Redis", per_network: int) -> None:
         """redis: shared by all replicas. per_network: guests that may begin there before others wait."""
         self._redis, self._limit = redis, RateLimit(per_network, _GUEST_DELAY, _FORGET_GUEST)
-        self._acquire = redis.register_script(_ACQUIRE)
+        self._acquire = redis.register_script(_ACQUIRE_SPARINGLY)
         self._exchange = redis.register_script(_EXCHANGE)
 
     async def acquire(self, network: str) -> float:

@@ -26,7 +26,7 @@ from services.pomodoro.settings import Settings
 def build(settings: Settings, keys: KeySource | None = None, now: Clock = clock.now) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes. now: replaces the clock of its RPCs."""
     platform = Platform("pomodoro", settings, keys)
-    db, redis = platform.database(), platform.redis
+    db, redis = platform.database(), platform.own_redis()
     watches = Watches(settings.watches_per_user)
     cache = CurrentSessions(redis)
     guests, presence, changes = Guests(redis), Presence(redis, now), ChangeSender(redis, watches, cache)

@@ -22,8 +22,9 @@ from services.realtime.settings import Settings
 def build(settings: Settings, keys: KeySource | None = None) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes."""
     platform = Platform("realtime", settings, keys)
-    streams = Streams(client(settings.redis_url, retries=1), retention_seconds=settings.retention_seconds)
-    feeds = Feeds(streams, Tail(client(settings.redis_url, retries=0)), settings)
+    redis_url = settings.own_redis_url or settings.redis_url
+    streams = Streams(client(redis_url, retries=1), retention_seconds=settings.retention_seconds)
+    feeds = Feeds(streams, Tail(client(redis_url, retries=0)), settings)
     # Not `platform.consumer`: the effect is in Redis, whose streams drop duplicates, so there is no inbox.
     consumer = Consumer(
         settings.kafka_bootstrap,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from stack.errors import StackError, run_command
-from stack.infrastructure import gateway, kafka, mail, postgres, valkey
+from stack.infrastructure import gateway, kafka, mail, postgres
 from stack.layout import Ports, main_state
 from stack.stack import Stack
 from stack.supervisor import Status
@@ -27,7 +27,7 @@ def port(stack: Stack, name: str) -> int:
     ports: Ports = stack.ports
     known = {
         postgres.NAME: ports.postgres,
-        valkey.NAME: ports.valkey,
+        **ports.valkey,
         kafka.NAME: ports.kafka,
         mail.NAME: ports.mail,
         gateway.NAME: ports.gateway,

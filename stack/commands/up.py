@@ -42,7 +42,7 @@ def addresses(stack: Stack) -> str:
         ("gateway's metrics", f"http://127.0.0.1:{ports.gateway_metrics}/stats/prometheus"),
         *((f"{replica.name} (gRPC)", f"127.0.0.1:{replica.port(ports)}") for replica in stack.replicas),
         ("PostgreSQL", f"127.0.0.1:{ports.postgres}   make psql S=todo"),
-        ("Valkey", f"127.0.0.1:{ports.valkey}"),
+        *((name.capitalize(), f"127.0.0.1:{port}") for name, port in ports.valkey.items()),
         ("Kafka", f"127.0.0.1:{ports.kafka}   make topics"),
         ("mail catcher", f"127.0.0.1:{ports.mail}   make mail"),
     ]

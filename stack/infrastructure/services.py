@@ -69,7 +69,8 @@ def environment(
         "FOCUSMESH_LISTEN": f"{LOOPBACK}:{replica.port(ports)}",
         "FOCUSMESH_REPLICA": str(replica.number),
         "FOCUSMESH_CONSUMER_INSTANCE": replica.name,
-        "FOCUSMESH_REDIS_URL": valkey.url(ports.valkey, keys.password("valkey")),
+        "FOCUSMESH_REDIS_URL": valkey.url(ports, keys),
+        "FOCUSMESH_OWN_REDIS_URL": valkey.url(ports, keys, valkey.of(service.name)),
         "FOCUSMESH_KAFKA_BOOTSTRAP": kafka.bootstrap(ports),
         "FOCUSMESH_PAGE_TOKEN_KEY": keys.password("page-tokens"),
     }

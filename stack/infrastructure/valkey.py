@@ -1,19 +1,33 @@
-"""Valkey of a wheel: the Redis protocol on a loopback port, durable to the second."""
+"""Valkey of a wheel: the Redis protocol on loopback ports, durable to the second.
+
+Memory is not shared: ended sessions and attempts at passwords are auth's, and no flood of changes or guests takes it.
+"""
 
 from importlib.metadata import distribution
 from pathlib import Path
 
 import redis
 
-from stack.layout import LOOPBACK, State, private_file, private_folder
+from stack.keys import Keys
+from stack.layout import LOOPBACK, Ports, State, private_file, private_folder
 from stack.supervisor import Program
 
 NAME = "valkey"
+"""Of auth, whose ended sessions every service follows."""
+_MEMORY = {NAME: "128mb", "valkey-pomodoro": "128mb", "valkey-realtime": "256mb"}
+NAMES = tuple(_MEMORY)
+"""Every one; the others belong to the services that they are called after."""
 
 
-def url(port: int, password: str) -> str:
+def of(service: str) -> str:
+    """The one in which a service keeps what it has of its own."""
+    own = f"{NAME}-{service}"
+    return own if own in NAMES else NAME
+
+
+def url(ports: Ports, keys: Keys, name: str = NAME) -> str:
     """Connection string."""
-    return f"redis://:{password}@{LOOPBACK}:{port}/0"
+    return f"redis://:{keys.password(name)}@{LOOPBACK}:{ports.valkey[name]}/0"
 
 
 def _server() -> Path:
@@ -23,19 +37,19 @@ def _server() -> Path:
     return binary
 
 
-def prepare(state: State, port: int, password: str) -> None:
+def prepare(state: State, ports: Ports, keys: Keys, name: str) -> None:
     """Writes its configuration; a file, so that the password is in no process list."""
-    private_file(private_folder(state.valkey) / "valkey.conf").write_text(
-        f"bind {LOOPBACK}\nport {port}\nrequirepass {password}\ndir {state.valkey}\n"
-        'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory 256mb\nmaxmemory-policy noeviction\n'
+    private_file(private_folder(state.folder / name) / "valkey.conf").write_text(
+        f"bind {LOOPBACK}\nport {ports.valkey[name]}\nrequirepass {keys.password(name)}\ndir {state.folder / name}\n"
+        f'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory {_MEMORY[name]}\nmaxmemory-policy noeviction\n'
         "tcp-backlog 128\nloglevel notice\n"
         "set-proc-title no\n"  # its title would cover the environment that it is found by
     )
 
 
-def program(state: State) -> Program:
+def program(state: State, name: str) -> Program:
     """The server."""
-    return Program(name=NAME, command=(str(_server()), str(state.valkey / "valkey.conf")))
+    return Program(name=name, command=(str(_server()), str(state.folder / name / "valkey.conf")))
 
 
 def responses(server_url: str) -> bool:

@@ -6,7 +6,15 @@ import pytest
 from redis.asyncio import Redis
 
 from mesh.runtime.ids import new_id
-from services.auth.cache import ACCOUNT, MAILS_OF_ACCOUNT, MAILS_OF_NETWORK, NETWORK, LoginThrottle, MailThrottle
+from services.auth.cache import (
+    ACCOUNT,
+    MAILS_OF_ACCOUNT,
+    MAILS_OF_NETWORK,
+    NETWORK,
+    GuestSessions,
+    LoginThrottle,
+    MailThrottle,
+)
 
 
 @pytest.fixture
@@ -167,3 +175,21 @@ async def test_mails_that_were_asked_for_do_not_keep_an_owner_from_signing_in(
     while await mails.acquire(account, network) == 0:
         pass
     assert await attempts.acquire(account, network) == 0
+
+
+async def test_what_many_networks_can_multiply_leaves_half_of_the_memory_to_passwords_and_ended_sessions(
+    redis: "Redis", attempts: LoginThrottle, account: str, network: str
+) -> None:
+    mails, guests = MailThrottle(redis), GuestSessions(redis, per_network=40)
+    most = (await redis.config_get("maxmemory"))["maxmemory"]
+    await redis.config_set("maxmemory", int((await redis.info("memory"))["used_memory"] / 0.6))
+    try:
+        assert await mails.acquire(account, network) == await guests.acquire(network) == 60
+        assert await attempts.acquire(account, network) == 0
+        await attempts.reset(account, network)
+        assert not await redis.exists(f"auth:attempts:known:{account}:{network}")
+    finally:
+        await redis.config_set("maxmemory", most)
+    assert await mails.acquire(account, network) == await guests.acquire(network) == 0
+    await attempts.reset(account, network)
+    assert await redis.exists(f"auth:attempts:known:{account}:{network}")
