@@ -24,6 +24,13 @@ class TooManyStreams(ResourceExhausted):
     message = "There are {limit} open streams already. Close one first."
 
 
+class TooManyMessages(ResourceExhausted):
+    """The client sends more on its WebSocket than `messages_burst` and `messages_per_second` allow."""
+
+    reason = "TOO_MANY_MESSAGES"
+    message = "The client sends too many messages. Connect again, and send the cursor once."
+
+
 class OriginRefused(PermissionDenied):
     """The browser's `Origin` is not in `allowed_origins`."""
 

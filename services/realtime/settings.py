@@ -23,6 +23,10 @@ class Settings(ServiceSettings):
     """A connection that accepts no frame for this long while others wait is closed."""
     streams_per_user: int = 10
     """Most open streams of one user on this replica."""
+    messages_burst: int = 20
+    """Frames of any kind, pings among them, that a client may send on a WebSocket at once."""
+    messages_per_second: float = 2.0
+    """And lastingly. Each cursor opens a stream again."""
     max_streams: int = 5000
     """Most open streams of all users on this replica."""
     max_concurrent_calls: int = 5000

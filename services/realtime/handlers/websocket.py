@@ -1,12 +1,13 @@
 """The WebSocket `/v1/realtime`: the frames of Subscribe as JSON text.
 
 A client may send `{"cursor": "…"}` before the first change arrives, equivalent to `?cursor=…` in the URL, and nothing
-else. The token is in the `authorization` header, or for browsers in the subprotocol `bearer.TOKEN` beside
-`focusmesh.v1`; never in the URL, which proxies log.
+else; nor that or pings too often. The token is in the `authorization` header, or for browsers in the subprotocol
+`bearer.TOKEN` beside `focusmesh.v1`; never in the URL, which proxies log.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from http import HTTPStatus
@@ -19,8 +20,9 @@ from google.protobuf.json_format import MessageToDict
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request, Response
+from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
 
 from mesh.rpc.identity import NOBODY, Identity, Tokens
@@ -31,7 +33,7 @@ from mesh.runtime.errors import ServiceError
 from mesh.runtime.lifecycle import SupervisedTask
 from mesh.runtime.slices import in_slices
 from services.realtime import wire
-from services.realtime.errors import CursorInvalid, OriginRefused, ShuttingDown
+from services.realtime.errors import CursorInvalid, OriginRefused, ShuttingDown, TooManyMessages
 from services.realtime.handlers.sessions import LARGE_FRAME, StreamSession, StreamSessions
 from services.realtime.settings import Settings
 
@@ -42,6 +44,8 @@ SUBPROTOCOL = Subprotocol("focusmesh.v1")
 _BEARER = "bearer."
 _DOMAIN = "realtime.focusmesh"
 _LARGEST_MESSAGE = 1024
+_READ_BYTES = 1024
+"""Of a client's frames, in one piece."""
 _LARGE_TEXTS = 16
 """Texts of half a megabyte that are kept."""
 _CLOSE_SECONDS = 1.0
@@ -74,6 +78,21 @@ class Socket(ServerConnection):
 
     identity: Identity = NOBODY
     cursor: str = ""
+    messages: "_MessageLimit"
+    """Set before the connection is open."""
+
+    def data_received(self, data: bytes) -> None:
+        """Reads a little at a time: one reading may hold 40,000 pings."""
+        for first in range(0, len(data), _READ_BYTES):
+            super().data_received(data[first : first + _READ_BYTES])
+
+    def process_event(self, event: Event) -> None:
+        """Closes when too many frames come; the library discards what follows."""
+        if isinstance(event, Frame) and self.protocol.state is State.OPEN and not self.messages.allows():
+            self.protocol.fail(_close_code(TooManyMessages()), TooManyMessages.reason)
+            self.send_data()
+        else:
+            super().process_event(event)
 
     async def close(self, code: CloseCode | int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Closes, or aborts after a second: the library limits the wait for the close frame, not for buffer space."""
@@ -82,6 +101,21 @@ class Socket(ServerConnection):
                 await super().close(code, reason)
         except TimeoutError:
             self.transport.abort()
+
+
+class _MessageLimit:
+    """A token bucket."""
+
+    def __init__(self, burst: int, per_second: float) -> None:
+        self._burst, self._per_second = burst, per_second
+        self._left, self._at = float(burst), time.monotonic()
+
+    def allows(self) -> bool:
+        """Counts a message; whether it may come."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second) - 1
+        self._at = now
+        return self._left >= 0
 
 
 class WebSocketServer(SupervisedTask):
@@ -98,6 +132,7 @@ class WebSocketServer(SupervisedTask):
         self._host, _, self._port = settings.websocket_listen.rpartition(":")
         allowed = settings.allowed_origins.split(",")
         self._origins = frozenset(origin.strip() for origin in allowed if origin.strip())
+        self._message_rate = settings.messages_burst, settings.messages_per_second
         self._server: Server | None = None
         self._texts = _LargeTexts()
 
@@ -141,6 +176,7 @@ class WebSocketServer(SupervisedTask):
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Authorizes a handshake, or responds with an error of the REST interface."""
         socket = cast(Socket, connection)
+        socket.messages = _MessageLimit(*self._message_rate)
         address = urlsplit(request.path)
         if address.path != PATH:
             return _http_response(HTTPStatus.NOT_FOUND, {"code": 5, "message": f"There is nothing here but {PATH}."})
@@ -166,8 +202,7 @@ class WebSocketServer(SupervisedTask):
             return
         except Exception as error:  # noqa: BLE001 (as above)
             service_error = to_service_error(error)
-            code = next(code for kind, code in _CLOSE_CODES if isinstance(service_error, kind))
-            await socket.close(code, service_error.reason)
+            await socket.close(_close_code(service_error), service_error.reason)
 
     async def _stream(self, socket: Socket) -> None:
         """Sends frames from the cursor of the URL; starts again when the client sends another cursor."""
@@ -249,6 +284,10 @@ async def _receive_cursor(socket: Socket) -> str:
     if not isinstance(received, dict) or not isinstance(received.get("cursor"), str) or not received["cursor"]:
         raise CursorInvalid
     return str(received["cursor"])
+
+
+def _close_code(error: ServiceError) -> int:
+    return next(code for kind, code in _CLOSE_CODES if isinstance(error, kind))
 
 
 def _credentials(headers: Headers) -> dict[str, str | bytes]:

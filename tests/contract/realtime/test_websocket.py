@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from focusmesh.realtime.v1.realtime_event_pb2 import RealtimeEvent
 from google.protobuf import json_format
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from mesh.runtime.ids import new_id
 from tests.support.realtime_clients import Target, stream_of
 from tests.support.realtime_replicas import Publish, Replica
 from tests.support.tokens import Signer, unsigned
@@ -151,3 +154,41 @@ async def test_a_ping_gets_its_pong(target: Target, token: str) -> None:
         await socket.recv()
         async with asyncio.timeout(5):
             await (await socket.ping())
+
+
+async def test_a_client_that_says_a_cursor_again_and_again_is_closed(target: Target, token: str) -> None:
+    async with connect(address(target), additional_headers=bearer(token)) as socket:
+        cursor = json.loads(await socket.recv())["cursor"]
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.send(json.dumps({"cursor": cursor}))
+                await socket.recv()
+    assert (socket.close_code, socket.close_reason) == (1013, "TOO_MANY_MESSAGES")
+
+
+async def test_a_flood_of_pings_closes_its_own_connection_and_takes_no_more_of_the_loop(
+    target: Target, token: str, signer: Signer
+) -> None:
+    async with (
+        connect(address(target), additional_headers=bearer(token)) as socket,
+        connect(address(target), additional_headers=bearer(signer.token(sub=new_id()))) as other,
+    ):
+        await other.recv()
+        empty_ping = bytes([0x89, 0x80, 0, 0, 0, 0])
+        begun = time.thread_time()
+        socket.transport.write(empty_ping * 40_000)
+        await asyncio.wait_for(socket.wait_closed(), 10)
+        assert time.thread_time() - begun < 0.2  # of both ends and everything else; answering all took 0.7 s
+        await (await other.ping())
+    assert (socket.close_code, socket.close_reason) == (1013, "TOO_MANY_MESSAGES")
+
+
+async def test_a_client_that_pings_every_second_stays(replica: Replica, token: str, publish: Publish) -> None:
+    target = await replica(messages_burst=3, messages_per_second=50.0)
+    async with connect(address(target), additional_headers=bearer(token)) as socket:
+        await socket.recv()
+        for _ in range(20):
+            await (await socket.ping())
+            await asyncio.sleep(0.03)  # what the client does: it is the rate that is tested
+        published = await publish()
+        assert json.loads(await socket.recv())["change"]["eventId"] == published

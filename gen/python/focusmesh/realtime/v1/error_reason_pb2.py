@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(focusmesh/realtime/v1/error_reason.proto\x12\x15\x66ocusmesh.realtime.v1*\xb0\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_CURSOR_INVALID\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_SLOW_CONSUMER\x10\x02\x12!\n\x1d\x45RROR_REASON_TOO_MANY_STREAMS\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_ORIGIN_REFUSED\x10\x04\x42P\n\x15\x66ocusmesh.realtime.v1P\x01Z5focusmesh.example/go/focusmesh/realtime/v1;realtimev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(focusmesh/realtime/v1/error_reason.proto\x12\x15\x66ocusmesh.realtime.v1*\xd4\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_CURSOR_INVALID\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_SLOW_CONSUMER\x10\x02\x12!\n\x1d\x45RROR_REASON_TOO_MANY_STREAMS\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_ORIGIN_REFUSED\x10\x04\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_MESSAGES\x10\x05\x42P\n\x15\x66ocusmesh.realtime.v1P\x01Z5focusmesh.example/go/focusmesh/realtime/v1;realtimev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025focusmesh.realtime.v1P\001Z5focusmesh.example/go/focusmesh/realtime/v1;realtimev1'
   _globals['_ERRORREASON']._serialized_start=68
-  _globals['_ERRORREASON']._serialized_end=244
+  _globals['_ERRORREASON']._serialized_end=280
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The user has too many open streams on this replica. Metadata: `limit`."""
     ERROR_REASON_ORIGIN_REFUSED: _ErrorReason.ValueType  # 4
     """Browser pages of this origin may not open the WebSocket."""
+    ERROR_REASON_TOO_MANY_MESSAGES: _ErrorReason.ValueType  # 5
+    """The client sends too many messages or pings on a WebSocket; only its close frame has this reason."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `realtime.focusmesh`; the WebSocket sends them as the reason of its
@@ -48,4 +50,6 @@ ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 3
 """The user has too many open streams on this replica. Metadata: `limit`."""
 ERROR_REASON_ORIGIN_REFUSED: ErrorReason.ValueType  # 4
 """Browser pages of this origin may not open the WebSocket."""
+ERROR_REASON_TOO_MANY_MESSAGES: ErrorReason.ValueType  # 5
+"""The client sends too many messages or pings on a WebSocket; only its close frame has this reason."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
