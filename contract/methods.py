@@ -55,7 +55,7 @@ class Method:
     """`PUBLIC`, `GUEST`, `USER`, `ADMIN` or `INTERNAL`; `UNSPECIFIED` where the policy does not say."""
     scope: str
     rate: str
-    """`READ`, `WRITE`, `EXPENSIVE`, `CREDENTIAL` or `STREAM`."""
+    """`READ`, `WRITE`, `EXPENSIVE`, `CREDENTIAL`, `SESSION` or `STREAM`."""
     deadline_seconds: int
     """The longest that a call may take; 0 for streams, which have no limit."""
     largest_request_kib: int

@@ -8,6 +8,7 @@ The stack and the tests call `write`.
 import argparse
 import base64
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from envoy.clusters import Endpoints, clusters
 from envoy.responses import mappers
 from envoy.routes import FEED_CLUSTER, WEBSOCKET_CLUSTER
 from envoy.settings import Address, Bucket, GatewaySettings, SettingsError
-from stack.layout import LOOPBACK, Ports, State, main_ports, main_state
+from stack.layout import DEVELOPMENT_ORIGINS, LOOPBACK, Ports, State, main_ports, main_state
 from stack.registry import Service, load
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
@@ -80,6 +81,8 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "issuer": settings.issuer,
         "audience": settings.audience,
         "key_cache": f"{settings.key_cache_seconds}s",
+        "trusted_hops": settings.trusted_hops,
+        "listener_filters": _listener_filters(settings),
         "largest_request_bytes": settings.largest_request_bytes,
         "largest_file_bytes": routes.largest_file(methods, settings.largest_request_bytes),
         "largest_response_bytes": settings.largest_response_bytes,
@@ -112,6 +115,13 @@ def _bucket(bucket: Bucket) -> dict[str, Any]:
         "tokens_per_fill": refill,
         "fill_interval": f"{refill * bucket.per_seconds / bucket.refill:.3f}s",
     }
+
+
+def _listener_filters(settings: GatewaySettings) -> list[dict[str, Any]]:
+    proxy = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
+    if not settings.proxy_protocol:
+        return []
+    return [{"name": "envoy.filters.listener.proxy_protocol", "typed_config": {"@type": proxy}}]
 
 
 def _tracing(settings: GatewaySettings) -> dict[str, Any] | None:
@@ -176,7 +186,8 @@ def machine(ports: Ports, state: State, **given: Any) -> tuple[Endpoints, Gatewa
         "keys": (LOOPBACK, ports.gateway_internal),
         "admin_socket": state.socket("gateway"),
     }
-    return endpoints, GatewaySettings.from_environment(**{**own, **given})
+    environment = {"FOCUSMESH_ALLOWED_ORIGINS": DEVELOPMENT_ORIGINS, **os.environ}
+    return endpoints, GatewaySettings.from_environment(environment, **{**own, **given})
 
 
 def cluster() -> tuple[Endpoints, GatewaySettings]:

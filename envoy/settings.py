@@ -42,6 +42,8 @@ class Allowances(NamedTuple):
     """Everything from one address (IPv6: one /64), before tokens are verified."""
     credential: Bucket = Bucket(20, 30, 60)
     """Register, Login and the like from one address."""
+    session: Bucket = Bucket(100, 300, 60)
+    """Refresh and Logout from one address."""
     read: Bucket = Bucket(100, 50, 1)
     """Reads of one user."""
     write: Bucket = Bucket(60, 30, 1)
@@ -80,8 +82,12 @@ class GatewaySettings:
     key_cache_seconds: int = 300
     """How long keys are cached: publish a new key this long before it signs."""
     allowances: Allowances = field(default_factory=Allowances)
-    allowed_origins: tuple[str, ...] = ("http://localhost:3000",)
+    allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may call; compared exactly."""
+    trusted_hops: int = 0
+    """Load balancers in front that add to `x-forwarded-for`; 0: the address of the connection is the caller's."""
+    proxy_protocol: bool = False
+    """Whether every connection begins with the PROXY protocol, version 1 or 2, of the load balancer in front."""
     largest_request_bytes: int = 1 << 20
     """Equal to the limit of services, for RPCs that do not say more in their policy."""
     largest_response_bytes: int = 8 << 20
@@ -102,8 +108,9 @@ class GatewaySettings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:
         """The settings with everything that the environment names; `given` overrides it. Raises SettingsError.
 
-        FOCUSMESH_GATEWAY_RATE_READ (and ADDRESS, CREDENTIAL, WRITE, EXPENSIVE, STREAM, FEED) such as `60 then 30/s`;
-        FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS, _HEAP_BYTES, _TRACE_PERCENT; FOCUSMESH_GATEWAY_UPSTREAM_TLS, the paths
+        FOCUSMESH_GATEWAY_RATE_READ (and of every other field of Allowances) such as `60 then 30/s`;
+        FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS, _HEAP_BYTES, _TRACE_PERCENT, _TRUSTED_HOPS, _PROXY_PROTOCOL (`true` or
+        `false`); FOCUSMESH_GATEWAY_UPSTREAM_TLS, the paths
         `certificate,key,authority`; FOCUSMESH_ISSUER, FOCUSMESH_AUDIENCE, FOCUSMESH_ALLOWED_ORIGINS (comma list);
         OTEL_EXPORTER_OTLP_ENDPOINT; FOCUSMESH_TRACE_RATIO, used where no percentage is given.
         """
@@ -131,6 +138,12 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise SettingsError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise SettingsError(f"{text!r} is neither true nor false")
+    return text == "true"
 
 
 def _percent(text: str) -> float:
@@ -169,6 +182,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "FOCUSMESH_ALLOWED_ORIGINS": ("allowed_origins", _list),
     "FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS": ("key_cache_seconds", _whole),
     "FOCUSMESH_GATEWAY_HEAP_BYTES": ("heap_bytes", _whole),
+    "FOCUSMESH_GATEWAY_TRUSTED_HOPS": ("trusted_hops", _whole),
+    "FOCUSMESH_GATEWAY_PROXY_PROTOCOL": ("proxy_protocol", _yes_or_no),
     "FOCUSMESH_GATEWAY_UPSTREAM_TLS": ("upstream_tls", _tls),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp", _otlp),
     "FOCUSMESH_TRACE_RATIO": ("trace_percent", _ratio),

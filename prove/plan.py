@@ -13,7 +13,7 @@ from stack.layout import RUN
 _FOLDER = RUN / "prove"
 REPLICAS = 2
 _GENEROUS = "1000000 then 1000000/s"
-_RATES = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "EXPENSIVE", "STREAM")
+_RATES = ("ADDRESS", "CREDENTIAL", "SESSION", "READ", "WRITE", "EXPENSIVE", "STREAM")
 CALLABLE_HOST = "127.0.0.2"
 """Where webhooks of proofs may be; the rest of loopback may not be called."""
 OWN_ENVIRONMENT = {

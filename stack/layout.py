@@ -15,6 +15,12 @@ DEFAULT_PORT_BASE = 18000
 PORTS = 250
 """How many ports from its base a stack may take: those of its infrastructure, and services from 100 on."""
 LOOPBACK = "127.0.0.1"
+DEVELOPMENT_ORIGINS = ",".join(
+    f"http://{host}:{port}"
+    for host in ("localhost", LOOPBACK)
+    for port in (3000, 3001, 4173, 4200, 4321, 5173, 8000, 8080, 8081)
+)
+"""Where the servers of common front-end tools listen; the default of FOCUSMESH_ALLOWED_ORIGINS on one machine."""
 PYTHON_PATH = os.pathsep.join((str(ROOT), str(ROOT / "gen" / "python")))
 PRIVATE_FOLDER, PRIVATE_FILE, PRIVATE_UMASK = 0o700, 0o600, 0o077
 """Modes of a stack's state, which holds tasks, events, mails and secrets; and the umask of all its programs."""

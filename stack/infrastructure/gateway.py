@@ -12,7 +12,7 @@ from envoy import generate, process
 from envoy.drain import DrainError, drain
 from envoy.settings import GatewaySettings
 from stack.infrastructure.services import Replica
-from stack.layout import LOOPBACK, Ports, State, private_file, private_folder
+from stack.layout import DEVELOPMENT_ORIGINS, LOOPBACK, Ports, State, private_file, private_folder
 from stack.supervisor import Program
 from stack.unix_http import get
 
@@ -42,7 +42,7 @@ def prepare(state: State, ports: Ports, replicas: Iterable[Replica], environment
         if (port := replica.http_port(ports)) is not None:
             endpoints.setdefault(f"{replica.service.name}_http", []).append((LOOPBACK, port))
     settings = GatewaySettings.from_environment(
-        {**os.environ, **environment},
+        {"FOCUSMESH_ALLOWED_ORIGINS": DEVELOPMENT_ORIGINS, **os.environ, **environment},
         listen=(LOOPBACK, ports.gateway),
         metrics=(LOOPBACK, ports.gateway_metrics),
         keys=(LOOPBACK, ports.gateway_internal),

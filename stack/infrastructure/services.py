@@ -13,13 +13,12 @@ from contract.descriptors import load
 from stack.database import Cluster
 from stack.infrastructure import kafka, valkey
 from stack.keys import Keys
-from stack.layout import LOOPBACK, PYTHON_PATH, Ports
+from stack.layout import DEVELOPMENT_ORIGINS, LOOPBACK, PYTHON_PATH, Ports
 from stack.registry import Registry, Service
 from stack.supervisor import Program
 
 _STOP_SECONDS = 20
 """Seconds until it is killed: drain, grace and the relay's last passes together."""
-_OWN_ORIGIN = "http://localhost:3000"
 SECRETS = ("page-tokens", "refresh-tokens", "unsubscribe-links")
 """Passwords that services share among their replicas."""
 
@@ -94,7 +93,7 @@ def environment(
         )
     if (port := replica.websocket_port(ports)) is not None:
         environment["FOCUSMESH_WEBSOCKET_LISTEN"] = f"{LOOPBACK}:{port}"
-        environment["FOCUSMESH_ALLOWED_ORIGINS"] = _OWN_ORIGIN
+        environment["FOCUSMESH_ALLOWED_ORIGINS"] = DEVELOPMENT_ORIGINS
     if (port := replica.http_port(ports)) is not None:
         environment["FOCUSMESH_HTTP_LISTEN"] = f"{LOOPBACK}:{port}"
     return environment

@@ -10,7 +10,7 @@ from tests.e2e.collector import Collector, collecting
 from tests.support.ports import ADDRESS_OF_OTHERS
 from tests.support.stacks import started
 
-_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "READ", "WRITE", "EXPENSIVE", "STREAM", "FEED")
+_EVERY_RATE = ("ADDRESS", "CREDENTIAL", "SESSION", "READ", "WRITE", "EXPENSIVE", "STREAM", "FEED")
 _NO_LIMITS = {f"FOCUSMESH_GATEWAY_RATE_{name}": "1000000 then 1000000/s" for name in _EVERY_RATE}
 
 

@@ -69,6 +69,18 @@ def test_pages_can_read_grpc_web(web: GrpcWeb, token: str) -> None:
     assert (response.status_code, response.headers.get("access-control-allow-origin")) == (200, ORIGIN)
 
 
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks?nope=1", "/v1/nowhere", "/healthz"])
+@pytest.mark.parametrize("headers", [{}, {"origin": ORIGIN}, {"origin": OTHER_ORIGIN}], ids=str)
+def test_no_cache_gives_one_origin_what_was_answered_to_another(
+    rest: Rest, token: str, path: str, headers: dict[str, str]
+) -> None:
+    signed_in = rest.http.get(path, headers={**headers, "authorization": f"Bearer {token}"})
+    nobody = rest.http.get(path, headers=headers)
+    asked = preflight(rest, path, headers.get("origin", ORIGIN))
+
+    assert [response.headers["vary"] for response in (signed_in, nobody, asked)] == ["origin"] * 3
+
+
 def test_pages_of_another_origin_read_nothing(rest: Rest, token: str) -> None:
     response = rest.http.get("/v1/tasks", headers={"origin": OTHER_ORIGIN, "authorization": f"Bearer {token}"})
 

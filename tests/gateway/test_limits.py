@@ -23,6 +23,7 @@ SLOW = 60
 ALLOWANCES = Allowances(
     address=PLENTY,
     credential=Bucket(3, 1, SLOW),
+    session=Bucket(4, 1, SLOW),
     read=Bucket(5, 1, SLOW),
     write=Bucket(4, 1, SLOW),
     expensive=Bucket(3, 1, SLOW),
@@ -128,11 +129,15 @@ def test_credentials_are_counted_by_address_whoever_calls(upstream: Upstream, fo
             rpc.call(LOGIN, empty(LOGIN)),
             rest.call(BY_NAME["Register"], empty(BY_NAME["Register"])),
             rest.call(LOGIN, empty(LOGIN), signer.token()),
-            rpc.call(BY_NAME["Refresh"], empty(BY_NAME["Refresh"])),
+            rpc.call(BY_NAME["CreateGuest"], empty(BY_NAME["CreateGuest"])),
             rest.call(LOGIN, empty(LOGIN), headers={"x-forwarded-for": "203.0.113.9"}),
         ]
 
         assert [is_limited(response) for response in responses] == [False] * 3 + [True] * 3
+        # Wrong passwords of a neighbour keep nobody from going on with a session, or from ending it.
+        refresh, logout = BY_NAME["Refresh"], BY_NAME["Logout"]
+        responses = [rest.call(each, empty(each)) for each in (refresh, logout, logout, refresh, refresh, logout)]
+        assert [is_limited(response) for response in responses] == [False] * 4 + [True] * 2
         rest.close()
         rpc.close()
 

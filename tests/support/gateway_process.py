@@ -95,7 +95,9 @@ class Running:
     def _takes_calls(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "envoy.log").read_text()[-2000:]
-        return self.is_open()
+        with contextlib.suppress(httpx.HTTPError):
+            return _HTTP.get(f"http://{LOOPBACK}:{self.metrics_port}/ready").status_code == 200
+        return False
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import ClassVar, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import orjson
 from focusmesh.realtime.v1.realtime_event_pb2 import RealtimeEvent
@@ -177,12 +177,12 @@ class WebSocketServer(SupervisedTask):
         """Authorizes a handshake, or responds with an error of the REST interface."""
         socket = cast(Socket, connection)
         socket.messages = _MessageLimit(*self._message_rate)
-        address = urlsplit(request.path)
-        if address.path != PATH:
+        path, _, query = request.path.partition("?")
+        if path != PATH:
             return _http_response(HTTPStatus.NOT_FOUND, {"code": 5, "message": f"There is nothing here but {PATH}."})
         try:
-            origin = request.headers.get("Origin")
-            if origin is not None and origin not in self._origins:
+            origins = request.headers.get_all("Origin")
+            if len(origins) > 1 or not self._origins.issuperset(origins):
                 raise OriginRefused
             socket.identity = await self._tokens.verify(_credentials(request.headers))
             self._policy.permit(socket.identity)
@@ -190,7 +190,7 @@ class WebSocketServer(SupervisedTask):
             service_error = to_service_error(error)
             status = next(status for kind, status in _HTTP_STATUS if isinstance(service_error, kind))
             return _http_response(status, MessageToDict(status_of(service_error, _DOMAIN)))
-        socket.cursor = parse_qs(address.query).get("cursor", [""])[0]
+        socket.cursor = parse_qs(query).get("cursor", [""])[0]
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:

@@ -105,6 +105,18 @@ async def test_only_pages_of_our_own_may_connect(replica: Replica, token: str) -
         assert rejected == (403, "ORIGIN_REFUSED")
 
 
+@pytest.mark.parametrize("origins", [[APP, APP], [APP, "https://evil.example"], ["https://evil.example", APP], ["//["]])
+async def test_a_page_has_one_origin(replica: Replica, token: str, origins: list[str]) -> None:
+    target = await replica(allowed_origins=APP)
+    headers = [*bearer(token).items(), *(("Origin", origin) for origin in origins)]
+    assert await rejection(target, additional_headers=headers) == (403, "ORIGIN_REFUSED")
+
+
+@pytest.mark.parametrize("path", ["//[", "//", "/[", "/v1/realtime;x"])
+async def test_a_path_that_is_no_address_is_not_there(target: Target, token: str, path: str) -> None:
+    assert (await rejection(target, path=path, additional_headers=bearer(token)))[0] == 404
+
+
 async def test_a_client_may_send_its_cursor_first(target: Target, token: str, publish: Publish) -> None:
     async with connect(address(target), additional_headers=bearer(token)) as socket:
         cursor = json.loads(await socket.recv())["cursor"]

@@ -77,6 +77,8 @@ class _RateClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RateClass.V
     """Reads and writes that may take many times the work of others; they have a small allowance of their own, and are counted in no
     other.
     """
+    RATE_CLASS_SESSION: _RateClass.ValueType  # 6
+    """Calls that go on with a session, or end it, by a secret that nobody guesses; counted per address, apart from guesses."""
 
 class RateClass(_RateClass, metaclass=_RateClassEnumTypeWrapper):
     """How the gateway counts calls of an RPC against the caller's allowance. Values may be added."""
@@ -95,6 +97,8 @@ RATE_CLASS_EXPENSIVE: RateClass.ValueType  # 5
 """Reads and writes that may take many times the work of others; they have a small allowance of their own, and are counted in no
 other.
 """
+RATE_CLASS_SESSION: RateClass.ValueType  # 6
+"""Calls that go on with a session, or end it, by a secret that nobody guesses; counted per address, apart from guesses."""
 Global___RateClass: _TypeAlias = RateClass  # noqa: Y015
 
 @_typing.final
