@@ -1,22 +1,29 @@
-"""Keyset pages: opaque page tokens, signed, and bound to the caller, the list and its filters."""
+"""Keyset pages: where one ends, and opaque page tokens, signed, and bound to the caller, the list and its filters."""
 
 import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 import orjson
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from mesh.runtime.errors import PageTokenInvalid
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 200
+LARGEST_RESPONSE = 1 << 20
+"""Bytes after which a page ends early: a gRPC client accepts 4 MiB, and the gateway 8 MiB of JSON, in which a character
+may have 6 bytes."""
 _SIGNATURE_BYTES = 12
 
 Row = TypeVar("Row")
+R = TypeVar("R", bound=Message)
 Key = list[str | int | None]
 """Sort key of the last row of a page: the next page begins after it."""
 
@@ -47,21 +54,33 @@ class Pages:
         filters = _fingerprint(request, user_id)
         return Page(size, self._open(token, filters) if token else None, filters)
 
-    def next_token(self, page: Page, last: Key) -> str:
-        """The token of the page after the one that ends with the row whose sort key is `last`."""
+    def cut(
+        self, response: R, rows: Sequence[Row], page: Page, key: Callable[[Row], Key], *, more_after: Key | None = None
+    ) -> R:
+        """The response without the items that do not fit, but at least with one, and with the token of the next page.
+
+        rows: from the first of the page on, up to `page.limit()`; the response has an item for each of the first of
+        them, up to `page.size`. key: the sort key of a row. more_after: where the next page begins when all are shown.
+        """
+        items = getattr(response, _list_field(response.DESCRIPTOR))
+        if response.ByteSize() > LARGEST_RESPONSE:
+            del items[_fitting(item.ByteSize() for item in items) :]
+        if len(items) < len(rows):
+            more_after = key(rows[len(items) - 1])
+        return self.lead_on(response, page, more_after)
+
+    def lead_on(self, response: R, page: Page, more_after: Key | None) -> R:
+        """The response with the token of the page after `more_after`, the last row's sort key; None: it is the last.
+
+        For pages that are texts, which end at LARGEST_RESPONSE by themselves.
+        """
+        if more_after is not None:
+            response.next_page_token = self._token(page, more_after)  # type: ignore[attr-defined]
+        return response
+
+    def _token(self, page: Page, last: Key) -> str:
         body = orjson.dumps(last)
         return base64.urlsafe_b64encode(self._sign(body, page.filters) + body).decode().rstrip("=")
-
-    def cut(
-        self, rows: Sequence[Row], page: Page, key: Callable[[Row], Key], *, fit: int = LARGEST_SIZE
-    ) -> tuple[Sequence[Row], str]:
-        """The rows of a page, and the token of the next page, empty on the last.
-
-        rows: from the first of the page on, up to `page.limit()`. key: the sort key of a row. fit: how many of the rows
-        fit into one response; at least one.
-        """
-        shown = rows[: min(page.size, fit)]
-        return shown, self.next_token(page, key(shown[-1])) if len(rows) > len(shown) else ""
 
     def _open(self, token: str, filters: bytes) -> Key:
         try:
@@ -76,6 +95,17 @@ class Pages:
 
     def _sign(self, body: bytes, filters: bytes) -> bytes:
         return hashlib.blake2b(filters + body, key=self._key, digest_size=_SIGNATURE_BYTES).digest()
+
+
+def _fitting(sizes: Iterable[int]) -> int:
+    """How many items of these sizes in bytes, from the first, fit into one response; at least one."""
+    return max(1, sum(1 for total in accumulate(sizes) if total <= LARGEST_RESPONSE))
+
+
+@cache
+def _list_field(descriptor: Descriptor) -> str:
+    (name,) = (field.name for field in descriptor.fields if field.is_repeated)
+    return name
 
 
 def _fingerprint(request: Message, user_id: str) -> bytes:

@@ -34,10 +34,9 @@ class AuditHandlers(rpc.AuditServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             records, fit = await store.list_records(connection, user_id, chosen, page)
-        shown, next_page_token = self.pages.cut(records, page, store.page_key, fit=fit)
-        response = pb.ListAuditRecordsResponse(next_page_token=next_page_token)
+        response, shown = pb.ListAuditRecordsResponse(), records[: min(page.size, fit)]
         await in_slices(wire.record_to_pb(record, response.audit_records.add()) for record in shown)
-        return response
+        return self.pages.cut(response, records, page, store.page_key)
 
     async def GetAuditRecord(self, request: pb.GetAuditRecordRequest, context: Context) -> pb.GetAuditRecordResponse:
         async with self.db.connection() as connection:

@@ -8,7 +8,7 @@ from psycopg.types.string import TextLoader
 
 from mesh.database.columns import Columns, namedtuple_row
 from mesh.database.connection import Connection
-from mesh.rpc.pagination import Key, Page
+from mesh.rpc.pagination import LARGEST_RESPONSE, Key, Page
 from mesh.runtime.clock import to_datetime
 from services.audit.errors import AuditRecordNotFound
 from services.audit.model import GENESIS, ChainHead, Filter, Record
@@ -78,19 +78,15 @@ async def append_records(tx: Connection, records: Sequence[Record], heads: Mappi
     )
 
 
-_MOST_BYTES = 1024 * 1024
-"""Of the payloads of one page: messages of them are twice as large at most, and a client accepts 4 MiB."""
-
-
 def _within_bytes(conditions: str, columns: str, order: str) -> str:
-    """Selects records up to the first that exceeds _MOST_BYTES; the payloads that follow are not even read."""
+    """Selects records up to the first that exceeds LARGEST_RESPONSE; the payloads that follow are not even read."""
     return f"""
         WITH page AS (SELECT * FROM audit_records WHERE {conditions} ORDER BY {order} LIMIT %(limit)s),
         audit_records AS (SELECT *, sum(payload_bytes) OVER (ORDER BY {order}) AS total_bytes FROM page)
-        SELECT {columns} FROM audit_records WHERE total_bytes - payload_bytes <= {_MOST_BYTES} ORDER BY {order}"""
+        SELECT {columns} FROM audit_records WHERE total_bytes - payload_bytes <= {LARGEST_RESPONSE} ORDER BY {order}"""
 
 
-_FITS = f"total_bytes <= {_MOST_BYTES} OR total_bytes = payload_bytes"
+_FITS = f"total_bytes <= {LARGEST_RESPONSE} OR total_bytes = payload_bytes"
 
 
 async def list_records(connection: Connection, user_id: str, chosen: Filter, page: Page) -> tuple[list[Record], int]:

@@ -16,7 +16,7 @@ from mesh.events.outbox import Event
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.change import change
 from mesh.rpc.etag import etag_of
-from mesh.rpc.pagination import Pages
+from mesh.rpc.pagination import LARGEST_RESPONSE, Pages
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from mesh.runtime.slices import in_slices
@@ -34,7 +34,7 @@ _Change: TypeAlias = (
 )
 _LONGEST_SUMMARY, _LONGEST_HEATMAP, _LONGEST_PLAN = 3660, 371, 371
 """Dates."""
-_EXPORT_BYTES, _EXPORT_STEP = 768 * 1024, 10
+_EXPORT_STEP = 10
 """Of a response, and the sessions whose tasks are read at once: 375 KB each at most."""
 _DAY = timedelta(days=1)
 
@@ -67,9 +67,9 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
         window, page = wire.window_from_pb(request), self.pages.read(request, user_id)
         async with self.reads.connection() as connection:
             found, cold = await archive.list_sessions(connection, user_id, window, page)
-        shown, next_page_token = self.pages.cut(found, page, archive.page_key)
-        messages = [wire.archived_to_pb(each, is_cold=each.id in cold) for each in shown]
-        return pb.ListArchivedSessionsResponse(archived_sessions=messages, next_page_token=next_page_token)
+        messages = [wire.archived_to_pb(each, is_cold=each.id in cold) for each in found[: page.size]]
+        response = pb.ListArchivedSessionsResponse(archived_sessions=messages)
+        return self.pages.cut(response, found, page, archive.page_key)
 
     async def GetArchivedSession(
         self, request: pb.GetArchivedSessionRequest, context: Context
@@ -143,12 +143,9 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
             if group is Group.WEEK:
                 week_start = windows.week_start_number((await people.get_person(connection, user_id)).week_start)
             total, found = await figures.summarize(connection, user_id, first, before, group, week_start, page)
-        shown, next_page_token = self.pages.cut(found, page, figures.bucket_key)
-        return pb.SummarizeFocusResponse(
-            buckets=[wire.bucket_to_pb(bucket, group) for bucket in shown],
-            next_page_token=next_page_token,
-            total=wire.figures_to_pb(total),
-        )
+        buckets = [wire.bucket_to_pb(bucket, group) for bucket in found[: page.size]]
+        response = pb.SummarizeFocusResponse(buckets=buckets, total=wire.figures_to_pb(total))
+        return self.pages.cut(response, found, page, figures.bucket_key)
 
     async def SummarizePlan(self, request: pb.SummarizePlanRequest, context: Context) -> pb.SummarizePlanResponse:
         user_id, group = current_call().user_id, plan_wire.group_from_pb(request.group)
@@ -158,12 +155,9 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
             person = await people.get_person(connection, user_id)
             week_start = windows.week_start_number(person.week_start)
             total, found = await plans.summarize(connection, user_id, first, before, group, week_start, page)
-        shown, next_page_token = self.pages.cut(found, page, plans.bucket_key)
-        return pb.SummarizePlanResponse(
-            buckets=map(plan_wire.bucket_to_pb, shown),
-            next_page_token=next_page_token,
-            total=plan_wire.figures_to_pb(total),
-        )
+        buckets = map(plan_wire.bucket_to_pb, found[: page.size])
+        response = pb.SummarizePlanResponse(buckets=buckets, total=plan_wire.figures_to_pb(total))
+        return self.pages.cut(response, found, page, plans.bucket_key)
 
     async def GetHeatmap(self, request: pb.GetHeatmapRequest, context: Context) -> pb.GetHeatmapResponse:
         first, before = wire.dates_from_pb(request, _LONGEST_HEATMAP)
@@ -210,10 +204,10 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
             found, cold = await archive.list_sessions(connection, user_id, window, page, ascending=True)
         is_csv = request.format == pb.EXPORT_FORMAT_CSV
         rows = await self._rows(found[: page.size], cold, wire.csv_row if is_csv else wire.json_text)
-        _, next_page_token = self.pages.cut(found, page, archive.page_key, fit=max(len(rows), 1))
+        more_after = archive.page_key(found[len(rows) - 1]) if len(rows) < len(found) else None
         join = wire.csv_page if is_csv else wire.json_page
-        text = join(rows, is_first=page.after is None, is_last=not next_page_token)
-        return pb.ExportHistoryResponse(text=text, next_page_token=next_page_token)
+        text = join(rows, is_first=page.after is None, is_last=more_after is None)
+        return self.pages.lead_on(pb.ExportHistoryResponse(text=text), page, more_after)
 
     async def RebuildAggregates(
         self, request: pb.RebuildAggregatesRequest, context: Context
@@ -239,7 +233,7 @@ class HistoryHandlers(rpc.HistoryServiceServicer):
                 write(wire.archived_to_pb(each, tasks.get(each.id, ()), is_cold=each.id in cold)) for each in step
             ):
                 size += len(row.encode())
-                if rows and size > _EXPORT_BYTES:
+                if rows and size > LARGEST_RESPONSE:
                     return rows
                 rows.append(row)
         return rows

@@ -48,10 +48,9 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
         is_active = request.is_active if request.HasField("is_active") else None
         async with self.db.connection() as connection:
             found = await schedules.list_schedules(connection, user_id, is_active, page)
-            shown, next_page_token = self.pages.cut(found, page, schedules.schedule_key)
-            open_tasks = await tasks.open_of(connection, [schedule.id for schedule in shown])
-        messages = await in_slices(wire.schedule_to_pb(each, open_tasks.get(each.id)) for each in shown)
-        return pb.ListSchedulesResponse(schedules=messages, next_page_token=next_page_token)
+            open_tasks = await tasks.open_of(connection, [schedule.id for schedule in found])
+        messages = await in_slices(wire.schedule_to_pb(each, open_tasks.get(each.id)) for each in found[: page.size])
+        return self.pages.cut(pb.ListSchedulesResponse(schedules=messages), found, page, schedules.schedule_key)
 
     async def PreviewRecurrence(
         self, request: pb.PreviewRecurrenceRequest, context: Context
@@ -74,10 +73,8 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
         async with self.db.connection() as connection:
             schedule = await schedules.get_schedule(connection, user_id, request.schedule_id)
             found = await schedules.list_completions(connection, user_id, schedule.id, page)
-        shown, next_page_token = self.pages.cut(found, page, schedules.completion_key)
-        return pb.ListCompletionsResponse(
-            completions=map(wire.completion_to_pb, shown), next_page_token=next_page_token
-        )
+        response = pb.ListCompletionsResponse(completions=map(wire.completion_to_pb, found[: page.size]))
+        return self.pages.cut(response, found, page, schedules.completion_key)
 
     async def SkipOccurrence(self, request: pb.SkipOccurrenceRequest, context: Context) -> pb.SkipOccurrenceResponse:
         slot = request.slot if request.HasField("slot") else None
@@ -141,10 +138,8 @@ class ScheduleHandlers(rpc.ScheduleServiceServicer):
         page = self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             found = await tasks.list_waiting(connection, user_id, page)
-        shown, next_page_token = self.pages.cut(found, page, tasks.reminder_key)
-        return pb.ListUpcomingRemindersResponse(
-            upcoming_reminders=map(wire.reminder_to_pb, shown), next_page_token=next_page_token
-        )
+        response = pb.ListUpcomingRemindersResponse(upcoming_reminders=map(wire.reminder_to_pb, found[: page.size]))
+        return self.pages.cut(response, found, page, tasks.reminder_key)
 
     async def _locked(self, tx: Connection, schedule_id: str) -> tuple[Schedule, OpenTask | None]:
         schedule = await schedules.get_schedule(tx, current_call().user_id, schedule_id, lock=True)

@@ -88,9 +88,8 @@ class TaskHandlers(rpc.TaskServiceServicer):
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_tasks(connection, user_id, chosen, page)
-        key = partial(store.page_key, chosen.order)
-        shown, next_page_token = self.pages.cut(tasks, page, key, fit=wire.fit(tasks))
-        return wire.tasks_to_pb(shown, next_page_token)
+        response = wire.tasks_to_pb(tasks[: page.size])
+        return self.pages.cut(response, tasks, page, partial(store.page_key, chosen.order))
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
         update = partial(rules.update, changes=wire.changes_from_pb(request), series_id=new_id())
@@ -249,8 +248,8 @@ class TaskPlanningHandlers(planning_rpc.TaskPlanningServiceServicer):
         page = self.pages.read(request, request.user_id)
         async with self.db.connection() as connection:
             tasks = await store.list_due(connection, request.user_id, page)
-        shown, next_page_token = self.pages.cut(tasks, page, lambda task: [task.due_date, task.id])
-        return planning_pb.ListDueTasksResponse(tasks=map(wire.due_task_to_pb, shown), next_page_token=next_page_token)
+        response = planning_pb.ListDueTasksResponse(tasks=map(wire.due_task_to_pb, tasks[: page.size]))
+        return self.pages.cut(response, tasks, page, lambda task: [task.due_date, task.id])
 
     async def ImportTasks(
         self, request: planning_pb.ImportTasksRequest, context: Context

@@ -1,7 +1,6 @@
 """Converts tasks to and from the messages of the contract, and events of other services; no other file does."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +19,6 @@ from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 from services.todo.model import DueTask, Filter, FocusReport, ListedTask, Order, Schedule, State, Task
 
-_MOST_CHARACTERS = 1_005_000
-"""Of titles and descriptions in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of a task is small."""
-_ALWAYS_FIT = 100
-"""Tasks in one response, however long."""
 _PLAIN_FIELDS = len(ListedTask._fields) - 1
 
 _MODEL_NAMES = {"due_time": "due_date"}
@@ -101,21 +96,13 @@ def _recurrence_to_pb(task: Task, message: task_pb2.Task) -> None:
         message.time_zone, message.series_id, message.slot = task.time_zone, task.series_id, task.slot
 
 
-def tasks_to_pb(tasks: Sequence[ListedTask], next_page_token: str) -> task_service_pb2.ListTasksResponse:
-    """The response with a page of tasks."""
-    response = task_service_pb2.ListTasksResponse(next_page_token=next_page_token)
+def tasks_to_pb(tasks: Sequence[ListedTask]) -> task_service_pb2.ListTasksResponse:
+    """The response with these tasks."""
+    response = task_service_pb2.ListTasksResponse()
     add = response.tasks.add
     for task in tasks:
         _fill(add(), task)
     return response
-
-
-def fit(tasks: Sequence[ListedTask]) -> int:
-    """How many of the tasks, from the first, fit into one response: 4 MiB in gRPC, and the gateway's limit in JSON."""
-    if len(tasks) <= _ALWAYS_FIT:
-        return len(tasks)
-    characters = accumulate(len(task.title) + len(task.description or "") for task in tasks)
-    return sum(1 for total in characters if total <= _MOST_CHARACTERS)
 
 
 def due_task_to_pb(task: DueTask) -> task_planning_service_pb2.DueTask:

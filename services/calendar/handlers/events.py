@@ -63,9 +63,8 @@ class EventHandlers(rpc.EventServiceServicer):
         page = self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             found = await events.list_events(connection, user_id, wire.filter_from_pb(request), page)
-        shown, next_page_token = self.pages.cut(found, page, events.event_key, fit=wire.fit(found))
-        made = await in_slices(map(wire.event_to_pb, shown))
-        return pb.ListEventsResponse(events=made, next_page_token=next_page_token)
+        made = await in_slices(map(wire.event_to_pb, found[: page.size]))
+        return self.pages.cut(pb.ListEventsResponse(events=made), found, page, events.event_key)
 
     async def UpdateEvent(self, request: pb.UpdateEventRequest, context: Context) -> pb.UpdateEventResponse:
         call, now = current_call(), self.clock()
@@ -161,9 +160,9 @@ class EventHandlers(rpc.EventServiceServicer):
         page, zone = self.pages.read(request, user_id), await self.calendars.zones.of(user_id)
         async with self.db.connection() as connection:
             found = await reminders.list_upcoming(connection, user_id, page)
-        shown, next_page_token = self.pages.cut(found, page, reminders.upcoming_key)
-        made = await in_slices(upcoming_to_pb(each, zone) for each in shown)
-        return pb.ListUpcomingRemindersResponse(upcoming_reminders=made, next_page_token=next_page_token)
+        made = await in_slices(upcoming_to_pb(each, zone) for each in found[: page.size])
+        response = pb.ListUpcomingRemindersResponse(upcoming_reminders=made)
+        return self.pages.cut(response, found, page, reminders.upcoming_key)
 
     async def PreviewEvent(self, request: pb.PreviewEventRequest, context: Context) -> pb.PreviewEventResponse:
         zone = await self.calendars.zones.of(current_call().user_id)

@@ -10,7 +10,7 @@ from mesh.database.connection import Connection
 from mesh.database.pool import Database
 from mesh.events.outbox import Event, SideEffects, store_response
 from mesh.rpc.call import Context, current_call
-from mesh.rpc.pagination import Key, Pages
+from mesh.rpc.pagination import LARGEST_RESPONSE, Key, Pages
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from mesh.runtime.slices import in_slices
@@ -35,7 +35,6 @@ READ_SECONDS = 20.0
 _MEMORY_BYTES, _RESULT_BYTES, _QUEUE = 768 * 1024 * 1024, 64 * 1024 * 1024, 8
 _AT_ONCE, _SAVED_AT_ONCE = 200, 50
 """Events that are looked for in one statement; events, with their occurrences that differ, that are written in one."""
-_PAGE_CHARACTERS = 512 * 1024
 _BEGUN, _DONE = " ", "~"
 """In a page token: before and after every slot of an event."""
 _MESSAGES = {
@@ -111,9 +110,7 @@ class FileHandlers(FeedHandlers):
             last = await self._write(connection, _rest(listed, page.after), page.size, page.after, zone, texts)
         if last is None:
             texts.append(writing.END)
-        return pb.ExportEventsResponse(
-            text="".join(texts), next_page_token="" if last is None else self.pages.next_token(page, last)
-        )
+        return self.pages.lead_on(pb.ExportEventsResponse(text="".join(texts)), page, last)
 
     async def _read(self, content: bytes, zone: str) -> "_File":
         try:
@@ -154,18 +151,18 @@ class FileHandlers(FeedHandlers):
         texts: list[str],
     ) -> Key | None:
         """Writes events until the page is full; returns after what, None when all were written."""
-        size = sum(map(len, texts))
+        size = sum(map(_bytes, texts))
         for count, each in enumerate(listed):
-            if count == most or size > _PAGE_CHARACTERS:
+            if count and (count == most or size > LARGEST_RESPONSE):
                 return [listed[count - 1].id, _DONE]
             found = await feeds.get_shown(connection, current_call().user_id, [each])
             rows = (await imports.rows_by_event(connection, [each.id] if each.rows else [])).get(each.id, {})
             slot = str(after[1]) if after is not None and after[0] == each.id else ""
             for event in found:
-                written = await in_slices(_limited(event, rows, zone, slot, _PAGE_CHARACTERS))
+                written = await in_slices(_limited(event, rows, zone, slot, LARGEST_RESPONSE - size))
                 texts += [text for _, text in written]
-                size += sum(len(text) for _, text in written)
-                if written and sum(len(text) for _, text in written) >= _PAGE_CHARACTERS:
+                size += sum(_bytes(text) for _, text in written)
+                if written and size >= LARGEST_RESPONSE:
                     return [each.id, written[-1][0]]
         return None
 
@@ -227,11 +224,15 @@ def _rest(listed: Sequence[Listed], after: Key | None) -> Sequence[Listed]:
 
 
 def _limited(
-    event: CalendarEvent, rows: dict[str, OccurrenceRow], zone: str, after: str, characters: int
+    event: CalendarEvent, rows: dict[str, OccurrenceRow], zone: str, after: str, size: int
 ) -> Iterator[tuple[str, str]]:
-    """The components of an event until they have so many characters, each with the slot after which to go on."""
+    """The components of an event until they have so many bytes, each with the slot after which to go on."""
     for slot, text in writing.components(event, rows, zone, after):
         yield slot or _BEGUN, text
-        characters -= len(text)
-        if characters <= 0:
+        size -= _bytes(text)
+        if size <= 0:
             return
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())

@@ -13,7 +13,7 @@ from mesh.events import outbox
 from mesh.events.outbox import Event
 from mesh.rpc.call import Context, current_call
 from mesh.rpc.etag import check_etag, etag_of
-from mesh.rpc.pagination import Pages
+from mesh.rpc.pagination import Key, Pages
 from mesh.runtime.clock import Clock, from_timestamp
 from mesh.runtime.slices import in_slices
 from services.calendar import events as messages
@@ -43,11 +43,15 @@ class OccurrenceHandlers(rpc.OccurrenceServiceServicer):
         begin, end = from_timestamp(request.start_time), from_timestamp(request.end_time)
         window = Window(begin, end, zone, _place(page.after))
         listed = await list_occurrences(self.db, user_id, window, wire.filter_from_pb(request), page.size)
-        return pb.ListOccurrencesResponse(
-            occurrences=await in_slices(
-                wire.occurrence_to_pb(each, zone, with_description=False) for each in listed.occurrences
-            ),
-            next_page_token="" if listed.more_after is None else self.pages.next_token(page, list(listed.more_after)),
+        messages = await in_slices(
+            wire.occurrence_to_pb(each, zone, with_description=False) for each in listed.occurrences
+        )
+        return self.pages.cut(
+            pb.ListOccurrencesResponse(occurrences=messages),
+            listed.occurrences,
+            page,
+            _key,
+            more_after=None if listed.more_after is None else list(listed.more_after),
         )
 
     async def GetOccurrence(self, request: pb.GetOccurrenceRequest, context: Context) -> pb.GetOccurrenceResponse:
@@ -128,6 +132,10 @@ class OccurrenceHandlers(rpc.OccurrenceServiceServicer):
             response = respond(occurrence=wire.occurrence_to_pb(after, locked.zone))
             await save(locked.tx, [change], current_call().side_effects(response, message(change.event, after)))
         return response
+
+
+def _key(occurrence: Occurrence) -> Key:
+    return [occurrence.start, occurrence.event.id, occurrence.slot]
 
 
 def _place(key: Any) -> Place | None:

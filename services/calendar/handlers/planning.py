@@ -60,9 +60,8 @@ class PlanningHandlers(rpc.PlanningServiceServicer):
         taken = await _taken(timed, window)
         steps = planning.drafted(taken) if request.is_draft else planning.conflicts(taken)
         found = await _first(page.limit(), planning.following(steps, after))
-        shown, next_page_token = self.pages.cut(found, page, _key)
-        conflicts = await self._shown(user_id, shown, asked if request.is_draft else None, zone)
-        return pb.FindConflictsResponse(conflicts=conflicts, next_page_token=next_page_token)
+        conflicts = await self._shown(user_id, found[: page.size], asked if request.is_draft else None, zone)
+        return self.pages.cut(pb.FindConflictsResponse(conflicts=conflicts), found, page, _key)
 
     async def FindFreeTime(self, request: pb.FindFreeTimeRequest, context: Context) -> pb.FindFreeTimeResponse:
         user_id = current_call().user_id

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from itertools import accumulate
 from typing import Any
 
 from focusmesh.calendar.v1 import event_pb2, event_service_pb2
@@ -46,10 +45,6 @@ _TEXTS = {"title", "description", "location", "todo_task_id"}
 _DAY_MINUTES = 1_440
 _DEFAULT_MINUTES = 25
 _FIRST_YEAR = 1900
-_MOST_CHARACTERS = 800_000
-"""Of the texts in one response: 4 bytes each in UTF-8, 6 in JSON; the rest of an event is at most 5 kB in JSON."""
-_ALWAYS_FIT = 50
-"""Events in one response, however long."""
 _LAST_DATE = date(9999, 12, 30)
 """The last one of slots: the next is in the year 10000 in some zones."""
 
@@ -83,14 +78,6 @@ def event_to_pb(event: CalendarEvent) -> event_pb2.Event:
     set_timestamp(message.delete_time, event.deleted_at)
     set_timestamp(message.purge_time, event.purge_at)
     return message
-
-
-def fit(events: Sequence[CalendarEvent]) -> int:
-    """How many of the events, from the first, fit into one response: 4 MiB in gRPC, and the gateway's limit in JSON."""
-    if len(events) <= _ALWAYS_FIT:
-        return len(events)
-    texts = ((each.title, each.description or "", each.location or "") for each in events)
-    return sum(1 for total in accumulate(sum(map(len, each)) for each in texts) if total <= _MOST_CHARACTERS)
 
 
 def reminder_to_pb(reminder: Any) -> event_pb2.EventReminder:

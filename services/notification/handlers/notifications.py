@@ -30,10 +30,8 @@ class NotificationHandlers(rpc.NotificationServiceServicer):
         page = self.pages.read(request, user_id)
         async with self.db.connection() as connection:
             found = await store.list_shown(connection, user_id, page, unread_only=request.unread_only)
-        shown, next_page_token = self.pages.cut(found, page, store.shown_key)
-        return pb.ListNotificationsResponse(
-            notifications=[wire.notification_to_pb(row) for row in shown], next_page_token=next_page_token
-        )
+        response = pb.ListNotificationsResponse(notifications=map(wire.notification_to_pb, found[: page.size]))
+        return self.pages.cut(response, found, page, store.shown_key)
 
     async def GetUnreadCount(self, request: pb.GetUnreadCountRequest, context: Context) -> pb.GetUnreadCountResponse:
         async with self.db.connection() as connection:
@@ -89,7 +87,5 @@ class NotificationHandlers(rpc.NotificationServiceServicer):
                 channel=wire.CHANNEL_FROM_PB.get(request.channel),
                 target_id=request.target_id if request.HasField("target_id") else None,
             )
-        shown, next_page_token = self.pages.cut(found, page, store.delivery_key)
-        return pb.ListDeliveriesResponse(
-            deliveries=[wire.delivery_to_pb(row, attempts) for row, attempts in shown], next_page_token=next_page_token
-        )
+        deliveries = [wire.delivery_to_pb(row, attempts) for row, attempts in found[: page.size]]
+        return self.pages.cut(pb.ListDeliveriesResponse(deliveries=deliveries), found, page, store.delivery_key)

@@ -49,10 +49,8 @@ class ReminderHandlers(rpc.ReminderServiceServicer):
         since, until = wire.instant_from_pb(request, "from_time"), wire.instant_from_pb(request, "before_time")
         async with self.db.connection() as connection:
             found = await store.list_reminders(connection, user_id, states, since, until, page)
-        shown, next_page_token = self.pages.cut(found, page, store.page_key)
-        return pb.ListRemindersResponse(
-            reminders=[wire.reminder_to_pb(reminder) for reminder in shown], next_page_token=next_page_token
-        )
+        response = pb.ListRemindersResponse(reminders=map(wire.reminder_to_pb, found[: page.size]))
+        return self.pages.cut(response, found, page, store.page_key)
 
     async def SnoozeReminder(self, request: pb.SnoozeReminderRequest, context: Context) -> pb.SnoozeReminderResponse:
         user_id, now = current_call().user_id, self.clock()

@@ -83,12 +83,11 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
 
         found = await self.writes.run(attempt)
         self.writes.seen(now)
-        shown, next_page_token = self.pages.cut(found, page, _page_key)
-        return pb.ListFocusSessionsResponse(
-            focus_sessions=[wire.session_to_pb(sessions.at(session, now)) for session in shown],
-            next_page_token=next_page_token,
+        response = pb.ListFocusSessionsResponse(
+            focus_sessions=[wire.session_to_pb(sessions.at(session, now)) for session in found[: page.size]],
             server_time=wire.timestamp(now),
         )
+        return self.pages.cut(response, found, page, _page_key)
 
     async def UpdateFocusSession(
         self, request: pb.UpdateFocusSessionRequest, context: Context

@@ -331,3 +331,16 @@ async def test_what_an_import_cancels_or_moves_after_its_reminder_was_due_is_tol
     assert slots == [f"{day}T07:00:00" for day in days[1:3]]
     (event,) = (await person.events.ListEvents()).events
     assert event.etag == etag(4)
+
+
+async def test_an_export_whose_zones_fill_a_page_leaves_no_event_out(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.calendar.handlers.files.LARGEST_RESPONSE", 1000)
+    for zone in ("Europe/Zurich", "America/New_York", "Australia/Sydney"):
+        await person.event(time_zone=zone)
+
+    text = await exported(person, page_size=200)
+
+    assert text.index("BEGIN:VEVENT") > 1000
+    assert (text.count("BEGIN:VEVENT"), text.count("END:VCALENDAR")) == (3, 1)
