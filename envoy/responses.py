@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from google.rpc import code_pb2
 
+from envoy.bodies import METADATA
+
 DOMAIN = "gateway.focusmesh"
 _TYPE = "type.googleapis.com"
 Json = dict[str, Any]
@@ -28,6 +30,7 @@ class When(Enum):
     NO_KEYS = "no keys to verify a token with"
     EARLY = "before the request was read"
     EDGE = "edge.lua says why"
+    BODY = "bodies.lua says which field is wrong"
     AUDIENCE = "a token for somebody else"
 
 
@@ -52,6 +55,7 @@ class Response(NamedTuple):
 RESPONSES = (
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "%DYNAMIC_METADATA(focusmesh.edge:refusal)%", When.EDGE),
+    Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", when=When.BODY),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
     # Without keys no token can be verified, so a valid one must not be refused as invalid.
     Response(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
@@ -137,10 +141,14 @@ def _for_rest(response: Response) -> Json:
 def _status(response: Response) -> Json:
     about: Json = {"@type": f"{_TYPE}/google.rpc.ErrorInfo", "reason": response.reason, "domain": DOMAIN}
     if response.when is not When.EARLY:
-        about["metadata"] = {"request_id": "%REQ(X-REQUEST-ID)%"}
+        about["metadata"] = {"x-request-id": "%REQ(X-REQUEST-ID)%"}
     details = [about]
     if response.code == "UNAVAILABLE":
         details.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
+    if response.when is When.BODY:
+        wrong = {name: f"%DYNAMIC_METADATA({METADATA}:{name})%" for name in ("field", "description")}
+        wrong["reason"] = response.reason
+        details.append({"@type": f"{_TYPE}/google.rpc.BadRequest", "fieldViolations": [wrong]})
     return {"code": response.number, "message": response.text, "details": details}
 
 
@@ -188,6 +196,7 @@ _CONDITIONS: dict[When, list[Json]] = {
     When.NO_KEYS: [_token_failure_is("Jwks remote fetch is failed")],
     # A request has no ID until its headers are accepted.
     When.EDGE: [_metadata("focusmesh.edge", ["refusal"], {"present_match": True})],
+    When.BODY: [_metadata(METADATA, ["field"], {"present_match": True})],
     When.EARLY: [_without("x-request-id")],
     When.AUDIENCE: [_token_failure_is("Audiences in Jwt are not allowed")],
 }

@@ -17,6 +17,7 @@ from typing import Any
 from contract.descriptors import Contract
 from contract.methods import Binding, Method
 from contract.rules import ContractError, require_routable
+from envoy import bodies
 
 WEBSOCKET_PATH = "/v1/realtime"
 WEBSOCKET_CLUSTER = "realtime_ws"
@@ -46,6 +47,7 @@ _FEED_SECONDS, _FEED_IDLE_SECONDS = 120, 30
 """For a whole feed, and until its reader takes more of it or its service sends more."""
 _FILE_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
 """Up to `largest_file`."""
+_ROOM_BYTES = 16 << 20
 _ANY_SIZE = {**_FILE_SIZE, "focusmesh.body_size_limit_of_files": _DISABLED}
 
 SAFE_RETRIES: Json = {
@@ -136,7 +138,7 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         "request_headers_to_add": [_TE],
         "metadata": _rate(method.rate.lower()),
         "route": action,
-        **_sizes(method),
+        "typed_per_filter_config": _sizes(method),
     }
 
 
@@ -147,8 +149,8 @@ def largest_file(methods: list[Method], least: int) -> int:
 
 def _sizes(method: Method) -> Json:
     if method.client_streaming:
-        return {"typed_per_filter_config": _ANY_SIZE}
-    return {"typed_per_filter_config": _FILE_SIZE} if method.largest_request_kib else {}
+        return _ANY_SIZE
+    return _FILE_SIZE if method.largest_request_kib else {}
 
 
 def _feeds() -> list[Json]:
@@ -245,7 +247,9 @@ def _rest(method: Method, binding: Binding) -> Json:
         "match": _match(binding, headers),
         "metadata": _rate(method.rate.lower()),
         "route": {"cluster": NO_CLUSTER},
-        **_sizes(method),
+        "typed_per_filter_config": {**_sizes(method), **bodies.per_route(method)},
+        # For the whole body; filters before limit its size.
+        "request_body_buffer_limit": _ROOM_BYTES,
     }
 
 

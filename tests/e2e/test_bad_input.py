@@ -1,6 +1,7 @@
 """Bad input of every kind to every RPC: a clear error that names the field, none that is internal, nothing written."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -205,7 +206,13 @@ def test_a_write_is_seen(digest: Digest, account: Account) -> None:
     assert digest() != before
 
 
+def in_json(path: str) -> str:
+    """The path of a field as REST callers write it."""
+    return re.sub("_([a-z0-9])", lambda found: found[1].upper(), path)
+
+
 def names_the_field(response: CallResult, path: str) -> bool:
+    path = in_json(path) if response.http else path
     found = response.detail(error_details_pb2.BadRequest).field_violations
     return any(
         each.field == path or each.field.startswith((f"{path}.", f"{path}[")) for each in found if each.description
@@ -244,8 +251,8 @@ def test_what_breaks_a_rule_is_refused_and_named(
     for response in responses:
         assert (response.code, response.http) in {(INVALID_ARGUMENT, 0), (INVALID_ARGUMENT, 400)}, response
         assert response.message
-        if response.reason == "MALFORMED_REQUEST":  # the gateway itself knows the numbers of enums in a query
-            assert case.field.partition("[")[0] in _words(response.message)
+        if response.reason == "MALFORMED_REQUEST":  # the gateway itself knows enums, and the types of fields
+            assert {case.field.partition("[")[0], in_json(case.field).partition("[")[0]} & set(_words(response.message))
         else:
             assert (response.reason, response.domain) == ("INVALID_REQUEST", "focusmesh"), response
             assert names_the_field(response, case.field), response
@@ -500,4 +507,4 @@ def _send_bytes(rpc: Grpc, method: Method, content: bytes, token: str) -> None:
 
 
 def _words(message: str) -> list[str]:
-    return message.replace("'", " ").replace(":", " ").replace(",", " ").replace('"', " ").split()
+    return message.replace("'", " ").replace(":", " ").replace(",", " ").replace("[", " ").replace('"', " ").split()

@@ -21,7 +21,7 @@ from tests.support.ports import LOOPBACK
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 MIB = 1 << 20
-CREATE, LIST, UPDATE = BY_NAME["CreateTask"], BY_NAME["ListTasks"], BY_NAME["UpdateTask"]
+CREATE, LIST = BY_NAME["CreateTask"], BY_NAME["ListTasks"]
 
 
 def created(rest: Rest, token: str, content: str | bytes | Iterator[bytes]) -> CallResult:
@@ -54,13 +54,6 @@ def test_a_field_of_the_wrong_type_is_named(rest: Rest, upstream: Upstream, toke
     assert is_malformed(result)
     assert {field, _snake(field)} & set(result.message.replace("'", ":").replace(" ", ":").split(":")), result.message
     assert len(upstream.calls(CREATE)) == before
-
-
-def test_a_list_for_a_single_value_is_refused(rest: Rest, token: str) -> None:
-    result = rest.send("POST", "/v1/tasks", token, json={"title": ["x"]})
-
-    assert is_malformed(result)
-    assert "field is not repeating" in result.message
 
 
 @pytest.mark.parametrize(
@@ -118,18 +111,12 @@ def test_query_parameters_are_taken_in_both_spellings(rest: Rest, upstream: Upst
     assert upstream.last(LIST).request == expected
 
 
-def test_an_unknown_field_of_a_body_is_dropped(rest: Rest, upstream: Upstream, token: str) -> None:
-    assert rest.send("POST", "/v1/tasks", token, json={"title": "x", "bogus": {"deep": 1}}).ok
+@pytest.mark.parametrize("name", ["task_id", "taskId"])
+def test_an_id_in_the_body_never_overrides_the_id_in_the_path(rest: Rest, token: str, name: str) -> None:
+    result = rest.send("PATCH", "/v1/tasks/mine", token, json={name: "yours", "title": "x"})
 
-    assert upstream.last(CREATE).request == pb.CreateTaskRequest(title="x")
-
-
-def test_an_id_in_the_body_never_overrides_the_id_in_the_path(rest: Rest, upstream: Upstream, token: str) -> None:
-    assert is_malformed(rest.send("PATCH", "/v1/tasks/mine", token, json={"task_id": "yours", "title": "x"}))
-
-    rest.send("PATCH", "/v1/tasks/mine", token, json={"taskId": "yours", "title": "x"})
-
-    assert {call.request.task_id for call in upstream.calls(UPDATE)} <= {"mine", _ANY_ID}
+    assert is_malformed(result)
+    assert name in result.message
 
 
 @pytest.mark.parametrize("path", ["/v1/tasks/a%2Fb", "/v1/tasks/a%5Cb"])
@@ -266,9 +253,6 @@ def test_a_body_below_the_limit_passes(rest: Rest, upstream: Upstream, token: st
     assert created(rest, token, '{"title":"' + "x" * 1_000_000 + '"}').ok
 
     assert len(upstream.last(CREATE).request.title) == 1_000_000
-
-
-_ANY_ID = "00000000-0000-7000-8000-000000000000"
 
 
 def _snake(name: str) -> str:

@@ -130,4 +130,4 @@ def test_a_gateway_made_error_names_the_request(rest: Rest, token: str) -> None:
     result = rest.get("/v1/nowhere", token)
 
     assert result.domain == "gateway.focusmesh"
-    assert result.detail(error_details_pb2.ErrorInfo).metadata["request_id"] == result.headers["x-request-id"]
+    assert result.detail(error_details_pb2.ErrorInfo).metadata["x-request-id"] == result.headers["x-request-id"]

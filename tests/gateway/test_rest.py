@@ -3,9 +3,9 @@
 import grpc
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.message import Message
-from tests.support.clients import Client, Grpc, Rest, empty
-from tests.support.rpcs import BY_NAME
 
+from harness.clients import Client, Grpc, Rest, empty
+from harness.rpcs import BY_NAME
 from tests.gateway.upstream import Upstream
 
 GET, UPDATE = BY_NAME["GetTask"], BY_NAME["UpdateTask"]

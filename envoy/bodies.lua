@@ -1,0 +1,155 @@
+-- Checks the JSON of a body against the contract, so that nothing of it is lost in silence: the transcoder drops fields
+-- that it does not know and null elements of lists, takes the last of two fields of one name, and reads what is nearly JSON.
+-- What passes here is well-formed, and each of its fields exists, once, with a value of its type; whether a number, an
+-- instant or the name of an enum's value is a good one is left to the transcoder.
+--
+-- BODIES and MESSAGES come from envoy/bodies.py: the fields of each binding's body, and those of other messages, by both
+-- spellings of a name. A field has its `name` in JSON, its `kind`, for a list the `most`
+-- elements that are read, and the fields `of` a message.
+
+local byte, find, sub = string.byte, string.find, string.sub
+local QUOTE, ESCAPE, COMMA, COLON = 34, 92, 44, 58
+local BRACE, END_BRACE, BRACKET, END_BRACKET, N = 123, 125, 91, 93, 110
+local KINDS = {text = "a text in double quotes", number = "a number", truth = "true or false", message = "an object"}
+
+for _, fields in pairs(MESSAGES) do
+  for _, field in pairs(fields) do field.fields = MESSAGES[field.of] end
+end
+for _, fields in pairs(BODIES) do
+  for _, field in pairs(fields) do field.fields = MESSAGES[field.of] end
+end
+
+-- Names and indices that lead to what is being read.
+local trail, depth = {}, 0
+
+local function refuse(text, name)
+  if name then depth = depth + 1; trail[depth] = name end
+  local path = ""
+  for level = 1, depth do
+    local step = trail[level]
+    if type(step) == "number" then path = path .. "[" .. step .. "]"
+    else path = path .. (level > 1 and "." or "") .. step end
+  end
+  error({path = path, text = text}, 0)
+end
+
+-- The next character that is no blank, with its position.
+local function skip(s, at)
+  local code = byte(s, at)
+  while code == 32 or code == 10 or code == 13 or code == 9 do
+    at = at + 1
+    code = byte(s, at)
+  end
+  return at, code
+end
+
+-- From the opening quote to behind the closing one, which an even number of backslashes precedes.
+local function text(s, at)
+  while true do
+    at = find(s, '"', at + 1, true) or refuse("has a text that does not end")
+    local before = at - 1
+    while byte(s, before) == ESCAPE do before = before - 1 end
+    if (at - before) % 2 == 1 then return at + 1 end
+  end
+end
+
+local function number(s, at)
+  local _, last = find(s, "^-?[1-9]%d*", at)
+  if not last then _, last = find(s, "^-?0", at) end
+  if not last then return nil end
+  local _, fraction = find(s, "^%.%d+", last + 1)
+  last = fraction or last
+  local _, exponent = find(s, "^[eE][+-]?%d+", last + 1)
+  return (exponent or last) + 1
+end
+
+local function shown(name)
+  return name == "" and '""' or (sub(name, 1, 64):gsub("[^ -~]", "?"))
+end
+
+local object
+
+local function single(s, at, code, field)
+  local kind, behind = field.kind, nil
+  if kind == "text" then behind = code == QUOTE and text(s, at)
+  elseif kind == "number" then behind = number(s, at)
+  elseif kind == "truth" then behind = (find(s, "^true", at) and at + 4) or (find(s, "^false", at) and at + 5)
+  else behind = code == BRACE and object(s, at, field.fields) end
+  return behind or refuse("must be " .. KINDS[kind])
+end
+
+local function list(s, at, field)
+  local code
+  at, code = skip(s, at + 1)
+  if code == END_BRACKET then return at + 1 end
+  depth = depth + 1
+  local index = 0
+  while true do
+    trail[depth] = index
+    if index == field.most then depth = depth - 1; refuse("has far more elements than a list of this name may have") end
+    if code == N then refuse("must be " .. KINDS[field.kind] .. ", not null") end
+    at, code = skip(s, single(s, at, code, field))
+    if code == END_BRACKET then break end
+    if code ~= COMMA then refuse("must be followed by a comma or the end of the list") end
+    at, code = skip(s, at + 1)
+    index = index + 1
+  end
+  depth = depth - 1
+  return at + 1
+end
+
+local function value(s, at, code, field)
+  if code == N and sub(s, at, at + 3) == "null" then return at + 4 end
+  if not field.most then return single(s, at, code, field) end
+  if code ~= BRACKET then refuse("must be a list") end
+  return list(s, at, field)
+end
+
+object = function(s, at, fields)
+  local code
+  at, code = skip(s, at + 1)
+  if code == END_BRACE then return at + 1 end
+  local seen = {}
+  while true do
+    if code ~= QUOTE then refuse("must have names in double quotes") end
+    local behind = text(s, at)
+    local name = sub(s, at + 1, behind - 2)
+    local field = fields[name]
+    if not field then refuse("is no field of this call", shown(name)) end
+    depth = depth + 1
+    trail[depth] = field.name
+    if seen[field.name] then refuse("is given twice") end
+    seen[field.name] = true
+    at, code = skip(s, behind)
+    if code ~= COLON then refuse("must be followed by a colon and a value") end
+    at, code = skip(s, at + 1)
+    at, code = skip(s, value(s, at, code, field))
+    if code ~= COMMA and code ~= END_BRACE then refuse("must be followed by a comma or the end of the object") end
+    depth = depth - 1
+    if code == END_BRACE then return at + 1 end
+    at, code = skip(s, at + 1)
+  end
+end
+
+local function body(s, fields)
+  local at, code = skip(s, 1)
+  if not code then return end
+  if code ~= BRACE then refuse("must be a JSON object") end
+  at, code = skip(s, object(s, at, fields))
+  if code then refuse("must end with the object") end
+end
+
+function envoy_on_request(handle)
+  local content = handle:body()
+  if not content then return end
+  depth = 0
+  local good, wrong = pcall(body, content:getBytes(0, content:length()), BODIES[handle:filterContext():get("binding")])
+  if good then return end
+  if type(wrong) ~= "table" then error(wrong, 0) end
+  if wrong.path ~= "" then
+    handle:streamInfo():dynamicMetadata():set("focusmesh.body", "field", wrong.path)
+    handle:streamInfo():dynamicMetadata():set("focusmesh.body", "description", wrong.text)
+  end
+  local place = wrong.path == "" and "The body " or wrong.path .. " "
+  handle:respond({[":status"] = "400"}, place .. wrong.text .. ".")
+end

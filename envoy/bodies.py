@@ -1,0 +1,90 @@
+"""What the bodies of REST requests may hold, as the contract says: the tables of `bodies.lua`, and its settings."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+
+from contract.descriptors import Contract, field_rules
+from contract.methods import Method
+
+FILTER = "focusmesh.bodies"
+METADATA = "focusmesh.body"
+"""Where the filter says which field is wrong, and how."""
+SCRIPT = Path(__file__).with_name("bodies.lua")
+Json = dict[str, Any]
+_Fields = dict[str, Json]
+_PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute"
+_KINDS = {
+    FieldDescriptorProto.TYPE_STRING: "text",
+    FieldDescriptorProto.TYPE_BYTES: "text",
+    FieldDescriptorProto.TYPE_ENUM: "text",
+    FieldDescriptorProto.TYPE_BOOL: "truth",
+    FieldDescriptorProto.TYPE_INT32: "number",
+    FieldDescriptorProto.TYPE_DOUBLE: "number",
+    FieldDescriptorProto.TYPE_MESSAGE: "message",
+}
+_LONGEST = 2
+"""Of a list, times its `max_items`: what is a little too long is for the service to refuse."""
+_TEXTS = {".google.protobuf.Timestamp", ".google.protobuf.Duration", ".google.protobuf.FieldMask"}
+"""Messages that are texts in JSON."""
+
+
+def script(described: Contract) -> str:
+    """The program of the filter, with its tables."""
+    bodies = {_binding(method): _body(described, method) for method in described.rpcs if _is_checked(method)}
+    messages: dict[str, _Fields] = {}
+    fresh = _named_by(bodies.values())
+    while fresh:
+        messages |= {name: _fields(described, name) for name in fresh}
+        fresh = _named_by(messages.values()) - messages.keys()
+    return f"local BODIES = {_lua(bodies)}\nlocal MESSAGES = {_lua(messages)}\n{SCRIPT.read_text()}"
+
+
+def per_route(method: Method) -> Json:
+    """What makes the filter check the bodies of a binding."""
+    if not _is_checked(method):
+        return {}
+    return {FILTER: {"@type": _PER_ROUTE, "filter_context": {"binding": _binding(method)}}}
+
+
+def _is_checked(method: Method) -> bool:
+    return method.exposed and method.binding is not None and method.binding.has_body
+
+
+def _binding(method: Method) -> str:
+    return f"{method.verb} {method.path}"
+
+
+def _body(described: Contract, method: Method) -> _Fields:
+    """The fields of a binding's body: those of the request that are not in the path."""
+    return _fields(described, method.request, method.path)
+
+
+def _fields(described: Contract, message: str, path: str = "") -> _Fields:
+    found: _Fields = {}
+    for field in described.messages[message].descriptor.field:
+        if f"{{{field.name}}}" not in path:
+            found[field.name] = found[field.json_name] = _field(field)
+    return found
+
+
+def _field(field: FieldDescriptorProto) -> Json:
+    described: Json = {"name": field.json_name, "kind": "text" if field.type_name in _TEXTS else _KINDS[field.type]}
+    if described["kind"] == "message":
+        described["of"] = field.type_name.lstrip(".")
+    if field.label == FieldDescriptorProto.LABEL_REPEATED:
+        described["most"] = _LONGEST * field_rules(field).repeated.max_items
+    return described
+
+
+def _named_by(all_fields: Iterable[_Fields]) -> set[str]:
+    return {field["of"] for fields in all_fields for field in fields.values() if "of" in field}
+
+
+def _lua(value: Any) -> str:
+    """A value as Lua writes it; names and paths of a contract need no escapes."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f'["{name}"]={_lua(item)}' for name, item in value.items()) + "}"
+    return str(value) if isinstance(value, int) else f'"{value}"'
