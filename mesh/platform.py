@@ -13,6 +13,7 @@ from mesh.events.consumer import Consumer
 from mesh.events.inbox import Inbox, TopicSubscription
 from mesh.events.producer import Producer
 from mesh.events.relay import Relay
+from mesh.events.shares import Shares
 from mesh.retention import RetentionCleaner
 from mesh.rpc.client import ServiceClient
 from mesh.rpc.identity import KeySource, PublishedKeys, Tokens
@@ -109,7 +110,7 @@ class Platform:
             producer = Producer(self.settings.kafka_bootstrap, name=self.service, options=self.settings.kafka_options)
             relay = Relay(self.settings.database_url, producer, service=self.service)
             outbox.add_append_listener(relay.wake)
-            common += [database, producer, relay, RetentionCleaner(database)]
+            common += [database, producer, relay, RetentionCleaner(database), Shares(database)]
         return App(
             self.service,
             self.settings,

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import cast
 
@@ -284,7 +285,7 @@ class Consumer(Component):
             handler=self._handlers[origin],
             parking=self._parking,
             publisher=self._producer,
-            read_partition=lambda topic, number: dead_letters.read_partition(self._client_settings, topic, number),
+            read_key=partial(dead_letters.read_partition, self._client_settings),
         )
 
     def _revoked(self, client: confluent_kafka.Consumer, revoked: Sequence[TopicPartition]) -> None:

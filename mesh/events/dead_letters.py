@@ -134,8 +134,13 @@ def message_from(record: confluent_kafka.Message) -> Message:
     )
 
 
-def read_partition(settings: dict[str, Any], topic: str, partition: int, seconds: float = 20.0) -> Sequence[Message]:
-    """All records of a partition up to its end at the time of the call; blocks. Raises ReadTimeout after `seconds`."""
+def read_partition(
+    settings: dict[str, Any], topic: str, partition: int, *, key: bytes | None = None, seconds: float = 20.0
+) -> Sequence[Message]:
+    """The records of a partition up to its end at the time of the call; blocks. Raises ReadTimeout after `seconds`.
+
+    key: only its records are kept; None for all.
+    """
     deadline = time.monotonic() + seconds
     reader = confluent_kafka.Consumer(
         settings | {"group.id": "dead-letter-reader", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
@@ -150,7 +155,7 @@ def read_partition(settings: dict[str, Any], topic: str, partition: int, seconds
             if time.monotonic() > deadline:
                 raise ReadTimeout(f"{topic}/{partition} was read only to {position} of {end}")
             found = [message_from(record) for record in reader.consume(_BATCH, 0.1) if record.error() is None]
-            messages += [message for message in found if message.offset < end]
+            messages += [message for message in found if message.offset < end and key in (None, message.key)]
             if found:
                 position = found[-1].offset + 1
     finally:

@@ -84,6 +84,13 @@ class Publisher(Protocol):
         """Sends; returns for each message None, or its error."""
 
 
+class ReadKey(Protocol):
+    """Reads the records that a partition of a dead-letter topic has of a key, of all keys when it is None."""
+
+    def __call__(self, topic: str, partition: int, *, key: bytes | None) -> Sequence[Message]:
+        """Blocks."""
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether a failure is transient: not when a value exceeds a limit of Postgres (class 54)."""
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54"):
@@ -221,14 +228,14 @@ class Replays:
         handler: EventHandler,
         parking: Parking | None,
         publisher: Publisher,
-        read_partition: Callable[[str, int], Sequence[Message]],
+        read_key: "ReadKey",
     ) -> None:
-        """topic: of the original messages. read_partition: reads a dead-letter partition; may block."""
+        """topic: of the original messages. read_key: reads what a dead-letter partition has of a key; may block."""
         self._topic = topic
         self._handler = handler
         self._parking = parking
         self._publisher = publisher
-        self._read_partition = read_partition
+        self._read_key = read_key
         self._retry = _Retry(f"replay of {topic}")
 
     @property
@@ -248,7 +255,7 @@ class Replays:
 
         async def letters() -> list[ConsumedEvent]:
             nonlocal through
-            records = await asyncio.to_thread(self._read_partition, message.topic, message.partition)
+            records = await asyncio.to_thread(self._read_key, message.topic, message.partition, key=message.key)
             found = dead_letters.outstanding(record for record in records if record.key == message.key)
             through = max([through, *(letter.message.offset for letter in found)])
             return [read(letter.message, letter.topic) for letter in found if letter.message.offset not in command.skip]

@@ -47,6 +47,8 @@ _ADMIT_NEWEST = """
     )
     SELECT DISTINCT fresh.source, fresh.event_id::text, coalesce(moved.epoch, 0), coalesce(moved.version, 0)
     FROM fresh JOIN arrived USING (source, event_id) LEFT JOIN moved USING (source, subject)"""
+_LONGEST_REASON = 1000
+"""Characters; an error may repeat what it is about."""
 _PARK = """
     INSERT INTO parked (topic, key, partition, message_offset, reason) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (topic, key) DO NOTHING"""
@@ -112,7 +114,11 @@ class Inbox:
         """Parks the key of a message that cannot be applied."""
         async with self._database.connection() as connection:
             await connection.execute(
-                _PARK, (message.topic, message.key_text, message.partition, message.offset, reason.replace("\0", ""))
+                _PARK,
+                (
+                    *(message.topic, message.key_text, message.partition, message.offset),
+                    reason.replace("\0", "")[:_LONGEST_REASON],
+                ),
             )
         await self.parked_keys(message.topic)
 

@@ -17,6 +17,7 @@ from mesh.events.envelope import envelope
 SHARDS = 8
 
 _listeners: list[Callable[[], None]] = []
+_size_listeners: list[Callable[[str, int], None]] = []
 
 
 class Event(NamedTuple):
@@ -66,6 +67,16 @@ def add_append_listener(listener: Callable[[], None]) -> None:
     _listeners.append(listener)
 
 
+def add_size_listener(listener: Callable[[str, int], None]) -> None:
+    """Calls `listener` with the user and the bytes of each response and event that was written."""
+    _size_listeners.append(listener)
+
+
+def remove_size_listener(listener: Callable[[str, int], None]) -> None:
+    """Ends that."""
+    _size_listeners.remove(listener)
+
+
 async def write(
     connection: Connection, sql: str, values: Mapping[str, Any], side_effects: SideEffects, also: Sequence[str] = ()
 ) -> None:
@@ -87,6 +98,13 @@ async def write(
     cursor = await connection.execute(statement, parameters)
     if cursor.rowcount == 0:
         raise WriteConflict
+    if side_effects.response is not None:
+        _report_size(side_effects.response.user_id, len(side_effects.response.response))
+    if len(side_effects.events) == 1:
+        _report_size(side_effects.events[0].user_id, len(parameters["outbox_value"]))
+    else:
+        for event, value in zip(side_effects.events, parameters.get("outbox_value", ()), strict=True):
+            _report_size(event.user_id, len(value))
     if side_effects.events:
         wake()
 
@@ -95,6 +113,7 @@ async def store_response(connection: Connection, side_effects: SideEffects) -> N
     """Stores the response of a call that changed nothing, so that a retry after later changes gets the same one."""
     if side_effects.response is not None:
         await connection.execute(f"WITH changed AS (SELECT) {_STORE}", _response_values(side_effects.response))
+        _report_size(side_effects.response.user_id, len(side_effects.response.response))
 
 
 async def waiting(connection: Connection, event_ids: Collection[str]) -> list[str]:
@@ -110,6 +129,11 @@ def wake() -> None:
     """Wakes the relay of this process; call it after a transaction that wrote events has committed."""
     for listener in _listeners:
         listener()
+
+
+def _report_size(user_id: str, size: int) -> None:
+    for listener in _size_listeners:
+        listener(user_id, size)
 
 
 def shard(key: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
+from mesh.events import shares
 from mesh.events.outbox import Event, SideEffects
 from mesh.rpc import idempotency
 from mesh.rpc.identity import NOBODY, Identity
@@ -44,9 +45,15 @@ class CallContext:
         return "x-envoy-original-path" in self.headers
 
     def side_effects(self, response: Message, *events: Event) -> SideEffects:
-        """The events of the call's write, and its response for a retry when the caller gave a request_id."""
+        """The events of the call's write, and its response for a retry when the caller gave a request_id.
+
+        Raises ShareExhausted when the caller has stored too much; not between services, whose callers work for many.
+        """
         stored = idempotency.stored_response(self.user_id, self.method, self.request, response)
-        return SideEffects(events, stored, self.traceparent)
+        side_effects = SideEffects(events, stored, self.traceparent)
+        if not self.calling_service:
+            shares.require_room(self.user_id, side_effects)
+        return side_effects
 
     def peer_address(self) -> str:
         """The caller's address: the one the gateway saw, or the connection's own."""
