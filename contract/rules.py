@@ -178,6 +178,16 @@ def masks(described: Contract) -> Iterator[str]:
                 yield f"{rpc.full_name}: {field} is not both a field of the request and named in field_mask.in"
 
 
+def cleared_enums(described: Contract) -> Iterator[str]:
+    """What responses show for an enum that is not set can be sent back in an update, and clears it."""
+    for message in inputs(described):
+        fields = {field.name: field for field in message.descriptor.field}
+        if "update_mask" in fields:
+            for name in getattr(field_rules(fields["update_mask"]).field_mask, "in"):
+                if name in fields and 0 in getattr(field_rules(fields[name]).enum, "not_in"):
+                    yield f"{message.name}.{name} refuses its zero, which clears it"
+
+
 def json_types(described: Contract) -> Iterator[str]:
     """No field becomes a string in JSON or changes its name on the way."""
     files = {
@@ -216,6 +226,7 @@ RULES: tuple[Callable[[Contract], Iterator[str]], ...] = (
     route_collisions,
     bounds,
     masks,
+    cleared_enums,
     json_types,
     languages,
 )

@@ -1,4 +1,7 @@
-"""Update masks: a field named and set is changed, named and unset is cleared, set and not named is an error."""
+"""Update masks: a field named and set is changed, named and unset is cleared, set and not named is an error.
+
+An enum's zero, which responses show for a field that is not set, is unset.
+"""
 
 from functools import cache
 
@@ -12,7 +15,7 @@ from mesh.runtime.errors import FieldNotInMask, FieldViolation, InvalidRequest
 def update_paths(request: Message) -> frozenset[str]:
     """The fields that the request's `update_mask` names, of those that its rule `field_mask.in` allows.
 
-    Raises FieldNotInMask when an allowed field is set and not named: ignoring it would discard the caller's intent.
+    Makes an enum that is zero unset. Raises FieldNotInMask when an allowed field is set and not named: ignoring it would discard the caller's intent.
     Raises InvalidRequest for a path below an allowed field: protovalidate lets `title.x` pass.
     """
     paths = frozenset(request.update_mask.paths)  # type: ignore[attr-defined]  # every update request has one
@@ -22,6 +25,9 @@ def update_paths(request: Message) -> frozenset[str]:
         raise InvalidRequest(
             fields=[FieldViolation("update_mask", description, "field_mask.in")], summary=f"update_mask: {description}"
         )
+    for field in _enums(request.DESCRIPTOR):
+        if not getattr(request, field):
+            request.ClearField(field)
     for field in updatable:
         if field not in paths and _is_set(request, field):
             raise FieldNotInMask(field=field)
@@ -32,6 +38,12 @@ def _is_set(request: Message, name: str) -> bool:
     if request.DESCRIPTOR.fields_by_name[name].is_repeated:
         return bool(getattr(request, name))
     return request.HasField(name)
+
+
+@cache
+def _enums(descriptor: Descriptor) -> tuple[str, ...]:
+    fields = (descriptor.fields_by_name[name] for name in _updatable(descriptor))
+    return tuple(field.name for field in fields if field.enum_type and not field.is_repeated)
 
 
 @cache

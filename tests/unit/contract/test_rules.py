@@ -141,6 +141,15 @@ def test_an_update_mask_names_every_field_that_may_change_and_no_other(named: tu
     assert {complaint.split()[1] for complaint in rules.masks(described)} == wrong
 
 
+@pytest.mark.parametrize("refused", [(), (0,)])
+def test_an_enum_that_a_mask_may_name_takes_its_zero(refused: tuple[int, ...]) -> None:
+    fields = {name: Field(name=name) for name in ("update_mask", "kind")}
+    getattr(fields["update_mask"].options.Extensions[validate_pb2.field].field_mask, "in").append("kind")
+    getattr(fields["kind"].options.Extensions[validate_pb2.field].enum, "not_in").extend(refused)
+    described = a_contract(replace(SOUND, verb="PATCH"), request=a_message(*fields.values()))
+    assert len(list(rules.cleared_enums(described))) == len(refused)
+
+
 def a_field(kind: "Field.Type.ValueType", *, repeated: bool = False, name: str = "item_id") -> Field:
     """A field without rules."""
     return Field(name=name, number=1, type=kind, label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL)

@@ -39,6 +39,13 @@ def test_a_list_that_has_elements_is_set() -> None:
     assert refused.value.metadata == {"field": "reminder_offsets"}
 
 
+@pytest.mark.parametrize("named", ["recurrence_schedule", "title"])
+def test_an_enum_that_is_zero_is_not_set(named: str) -> None:
+    request = pb.UpdateTaskRequest(update_mask=FieldMask(paths=[named]), recurrence_schedule=0)  # type: ignore[arg-type]
+    assert update_paths(request) == {named}
+    assert not request.HasField("recurrence_schedule")
+
+
 def test_the_fields_that_a_mask_may_name_are_those_of_the_contract() -> None:
     request = user_pb.UpdateMeRequest(update_mask=FieldMask(paths=["name"]), day_start_minutes=0)
     with pytest.raises(FieldNotInMask) as refused:
