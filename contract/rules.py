@@ -184,7 +184,7 @@ def cleared_enums(described: Contract) -> Iterator[str]:
         fields = {field.name: field for field in message.descriptor.field}
         if "update_mask" in fields:
             for name in getattr(field_rules(fields["update_mask"]).field_mask, "in"):
-                if name in fields and 0 in getattr(field_rules(fields[name]).enum, "not_in"):
+                if name in fields and 0 in field_rules(fields[name]).enum.not_in:
                     yield f"{message.name}.{name} refuses its zero, which clears it"
 
 

@@ -1,13 +1,16 @@
 """Errors that the gateway itself returns, in the form of the services' errors: `google.rpc.Status` with an ErrorInfo.
 
-REST callers get JSON, gRPC callers plain text in `grpc-message`. Where a text is given it replaces Envoy's own:
-those of 502, 503 and 504 reveal internal addresses.
+REST callers get JSON, gRPC callers the same in `grpc-status-details-bin`, beside `grpc-message`: without the ID of the
+request, which is in a header, and nothing where the text is not known before. Where a text is given it replaces Envoy's
+own: those of 502, 503 and 504 reveal internal addresses.
 """
 
+import base64
 from enum import Enum
 from typing import Any, NamedTuple
 
-from google.rpc import code_pb2
+from google.protobuf import json_format
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # noqa: F401 (details are found by their names)
 
 from envoy.bodies import METADATA
 
@@ -121,9 +124,12 @@ def _for_grpc(response: Response) -> Json:
     # A path that is known only to other paths and verbs is, by gRPC, an RPC that nobody implements.
     number = code_pb2.UNIMPLEMENTED if response.status == 404 else response.number
     text = _GRPC_TEXTS.get(response.text, response.text)
+    headers = [_header("grpc-status", str(number)), _header("grpc-message", text)]
+    if "%" not in text:
+        headers.append(_header("grpc-status-details-bin", _status_in_base64(response, number, text)))
     return {
         "filter": _all(_status_is(response.status), *_CONDITIONS[response.when], *_is_grpc()),
-        "headers_to_add": [_header("grpc-status", str(number)), _header("grpc-message", text), *_retry_after(response)],
+        "headers_to_add": [*headers, *_retry_after(response)],
         # With a body, gRPC-Web would get a status made of the HTTP status, which knows too few.
         "body_format_override": {"text_format_source": {"inline_string": ""}},
     }
@@ -139,17 +145,28 @@ def _for_rest(response: Response) -> Json:
 
 
 def _status(response: Response) -> Json:
-    about: Json = {"@type": f"{_TYPE}/google.rpc.ErrorInfo", "reason": response.reason, "domain": DOMAIN}
+    details = _details(response)
     if response.when is not When.EARLY:
-        about["metadata"] = {"x-request-id": "%REQ(X-REQUEST-ID)%"}
-    details = [about]
-    if response.code == "UNAVAILABLE":
-        details.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
+        details[0]["metadata"] = {"x-request-id": "%REQ(X-REQUEST-ID)%"}
     if response.when is When.BODY:
         wrong = {name: f"%DYNAMIC_METADATA({METADATA}:{name})%" for name in ("field", "description")}
         wrong["reason"] = response.reason
         details.append({"@type": f"{_TYPE}/google.rpc.BadRequest", "fieldViolations": [wrong]})
     return {"code": response.number, "message": response.text, "details": details}
+
+
+def _status_in_base64(response: Response, number: int, text: str) -> str:
+    """As gRPC has it; callers compare code and text with those of the other two headers."""
+    status = status_pb2.Status(code=number, message=text)
+    json_format.ParseDict({"details": _details(response)}, status)
+    return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
+
+
+def _details(response: Response) -> list[Json]:
+    found: list[Json] = [{"@type": f"{_TYPE}/google.rpc.ErrorInfo", "reason": response.reason, "domain": DOMAIN}]
+    if response.code == "UNAVAILABLE":
+        found.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
+    return found
 
 
 def _retry_after(response: Response) -> list[Json]:

@@ -15,7 +15,8 @@ from mesh.runtime.errors import FieldNotInMask, FieldViolation, InvalidRequest
 def update_paths(request: Message) -> frozenset[str]:
     """The fields that the request's `update_mask` names, of those that its rule `field_mask.in` allows.
 
-    Makes an enum that is zero unset. Raises FieldNotInMask when an allowed field is set and not named: ignoring it would discard the caller's intent.
+    Makes an enum that is zero unset.
+    Raises FieldNotInMask when an allowed field is set and not named: ignoring it would discard the caller's intent.
     Raises InvalidRequest for a path below an allowed field: protovalidate lets `title.x` pass.
     """
     paths = frozenset(request.update_mask.paths)  # type: ignore[attr-defined]  # every update request has one

@@ -41,6 +41,7 @@ def test_a_bad_token_is_refused(client: Client, upstream: Upstream, signer: Sign
 
     assert result.code == UNAUTHENTICATED
     assert result.message.startswith("The access token is not valid, or has expired.")
+    assert (result.reason, result.domain) == ("TOKEN_INVALID", "gateway.focusmesh")
     assert len(upstream.calls(LIST)) == before
 
 
@@ -49,6 +50,7 @@ def test_a_missing_token_is_asked_for(client: Client) -> None:
 
     assert result.code == UNAUTHENTICATED
     assert result.message.startswith("This call needs an access token")
+    assert (result.reason, result.domain) == ("TOKEN_MISSING", "gateway.focusmesh")
 
 
 def test_a_token_for_another_api_is_forbidden(client: Client, signer: Signer) -> None:
@@ -183,7 +185,9 @@ class TestKeys:
             assert (early.http, early.reason, early.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
             assert early.detail(error_details_pb2.RetryInfo).retry_delay.seconds == 1
             for client in (rpc, web):
-                assert client.call(LIST, empty(LIST), signer.token()).code == grpc.StatusCode.UNAVAILABLE.value[0]
+                refused = client.call(LIST, empty(LIST), signer.token())
+                assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE.value[0], "UNAVAILABLE")
+                assert refused.detail(error_details_pb2.RetryInfo).retry_delay.seconds == 1
 
             upstream.start()
             await_keys(gateway, signer)

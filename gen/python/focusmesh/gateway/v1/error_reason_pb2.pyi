@@ -56,8 +56,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The call took longer than its deadline."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Values of `google.rpc.ErrorInfo.reason`, domain `gateway.focusmesh`. Over REST metadata `request_id` is what the header
-    `x-request-id` has.
+    """Values of `google.rpc.ErrorInfo.reason`, domain `gateway.focusmesh`. Over REST metadata `x-request-id` is what the header
+    of that name has.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
