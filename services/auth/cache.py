@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 
 from mesh.runtime.clock import SECOND
+from mesh.runtime.redis_memory import USED_SHARE
 from services.auth.model import Session
 
 
@@ -48,11 +49,7 @@ _SHARE = 0.5
 """Of the memory of Redis: above it no guest begins, no mail is asked for and no network becomes known.
 
 Callers with many networks would fill it; the rest is for ended sessions and passwords, which cost too much to."""
-_FULL = f"""
-local memory = redis.call('INFO', 'memory')
-local most = tonumber(string.match(memory, 'maxmemory:(%d+)'))
-local full = most > 0 and string.match(memory, 'used_memory:(%d+)') / most > {_SHARE}
-"""
+_FULL = f"{USED_SHARE} local full = used_share() > {_SHARE}\n"
 
 _ACQUIRE = """
 local time = redis.call('TIME')

@@ -29,6 +29,8 @@ STAMP_SECONDS = 86_400
 _CURRENT = "pomodoro:current:"
 _SHOWN_SECONDS = 60
 _REST_SECONDS = 0.005
+_LARGEST = 32 * 1024
+"""Characters; a larger session is read from Postgres each time: users share the memory of Redis."""
 _MOST_CHANGED = 20_000
 
 
@@ -96,7 +98,8 @@ class CurrentSessions(PeriodicTask):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for user_id, (stamp, focus) in read.items():
                     content = orjson.dumps(None if focus is None else row_of(focus)).decode()
-                    pipe.set(_CURRENT + user_id, stamp + content, ex=_SHOWN_SECONDS)
+                    if len(content) <= _LARGEST:
+                        pipe.set(_CURRENT + user_id, stamp + content, ex=_SHOWN_SECONDS)
                 await pipe.execute()
         return len(read)
 

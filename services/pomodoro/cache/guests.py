@@ -26,6 +26,7 @@ from mesh.rpc.pagination import Page
 from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import Overloaded, RequestIdReused
 from services.pomodoro.cache.documents import focus_of, row_of
+from services.pomodoro.cache.guest_scripts import SPARING_BYTES, WRITE
 from services.pomodoro.errors import (
     FocusSessionNotFound,
     GuestBeingClaimed,
@@ -56,18 +57,6 @@ _ALWAYS = frozenset({Kind.PAUSE, Kind.FINISH, Kind.END})
 _ACTIVE = (Status.RUNNING, Status.PAUSED)
 _Result = TypeVar("_Result")
 
-_WRITE = """
-local version = redis.call('HGET', KEYS[1], 'version') or '0'
-if version ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'version', version + 1, 'document', ARGV[2])
-redis.call('EXPIREAT', KEYS[1], ARGV[3])
-if ARGV[4] == '' then
-  redis.call('ZREM', KEYS[2], ARGV[5])
-else
-  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
-end
-return 1
-"""
 _FREEZE = """
 local time = redis.call('TIME')
 local frozen_until = tonumber(redis.call('HGET', KEYS[1], 'frozen_until') or '0')
@@ -140,7 +129,7 @@ class Guests:
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._write, self._list_due = redis.register_script(_WRITE), redis.register_script(_LIST_DUE)
+        self._write, self._list_due = redis.register_script(WRITE), redis.register_script(_LIST_DUE)
         self._freeze, self._unfreeze = redis.register_script(_FREEZE), redis.register_script(_UNFREEZE)
         self._forget = redis.register_script(_FORGET)
 
@@ -166,14 +155,17 @@ class Guests:
         return GuestSessions(self, guest, stored.version, stored.content)
 
     async def write(self, sessions: "GuestSessions") -> None:
-        """Replaces everything of a guest; raises WriteConflict when another write came first."""
+        """Replaces everything of a guest; raises WriteConflict when another write came first, and GuestFull."""
         due = "" if sessions.due is None else str(sessions.due)
         guest = sessions.guest
         written = await self._write(
-            keys=[_GUEST + guest.id, _DUE], args=[sessions.version, sessions.document(), guest.until, due, guest.id]
+            keys=[_GUEST + guest.id, _DUE],
+            args=[sessions.version, sessions.document(), guest.until, due, guest.id, int(sessions.adds)],
         )
         if not written:
             raise WriteConflict
+        if written < 0:
+            raise GuestFull(limit=SPARING_BYTES // 1024, what="KiB while there are many guests")
         sessions.version += 1
 
     async def list_due(self, limit: int) -> Due:
@@ -229,6 +221,8 @@ class GuestSessions:
         self._sessions = {focus.session.id: focus for focus in map(focus_of, stored["sessions"])}
         self._responses = [_Response(*response) for response in stored["responses"]]
         self._in_transaction = False
+        self.adds = False
+        """Whether something was saved that a guest who is full may not save."""
 
     @property
     def due(self) -> int | None:
@@ -316,6 +310,7 @@ class GuestSessions:
         self._keep(side_effects.response)
         if not _is_always_let(before, focus):
             self._require_bytes()
+            self.adds = True
         if not self._in_transaction:
             await self._guests.write(self)
 

@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from mesh.runtime.errors import DependencyUnavailable
+from mesh.runtime.redis_memory import USED_SHARE
 from services.realtime.model import Entry, Page, Position
 
 PREFIX = "realtime:"
@@ -48,14 +49,11 @@ _ENTRY_BYTES = 128
 _SCRIPT_BYTES, _SCRIPT_CHANGES = 256 * 1024, 100
 """Most that one run of the script adds, a larger change alone: nothing else runs in Redis meanwhile."""
 
-_PUBLISH = f"""
+_PUBLISH = f"""{USED_SHARE}
 local retention = ARGV[1]
 local time = redis.call('TIME')
 local oldest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - retention)
-local memory = redis.call('INFO', 'memory')
-local used, most = string.match(memory, 'used_memory:(%d+)'), string.match(memory, 'maxmemory:(%d+)')
-local share = tonumber(most) > 0 and used / most or 0
-local largest, known_seconds
+local share, largest, known_seconds = used_share(), 0, 0
 for _, level in ipairs({{{", ".join(f"{{{share},{size},{seconds}}}" for share, size, seconds in _LEVELS)}}}) do
     largest, known_seconds = level[2], level[3]
     if share <= level[1] then break end

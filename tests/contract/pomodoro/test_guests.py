@@ -208,6 +208,23 @@ async def test_a_guest_has_a_hundred_tasks(guest: Device) -> None:
     await guest.AddSessionTask(focus_session_id=second.id, title="In its place")
 
 
+async def test_while_guests_fill_half_of_the_memory_a_large_one_adds_nothing_and_goes_on(
+    guest: Device, channel: grpc.aio.Channel, signer: Signer, redis: "Redis"
+) -> None:
+    large = [pb.NewSessionTask(title="x", description="x" * 1_000)] * 25
+    session = await guest.create(tasks=large, start=True)
+    most = (await redis.config_get("maxmemory"))["maxmemory"]
+    await redis.config_set("maxmemory", int((await redis.info("memory"))["used_memory"] / 0.6))
+    try:
+        with refused("GUEST_FULL", limit="16"):
+            await guest.create(tasks=large)
+        await guest.PauseFocusSession(focus_session_id=session.id)
+        await a_guest(channel, signer).create(start=True)
+    finally:
+        await redis.config_set("maxmemory", most)
+    await guest.create(tasks=large)
+
+
 async def test_intervals_of_guests_end_at_their_end_by_themselves(
     guest: Device, guests: Guests, redis: "Redis", time: Time
 ) -> None:
