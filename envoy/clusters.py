@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envoy.routes import FEED_CLUSTER, NO_CLUSTER, WEBSOCKET_CLUSTER
+from envoy.routes import FEED_CLUSTER, NO_CLUSTER, STREAMS_PRIORITY, WEBSOCKET_CLUSTER
 from envoy.settings import Address, GatewaySettings, UpstreamTls, is_ip
 
 Json = dict[str, Any]
@@ -12,6 +12,8 @@ Endpoints = Mapping[str, Sequence[Address]]
 _TYPE = "type.googleapis.com"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _REALTIME = "realtime"
+_STREAMS = 10_000
+"""Most open at once to a service. They last, and mostly wait."""
 _HTTP2: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
 _HTTP1: Json = {"explicit_http_config": {"http_protocol_options": {}}}
 # The listener of feeds closes an idle connection after 60 s.
@@ -36,7 +38,7 @@ _EJECTION: Json = {
 
 def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
     """Every cluster that the routes and the gateway itself name; one without an endpoint responds UNAVAILABLE."""
-    services = [_service(name, found, endpoints, settings.upstream_tls) for name, found in endpoints.items()]
+    services = [_service(name, found, endpoints, settings) for name, found in endpoints.items()]
     admin = {"endpoint": {"address": {"pipe": {"path": str(settings.admin_socket)}}}}
     own = [
         _cluster(NO_CLUSTER, []),
@@ -48,24 +50,21 @@ def clusters(endpoints: Endpoints, settings: GatewaySettings) -> list[Json]:
     return services + own
 
 
-def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: UpstreamTls | None) -> Json:
+def _service(name: str, found: Sequence[Address], endpoints: Endpoints, settings: GatewaySettings) -> Json:
     """The cluster of a service: health-checked every second, and never called while it reports NOT_SERVING."""
     websocket, feed = name == WEBSOCKET_CLUSTER, name == FEED_CLUSTER
     # The WebSocket's port serves no gRPC; the health check uses the gRPC port of the same process.
     health_ports = [port for _, port in endpoints[_REALTIME]] if websocket else [0] * len(found)
     protocol = _CALLERS_PROTOCOL if websocket else _OF_FEEDS if feed else _HTTP2
     cluster = _cluster(name, found, protocol, health_ports)
+    tls = settings.upstream_tls
     return {
         **cluster,
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {
             "thresholds": [
-                {
-                    "max_connections": 10_000 if websocket else 100,
-                    "max_pending_requests": 1000,
-                    "max_requests": 10_000,
-                    "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 20},
-                }
+                _most(_STREAMS if websocket else settings.calls_at_once * len(found)),
+                {"priority": STREAMS_PRIORITY, **_most(_STREAMS)},
             ]
         },
         "health_checks": [
@@ -90,6 +89,16 @@ def _service(name: str, found: Sequence[Address], endpoints: Endpoints, tls: Ups
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 5, "keepalive_probes": 3}
         },
         **({"transport_socket": _tls(tls, found, "http/1.1" if websocket or feed else "h2")} if tls else {}),
+    }
+
+
+def _most(calls: int) -> Json:
+    """At most so many calls at once. A service that is busy only makes further ones wait, so they are refused."""
+    return {
+        "max_connections": calls,
+        "max_pending_requests": calls,
+        "max_requests": calls,
+        "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 20},
     }
 
 

@@ -24,6 +24,8 @@ WEBSOCKET_CLUSTER = "realtime_ws"
 FEED_PATH = "/v1/calendar/feeds/"
 """What follows is a secret: `<token>.ics`."""
 FEED_CLUSTER = "calendar_http"
+STREAMS_PRIORITY = "HIGH"
+"""Only Envoy's name for a second set of limits: open streams leave the calls theirs."""
 NO_CLUSTER = "none"
 """Has no endpoints: a REST call is routed to it only until the transcoder has determined its RPC."""
 UNKNOWN_CLUSTER = "unknown-path"
@@ -131,6 +133,7 @@ def rpc_route(method: Method, stream_idle_seconds: int) -> Json:
         action["retry_policy"] = REPEATABLE_RETRIES
     if method.streaming:
         action["idle_timeout"] = f"{stream_idle_seconds}s"
+        action["priority"] = STREAMS_PRIORITY
     return {
         "name": method.full_name,
         # gRPC resets a call that is not a POST, or whose headers do not accept trailers.

@@ -97,6 +97,9 @@ class GatewaySettings:
     heap_bytes: int = 512 << 20
     """New requests are refused above 95 % of it."""
     most_connections: int = 5000
+    calls_at_once: int = 80
+    """To each address of a service, streams not counted; further ones are refused. Fewer than a service itself takes
+    (`max_concurrent_calls`), so that the gateway refuses, which costs less. A name counts as one address."""
     access_log: str = "/dev/stdout"
     otlp: Address | None = None
     """OTLP over gRPC; None: no spans, and services begin their own traces."""
@@ -109,8 +112,8 @@ class GatewaySettings:
         """The settings with everything that the environment names; `given` overrides it. Raises SettingsError.
 
         FOCUSMESH_GATEWAY_RATE_READ (and of every other field of Allowances) such as `60 then 30/s`;
-        FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS, _HEAP_BYTES, _TRACE_PERCENT, _TRUSTED_HOPS, _PROXY_PROTOCOL (`true` or
-        `false`); FOCUSMESH_GATEWAY_UPSTREAM_TLS, the paths
+        FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS, _HEAP_BYTES, _CALLS_AT_ONCE, _TRACE_PERCENT, _TRUSTED_HOPS,
+        _PROXY_PROTOCOL (`true` or `false`); FOCUSMESH_GATEWAY_UPSTREAM_TLS, the paths
         `certificate,key,authority`; FOCUSMESH_ISSUER, FOCUSMESH_AUDIENCE, FOCUSMESH_ALLOWED_ORIGINS (comma list);
         OTEL_EXPORTER_OTLP_ENDPOINT; FOCUSMESH_TRACE_RATIO, used where no percentage is given.
         """
@@ -184,6 +187,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "FOCUSMESH_GATEWAY_HEAP_BYTES": ("heap_bytes", _whole),
     "FOCUSMESH_GATEWAY_TRUSTED_HOPS": ("trusted_hops", _whole),
     "FOCUSMESH_GATEWAY_PROXY_PROTOCOL": ("proxy_protocol", _yes_or_no),
+    "FOCUSMESH_GATEWAY_CALLS_AT_ONCE": ("calls_at_once", _whole),
     "FOCUSMESH_GATEWAY_UPSTREAM_TLS": ("upstream_tls", _tls),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp", _otlp),
     "FOCUSMESH_TRACE_RATIO": ("trace_percent", _ratio),

@@ -18,7 +18,7 @@ import uvloop
 
 from mesh.database.pool import Database
 from mesh.rpc.identity import Tokens
-from mesh.rpc.interceptor import ConcurrencyLimit, Interceptor
+from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.server import NOT_SERVING, SERVING, Server
 from mesh.rpc.service_identity import Callers
 from mesh.runtime import telemetry
@@ -62,6 +62,7 @@ class App:
             self.callers or Callers(self.name),
             self.database,
             most_calls=self.settings.max_concurrent_calls,
+            most_streams=self.settings.max_concurrent_streams,
         )
         for add, servicer in self.servicers:
             add(servicer, interceptor)
@@ -75,10 +76,10 @@ class App:
         log.info("listening on %s", self.settings.listen)
         await stop.wait()
         await readiness.close()
-        await self._drain(server, interceptor.limit)
+        await self._drain(server, interceptor)
         await lag.close()
 
-    async def _drain(self, server: Server, calls: ConcurrencyLimit) -> None:
+    async def _drain(self, server: Server, calls: Interceptor) -> None:
         """Serves until the gateway has noticed, lets running calls end, then closes the components."""
         await _announce(server, self.components, serving=False)
         await self._serve_what_arrived(calls)
@@ -92,7 +93,7 @@ class App:
                 log.exception("closing %s", type(component).__name__)
         log.info("stopped")
 
-    async def _serve_what_arrived(self, calls: ConcurrencyLimit) -> None:
+    async def _serve_what_arrived(self, calls: Interceptor) -> None:
         """Waits for `drain_seconds`, and up to twice that while calls still begin.
 
         A service that is far behind has calls that nobody has taken up yet; gRPC would cancel them when it stops.

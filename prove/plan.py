@@ -23,8 +23,8 @@ OWN_ENVIRONMENT = {
     # Longer than any attempt of the proofs: a message of a replica that is killed is sent again soon.
     "FOCUSMESH_LEASE_SECONDS": "15",
 }
-LOAD, INTERVALS, OUTAGES, REMINDERS = "load", "intervals", "outages", "reminders"
-_PARTS = (LOAD, INTERVALS, OUTAGES, REMINDERS)
+LOAD, INTERVALS, OUTAGES, REMINDERS, OVERLOAD = "load", "intervals", "outages", "reminders", "overload"
+_PARTS = (LOAD, INTERVALS, OUTAGES, REMINDERS, OVERLOAD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,11 @@ class Plan:
     """How often a receiver responds with 500."""
     outage_settle_seconds: float
     """How long retries may take afterwards."""
+    overload_factor: float
+    """Times what the service can do."""
+    overload_seconds: float
+    overload_probe_seconds: float
+    """How long it is measured what the service can do."""
     folder: Path = _FOLDER / "stack"
     """State of its own stack."""
     report: Path = _FOLDER / "latest.json"
@@ -92,7 +97,7 @@ class Plan:
                 f"ONLY={only} is no part of it", advice=f"`make prove ONLY={_PARTS[-1]}`; {', '.join(_PARTS)}"
             )
         return cls(
-            parts=frozenset([only] if only else _PARTS),
+            parts=frozenset([only] if only else set(_PARTS) - {OVERLOAD}),
             seed=int(seed),
             running=running,
             rate=float(rate),
@@ -113,4 +118,7 @@ class Plan:
             webhook_users=2 if quick else 8,
             server_errors=1 if quick else 2,
             outage_settle_seconds=30.0 if quick else 400.0,
+            overload_factor=2.0 if quick else 5.0,
+            overload_seconds=8.0 if quick else 20.0,
+            overload_probe_seconds=2.0 if quick else 6.0,
         )

@@ -11,10 +11,10 @@ import httpx
 import uvloop
 
 from harness.accounts import Accounts
-from prove import intervals, outages, promises, reminders, users, verdict
+from prove import intervals, outages, overload, promises, reminders, users, verdict
 from prove.experiment import run_load
 from prove.nemesis import Nemesis
-from prove.plan import INTERVALS, LOAD, OUTAGES, OWN_ENVIRONMENT, REMINDERS, REPLICAS, Plan
+from prove.plan import INTERVALS, LOAD, OUTAGES, OVERLOAD, OWN_ENVIRONMENT, REMINDERS, REPLICAS, Plan
 from prove.promises import Promise, note
 from stack import preflight, registry
 from stack.errors import StackError, run_command
@@ -66,6 +66,8 @@ async def _prove(stack: Stack, plan: Plan) -> list[Promise]:
             found += _shown(some)
         if REMINDERS in plan.parts:
             found += _shown(await reminders.prove(stack, plan))
+        if OVERLOAD in plan.parts and not plan.running:  # the everyday allowances of `make up` refuse the load
+            found += _shown(await overload.prove(stack, plan, http))
     return found
 
 

@@ -35,6 +35,8 @@ from mesh.runtime.telemetry import current_traceparent
 _DEFAULT_SECONDS = 5.0
 _MARGIN_SECONDS = 0.1
 """Kept of the current call's deadline, so that an error of the callee still reaches the caller."""
+_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""gRPC itself cancels calls that a busy server does not take up."""
 _PAUSES_SECONDS = (0.05, 0.1, 0.2)
 """Before each retry; randomly half to all of it, so that callers do not retry together."""
 _SERVICE_CONFIG = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
@@ -89,7 +91,7 @@ class _ServiceCalls(grpc.aio.UnaryUnaryClientInterceptor):
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     break
-                pause = next(pauses, None) if error.code() is grpc.StatusCode.UNAVAILABLE else None
+                pause = next(pauses, None) if error.code() in _UNAVAILABLE else None
                 if pause is None or pause > deadline.seconds:
                     raise self._exception(error, method) from None
             await asyncio.sleep(pause)
@@ -107,7 +109,7 @@ class _ServiceCalls(grpc.aio.UnaryUnaryClientInterceptor):
         info = detail(status, error_details_pb2.ErrorInfo)
         if info.domain == f"{self._callee}.focusmesh" or code is grpc.StatusCode.ABORTED:
             return CalleeError(code, status)
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        if code in _UNAVAILABLE or code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return DependencyUnavailable(self._callee)
         return UnexpectedResponse(f"{method.full_name} ended with {code.name}: {error.details()}")
 

@@ -1,6 +1,6 @@
 """The interceptor: what every RPC passes, composed once per method when its servicer is registered.
 
-    trace -> deadline -> identity -> policy -> limits -> validation -> handler -> error to status -> metrics
+    admission -> trace -> deadline -> identity -> policy -> validation -> handler -> error to status -> metrics
 
 A servicer is registered through an `Interceptor` in place of the server. A method without a policy stops the start.
 """
@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from mesh.database.pool import Database
 from mesh.rpc import idempotency, validation
+from mesh.rpc.admission import RETRY_SECONDS, ConcurrencyLimit, Handler, Methods
 from mesh.rpc.call import CallContext, Context, Headers, set_current_call
 from mesh.rpc.http_headers import RequestHeaders, ResponseEtag, json_names
 from mesh.rpc.identity import Tokens
@@ -31,7 +32,6 @@ from mesh.runtime.telemetry import ServerSpan, call_recorder
 
 log = logging.getLogger(__name__)
 
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Respond: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 _LoadResponse: TypeAlias = Callable[[CallContext, Exception], Awaitable[Message | None]]
 _MARGIN_SECONDS, _MARGIN_SHARE = 0.05, 0.05
@@ -42,29 +42,36 @@ details."""
 class Interceptor:
     """Takes the place of the server in a generated `add_…Servicer_to_server`, and wraps the handlers it registers."""
 
-    def __init__(self, tokens: Tokens, callers: Callers, database: Database | None, *, most_calls: int) -> None:
-        """database: where responses are stored; None for a service without tables. most_calls: at once."""
+    def __init__(
+        self, tokens: Tokens, callers: Callers, database: Database | None, *, most_calls: int, most_streams: int
+    ) -> None:
+        """database: where responses are stored; None for a service without tables. most_calls, most_streams: at once;
+        a call that streams its responses runs as long as its caller likes, and counts only as a stream."""
         self.tokens, self.callers, self.database = tokens, callers, database
-        self.limit = ConcurrencyLimit(most_calls)
-        self.services: dict[str, dict[str, _Handler]] = {}
+        self.limit, self.stream_limit = ConcurrencyLimit(most_calls), ConcurrencyLimit(most_streams)
+        self._methods = Methods()
+        self.services: dict[str, dict[str, Handler]] = {}
         self.largest_request = 0
         """Of all methods, in bytes."""
+
+    @property
+    def begun(self) -> int:
+        """How many calls ever began."""
+        return self.limit.begun + self.stream_limit.begun
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Does nothing: the registered handlers below serve the same methods."""
 
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, _Handler]) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
         """Wraps every method of a service; raises PolicyMissingError or UnboundedRequestError."""
         methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
         self.services[service] = {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
 
     def register(self, server: grpc.aio.Server) -> None:
         """Registers the wrapped handlers."""
-        for service, wrapped in self.services.items():
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
-            server.add_registered_method_handlers(service, wrapped)
+        server.add_generic_rpc_handlers((self._methods,))
 
-    def _wrap(self, method: MethodDescriptor, handler: _Handler) -> _Handler:
+    def _wrap(self, method: MethodDescriptor, handler: Handler) -> Handler:
         make: Any = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -73,7 +80,8 @@ class Interceptor:
         }[handler.request_streaming, handler.response_streaming]
         intercepted = _InterceptedMethod(self, method, handler)
         self.largest_request = max(self.largest_request, intercepted.policy.largest_request)
-        wrapped: _Handler = make(intercepted.run, None, handler.response_serializer)
+        wrapped: Handler = make(intercepted.run, None, handler.response_serializer)
+        self._methods.add(intercepted.name, wrapped, intercepted.limit, intercepted.record)
         return wrapped
 
 
@@ -82,21 +90,13 @@ def domain_of(method: MethodDescriptor) -> str:
     return f"{method.containing_service.file.package.split('.')[1]}.focusmesh"
 
 
-class ConcurrencyLimit:
-    """Counts the running calls, and all that ever began. gRPC's own limit would refuse health checks too."""
-
-    __slots__ = ("begun", "most", "running")
-
-    def __init__(self, most: int) -> None:
-        self.most, self.running, self.begun = most, 0, 0
-
-
 class _InterceptedMethod:
     """One method behind the interceptor; whatever does not depend on the call is prepared once."""
 
-    def __init__(self, interceptor: Interceptor, method: MethodDescriptor, handler: _Handler) -> None:
+    def __init__(self, interceptor: Interceptor, method: MethodDescriptor, handler: Handler) -> None:
         service = method.containing_service.full_name
-        self._tokens, self._callers, self._limit = interceptor.tokens, interceptor.callers, interceptor.limit
+        self._tokens, self._callers = interceptor.tokens, interceptor.callers
+        self.limit = interceptor.stream_limit if handler.response_streaming else interceptor.limit
         self.policy = policy_of(method)
         self._read = _request_reader(method, self.policy.largest_request, streams=handler.request_streaming)
         self._headers = None if handler.request_streaming else RequestHeaders(method)
@@ -105,20 +105,20 @@ class _InterceptedMethod:
         self._load_response = _response_loader(method, interceptor.database)
         self._domain = domain_of(method)
         self._method = method
-        self._name = f"{service}/{method.name}"
-        self._record = call_recorder(service, method.name)
+        self.name = f"{service}/{method.name}"
+        self.record = call_recorder(service, method.name)
         self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
 
     async def run(self, request: Any, context: Context) -> Any:
         """The behaviour that gRPC calls."""
         started = perf_counter()
         headers: Headers = dict(context.invocation_metadata() or ())
-        span = ServerSpan(self._name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
-        call = CallContext(self._name, headers, span.traceparent, request, context)
+        span = ServerSpan(self.name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
+        call = CallContext(self.name, headers, span.traceparent, request, context)
         set_current_call(call)
         status, unexpected = "OK", None
-        self._limit.running += 1
-        self._limit.begun += 1
+        self.limit.running += 1
+        self.limit.begun += 1
         try:
             async with asyncio.timeout(_seconds_before_deadline(context)):
                 response = await self._serve(call, context)
@@ -137,14 +137,14 @@ class _InterceptedMethod:
             unexpected = error if isinstance(service_error, Internal) else None
             await abort(context, service_error, self._domain, json_names(self._method) if call.by_rest else {})
         finally:
-            self._limit.running -= 1
+            self.limit.running -= 1
             span.end(status, unexpected)
-            self._record(status, perf_counter() - started)
+            self.record(status, perf_counter() - started)
 
     async def _serve(self, call: CallContext, context: Context) -> Any:
         """Identity, policy, validation, handler; a call that fails may be a retry whose response is stored."""
-        if self._limit.running > self._limit.most:
-            raise Overloaded(retry_after=0.5)
+        if self.limit.running > self.limit.most:
+            raise Overloaded(retry_after=RETRY_SECONDS)
         if self.policy.internal:
             call.calling_service = self._callers.verify(call.headers)
             self.policy.permit_service(call.calling_service)
@@ -182,7 +182,7 @@ def _request_reader(method: MethodDescriptor, largest: int, *, streams: bool) ->
     return read_each
 
 
-def _responder(handler: _Handler) -> _Respond:
+def _responder(handler: Handler) -> _Respond:
     """Returns what calls the handler's method and, when it streams, writes its responses."""
     method: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     if not handler.response_streaming:

@@ -14,6 +14,9 @@ LARGEST_METADATA = 24 * 1024
 LARGEST_RESPONSE = 4 * 1024 * 1024
 _STREAMS_PER_CONNECTION = 1000
 """The gateway multiplexes all callers over few connections and itself allows 100 streams a client."""
+_PENDING = 200
+"""Calls that wait until gRPC takes them up: what it does in a quarter of a second. Beyond it gRPC cancels some of them
+by itself, beyond twice as many all. The gateway, whose limits are lower, never gets there."""
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -31,6 +34,8 @@ class Server:
                 ("grpc.max_send_message_length", LARGEST_RESPONSE),
                 ("grpc.max_metadata_size", LARGEST_METADATA),
                 ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
+                ("grpc.server.max_pending_requests", _PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -19,7 +19,7 @@ from mesh.runtime.ids import new_id
 
 log = logging.getLogger(__name__)
 
-_DETAILS = "grpc-status-details-bin"
+DETAILS = "grpc-status-details-bin"
 _CHALLENGE, _TOKEN_REFUSED = 'Bearer realm="focusmesh"', ', error="invalid_token"'
 _SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 D = TypeVar("D", bound=Message)
@@ -77,7 +77,7 @@ class CalleeError(errors.ServiceError):
 def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     """The status of a failed call; empty when no service sent one."""
     sent = {name: value for name, value in error.trailing_metadata() if isinstance(value, bytes)}
-    return status_pb2.Status.FromString(sent.get(_DETAILS, b""))
+    return status_pb2.Status.FromString(sent.get(DETAILS, b""))
 
 
 def detail(status: status_pb2.Status, kind: type[D]) -> D:
@@ -154,7 +154,7 @@ async def abort(
 ) -> NoReturn:
     """Ends the call with the error; by REST its trailing metadata are headers. names: as for `status_of`."""
     status = status_of(error, domain, names)
-    trailing: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
+    trailing: list[tuple[str, str | bytes]] = [(DETAILS, status.SerializeToString())]
     if isinstance(error, errors.Unauthenticated):
         refused = isinstance(error, errors.TokenInvalid | errors.TokenRevoked)
         trailing.append(("www-authenticate", _CHALLENGE + _TOKEN_REFUSED * refused))

@@ -29,5 +29,4 @@ class Settings(ServiceSettings):
     """And lastingly. Each cursor opens a stream again."""
     max_streams: int = 5000
     """Most open streams of all users on this replica."""
-    max_concurrent_calls: int = 5000
-    """Each open gRPC stream counts as one call."""
+    max_concurrent_streams: int = 5000

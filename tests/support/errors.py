@@ -19,6 +19,8 @@ class ReceivedError:
     domain: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     fields: list[str] = field(default_factory=list)
+    retry_after: float | None = None
+    """Seconds."""
 
 
 @contextmanager
@@ -37,8 +39,10 @@ def _read(error: grpc.aio.AioRpcError, received: ReceivedError) -> None:
     trailers = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(trailers.get("grpc-status-details-bin", b""))  # type: ignore[arg-type]
     for packed in status.details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if packed.Unpack(info):
             received.reason, received.domain, received.metadata = info.reason, info.domain, dict(info.metadata)
         elif packed.Unpack(bad):
             received.fields = [violation.field for violation in bad.field_violations]
+        elif packed.Unpack(retry):
+            received.retry_after = retry.retry_delay.ToMilliseconds() / 1000

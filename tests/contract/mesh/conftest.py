@@ -29,7 +29,8 @@ def shapes() -> None:
 @pytest.fixture
 async def call(shapes: None, valkey: str, signer: Signer) -> AsyncIterator[Caller]:
     """Calls the service behind the real interceptor."""
-    platform = Platform("shapes", settings_for(redis_url=valkey, max_concurrent_calls=MOST_CALLS), SignerKeys(signer))
+    settings = settings_for(redis_url=valkey, max_concurrent_calls=MOST_CALLS, max_concurrent_streams=MOST_CALLS)
+    platform = Platform("shapes", settings, SignerKeys(signer))
     registered = [(lambda servicer, server: register(SERVICE, servicer, server), Shapes())]
     app = App("shapes", platform.settings, platform.tokens, registered, [platform.revocations])
     async with serving(app) as channel:

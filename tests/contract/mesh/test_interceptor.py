@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from harness.waiting import until
 from mesh.rpc import revocations
+from mesh.rpc.admission import RETRY_SECONDS
 from mesh.rpc.identity import Tokens
 from mesh.rpc.interceptor import Interceptor
 from mesh.rpc.policy import PolicyMissingError
@@ -132,20 +133,54 @@ async def test_a_request_is_not_validated_before_its_caller_is_known(call: Calle
         await call.raw(method, b"\x0a\xff", token="nonsense")
 
 
-async def test_calls_beyond_the_limit_are_refused_and_health_still_responds(call: Caller, signer: Signer) -> None:
+async def test_calls_beyond_the_limit_are_refused_before_they_are_read_and_health_still_responds(
+    call: Caller, signer: Signer
+) -> None:
+    token = signer.token()
+    waiting = [asyncio.create_task(call("Once", "wait", token=token, timeout=3)) for _ in range(MOST_CALLS)]
+    try:
+
+        async def refuses() -> bool:
+            try:
+                await call("Once", "a", token="nonsense")
+            except grpc.aio.AioRpcError as error:
+                return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            return False
+
+        await until(refuses, "as many calls run as may", seconds=2)
+        for method in ("Once", "Collect"):
+            with refused("OVERLOADED") as error:
+                await call(method, "a", token=token)
+            assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert error.retry_after == RETRY_SECONDS
+        assert await call.healthy()
+        assert await call("Chat", "a", token=token) == ["a"]
+    finally:
+        for each in waiting:
+            each.cancel()
+
+    async def serves() -> bool:
+        try:
+            return await call("Once", "a", token=token) == ["a"]
+        except grpc.aio.AioRpcError:
+            return False
+
+    await until(serves, "nothing is done any more for callers who have gone", seconds=2)
+
+
+async def test_open_streams_have_a_limit_of_their_own(call: Caller, signer: Signer) -> None:
     token = signer.token()
     running = [call.open(token) for _ in range(MOST_CALLS)]
     for chat in running:
         await chat.write(StringValue(value="a"))
         assert (await chat.read()).value == "a"
-    with refused("OVERLOADED") as error:
-        await call("Once", "a", token=token)
-    assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert await call.healthy()
+    with refused("OVERLOADED"):
+        await call("Chat", "a", token=token)
+    assert await call("Once", "a", token=token) == ["a"]
     for chat in running:
         await chat.done_writing()
         assert await chat.code() is grpc.StatusCode.OK
-    assert await call("Once", "a", token=token) == ["a"]
+    assert await call("Chat", "a", token=token) == ["a"]
 
 
 async def test_a_token_from_the_future_is_refused(call: Caller, signer: Signer) -> None:
@@ -197,6 +232,7 @@ async def test_a_method_without_a_policy_stops_the_start(valkey: str, signer: Si
         Callers("shapes"),
         None,
         most_calls=1,
+        most_streams=1,
     )
     with pytest.raises(PolicyMissingError, match="UnruledService"):
         register("focusmesh.shapes.v1.UnruledService", Shapes(), interceptor)

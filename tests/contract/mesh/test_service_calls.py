@@ -195,7 +195,19 @@ async def test_what_may_have_had_an_effect_is_tried_once(
     assert len(ledger.calls) == 1
 
 
-@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code not in (UNAVAILABLE, grpc.StatusCode.OK)])
+async def test_a_callee_that_is_too_busy_to_take_a_call_up_is_asked_again(
+    client: ServiceClient, ports: list[int]
+) -> None:
+    ledger = Ledger(grpc.StatusCode.CANCELLED)
+    async with listening(ledger, ports[0]):
+        await call(client)
+    assert len(ledger.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [code for code in grpc.StatusCode if code not in (UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK)],
+)
 async def test_only_a_callee_that_is_away_is_tried_again(
     client: ServiceClient, ports: list[int], code: grpc.StatusCode
 ) -> None:
@@ -294,12 +306,12 @@ async def test_replicas_are_called_in_turn_as_long_as_they_serve(client: Service
         (errors.RequestIdReused(request_id="r1"), UnexpectedResponse),
         (errors.Internal(error_id="e1"), UnexpectedResponse),
         (grpc.StatusCode.UNAVAILABLE, DependencyUnavailable),
+        (grpc.StatusCode.CANCELLED, DependencyUnavailable),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, DependencyUnavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, DependencyUnavailable),
         (grpc.StatusCode.UNKNOWN, UnexpectedResponse),
         (grpc.StatusCode.UNIMPLEMENTED, UnexpectedResponse),
         (grpc.StatusCode.NOT_FOUND, UnexpectedResponse),
-        (grpc.StatusCode.CANCELLED, UnexpectedResponse),
     ],
     ids=lambda value: getattr(value, "reason", None) or getattr(value, "name", None),
 )

@@ -10,11 +10,13 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.rpc import code_pb2
 
+from contract import descriptors
 from envoy import generate, validate
 from envoy.clusters import clusters
 from envoy.responses import RESPONSES
 from envoy.routes import UNKNOWN_CLUSTER
 from envoy.settings import Allowances, Bucket, GatewaySettings, SettingsError, UpstreamTls
+from mesh.runtime.settings import ServiceSettings
 from stack.layout import Ports, State
 
 TARGETS = {
@@ -144,6 +146,31 @@ def test_every_replica_is_called_and_watched() -> None:
     assert websocket["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
 
 
+def test_a_service_is_given_fewer_calls_at_once_than_it_takes_and_open_streams_are_counted_apart() -> None:
+    settings = GatewaySettings()
+    endpoints = {"todo": [("127.0.0.1", 1), ("127.0.0.1", 2)], "realtime": [("127.0.0.1", 3)]}
+    limits = {
+        cluster["name"]: {
+            limit.get("priority", "DEFAULT"): limit["max_requests"]
+            for limit in cluster["circuit_breakers"]["thresholds"]
+        }
+        for cluster in clusters(endpoints, settings)
+        if "circuit_breakers" in cluster
+    }
+    streaming = {method.grpc_path for method in descriptors.load().rpcs if method.streaming and method.exposed}
+
+    assert limits["todo"]["DEFAULT"] == 2 * limits["realtime"]["DEFAULT"]
+    assert limits["realtime"]["DEFAULT"] < ServiceSettings.max_concurrent_calls
+    assert limits["realtime"]["HIGH"] > ServiceSettings.max_concurrent_streams
+    routed = {
+        route["match"]["path"]
+        for routes in values_of(generate.bootstrap(*TARGETS["machine"]), "routes")
+        for route in routes
+        if route.get("route", {}).get("priority") == "HIGH"
+    }
+    assert routed == streaming
+
+
 def test_pods_speak_mtls_where_certificates_are_given() -> None:
     tls = UpstreamTls(Path("/tls/tls.crt"), Path("/tls/tls.key"), Path("/tls/ca.crt"))
     endpoints, _ = TARGETS["cluster"]
@@ -202,6 +229,7 @@ class TestSettings:
                 "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317",
                 "FOCUSMESH_TRACE_RATIO": "0.25",
                 "FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS": "60",
+                "FOCUSMESH_GATEWAY_CALLS_AT_ONCE": "240",
                 "FOCUSMESH_GATEWAY_UPSTREAM_TLS": "/a.crt,/a.key,/ca.crt",
             },
             listen=("127.0.0.1", 1),
@@ -209,7 +237,7 @@ class TestSettings:
 
         assert settings.allowed_origins == ("https://a.example", "https://b.example")
         assert (settings.otlp, settings.trace_percent) == (("collector", 4317), 25.0)
-        assert settings.key_cache_seconds == 60
+        assert (settings.key_cache_seconds, settings.calls_at_once) == (60, 240)
         assert settings.upstream_tls == UpstreamTls(Path("/a.crt"), Path("/a.key"), Path("/ca.crt"))
         assert settings.listen == ("127.0.0.1", 1)
 
