@@ -124,6 +124,13 @@ class TooManySeries(FailedPrecondition):
     message = "You have {limit} recurring tasks, as many as can be. Delete one, or let it recur no more."
 
 
+class TooManyTasks(FailedPrecondition):
+    """The user has as many tasks as one user may have."""
+
+    reason = "TOO_MANY_TASKS"
+    message = "You have {limit} tasks, as many as can be. Those that you delete make room after 30 days."
+
+
 class TaskNotInSeries(FailedPrecondition):
     """Another service speaks of an instance of a series to which the task does not belong any more."""
 

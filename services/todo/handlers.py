@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from mesh.database.connection import Connection
 from mesh.database.pool import Database
+from mesh.database.quota import Quota
 from mesh.events import outbox
 from mesh.events.outbox import Event, SideEffects
 from mesh.rpc.call import Context, current_call
@@ -41,9 +42,11 @@ _Save: TypeAlias = Callable[[Connection, Task, SideEffects], Awaitable[None]]
 class TaskHandlers(rpc.TaskServiceServicer):
     """Tasks of the caller."""
 
-    def __init__(self, db: Database, pages: Pages, zone_of: Callable[[str], Awaitable[str]], clock: Clock) -> None:
-        """zone_of: the time zone of a user."""
-        self.db, self.pages, self.zone_of, self.clock = db, pages, zone_of, clock
+    def __init__(
+        self, db: Database, pages: Pages, quota: Quota, zone_of: Callable[[str], Awaitable[str]], clock: Clock
+    ) -> None:
+        """quota: of tasks. zone_of: the time zone of a user."""
+        self.db, self.pages, self.quota, self.zone_of, self.clock = db, pages, quota, zone_of, clock
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Context) -> pb.CreateTaskResponse:
         call = current_call()
@@ -58,6 +61,7 @@ class TaskHandlers(rpc.TaskServiceServicer):
             await self._insert_series([task], [task], side_effects)
             return response
         async with self.db.connection() as connection:
+            await self.quota.require(connection, call.user_id)
             await store.insert_task(connection, task, side_effects)
         return response
 
@@ -75,6 +79,7 @@ class TaskHandlers(rpc.TaskServiceServicer):
             await self._insert_series(tasks, recurring, side_effects)
             return response
         async with self.db.connection() as connection:
+            await self.quota.require(connection, call.user_id, len(tasks))
             await store.insert_tasks(connection, tasks, side_effects)
         return response
 
@@ -103,7 +108,9 @@ class TaskHandlers(rpc.TaskServiceServicer):
         return await self._change(request, rules.start, events.task_updated, pb.StartTaskResponse)
 
     async def CompleteTask(self, request: pb.CompleteTaskRequest, context: Context) -> pb.CompleteTaskResponse:
-        return await self._change(request, rules.complete, events.task_completed, pb.CompleteTaskResponse)
+        return await self._change(
+            request, rules.complete, events.task_completed, pb.CompleteTaskResponse, self._save_complete
+        )
 
     async def ReopenTask(self, request: pb.ReopenTaskRequest, context: Context) -> pb.ReopenTaskResponse:
         return await self._change(request, rules.reopen, events.task_updated, pb.ReopenTaskResponse, _save_open)
@@ -140,8 +147,15 @@ class TaskHandlers(rpc.TaskServiceServicer):
         except series.ZoneMissing:
             return await decide(await self.zone_of(current_call().user_id))
 
+    async def _save_complete(self, connection: Connection, task: Task, side_effects: SideEffects) -> None:
+        """Writes a completed task; raises TooManyTasks when its series goes on, for lack of room for the next."""
+        if task.series_id is not None:
+            await self.quota.require(connection, task.user_id)
+        await store.save_task(connection, task, side_effects)
+
     async def _insert_series(self, tasks: Sequence[Task], recurring: Sequence[Task], side_effects: SideEffects) -> None:
         async with self.db.transaction() as tx:
+            await self.quota.require(tx, tasks[0].user_id, len(tasks))
             await store.claim_series(tx, recurring, series.MOST_SERIES)
             await store.insert_tasks(tx, tasks, side_effects)
         outbox.wake()
@@ -230,8 +244,9 @@ class TaskOwnershipHandlers(ownership_rpc.TaskOwnershipServiceServicer):
 class TaskPlanningHandlers(planning_rpc.TaskPlanningServiceServicer):
     """Tasks, as a calendar needs them."""
 
-    def __init__(self, db: Database, pages: Pages, clock: Clock) -> None:
-        self.db, self.pages, self.clock = db, pages, clock
+    def __init__(self, db: Database, pages: Pages, quota: Quota, clock: Clock) -> None:
+        """quota: of tasks."""
+        self.db, self.pages, self.quota, self.clock = db, pages, quota, clock
 
     async def GetOwnedTask(
         self, request: planning_pb.GetOwnedTaskRequest, context: Context
@@ -265,6 +280,7 @@ class TaskPlanningHandlers(planning_rpc.TaskPlanningServiceServicer):
             response = _imports(uids, found, new)
             side_effects = current_call().side_effects(response, *map(events.task_created, new.values()))
             if new:
+                await self.quota.require(tx, request.user_id, len(new))
                 await store.import_tasks(tx, new, side_effects)
             else:
                 await outbox.store_response(tx, side_effects)

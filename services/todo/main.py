@@ -6,11 +6,13 @@ from focusmesh.todo.v1.task_planning_service_pb2_grpc import add_TaskPlanningSer
 from focusmesh.todo.v1.task_service_pb2_grpc import add_TaskServiceServicer_to_server
 
 from mesh.app import App, main
+from mesh.database.quota import Quota
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from services.todo.clients import Users
 from services.todo.consumers import SUBSCRIPTIONS
+from services.todo.errors import TooManyTasks
 from services.todo.handlers import (
     TaskHandlers,
     TaskInstanceHandlers,
@@ -25,12 +27,13 @@ def build(settings: Settings, keys: KeySource | None = None) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes."""
     platform = Platform("todo", settings, keys)
     db, users = platform.database(), Users(platform)
+    quota = Quota("tasks", settings.most_tasks, TooManyTasks)
     return platform.app(
         [
-            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, users.time_zone, clock.now)),
+            (add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, quota, users.time_zone, clock.now)),
             (add_TaskInstanceServiceServicer_to_server, TaskInstanceHandlers(db, clock.now)),
             (add_TaskOwnershipServiceServicer_to_server, TaskOwnershipHandlers(db)),
-            (add_TaskPlanningServiceServicer_to_server, TaskPlanningHandlers(db, platform.pages, clock.now)),
+            (add_TaskPlanningServiceServicer_to_server, TaskPlanningHandlers(db, platform.pages, quota, clock.now)),
         ],
         database=db,
         components=[

@@ -1,7 +1,13 @@
-"""Settings of the todo service: the common ones."""
+"""Settings of the todo service."""
+
+from dataclasses import dataclass
 
 from mesh.runtime.settings import ServiceSettings
 
 
+@dataclass(frozen=True, kw_only=True)
 class Settings(ServiceSettings):
-    """No settings beyond those of every service."""
+    """Settings beyond those of every service."""
+
+    most_tasks: int = 100_000
+    """Of one user, with those that are deleted and not purged yet; passed by a thousandth: `mesh/database/quota.py`."""

@@ -11,6 +11,7 @@ from mesh.runtime.settings import ServiceSettings
 from services.calendar.main import build
 from services.calendar.settings import Settings
 from services.todo import main as todo
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from stack.layout import State
 from tests.contract.calendar.person import Person
@@ -70,7 +71,7 @@ def calendar_settings(
 @pytest.fixture
 async def todo_channel(todo_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to todo."""
-    async with serving(without_broker(todo.build(todo_settings, SignerKeys(signer)))) as channel:
+    async with serving(without_broker(todo.build(TodoSettings(**vars(todo_settings)), SignerKeys(signer)))) as channel:
         yield channel
 
 

@@ -12,10 +12,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.app import App
 from mesh.database.pool import Database
+from mesh.database.quota import Quota
 from mesh.platform import Platform
 from mesh.rpc.identity import KeySource
 from mesh.runtime import clock
 from mesh.runtime.errors import DependencyUnavailable
+from services.todo.errors import TooManyTasks
 from services.todo.handlers import TaskHandlers
 from tests.support.serving import SignerKeys, settings_for
 from tests.support.tokens import Signer
@@ -71,8 +73,8 @@ async def running(
 ) -> AsyncIterator[Running]:
     settings = settings_for(database_url=database_url, redis_url=redis_url, **changes)
     platform = Platform("todo", settings, keys or SignerKeys(signer))
-    db = platform.database()
-    registered = [(rpc.add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, nowhere, clock.now))]
+    db, quota = platform.database(), Quota("tasks", 100_000, TooManyTasks)
+    registered = [(rpc.add_TaskServiceServicer_to_server, TaskHandlers(db, platform.pages, quota, nowhere, clock.now))]
     app = App("todo", settings, platform.tokens, registered, [platform.revocations, platform.keys, db], db)
     stop = asyncio.Event()
     served = asyncio.create_task(app.serve(stop))

@@ -14,6 +14,7 @@ from mesh.runtime.ids import new_id
 from services.pomodoro.main import build
 from services.pomodoro.settings import Settings
 from services.todo import main as todo
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from stack.layout import State
 from tests.contract.pomodoro.devices import Device
@@ -57,7 +58,7 @@ async def world(service_url: ServiceUrl, valkey: str, tmp_path: Path, signer: Si
 @pytest.fixture
 async def tasks(world: World, signer: Signer) -> AsyncIterator[UserStub]:
     """The user's view of todo, which serves as long as the test runs."""
-    async with serving(without_broker(todo.build(world.todo, SignerKeys(signer)))) as channel:
+    async with serving(without_broker(todo.build(TodoSettings(**vars(world.todo)), SignerKeys(signer)))) as channel:
         stub = task_service_pb2_grpc.TaskServiceStub(channel)
         yield UserStub(stub, task_service_pb2, signer, world.device.user_id)
 

@@ -16,6 +16,7 @@ from mesh.runtime.signing_keys import private_key
 from services.recurrence.jobs import InstancePlanner
 from services.recurrence.main import build
 from services.todo import main as todo
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from stack.layout import State
 from tests.contract.recurrence.world import Carrier, Person
@@ -59,7 +60,7 @@ def recurrence_settings(
 @pytest.fixture
 async def todo_channel(todo_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to todo."""
-    async with serving(without_broker(todo.build(todo_settings, SignerKeys(signer)))) as channel:
+    async with serving(without_broker(todo.build(TodoSettings(**vars(todo_settings)), SignerKeys(signer)))) as channel:
         yield channel
 
 

@@ -16,6 +16,7 @@ from mesh.runtime.settings import ServiceSettings
 from mesh.runtime.signing_keys import private_key
 from services.recurrence.jobs import InstancePlanner
 from services.todo import main as todo
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from tests.contract.recurrence.world import HOUR, Carrier, Person, ahead, complete, slot
 from tests.support.serving import SignerKeys, serving, without_broker
@@ -75,7 +76,7 @@ async def test_todo_that_is_away_is_asked_until_it_is_back(
     key = private_key(keys.service_key("recurrence").read_bytes())
     client = ServiceClient("todo", todo_settings.listen, ServiceSigner("recurrence", key), None)
     planner = InstancePlanner(db, TaskInstanceServiceStub(client.channel))
-    async with serving(without_broker(todo.build(todo_settings, SignerKeys(signer)))) as channel:
+    async with serving(without_broker(todo.build(TodoSettings(**vars(todo_settings)), SignerKeys(signer)))) as channel:
         person = Person(channel, idle, signer, db)
         created = await person.todo.CreateTask(
             title="Water", due_time=due, recurrence={"frequency": 1}, time_zone="UTC"
@@ -84,7 +85,7 @@ async def test_todo_that_is_away_is_asked_until_it_is_back(
         await carrier.carry()
     assert await planner.run_once() == 0
     await leases_are_over(db)
-    async with serving(without_broker(todo.build(todo_settings, SignerKeys(signer)))) as channel:
+    async with serving(without_broker(todo.build(TodoSettings(**vars(todo_settings)), SignerKeys(signer)))) as channel:
         person.calls(channel)
         carrying = asyncio.create_task(carrier.run())
         planner.start()

@@ -8,8 +8,8 @@ import grpc
 import pytest
 from focusmesh.todo.v1 import task_pb2
 
-from mesh.runtime.settings import ServiceSettings
 from services.todo.main import build
+from services.todo.settings import Settings
 from stack.keys import Keys
 from stack.layout import State
 from tests.contract.todo.todo_client import Calendar, Scheduler, TaskBuilder, Todo
@@ -38,19 +38,26 @@ def auth_address() -> str:
 
 
 @pytest.fixture
-def todo_settings(todo_url: str, valkey: str, keys: Keys, auth_address: str) -> ServiceSettings:
+def most_tasks() -> int:
+    """How many tasks a user may have."""
+    return 100_000
+
+
+@pytest.fixture
+def todo_settings(todo_url: str, valkey: str, keys: Keys, auth_address: str, most_tasks: int) -> Settings:
     """Settings of the service, which calls auth and is called by others."""
-    return settings_for(
+    common = settings_for(
         database_url=todo_url,
         redis_url=valkey,
         service_key_file=str(keys.service_key("todo")),
         call_targets=f"auth={auth_address}",
         caller_keys=";".join(f"{name}={keys.public_service_key(name)}" for name in ("recurrence", "calendar")),
     )
+    return Settings(**vars(common), most_tasks=most_tasks)
 
 
 @pytest.fixture
-async def channel(todo_settings: ServiceSettings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(todo_settings: Settings, signer: Signer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the service."""
     async with serving(without_broker(build(todo_settings, SignerKeys(signer)))) as channel:
         yield channel

@@ -27,6 +27,7 @@ from mesh.runtime.ids import new_id
 from mesh.runtime.settings import ServiceSettings
 from services.recurrence.main import build
 from services.todo import main as todo
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from stack.layout import ROOT, State
 from tests.support.databases import ServiceUrl, opened
@@ -80,7 +81,7 @@ def settings(
 @pytest.fixture
 async def tasks(todo_settings: ServiceSettings, signer: Signer) -> AsyncIterator[UserStub]:
     """Todo as a new user calls it."""
-    async with serving(todo.build(todo_settings, SignerKeys(signer))) as channel:
+    async with serving(todo.build(TodoSettings(**vars(todo_settings)), SignerKeys(signer))) as channel:
         yield UserStub(rpc.TaskServiceStub(channel), pb, signer)
 
 

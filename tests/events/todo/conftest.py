@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from services.todo.main import build
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from stack.layout import State
 from tests.support.databases import ServiceUrl
@@ -27,5 +28,5 @@ async def channel(
         call_targets="auth=127.0.0.1:1",
     )
     settings = replace(settings, kafka_bootstrap=kafka)
-    async with serving(build(settings, SignerKeys(signer))) as channel:
+    async with serving(build(TodoSettings(**vars(settings)), SignerKeys(signer))) as channel:
         yield channel

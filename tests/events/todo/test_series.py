@@ -16,6 +16,7 @@ from mesh.app import App
 from mesh.runtime.settings import ServiceSettings
 from services.recurrence import main as recurrence
 from services.todo import main as todo
+from services.todo.settings import Settings as TodoSettings
 from stack.keys import Keys
 from stack.layout import State
 from tests.support.databases import ServiceUrl
@@ -46,7 +47,7 @@ def services(
     )
     targets = f"auth=127.0.0.1:1;todo={of_todo.listen}"
     return (
-        lambda: todo.build(of_todo, SignerKeys(signer)),
+        lambda: todo.build(TodoSettings(**vars(of_todo)), SignerKeys(signer)),
         lambda: recurrence.build(settings("recurrence", call_targets=targets), SignerKeys(signer)),
     )
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$focusmesh/todo/v1/error_reason.proto\x12\x11\x66ocusmesh.todo.v1*\xde\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_TASK_NOT_FOUND\x10\x01\x12&\n\"ERROR_REASON_TASK_ALREADY_COMPLETE\x10\x02\x12%\n!ERROR_REASON_TASK_ALREADY_STARTED\x10\x03\x12\"\n\x1e\x45RROR_REASON_TASK_NOT_COMPLETE\x10\x04\x12!\n\x1d\x45RROR_REASON_TASK_NOT_DELETED\x10\x05\x12\x1d\n\x19\x45RROR_REASON_TASK_DELETED\x10\x06\x12&\n\"ERROR_REASON_RECURRENCE_INCOMPLETE\x10\x07\x12)\n%ERROR_REASON_RECURRENCE_CONTRADICTION\x10\x08\x12)\n%ERROR_REASON_RECURRENCE_COUNT_MISSING\x10\t\x12+\n\'ERROR_REASON_DUE_TIME_NOT_IN_RECURRENCE\x10\n\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_UNKNOWN\x10\x0b\x12(\n$ERROR_REASON_REMINDER_OFFSET_INVALID\x10\x0c\x12 \n\x1c\x45RROR_REASON_TOO_MANY_SERIES\x10\r\x12#\n\x1f\x45RROR_REASON_TASK_NOT_IN_SERIES\x10\x0e\x12\x1b\n\x17\x45RROR_REASON_SLOT_TAKEN\x10\x0f\x42\x44\n\x11\x66ocusmesh.todo.v1P\x01Z-focusmesh.example/go/focusmesh/todo/v1;todov1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$focusmesh/todo/v1/error_reason.proto\x12\x11\x66ocusmesh.todo.v1*\xff\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_TASK_NOT_FOUND\x10\x01\x12&\n\"ERROR_REASON_TASK_ALREADY_COMPLETE\x10\x02\x12%\n!ERROR_REASON_TASK_ALREADY_STARTED\x10\x03\x12\"\n\x1e\x45RROR_REASON_TASK_NOT_COMPLETE\x10\x04\x12!\n\x1d\x45RROR_REASON_TASK_NOT_DELETED\x10\x05\x12\x1d\n\x19\x45RROR_REASON_TASK_DELETED\x10\x06\x12&\n\"ERROR_REASON_RECURRENCE_INCOMPLETE\x10\x07\x12)\n%ERROR_REASON_RECURRENCE_CONTRADICTION\x10\x08\x12)\n%ERROR_REASON_RECURRENCE_COUNT_MISSING\x10\t\x12+\n\'ERROR_REASON_DUE_TIME_NOT_IN_RECURRENCE\x10\n\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_UNKNOWN\x10\x0b\x12(\n$ERROR_REASON_REMINDER_OFFSET_INVALID\x10\x0c\x12 \n\x1c\x45RROR_REASON_TOO_MANY_SERIES\x10\r\x12#\n\x1f\x45RROR_REASON_TASK_NOT_IN_SERIES\x10\x0e\x12\x1b\n\x17\x45RROR_REASON_SLOT_TAKEN\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_TOO_MANY_TASKS\x10\x10\x42\x44\n\x11\x66ocusmesh.todo.v1P\x01Z-focusmesh.example/go/focusmesh/todo/v1;todov1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.todo.v1P\001Z-focusmesh.example/go/focusmesh/todo/v1;todov1'
   _globals['_ERRORREASON']._serialized_start=60
-  _globals['_ERRORREASON']._serialized_end=666
+  _globals['_ERRORREASON']._serialized_end=699
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Between services: the task is no instance of the series any more. Metadata: `task_id`, `series_id`."""
     ERROR_REASON_SLOT_TAKEN: _ErrorReason.ValueType  # 15
     """The series has another instance at the slot to which this one would come, or come back. Metadata: `series_id`, `slot`."""
+    ERROR_REASON_TOO_MANY_TASKS: _ErrorReason.ValueType  # 16
+    """You have as many tasks as you can have, with those that were deleted within 30 days. Metadata: `limit`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `todo.focusmesh`."""
@@ -98,4 +100,6 @@ ERROR_REASON_TASK_NOT_IN_SERIES: ErrorReason.ValueType  # 14
 """Between services: the task is no instance of the series any more. Metadata: `task_id`, `series_id`."""
 ERROR_REASON_SLOT_TAKEN: ErrorReason.ValueType  # 15
 """The series has another instance at the slot to which this one would come, or come back. Metadata: `series_id`, `slot`."""
+ERROR_REASON_TOO_MANY_TASKS: ErrorReason.ValueType  # 16
+"""You have as many tasks as you can have, with those that were deleted within 30 days. Metadata: `limit`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -79,7 +79,7 @@ class TaskPlanningServiceServicer:
         whatever its user did with it, until it is purged; so the same call again changes nothing, with or without `request_id`.
         New tasks are published as those of CreateTask are.
 
-        Called by calendar. Errors: REQUEST_ID_REUSED.
+        Called by calendar. Errors: TOO_MANY_TASKS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

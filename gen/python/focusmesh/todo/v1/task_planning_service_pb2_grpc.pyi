@@ -31,7 +31,7 @@ class TaskPlanningServiceStub:
     whatever its user did with it, until it is purged; so the same call again changes nothing, with or without `request_id`.
     New tasks are published as those of CreateTask are.
 
-    Called by calendar. Errors: REQUEST_ID_REUSED.
+    Called by calendar. Errors: TOO_MANY_TASKS, REQUEST_ID_REUSED.
     """
 
 class TaskPlanningServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -69,7 +69,7 @@ class TaskPlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         whatever its user did with it, until it is purged; so the same call again changes nothing, with or without `request_id`.
         New tasks are published as those of CreateTask are.
 
-        Called by calendar. Errors: REQUEST_ID_REUSED.
+        Called by calendar. Errors: TOO_MANY_TASKS, REQUEST_ID_REUSED.
         """
 
 def add_TaskPlanningServiceServicer_to_server(servicer: TaskPlanningServiceServicer, server: _aio.Server) -> None: ...

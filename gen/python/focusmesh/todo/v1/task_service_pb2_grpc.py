@@ -98,7 +98,7 @@ class TaskServiceServicer:
         next one follows within seconds.
 
         Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
-        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, TOO_MANY_TASKS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +108,7 @@ class TaskServiceServicer:
         """Creates up to 100 tasks, in order: all of them or none.
 
         Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
-        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, TOO_MANY_TASKS, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,8 +162,8 @@ class TaskServiceServicer:
         """Completes a task that is pending or in progress. Completing it again is refused. When it recurs, the next instance
         of its series is created within seconds, unless this was the last.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, TOO_MANY_TASKS,
+        VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,13 +23,13 @@ class TaskServiceStub:
     next one follows within seconds.
 
     Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
-    TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
+    TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, TOO_MANY_TASKS, REQUEST_ID_REUSED.
     """
     BatchCreateTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchCreateTasksRequest, _task_service_pb2.BatchCreateTasksResponse]
     """Creates up to 100 tasks, in order: all of them or none.
 
     Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
-    TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
+    TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, TOO_MANY_TASKS, REQUEST_ID_REUSED.
     """
     GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]
     """Reads one task, also a deleted one until it is purged.
@@ -63,8 +63,8 @@ class TaskServiceStub:
     """Completes a task that is pending or in progress. Completing it again is refused. When it recurs, the next instance
     of its series is created within seconds, unless this was the last.
 
-    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, VERSION_CONFLICT,
-    REQUEST_ID_REUSED.
+    Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, TOO_MANY_TASKS,
+    VERSION_CONFLICT, REQUEST_ID_REUSED.
     """
     ReopenTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ReopenTaskRequest, _task_service_pb2.ReopenTaskResponse]
     """Makes a complete task pending again. When it recurs, its completion is undone: the next instance, which it brought,
@@ -102,7 +102,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         next one follows within seconds.
 
         Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
-        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, TOO_MANY_TASKS, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -114,7 +114,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates up to 100 tasks, in order: all of them or none.
 
         Needs scope `tasks:write`. Errors: RECURRENCE_CONTRADICTION, DUE_TIME_NOT_IN_RECURRENCE,
-        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, REQUEST_ID_REUSED.
+        TIME_ZONE_UNKNOWN, REMINDER_OFFSET_INVALID, TOO_MANY_SERIES, TOO_MANY_TASKS, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -178,8 +178,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Completes a task that is pending or in progress. Completing it again is refused. When it recurs, the next instance
         of its series is created within seconds, unless this was the last.
 
-        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, VERSION_CONFLICT,
-        REQUEST_ID_REUSED.
+        Needs scope `tasks:write`. Errors: TASK_NOT_FOUND, TASK_DELETED, TASK_ALREADY_COMPLETE, TOO_MANY_TASKS,
+        VERSION_CONFLICT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
