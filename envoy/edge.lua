@@ -29,6 +29,12 @@ local function refusal(headers)
 end
 
 local function rewrite(headers)
+  -- Parameters of a media type mean nothing here, and the filter of gRPC-Web knows none.
+  local web = string.match(headers:get("content-type") or "", "^(application/grpc%-web[^; ]*) *;")
+  if web then
+    headers:replace("content-type", web)
+    headers:replace("accept", string.match(headers:get("accept") or "", "^application/grpc%-web[^; ,]*") or web)
+  end
   -- The filter that verifies tokens knows one way to write the scheme, and finds a subprotocol only as the last one.
   local token = string.match(headers:get("authorization") or "", "^[Bb][Ee][Aa][Rr][Ee][Rr][ \t]+(.*)$")
   if token then

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # noqa: F401 (details are found by their names)
 
-from envoy.bodies import METADATA
+from envoy.rest_requests import METADATA
 
 DOMAIN = "gateway.focusmesh"
 _TYPE = "type.googleapis.com"
@@ -33,8 +33,9 @@ class When(Enum):
     NO_KEYS = "no keys to verify a token with"
     EARLY = "before the request was read"
     EDGE = "edge.lua says why"
-    BODY = "bodies.lua says which field is wrong"
+    FIELD = "rest_requests.lua says which field is wrong"
     AUDIENCE = "a token for somebody else"
+    QUERY = "the method QUERY, of which Envoy refuses what has no content type"
 
 
 class Response(NamedTuple):
@@ -56,9 +57,10 @@ class Response(NamedTuple):
 
 
 RESPONSES = (
+    Response(400, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "No path has the method QUERY.", When.QUERY, becomes=501),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "%DYNAMIC_METADATA(focusmesh.edge:refusal)%", When.EDGE),
-    Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", when=When.BODY),
+    Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", when=When.FIELD),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST"),
     # Without keys no token can be verified, so a valid one must not be refused as invalid.
     Response(401, "UNAVAILABLE", "UNAVAILABLE", _UNAVAILABLE_TEXT, When.NO_KEYS, becomes=503),
@@ -88,7 +90,12 @@ RESPONSES = (
     Response(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive.", When.EARLY),
     Response(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "The request took too long to arrive."),
     Response(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", "The body of the request is too large."),
-    Response(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", "Send the body as `content-type: application/json`."),
+    Response(
+        415,
+        "INVALID_ARGUMENT",
+        "UNSUPPORTED_MEDIA_TYPE",
+        "Send the body as `content-type: application/json`, without a `content-encoding`.",
+    ),
     Response(
         426,
         "FAILED_PRECONDITION",
@@ -146,9 +153,9 @@ def _for_rest(response: Response) -> Json:
 
 def _status(response: Response) -> Json:
     details = _details(response)
-    if response.when is not When.EARLY:
+    if response.when not in (When.EARLY, When.QUERY):
         details[0]["metadata"] = {"x-request-id": "%REQ(X-REQUEST-ID)%"}
-    if response.when is When.BODY:
+    if response.when is When.FIELD:
         wrong = {name: f"%DYNAMIC_METADATA({METADATA}:{name})%" for name in ("field", "description")}
         wrong["reason"] = response.reason
         details.append({"@type": f"{_TYPE}/google.rpc.BadRequest", "fieldViolations": [wrong]})
@@ -189,9 +196,13 @@ def _status_is(status: int) -> Json:
 def _is_grpc() -> list[Json]:
     """Native gRPC or gRPC-Web: after transcoding a REST request has this content type too, and its first path."""
     return [
-        {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}},
+        _with("content-type", {"prefix": "application/grpc"}),
         _without("x-envoy-original-path"),
     ]
+
+
+def _with(header: str, value: Json) -> Json:
+    return {"header_filter": {"header": {"name": header, "string_match": value}}}
 
 
 def _without(header: str) -> Json:
@@ -213,7 +224,11 @@ _CONDITIONS: dict[When, list[Json]] = {
     When.NO_KEYS: [_token_failure_is("Jwks remote fetch is failed")],
     # A request has no ID until its headers are accepted.
     When.EDGE: [_metadata("focusmesh.edge", ["refusal"], {"present_match": True})],
-    When.BODY: [_metadata(METADATA, ["field"], {"present_match": True})],
+    When.FIELD: [_metadata(METADATA, ["field"], {"present_match": True})],
     When.EARLY: [_without("x-request-id")],
+    When.QUERY: [
+        _without("x-request-id"),
+        {"header_filter": {"header": {"name": ":method", "string_match": {"exact": "QUERY"}}}},
+    ],
     When.AUDIENCE: [_token_failure_is("Audiences in Jwt are not allowed")],
 }

@@ -17,7 +17,7 @@ from typing import Any
 from contract.descriptors import Contract
 from contract.methods import Binding, Method
 from contract.rules import ContractError, require_routable
-from envoy import bodies
+from envoy import rest_requests
 
 WEBSOCKET_PATH = "/v1/realtime"
 WEBSOCKET_CLUSTER = "realtime_ws"
@@ -49,6 +49,8 @@ _FEED_SECONDS, _FEED_IDLE_SECONDS = 120, 30
 """For a whole feed, and until its reader takes more of it or its service sends more."""
 _FILE_SIZE = {"envoy.filters.http.body_size_limit": _DISABLED}
 """Up to `largest_file`."""
+_ACCEPTED = {"accept": "application/json", "accept-encoding": "identity"}
+"""What a body may be, for callers whose body is something else."""
 _ROOM_BYTES = 16 << 20
 _ANY_SIZE = {**_FILE_SIZE, "focusmesh.body_size_limit_of_files": _DISABLED}
 
@@ -81,6 +83,7 @@ def routes(described: Contract, stream_idle_seconds: int) -> list[Json]:
         *(rpc_route(method, stream_idle_seconds) for method in exposed),
         _unknown_rpc(),
         *(_rest(method, binding) for method, binding in bound),
+        *(_head(method, binding) for method, binding in bound if binding.verb == "GET"),
         *_other_verbs([binding for _, binding in bound]),
         *(_other_content_type(binding) for _, binding in bound if binding.has_body),
         _unknown_path(),
@@ -112,7 +115,7 @@ def token_rules(methods: list[Method]) -> list[Json]:
         if method.public:
             rules.append({"match": {"path": method.grpc_path}})
             if method.binding:
-                rules.append({"match": _match(method.binding, [_verb(method.binding.verb)])})
+                rules.append({"match": _match(method.binding, [_verbs(_served(method.binding))])})
     websocket = {"requirements": [{"provider_name": "header"}, {"provider_name": "subprotocol"}]}
     rules.append({"match": {"path": WEBSOCKET_PATH}, "requires": {"requires_any": websocket}})
     rules.append({"match": _FEEDS})
@@ -244,15 +247,27 @@ def _unknown_rpc() -> Json:
 def _rest(method: Method, binding: Binding) -> Json:
     headers = [_verb(binding.verb)]
     if binding.has_body:
-        headers.append(_json_or_none())
+        headers += [_json_or_none(), _not_encoded()]
     return {
         "name": f"{binding.verb} {binding.template}",
         "match": _match(binding, headers),
         "metadata": _rate(method.rate.lower()),
         "route": {"cluster": NO_CLUSTER},
-        "typed_per_filter_config": {**_sizes(method), **bodies.per_route(method)},
+        "typed_per_filter_config": {**_sizes(method), **rest_requests.per_route(method)},
         # For the whole body; filters before limit its size.
         "request_body_buffer_limit": _ROOM_BYTES,
+    }
+
+
+def _head(method: Method, binding: Binding) -> Json:
+    """A GET whose body is not sent; behind the others, since it is rare."""
+    route = _rest(method, binding)
+    lua = {"@type": f"{_TYPE}/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "filter_context": {}}
+    return {
+        **route,
+        "name": f"HEAD {binding.template}",
+        "match": _match(binding, [_verb("HEAD")]),
+        "typed_per_filter_config": {**route["typed_per_filter_config"], "focusmesh.head": lua},
     }
 
 
@@ -261,7 +276,7 @@ def _other_verbs(bindings: list[Binding]) -> list[Json]:
     verbs: defaultdict[str, set[str]] = defaultdict(set)
     example = {}
     for binding in bindings:
-        verbs[binding.pattern].add(binding.verb)
+        verbs[binding.pattern] |= _served(binding)
         example[binding.pattern] = binding
     return [
         {
@@ -282,6 +297,7 @@ def _other_content_type(binding: Binding) -> Json:
         "name": f"other content type {binding.verb} {binding.template}",
         "match": _match(binding, [_verb(binding.verb)]),
         "direct_response": {"status": 415},
+        "response_headers_to_add": [{"header": {"key": key, "value": value}} for key, value in _ACCEPTED.items()],
         "typed_per_filter_config": _NOT_TRANSCODED,
     }
 
@@ -302,6 +318,11 @@ def _match(binding: Binding, headers: list[Json]) -> Json:
     return {**path, "headers": headers}
 
 
+def _served(binding: Binding) -> set[str]:
+    """The methods of a binding: a HEAD is a GET whose body is not sent."""
+    return {"GET", "HEAD"} if binding.verb == "GET" else {binding.verb}
+
+
 def _verb(verb: str) -> Json:
     return {"name": ":method", "string_match": {"exact": verb}}
 
@@ -315,6 +336,15 @@ def _json_or_none() -> Json:
     return {
         "name": "content-type",
         "string_match": {"safe_regex": {"regex": r"(?i)(application/json\s*(;.*)?)?"}},
+        "treat_missing_header_as_empty": True,
+    }
+
+
+def _not_encoded() -> Json:
+    """No content encoding, which nothing here decodes."""
+    return {
+        "name": "content-encoding",
+        "string_match": {"safe_regex": {"regex": "(?i)(identity)?"}},
         "treat_missing_header_as_empty": True,
     }
 

@@ -1,6 +1,5 @@
 """Headers that gRPC cannot read: removed or refused here, and never counted against a replica."""
 
-import socket
 import struct
 import threading
 import time
@@ -15,9 +14,9 @@ import pytest
 from harness.clients import Grpc, GrpcWeb, Rest, empty
 from harness.rpcs import BY_NAME
 from tests.gateway.gateways import two_replicas
+from tests.gateway.http2 import exchange
 from tests.gateway.upstream import Upstream
 from tests.support.gateway_process import Running
-from tests.support.ports import LOOPBACK
 from tests.support.tokens import Signer
 
 INVALID_ARGUMENT = str(grpc.StatusCode.INVALID_ARGUMENT.value[0])
@@ -149,32 +148,8 @@ def test_a_grpc_call_that_is_no_post_is_no_rpc(wire: Wire, upstream: Upstream, m
 
 def with_trailer(port: int, name: str, value: str) -> None:
     """Calls GetJwks by HTTP/2 with a trailer behind the request, and waits until the response ends."""
-    url = {":method": "POST", ":scheme": "http", ":authority": "gateway", ":path": KEYS.grpc_path}
-    headers = {**url, "content-type": "application/grpc", "te": "trailers"}
-    with socket.create_connection((LOOPBACK, port), SECONDS) as connection, connection.makefile("rb") as received:
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, b"", stream=0))
-        connection.sendall(_frame(_HEADERS, _END_HEADERS, _hpack(headers)) + _frame(_DATA, 0, EMPTY_MESSAGE))
-        connection.sendall(_frame(_HEADERS, _END_HEADERS | _END_STREAM, _hpack({name: value})))
-        while True:
-            length, kind, flags, _ = struct.unpack(">3sBBI", received.read(9))
-            received.read(int.from_bytes(length))
-            if kind in (_HEADERS, _DATA) and flags & _END_STREAM:
-                return
-
-
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
-_END_STREAM, _END_HEADERS = 1, 4
-
-
-def _frame(kind: int, flags: int, content: bytes, stream: int = 1) -> bytes:
-    return struct.pack(">3sBBI", len(content).to_bytes(3), kind, flags, stream) + content
-
-
-def _hpack(headers: Mapping[str, str]) -> bytes:
-    """Headers as literals that no table keeps, each text shorter than 127 bytes."""
-    texts = (text.encode() for header in headers.items() for text in header)
-    sized = [bytes([len(text)]) + text for text in texts]
-    return b"".join(b"\0" + name + value for name, value in zip(sized[::2], sized[1::2], strict=True))
+    headers = {":path": KEYS.grpc_path, "content-type": "application/grpc", "te": "trailers"}
+    exchange(port, headers, EMPTY_MESSAGE, {name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), [("x-a-bin", "!"), ("grpc-status", "x"), ("grpc-timeout", "x")])

@@ -86,14 +86,13 @@ def test_json_sent_to_the_grpc_name_of_an_rpc_is_not_found(rest: Rest, token: st
 @pytest.mark.parametrize(
     ("verb", "path", "allowed"),
     [
-        ("PUT", "/v1/tasks/some-id", "DELETE, GET, PATCH"),
-        ("POST", "/v1/tasks/some-id", "DELETE, GET, PATCH"),
-        ("HEAD", "/v1/tasks", "GET, POST"),
-        ("OPTIONS", "/v1/tasks", "GET, POST"),
+        ("PUT", "/v1/tasks/some-id", "DELETE, GET, HEAD, PATCH"),
+        ("POST", "/v1/tasks/some-id", "DELETE, GET, HEAD, PATCH"),
+        ("OPTIONS", "/v1/tasks", "GET, HEAD, POST"),
         ("GET", "/v1/tasks/some-id:start", "POST"),
         ("DELETE", "/v1/tasks:batchCreate", "POST"),
-        ("POST", "/v1/auditRecords:verify", "GET"),
-        ("POST", "/.well-known/jwks.json", "GET"),
+        ("POST", "/v1/auditRecords:verify", "GET, HEAD"),
+        ("POST", "/.well-known/jwks.json", "GET, HEAD"),
     ],
 )
 def test_a_known_path_with_another_method_says_which_it_has(

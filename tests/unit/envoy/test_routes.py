@@ -136,7 +136,7 @@ def test_a_path_that_several_rpcs_share_allows_all_their_verbs() -> None:
     )
 
     refused = [route for route in found if route["name"].startswith("other verb /v1/items")]
-    assert [route["response_headers_to_add"][0]["header"]["value"] for route in refused] == ["DELETE, GET"]
+    assert [route["response_headers_to_add"][0]["header"]["value"] for route in refused] == ["DELETE, GET, HEAD"]
 
 
 def test_a_preflight_is_left_to_the_cors_filter() -> None:

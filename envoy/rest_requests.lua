@@ -1,11 +1,12 @@
--- Checks the JSON of a body against the contract, so that nothing of it is lost in silence: the transcoder drops fields
--- that it does not know and null elements of lists, takes the last of two fields of one name, and reads what is nearly JSON.
+-- Checks REST requests against the contract, so that nothing of one is lost in silence: the transcoder drops fields of a
+-- body that it does not know, null elements of lists, and parameters of a query without a value; it takes the last of two
+-- fields of one name, lets a parameter override the path, and reads what is nearly JSON.
 -- What passes here is well-formed, and each of its fields exists, once, with a value of its type; whether a number, an
 -- instant or the name of an enum's value is a good one is left to the transcoder.
 --
--- BODIES and MESSAGES come from envoy/bodies.py: the fields of each binding's body, and those of other messages, by both
--- spellings of a name. A field has its `name` in JSON, its `kind`, for a list the `most`
--- elements that are read, and the fields `of` a message.
+-- The tables come from envoy/rest_requests.py: by binding the fields of QUERIES and BODIES, and which bindings have OTHER_BODIES
+-- than JSON; and the fields of other MESSAGES. Fields are found by both spellings of a name. A field has its `name` in
+-- JSON, its `kind`, for a list the `most` elements that are read, and what it is a message `of`.
 
 local byte, find, sub = string.byte, string.find, string.sub
 local QUOTE, ESCAPE, COMMA, COLON = 34, 92, 44, 58
@@ -43,14 +44,20 @@ local function skip(s, at)
   return at, code
 end
 
+-- The first control character at or behind what was read before.
+local control
+
 -- From the opening quote to behind the closing one, which an even number of backslashes precedes.
 local function text(s, at)
+  if control < at then control = find(s, "[%z\1-\31]", at) or #s + 1 end
   while true do
     at = find(s, '"', at + 1, true) or refuse("has a text that does not end")
     local before = at - 1
     while byte(s, before) == ESCAPE do before = before - 1 end
-    if (at - before) % 2 == 1 then return at + 1 end
+    if (at - before) % 2 == 1 then break end
   end
+  if control < at then refuse("has a control character in a text: write it as an escape") end
+  return at + 1
 end
 
 local function number(s, at)
@@ -132,6 +139,7 @@ object = function(s, at, fields)
 end
 
 local function body(s, fields)
+  depth, control = 0, 0
   local at, code = skip(s, 1)
   if not code then return end
   if code ~= BRACE then refuse("must be a JSON object") end
@@ -139,16 +147,36 @@ local function body(s, fields)
   if code then refuse("must end with the object") end
 end
 
-function envoy_on_request(handle)
-  local content = handle:body()
-  if not content then return end
+local function query(s, fields)
   depth = 0
-  local good, wrong = pcall(body, content:getBytes(0, content:length()), BODIES[handle:filterContext():get("binding")])
+  local seen = {}
+  for piece in string.gmatch(s, "[^&]+") do
+    local name = string.match(piece, "^[^=]*")
+    local field = fields[name]
+    if not field then refuse("is no parameter of this call", shown(name)) end
+    if #name == #piece then refuse("must have a value behind the sign =", field.name) end
+    if seen[field.name] and not field.most then refuse("is given twice", field.name) end
+    seen[field.name] = true
+  end
+end
+
+local function request(handle, binding)
+  local path = handle:headers():get(":path")
+  local mark = find(path, "?", 1, true)
+  if mark then query(sub(path, mark + 1), QUERIES[binding]) end
+  local content = not OTHER_BODIES[binding] and handle:body()
+  if not content or content:length() == 0 then return end
+  if not BODIES[binding] then refuse("must be empty: this call takes its fields from the path and the query") end
+  body(content:getBytes(0, content:length()), BODIES[binding])
+end
+
+function envoy_on_request(handle)
+  local good, wrong = pcall(request, handle, handle:filterContext():get("binding"))
   if good then return end
   if type(wrong) ~= "table" then error(wrong, 0) end
   if wrong.path ~= "" then
-    handle:streamInfo():dynamicMetadata():set("focusmesh.body", "field", wrong.path)
-    handle:streamInfo():dynamicMetadata():set("focusmesh.body", "description", wrong.text)
+    handle:streamInfo():dynamicMetadata():set("focusmesh.rest_requests", "field", wrong.path)
+    handle:streamInfo():dynamicMetadata():set("focusmesh.rest_requests", "description", wrong.text)
   end
   local place = wrong.path == "" and "The body " or wrong.path .. " "
   handle:respond({[":status"] = "400"}, place .. wrong.text .. ".")

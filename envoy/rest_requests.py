@@ -1,4 +1,4 @@
-"""What the bodies of REST requests may hold, as the contract says: the tables of `bodies.lua`, and its settings."""
+"""What REST requests may hold, as the contract says: the tables of `rest_requests.lua`, and its settings."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,10 +9,10 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from contract.descriptors import Contract, field_rules
 from contract.methods import Method
 
-FILTER = "focusmesh.bodies"
-METADATA = "focusmesh.body"
+FILTER = "focusmesh.rest_requests"
+METADATA = "focusmesh.rest_requests"
 """Where the filter says which field is wrong, and how."""
-SCRIPT = Path(__file__).with_name("bodies.lua")
+SCRIPT = Path(__file__).with_name("rest_requests.lua")
 Json = dict[str, Any]
 _Fields = dict[str, Json]
 _PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute"
@@ -33,32 +33,36 @@ _TEXTS = {".google.protobuf.Timestamp", ".google.protobuf.Duration", ".google.pr
 
 def script(described: Contract) -> str:
     """The program of the filter, with its tables."""
-    bodies = {_binding(method): _body(described, method) for method in described.rpcs if _is_checked(method)}
+    bound = [method for method in described.rpcs if method.exposed and method.binding]
+    queries = {_binding(method): _query(described, method) for method in bound}
+    bodies = {_binding(method): _body(described, method) for method in bound if method.body == "*"}
+    others = {_binding(method): True for method in bound if method.body not in ("", "*")}
     messages: dict[str, _Fields] = {}
     fresh = _named_by(bodies.values())
     while fresh:
         messages |= {name: _fields(described, name) for name in fresh}
         fresh = _named_by(messages.values()) - messages.keys()
-    return f"local BODIES = {_lua(bodies)}\nlocal MESSAGES = {_lua(messages)}\n{SCRIPT.read_text()}"
+    tables = {"QUERIES": queries, "BODIES": bodies, "OTHER_BODIES": others, "MESSAGES": messages}
+    return "".join(f"local {name} = {_lua(table)}\n" for name, table in tables.items()) + SCRIPT.read_text()
 
 
 def per_route(method: Method) -> Json:
-    """What makes the filter check the bodies of a binding."""
-    if not _is_checked(method):
-        return {}
+    """What makes the filter check the requests of a binding."""
     return {FILTER: {"@type": _PER_ROUTE, "filter_context": {"binding": _binding(method)}}}
-
-
-def _is_checked(method: Method) -> bool:
-    return method.exposed and method.binding is not None and method.binding.has_body
 
 
 def _binding(method: Method) -> str:
     return f"{method.verb} {method.path}"
 
 
+def _query(described: Contract, method: Method) -> _Fields:
+    """The parameters of a query: the fields that are neither in the path nor in the body."""
+    fields = {} if method.body == "*" else _fields(described, method.request, method.path)
+    return {name: field for name, field in fields.items() if field["name"] != method.body}
+
+
 def _body(described: Contract, method: Method) -> _Fields:
-    """The fields of a binding's body: those of the request that are not in the path."""
+    """The fields of a body: those of the request that are not in the path."""
     return _fields(described, method.request, method.path)
 
 
@@ -87,4 +91,4 @@ def _lua(value: Any) -> str:
     """A value as Lua writes it; names and paths of a contract need no escapes."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f'["{name}"]={_lua(item)}' for name, item in value.items()) + "}"
-    return str(value) if isinstance(value, int) else f'"{value}"'
+    return str(value).lower() if isinstance(value, int) else f'"{value}"'
