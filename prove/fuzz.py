@@ -2,7 +2,7 @@
 
     make fuzz                    ten minutes against a stack of its own; QUICK=1 one minute, SECONDS=n another time
     make fuzz RUNNING=1          against the stack of `make up`, whose allowances slow it down
-    make fuzz ONLY=TaskService   operations with this tag; SEED=n the same requests again
+    make fuzz ONLY=TaskService   operations with this tag, or with one of several (A,B); SEED=n the same requests again
 
 Fails when a response is a 5xx or off the document, or when a request that breaks its schema is accepted. What it found
 is in `.run/fuzz`; each failure is printed with the line that sends its request again.
@@ -48,8 +48,8 @@ class Plan:
 
     seconds: int
     running: bool
-    tag: str
-    """Only operations with it; empty for all."""
+    tags: tuple[str, ...]
+    """Only operations with one of them; empty for all."""
     seed: str
     """Empty for a random one."""
 
@@ -61,7 +61,7 @@ class Plan:
         seed = environment.get("SEED", "")
         if not seconds.isdecimal() or int(seconds) < 1 or not (seed or "0").isdecimal():
             raise StackError(f"SECONDS={seconds} SEED={seed} are not whole numbers", advice="`make fuzz SECONDS=60`")
-        return cls(int(seconds), running, environment.get("ONLY", ""), seed)
+        return cls(int(seconds), running, tuple(filter(None, environment.get("ONLY", "").split(","))), seed)
 
     def command(self, url: str) -> list[str]:
         """What starts Schemathesis against a gateway."""
@@ -71,10 +71,10 @@ class Plan:
             "--report": "json,ndjson",
             "--report-dir": str(_FOLDER),
             "--report-json-path": str(_FOLDER / "latest.json"),
-            **({"--include-tag": self.tag} if self.tag else {}),
             **({"--seed": self.seed} if self.seed else {}),
         }
-        given = [word for option in options.items() for word in option]
+        chosen = [("--include-tag", tag) for tag in self.tags]
+        given = [word for option in (*options.items(), *chosen) for word in option]
         schemathesis = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)]
         return [*schemathesis, "run", str(_DOCUMENT), *given]
 

@@ -33,13 +33,13 @@ def test_it_signs_in_by_the_scheme_of_the_document(monkeypatch: pytest.MonkeyPat
         ({}, ["--max-time", "600"]),
         ({"QUICK": "1"}, ["--max-time", "60"]),
         ({"QUICK": "1", "SECONDS": "5"}, ["--max-time", "5"]),
-        ({"ONLY": "TaskService"}, ["--include-tag", "TaskService"]),
+        ({"ONLY": "TaskService,AuditService"}, ["--include-tag", "TaskService", "--include-tag", "AuditService"]),
         ({"SEED": "7"}, ["--seed", "7"]),
     ],
 )
 def test_the_environment_says_how_much_is_fuzzed(environment: dict[str, str], words: list[str]) -> None:
     command = fuzz.Plan.from_environment(environment).command("http://127.0.0.1:1")
-    assert words[1] == command[command.index(words[0]) + 1]
+    assert " ".join(words) in " ".join(command)
 
 
 @pytest.mark.parametrize("environment", [{"SECONDS": "a while"}, {"SECONDS": "0"}, {"SEED": "x"}])
