@@ -121,8 +121,10 @@ class Document:
         message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
         if rpc.body != "*":
             return {"requestBody": {"description": message.field_comments[rpc.body], "content": {"*/*": {}}}}
-        schema = self._schemas.message(message, without=variables) if variables else {"$ref": REF + rpc.request}
-        return {"requestBody": {"content": _json({"schema": schema}), "required": True}}
+        body = self._schemas.message(message, without=variables)
+        schema = body if variables else {"$ref": REF + rpc.request}
+        # No body is `{}`.
+        return {"requestBody": {"content": _json({"schema": schema}), "required": "required" in body}}
 
     def _components(self, used_by: Any, paths: Node) -> Node:
         """The schemas that something refers to, also through others."""

@@ -191,3 +191,13 @@ def test_an_error_with_another_reason_is_not_valid() -> None:
     unknown.details.append(any_pb2.Any())
     unknown.details[0].Pack(error_details_pb2.ErrorInfo(reason="NO_SUCH_REASON", domain="todo.focusmesh"))
     assert problems(response_schema("focusmesh.todo.v1.TaskService/UpdateTask", 404), as_rest(unknown)) != []
+
+
+def test_a_body_may_be_missing_where_nothing_in_it_is_required() -> None:
+    required = {rpc: operation["requestBody"]["required"] for rpc, operation in operations().items() if rpc in (
+        "focusmesh.auth.v1.SessionService/CreateGuest", "focusmesh.todo.v1.TaskService/CreateTask"
+    )}  # fmt: skip
+    assert required == {
+        "focusmesh.auth.v1.SessionService/CreateGuest": False,
+        "focusmesh.todo.v1.TaskService/CreateTask": True,
+    }

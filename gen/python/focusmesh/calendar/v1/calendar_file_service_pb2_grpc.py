@@ -81,7 +81,7 @@ class CalendarFileServiceServicer:
     def ExportEvents(self, request, context):
         """Writes the user's own events as text of iCalendar, a page at a time; the texts of all pages, one after the other, are one file.
 
-        Needs scope `calendar:read`. Errors: PAGE_TOKEN_INVALID.
+        Needs scope `calendar:read`. Errors: EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,7 @@ class CalendarFileServiceStub:
     ExportEvents: _aio.UnaryUnaryMultiCallable[_calendar_file_service_pb2.ExportEventsRequest, _calendar_file_service_pb2.ExportEventsResponse]
     """Writes the user's own events as text of iCalendar, a page at a time; the texts of all pages, one after the other, are one file.
 
-    Needs scope `calendar:read`. Errors: PAGE_TOKEN_INVALID.
+    Needs scope `calendar:read`. Errors: EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
     CreateFeed: _aio.UnaryUnaryMultiCallable[_calendar_file_service_pb2.CreateFeedRequest, _calendar_file_service_pb2.CreateFeedResponse]
     """Makes a private address by which other programs read the user's calendar. The address is shown only here. A user may have 5.
@@ -70,7 +70,7 @@ class CalendarFileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_calendar_file_service_pb2.ExportEventsResponse]:
         """Writes the user's own events as text of iCalendar, a page at a time; the texts of all pages, one after the other, are one file.
 
-        Needs scope `calendar:read`. Errors: PAGE_TOKEN_INVALID.
+        Needs scope `calendar:read`. Errors: EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
