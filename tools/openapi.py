@@ -18,6 +18,9 @@ from tools.paths import GEN, IMAGE
 DOCUMENT = GEN / "openapi" / "openapi.yaml"
 FRAME = Path(__file__).with_name("openapi_base.yaml")
 HEADER = "# Generated from protos/ by `make proto`; never edited.\n"
+READ_FIRST = ("auth", "todo", "recurrence", "pomodoro", "calendar", "notification", "history", "audit", "realtime")
+"""The services in the order in which people need them."""
+FIRST_SENTENCE = re.compile(r"[^\n]+?\.(?=\s|$)")
 PATH_VARIABLE = re.compile(r"\{(\w+)\}")
 
 
@@ -60,10 +63,13 @@ class Document:
         self._contract = described
         self._schemas = Schemas(described)
         self._errors = openapi_errors.Errors(described)
+        self._bodies: Node = {}
+        """Requests without what is in their path."""
 
     def build(self) -> Node:
         """The whole document."""
         document: Node = yaml.safe_load(FRAME.read_text())
+        document["info"]["description"] += "\n" + openapi_errors.of_other_paths(self._contract)
         routed = [rpc for rpc in self._contract.rpcs if rpc.verb]
         paths: Node = {}
         for rpc in sorted(routed, key=lambda rpc: rpc.path):
@@ -73,9 +79,11 @@ class Document:
             "schemas": self._components([paths, self._errors.shared], paths),
             "responses": self._errors.shared,
             "parameters": openapi_headers.PARAMETERS,
+            "headers": openapi_headers.COMPONENTS,
         }
-        services = {rpc.service: self._contract.services[rpc.full_service] for rpc in routed}
-        tags = [{"name": name, "description": comment} for name, comment in services.items()]
+        in_order = sorted(routed, key=lambda rpc: (READ_FIRST.index(rpc.owner), rpc.file))
+        services = {rpc.service: self._contract.services[rpc.full_service] for rpc in in_order}
+        tags = [{"name": name, "description": self._schemas.prose(comment)} for name, comment in services.items()]
         return {**document, "paths": paths, "tags": tags}
 
     def _operation(self, rpc: Method) -> Node:
@@ -83,15 +91,14 @@ class Document:
         success = {"schema": {"$ref": REF + rpc.response}}
         responses = {
             "200": {
-                "description": self._contract.messages[rpc.response].comment,
+                "description": self._schemas.prose(self._contract.messages[rpc.response].comment),
                 **openapi_headers.of_response(self._contract, rpc),
                 "content": _json(success),
             }
         }
         return {
             "tags": [rpc.service],
-            "summary": rpc.comment.partition(". ")[0].partition("\n")[0].rstrip("."),
-            "description": rpc.comment,
+            **self._told(rpc),
             "operationId": f"{rpc.service}_{rpc.name}",
             **({"parameters": parameters} if parameters else {}),
             **self._body(rpc),
@@ -102,6 +109,14 @@ class Document:
             "x-deadline-seconds": rpc.deadline_seconds,
         }
 
+    def _told(self, rpc: Method) -> Node:
+        """The first sentence as the summary, the others as the description."""
+        comment = self._schemas.prose(rpc.comment)
+        summary = FIRST_SENTENCE.match(comment)
+        told = summary[0] if summary else comment
+        rest = comment.removeprefix(told).strip()
+        return {"summary": told.rstrip("."), **({"description": rest} if rest else {})}
+
     def _parameters(self, rpc: Method) -> list[Node]:
         """The variables of the path and, where there is no body, every other field."""
         message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
@@ -110,8 +125,7 @@ class Document:
             if field.name in variables or rpc.body not in ("*", field.name):
                 schema = self._schemas.field(message, field, nullable=False)
                 where = "path" if field.name in variables else "query"
-                parameter = {"name": camel(field.name), "in": where, "description": message.field_comments[field.name]}
-                del schema["description"]
+                parameter = {"name": camel(field.name), "in": where, "description": schema.pop("description")}
                 found.append(parameter | ({"required": True} if where == "path" else {}) | {"schema": schema})
         return found
 
@@ -121,14 +135,17 @@ class Document:
         message, variables = self._contract.messages[rpc.request], PATH_VARIABLE.findall(rpc.path)
         if rpc.body != "*":
             return {"requestBody": {"description": message.field_comments[rpc.body], "content": {"*/*": {}}}}
-        body = self._schemas.message(message, without=variables)
-        schema = body if variables else {"$ref": REF + rpc.request}
+        name, body = rpc.request, self._schemas.message(message, without=variables)
+        if variables:
+            name += "Body"
+            self._bodies[name] = body | {"title": f"{body['title']}Body"}
         # No body is `{}`.
-        return {"requestBody": {"content": _json({"schema": schema}), "required": "required" in body}}
+        required = "required" in body
+        return {"requestBody": {"content": _json({"schema": {"$ref": REF + name}}), "required": required}}
 
     def _components(self, used_by: Any, paths: Node) -> Node:
         """The schemas that something refers to, also through others."""
-        own = openapi_errors.schemas() | WELL_KNOWN
+        own = openapi_errors.schemas() | WELL_KNOWN | self._bodies
         found: Node = {}
         fresh = references(used_by)
         while fresh:

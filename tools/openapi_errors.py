@@ -37,9 +37,12 @@ NAMES = {
     503: "Unavailable",
     504: "DeadlineExceeded",
 }
+_RETRY_AFTER = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
+REQUEST_ID = {"x-request-id": {"$ref": "#/components/headers/RequestId"}}
 HEADERS = {
     401: {"www-authenticate": {"description": "The scheme: `Bearer`.", "schema": {"type": "string"}}},
-    429: {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 ALWAYS = ("INVALID_REQUEST", "OVERLOADED", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 WITH_TOKEN = ("TOKEN_MISSING", "TOKEN_INVALID", "TOKEN_REVOKED")
@@ -118,17 +121,26 @@ STATUS: Schema = {
         "message": text("What went wrong, in English, for developers."),
         "details": {
             "type": "array",
-            "description": "What went wrong, for machines. Pass over types that you do not know.",
+            "description": "What went wrong, for machines. Types may be added: pass over those that you do not know.",
             "items": {
-                "anyOf": [
-                    *({"$ref": f"#/components/schemas/google.rpc.{name}"} for name in DETAILS),
-                    {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
-                ]
+                "oneOf": [{"$ref": f"#/components/schemas/google.rpc.{name}"} for name in DETAILS],
+                "discriminator": {
+                    "propertyName": "@type",
+                    "mapping": {TYPE_URL + name: f"#/components/schemas/google.rpc.{name}" for name in DETAILS},
+                },
             },
         },
     },
     "required": ["code", "message"],
 }
+
+
+def of_other_paths(contract: Contract) -> str:
+    """What the gateway says where there is no operation, as a list for the beginning of the document."""
+    meanings = contract.reasons[GATEWAY_REASONS]
+    elsewhere = ("ROUTE_NOT_FOUND", "METHOD_NOT_ALLOWED", "UPGRADE_REQUIRED", "REQUEST_TIMEOUT", "HEADERS_TOO_LARGE")
+    statuses = {response.reason: response.becomes or response.status for response in RESPONSES}
+    return "\n".join(f"- {statuses[reason]} `{reason}`: {meanings[reason]}" for reason in elsewhere)
 
 
 def schemas() -> dict[str, Schema]:
@@ -152,7 +164,7 @@ def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
         expected = {"allOf": [{"$ref": "#/components/schemas/google.rpc.ErrorInfo"}, {"anyOf": choices}]}
         schema = {"allOf": [schema, {"required": ["details"], "properties": {"details": {"contains": expected}}}]}
     response: Schema = {"description": "\n".join(lines).strip(), "content": {"application/json": {"schema": schema}}}
-    return response | ({"headers": HEADERS[status]} if status in HEADERS else {})
+    return response | {"headers": REQUEST_ID | HEADERS.get(status, {})}
 
 
 def reasons_of(rpc: Method) -> list[str]:

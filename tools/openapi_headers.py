@@ -4,6 +4,7 @@ from typing import Any
 
 from contract.descriptors import Contract
 from contract.methods import Method
+from tools.openapi_errors import REQUEST_ID
 
 Node = dict[str, Any]
 _KEY_FIELDS = {"etag": "IfMatch", "request_id": "IdempotencyKey"}
@@ -31,6 +32,12 @@ PARAMETERS: Node = {
         "example": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff",
     },
 }
+COMPONENTS: Node = {
+    "RequestId": {
+        "description": "Which call it was: say it when you ask for help. Logs and traces have it.",
+        "schema": {"type": "string", "format": "uuid"},
+    }
+}
 _ETAG: Node = {
     "description": "The `etag` of the resource in the response, in quotes: what `If-Match` takes.",
     "schema": {"type": "string"},
@@ -51,5 +58,5 @@ def of_response(described: Contract, rpc: Method) -> Node:
         if resource is None or field.label == field.LABEL_REPEATED:
             continue
         if any(each.name == "etag" for each in resource.descriptor.field):
-            return {"headers": {"ETag": _ETAG}}
-    return {}
+            return {"headers": {"ETag": _ETAG, **REQUEST_ID}}
+    return {"headers": REQUEST_ID}

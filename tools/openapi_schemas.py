@@ -56,6 +56,8 @@ KEYWORDS = {
     "max_pairs": "maxProperties",
 }
 FORMATS = {"email", "hostname", "ipv4", "ipv6", "uri", "uuid"}
+NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_Rules = validate_pb2.FieldRules | validate_pb2.MessageRules
 BOUNDS = {"gt": "After", "gte": "Not before", "lt": "Before", "lte": "Not after"}
 """Bounds of times, which JSON Schema has no keywords for."""
 
@@ -71,6 +73,30 @@ class Schemas:
 
     def __init__(self, described: Contract) -> None:
         self._contract = described
+        asked = self._reached(rpc.request for rpc in described.rpcs)
+        self._answered = self._reached(rpc.response for rpc in described.rpcs) - asked
+        self._field_names = {
+            field.name for message in described.messages.values() for field in message.descriptor.field
+        }
+
+    def _reached(self, names: Iterable[str]) -> set[str]:
+        """The messages of these names and all that they hold."""
+        found: set[str] = set()
+        fresh = set(names)
+        while fresh:
+            found |= fresh
+            fields = [field for name in fresh for field in self._contract.messages[name].descriptor.field]
+            fresh = ({field.type_name.lstrip(".") for field in fields} & self._contract.messages.keys()) - found
+        return found
+
+    def prose(self, comment: str) -> str:
+        """A comment with the fields that it names as REST names them; those of errors' metadata stay."""
+        return ". ".join(
+            sentence if "etadata" in sentence else NAME.sub(self._in_rest, sentence) for sentence in comment.split(". ")
+        )
+
+    def _in_rest(self, found: re.Match[str]) -> str:
+        return camel(found[0]) if found[0] in self._field_names else found[0]
 
     def message(self, message: Message, without: Iterable[str] = ()) -> Node:
         """A message, `without` the fields that are elsewhere in the request."""
@@ -79,27 +105,33 @@ class Schemas:
         if fields:
             schema["properties"] = {camel(field.name): self.field(message, field) for field in fields}
         schema["title"] = message.descriptor.name
-        if required := [camel(field.name) for field in fields if _required(field)]:
+        answers = message.name in self._answered
+        if required := [camel(field.name) for field in fields if _required(field) or (answers and _always(field))]:
             schema["required"] = required
         if oneofs := _oneofs(message.descriptor):
             schema["allOf"] = oneofs
         rules = message.descriptor.options.Extensions[validate_pb2.message]
-        return schema | {"additionalProperties": False, "description": _text(message.comment, rules)}
+        return schema | {"additionalProperties": False, "description": self._text(message.comment, rules)}
 
     def enum(self, name: str) -> Node:
         """An enum, all its values included."""
         enum = self._contract.enums[name]
         values = [value.name for value in enum.descriptor.value]
-        return {"type": "string", "title": enum.descriptor.name, "enum": values, "description": enum.comment}
+        return {
+            "type": "string",
+            "title": enum.descriptor.name,
+            "enum": values,
+            "description": self.prose(enum.comment),
+        }
 
     def field(self, message: Message, field: Field, *, nullable: bool = True) -> Node:
-        """A field of a message. nullable: whether JSON may say null for one that is absent."""
+        """A field of a message. nullable: whether a request may say null for one that is absent; responses never do."""
         rules = field_rules(field)
-        schema = self._value(field, message.descriptor) | {"title": field.name}
+        schema = self._value(field, message.descriptor) | {"title": camel(field.name)}
         schema |= self._keywords(f"{message.name}.{field.name}", _element(field, message.descriptor), rules)
-        if field.proto3_optional and nullable and field.type != Field.TYPE_MESSAGE:
+        if nullable and message.name not in self._answered and not _required(field):
             schema = _or_null(schema)
-        schema["description"] = _text(message.field_comments[field.name], rules, _bounds(rules))
+        schema["description"] = self._text(message.field_comments[field.name], rules, _bounds(rules))
         behaviours = field.options.Extensions[field_behavior_pb2.field_behavior]
         if {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER} & set(behaviours):
             schema["readOnly"] = True
@@ -140,6 +172,11 @@ class Schemas:
                 sys.exit(f"openapi: {name}: tools/openapi_schemas.py has no keyword for {kind}.{rule.name}")
         return found
 
+    def _text(self, comment: str, rules: _Rules, bounds: Iterable[str] = ()) -> str:
+        """A comment, with the bounds and the rules that the schema cannot say."""
+        lines = " ".join([self.prose(comment), *bounds])
+        return "\n\n".join([lines, *(f"Rule `{rule.id}`: {self.prose(rule.message)}." for rule in rules.cel)])
+
     def _choice(self, field: Field, rule: str, values: list[Any]) -> Node:
         """What a field may be, or may not."""
         if field.type == Field.TYPE_ENUM:
@@ -173,9 +210,18 @@ def _required(field: Field) -> bool:
     return field_behavior_pb2.REQUIRED in behaviours or field_rules(field).required
 
 
+def _always(field: Field) -> bool:
+    """Whether REST shows a field of every response: what has no presence, and what every resource has."""
+    if field.type == Field.TYPE_MESSAGE and field.label != Field.LABEL_REPEATED:
+        return field.name in ("create_time", "update_time")
+    return not field.HasField("oneof_index")
+
+
 def _or_null(schema: Node) -> Node:
     if "$ref" in schema:
         return {"oneOf": [{"$ref": schema.pop("$ref")}, {"type": "null"}], **schema}
+    if "enum" in schema:
+        schema |= {"enum": [*schema["enum"], None]}
     return schema | {"type": [schema["type"], "null"]}
 
 
@@ -196,9 +242,3 @@ def _bounds(rules: validate_pb2.FieldRules) -> list[str]:
     set_rules: ProtoMessage = getattr(rules, kind)
     given = {rule.name: value.ToJsonString() for rule, value in set_rules.ListFields()}
     return [f"{BOUNDS[rule]} {given[rule]}." for rule in sorted(given, key=list(BOUNDS).index)]
-
-
-def _text(comment: str, rules: validate_pb2.FieldRules | validate_pb2.MessageRules, bounds: Iterable[str] = ()) -> str:
-    """A comment, with the bounds and the rules that the schema cannot say."""
-    lines = " ".join([comment, *bounds])
-    return "\n\n".join([lines, *(f"Rule `{rule.id}`: {rule.message}." for rule in rules.cel)])

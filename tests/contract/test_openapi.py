@@ -127,6 +127,8 @@ def test_tokens_and_accounts_are_valid() -> None:
     login = as_rest(session_service_pb2.LoginResponse(tokens=tokens))
     account = user_service_pb2.RegisterResponse()
     account.user.email = "ada@example.org"
+    account.user.create_time.FromJsonString("2026-01-31T08:30:00Z")
+    account.user.update_time.FromJsonString("2026-01-31T08:30:00Z")
     assert problems(response_schema("focusmesh.auth.v1.SessionService/Login", 200), login) == []
     assert problems(response_schema("focusmesh.auth.v1.UserService/Register", 200), as_rest(account)) == []
 
@@ -147,6 +149,8 @@ def test_tokens_and_accounts_are_valid() -> None:
         ("CreateTask", {"title": "x", "recurrenceSchedule": "NEVER"}, False),
         ("CreateTask", {}, False),
         ("UpdateTask", {"updateMask": "title,dueTime", "title": "y"}, True),
+        ("UpdateTask", {"updateMask": "dueTime", "dueTime": None, "description": None, "repeatFrom": None}, True),
+        ("UpdateTask", {"updateMask": None}, False),
         ("UpdateTask", {"updateMask": "state"}, False),
         ("UpdateTask", {"title": "y"}, False),
         ("BatchCreateTasks", {"requests": [{"title": "a"}, {"title": "b"}]}, True),
@@ -156,6 +160,28 @@ def test_tokens_and_accounts_are_valid() -> None:
 def test_a_body_is_valid_when_the_contract_takes_it(rpc: str, body: Json, valid: bool) -> None:
     found = problems(request_schema(f"focusmesh.todo.v1.TaskService/{rpc}"), body)
     assert (found == []) is valid, found
+
+
+def test_a_response_has_what_the_document_requires_and_never_null() -> None:
+    task = document()["components"]["schemas"]["focusmesh.todo.v1.Task"]
+    assert {"id", "title", "state", "etag", "isRecurring", "reminderOffsets", "createTime"} <= set(task["required"])
+    assert {"description", "dueTime", "completeTime", "deleteTime"}.isdisjoint(task["required"])
+    whole = as_rest(task_service_pb2.GetTaskResponse(task=a_task()))
+    whole["task"]["description"] = None
+    assert problems(response_schema("focusmesh.todo.v1.TaskService/GetTask", 200), whole) != []
+
+
+def test_every_body_has_a_name_and_prose_has_the_names_of_rest() -> None:
+    for rpc in ROUTED:
+        if rpc.body == "*":
+            assert request_schema(rpc.full_name).keys() == {"$ref"}
+    assert operations()["focusmesh.todo.v1.TaskService/UpdateTask"]["summary"]
+    assert "`due_time`" not in document()["components"]["schemas"]["focusmesh.todo.v1.Task"]["description"]
+
+
+def test_readers_meet_accounts_and_tasks_before_the_audit_log() -> None:
+    tags = [tag["name"] for tag in document()["tags"]]
+    assert tags.index("UserService") < tags.index("TaskService") < tags.index("AuditService")
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,19 @@ def a_field(kind: Any, rules: str = "", **given: Any) -> Field:
     return field
 
 
-def schema_of(*fields: Field) -> dict[str, Any]:
-    """The schema of a message with these fields."""
+def described_by(*fields: Field) -> tuple[Schemas, Message]:
+    """The schemas of a contract with a message of these fields."""
     described = Contract(FileDescriptorSet())
     described.enums = {"shop.Colour": Enum("shop.Colour", "shop", "", COLOUR, {})}
     comments = {field.name: "What it is." for field in fields}
     message = Message("shop.Item", "shop", "An item.", DescriptorProto(name="Item", field=fields), comments)
-    return Schemas(described).message(message)
+    return Schemas(described), message
+
+
+def schema_of(*fields: Field) -> dict[str, Any]:
+    """The schema of a message with these fields."""
+    schemas, message = described_by(*fields)
+    return schemas.message(message)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,8 @@ def schema_of(*fields: Field) -> dict[str, Any]:
     ids=lambda value: "" if isinstance(value, dict) else str(value.type),
 )
 def test_a_rule_becomes_a_keyword_or_a_sentence(field: Field, keywords: dict[str, Any]) -> None:
-    found = schema_of(field)["properties"]["someField"]
+    schemas, message = described_by(field)
+    found = schemas.field(message, field, nullable=False)
 
     assert {name: found.get(name) for name in keywords} == keywords
 
