@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from mesh.runtime import tls
 from mesh.runtime.settings import ServiceSettings
@@ -51,7 +51,9 @@ class Server:
         self._services += services
         await self.set_serving_status(NOT_SERVING)
         if self._settings.reflection:
-            reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], self.grpc)
+            names = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection(names, self.grpc)
+            self.grpc.add_generic_rpc_handlers((_newer_reflection(names),))
         credentials = tls.server_credentials(self._settings)
         if credentials is None:
             self.grpc.add_insecure_port(self._settings.listen)
@@ -67,3 +69,14 @@ class Server:
     async def stop(self, grace: float) -> None:
         """Stops accepting calls; running ones have `grace` seconds."""
         await self.grpc.stop(grace)
+
+
+def _newer_reflection(services: list[str]) -> grpc.GenericRpcHandler:
+    """The same as v1, which newer clients ask for first: its messages are those of v1alpha under another name."""
+    rpc = grpc.stream_stream_rpc_method_handler(
+        reflection.aio.ReflectionServicer(services).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    name = reflection.SERVICE_NAME.replace("v1alpha", "v1")
+    return grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": rpc})
