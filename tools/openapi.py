@@ -11,6 +11,7 @@ import yaml
 from contract import descriptors
 from contract.descriptors import Contract
 from contract.methods import Method
+from envoy.settings import Allowances
 from tools import openapi_errors, openapi_headers
 from tools.openapi_schemas import REF, WELL_KNOWN, Node, Schemas, camel, never_sent
 from tools.paths import GEN, IMAGE
@@ -69,7 +70,9 @@ class Document:
     def build(self) -> Node:
         """The whole document."""
         document: Node = yaml.safe_load(FRAME.read_text())
-        document["info"]["description"] += "\n" + openapi_errors.of_other_paths(self._contract)
+        info = document["info"]
+        info["description"] = info["description"].format(**_allowances())
+        info["description"] += "\n" + openapi_errors.of_other_paths(self._contract)
         routed = [rpc for rpc in self._contract.rpcs if rpc.verb]
         paths: Node = {}
         for rpc in sorted(routed, key=lambda rpc: rpc.path):
@@ -176,6 +179,15 @@ def _reachable(tree: Any, schemas: Node) -> set[str]:
         found |= fresh
         fresh = references([schemas[name] for name in fresh]) - found
     return found
+
+
+def _allowances() -> dict[str, str]:
+    """The gateway's allowances as they are set, such as `60 then 30/s`."""
+    periods = {1: "s", 60: "min"}
+    return {
+        name: f"{bucket.burst} then {bucket.refill}/{periods[bucket.per_seconds]}"
+        for name, bucket in Allowances()._asdict().items()
+    }
 
 
 def _json(content: Node) -> Node:

@@ -124,6 +124,7 @@ def test_responses_as_the_gateway_shows_them_are_valid(task: task_pb2.Task) -> N
 def test_tokens_and_accounts_are_valid() -> None:
     tokens = session_pb2.Tokens(access_token="a", refresh_token="r")
     tokens.access_token_expire_time.FromJsonString("2026-01-31T08:30:00Z")
+    tokens.refresh_token_expire_time.FromJsonString("2026-03-02T08:30:00Z")
     login = as_rest(session_service_pb2.LoginResponse(tokens=tokens))
     account = user_service_pb2.RegisterResponse()
     account.user.email = "ada@example.org"

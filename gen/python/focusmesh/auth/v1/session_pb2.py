@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66ocusmesh/auth/v1/session.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n\x06Tokens\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12S\n\x18\x61\x63\x63\x65ss_token_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x15\x61\x63\x63\x65ssTokenExpireTime\x12(\n\rrefresh_token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12U\n\x19refresh_token_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x16refreshTokenExpireTimeBD\n\x11\x66ocusmesh.auth.v1P\x01Z-focusmesh.example/go/focusmesh/auth/v1;authv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66ocusmesh/auth/v1/session.proto\x12\x11\x66ocusmesh.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\x06Tokens\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12Y\n\x18\x61\x63\x63\x65ss_token_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02R\x15\x61\x63\x63\x65ssTokenExpireTime\x12(\n\rrefresh_token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12[\n\x19refresh_token_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02R\x16refreshTokenExpireTimeBD\n\x11\x66ocusmesh.auth.v1P\x01Z-focusmesh.example/go/focusmesh/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021focusmesh.auth.v1P\001Z-focusmesh.example/go/focusmesh/auth/v1;authv1'
   _globals['_TOKENS'].fields_by_name['access_token']._loaded_options = None
   _globals['_TOKENS'].fields_by_name['access_token']._serialized_options = b'\200\001\001'
+  _globals['_TOKENS'].fields_by_name['access_token_expire_time']._loaded_options = None
+  _globals['_TOKENS'].fields_by_name['access_token_expire_time']._serialized_options = b'\342A\001\002'
   _globals['_TOKENS'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_TOKENS'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001'
-  _globals['_TOKENS']._serialized_start=88
-  _globals['_TOKENS']._serialized_end=350
+  _globals['_TOKENS'].fields_by_name['refresh_token_expire_time']._loaded_options = None
+  _globals['_TOKENS'].fields_by_name['refresh_token_expire_time']._serialized_options = b'\342A\001\002'
+  _globals['_TOKENS']._serialized_start=121
+  _globals['_TOKENS']._serialized_end=395
 # @@protoc_insertion_point(module_scope)
