@@ -119,10 +119,17 @@ def _bucket(bucket: Bucket) -> dict[str, Any]:
 
 
 def _listener_filters(settings: GatewaySettings) -> list[dict[str, Any]]:
-    proxy = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
-    if not settings.proxy_protocol:
-        return []
-    return [{"name": "envoy.filters.listener.proxy_protocol", "typed_config": {"@type": proxy}}]
+    """The preamble of a load balancer, and the first line of HTTP: who does not send them in time is closed."""
+    kind = "type.googleapis.com/envoy.extensions.filters.listener"
+    proxy = {
+        "name": "envoy.filters.listener.proxy_protocol",
+        "typed_config": {"@type": f"{kind}.proxy_protocol.v3.ProxyProtocol"},
+    }
+    inspector = {
+        "name": "envoy.filters.listener.http_inspector",
+        "typed_config": {"@type": f"{kind}.http_inspector.v3.HttpInspector"},
+    }
+    return [proxy, inspector] if settings.proxy_protocol else [inspector]
 
 
 def _tracing(settings: GatewaySettings) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ class GatewaySettings:
     """A stream is closed after this time without a frame; longer than two heartbeats."""
     heap_bytes: int = 512 << 20
     """New requests are refused above 95 % of it."""
-    most_connections: int = 5000
+    most_connections: int = 10_000
     calls_at_once: int = 80
     """To each address of a service, streams not counted; further ones are refused. Fewer than a service itself takes
     (`max_concurrent_calls`), so that the gateway refuses, which costs less. A name counts as one address."""

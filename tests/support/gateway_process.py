@@ -75,6 +75,12 @@ class Running:
             return _HTTP.get(f"{self.url}/healthz").status_code == 200
         return False
 
+    def is_ready(self) -> bool:
+        """Whether an orchestrator would leave it alone."""
+        with contextlib.suppress(httpx.HTTPError):
+            return _HTTP.get(f"http://{LOOPBACK}:{self.metrics_port}/ready").status_code == 200
+        return False
+
     def access_log(self) -> str:
         """The access log so far."""
         path = self.folder / "access.log"
@@ -95,9 +101,7 @@ class Running:
     def _takes_calls(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "envoy.log").read_text()[-2000:]
-        with contextlib.suppress(httpx.HTTPError):
-            return _HTTP.get(f"http://{LOOPBACK}:{self.metrics_port}/ready").status_code == 200
-        return False
+        return self.is_ready()
 
 
 @contextlib.contextmanager
