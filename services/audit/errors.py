@@ -1,6 +1,6 @@
 """The errors of the audit service; reasons are values of `focusmesh.audit.v1.ErrorReason`."""
 
-from mesh.runtime.errors import NotFound
+from mesh.runtime.errors import FailedPrecondition, NotFound
 
 
 class AuditRecordNotFound(NotFound):
@@ -8,3 +8,10 @@ class AuditRecordNotFound(NotFound):
 
     reason = "AUDIT_RECORD_NOT_FOUND"
     message = "There is no audit record {audit_record_id}."
+
+
+class AuditChainShorter(FailedPrecondition):
+    """A verification begins where the chain has ended: nothing there could be verified."""
+
+    reason = "AUDIT_CHAIN_SHORTER"
+    message = "The chain ends at position {last_position}: nothing can be verified from {from_position} on."

@@ -11,6 +11,7 @@ from mesh.rpc.call import Context, current_call
 from mesh.rpc.pagination import Pages
 from mesh.runtime.slices import in_slices
 from services.audit import store, wire
+from services.audit.errors import AuditChainShorter
 from services.audit.rules import ChainVerifier
 
 MOST_RECORDS = 10_000
@@ -53,7 +54,9 @@ class AuditHandlers(rpc.AuditServiceServicer):
             head = await store.get_head(tx, user_id)
             start = await store.find_link(tx, user_id, before)
         if start is None:
-            return _nothing_there(before, end=head.position)
+            if before > head.position:
+                raise AuditChainShorter(from_position=request.from_position, last_position=head.position)
+            return pb.VerifyAuditRecordsResponse(broken_position=before)
         verifier, ended = ChainVerifier(start), False
         stop = time.monotonic() + LONGEST_SECONDS
         while verifier.broken is None and not ended and verifier.checked < MOST_RECORDS and time.monotonic() < stop:
@@ -83,8 +86,3 @@ class AuditHandlers(rpc.AuditServiceServicer):
         if ended:
             verifier.finish(head)
         return ended
-
-
-def _nothing_there(position: int, *, end: int) -> pb.VerifyAuditRecordsResponse:
-    """The response when the first position is beyond the end of the chain: nothing is wrong there."""
-    return pb.VerifyAuditRecordsResponse(intact=position > end, broken_position=None if position > end else position)

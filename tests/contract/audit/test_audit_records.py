@@ -187,7 +187,13 @@ class TestVerify:
         await recorded(5)
         assert (await log.VerifyAuditRecords(from_position=4)).records_checked == 2
         assert (await log.VerifyAuditRecords(from_position=6)).intact
-        assert (await log.VerifyAuditRecords(from_position=900)).intact
+
+    async def test_nothing_is_said_of_positions_that_the_chain_does_not_have(
+        self, log: Log, recorded: Recorder
+    ) -> None:
+        await recorded(5)
+        with refused("AUDIT_CHAIN_SHORTER", from_position="7", last_position="5"):
+            await log.VerifyAuditRecords(from_position=7)
 
     async def test_a_long_chain_is_verified_in_steps(
         self, log: Log, recorded: Recorder, monkeypatch: pytest.MonkeyPatch

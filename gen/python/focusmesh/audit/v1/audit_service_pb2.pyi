@@ -161,7 +161,7 @@ class VerifyAuditRecordsRequest(_message.Message):
 
     FROM_POSITION_FIELD_NUMBER: _builtins.int
     from_position: _builtins.int
-    """Position in the chain to begin at; 0 or 1 for the first record."""
+    """Position in the chain to begin at; 0 or 1 for the first record, at most one beyond the last."""
     def __init__(
         self,
         *,

@@ -78,7 +78,7 @@ class AuditServiceServicer:
         """Walks the caller's chain from the first record and reports whether every hash is right. Walks at most 10,000 records a
         call; go on from `next_position`.
 
-        Needs scope `audit:read`. Errors: none of its own.
+        Needs scope `audit:read`. Errors: AUDIT_CHAIN_SHORTER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,7 +30,7 @@ class AuditServiceStub:
     """Walks the caller's chain from the first record and reports whether every hash is right. Walks at most 10,000 records a
     call; go on from `next_position`.
 
-    Needs scope `audit:read`. Errors: none of its own.
+    Needs scope `audit:read`. Errors: AUDIT_CHAIN_SHORTER.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,7 +67,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Walks the caller's chain from the first record and reports whether every hash is right. Walks at most 10,000 records a
         call; go on from `next_position`.
 
-        Needs scope `audit:read`. Errors: none of its own.
+        Needs scope `audit:read`. Errors: AUDIT_CHAIN_SHORTER.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _aio.Server) -> None: ...

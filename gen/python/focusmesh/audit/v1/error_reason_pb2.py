@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%focusmesh/audit/v1/error_reason.proto\x12\x12\x66ocusmesh.audit.v1*T\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_AUDIT_RECORD_NOT_FOUND\x10\x01\x42G\n\x12\x66ocusmesh.audit.v1P\x01Z/focusmesh.example/go/focusmesh/audit/v1;auditv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%focusmesh/audit/v1/error_reason.proto\x12\x12\x66ocusmesh.audit.v1*z\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_AUDIT_RECORD_NOT_FOUND\x10\x01\x12$\n ERROR_REASON_AUDIT_CHAIN_SHORTER\x10\x02\x42G\n\x12\x66ocusmesh.audit.v1P\x01Z/focusmesh.example/go/focusmesh/audit/v1;auditv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022focusmesh.audit.v1P\001Z/focusmesh.example/go/focusmesh/audit/v1;auditv1'
   _globals['_ERRORREASON']._serialized_start=61
-  _globals['_ERRORREASON']._serialized_end=145
+  _globals['_ERRORREASON']._serialized_end=183
 # @@protoc_insertion_point(module_scope)

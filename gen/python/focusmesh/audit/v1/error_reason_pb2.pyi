@@ -26,6 +26,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Never sent."""
     ERROR_REASON_AUDIT_RECORD_NOT_FOUND: _ErrorReason.ValueType  # 1
     """There is no such audit record, or it is not yours. Metadata: `audit_record_id`."""
+    ERROR_REASON_AUDIT_CHAIN_SHORTER: _ErrorReason.ValueType  # 2
+    """Verification shall begin beyond the end of the chain, where nothing can be verified. Metadata: `from_position`,
+    `last_position`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Values of `google.rpc.ErrorInfo.reason`, domain `audit.focusmesh`."""
@@ -34,4 +38,8 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_AUDIT_RECORD_NOT_FOUND: ErrorReason.ValueType  # 1
 """There is no such audit record, or it is not yours. Metadata: `audit_record_id`."""
+ERROR_REASON_AUDIT_CHAIN_SHORTER: ErrorReason.ValueType  # 2
+"""Verification shall begin beyond the end of the chain, where nothing can be verified. Metadata: `from_position`,
+`last_position`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
