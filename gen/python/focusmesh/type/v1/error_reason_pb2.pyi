@@ -45,7 +45,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_VERSION_CONFLICT: _ErrorReason.ValueType  # 10
     """The resource changed since the `etag` was read; metadata `etag` is the current one."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 11
-    """Too many calls at once; try again after the delay in `google.rpc.RetryInfo`."""
+    """Too many calls at once, or more stored by the user's calls than is kept for one user; try again after the delay in
+    `google.rpc.RetryInfo`.
+    """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 12
     """A dependency of the service is unavailable; try again after the delay in `google.rpc.RetryInfo`."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 13
@@ -87,7 +89,9 @@ ERROR_REASON_FIELD_NOT_IN_MASK: ErrorReason.ValueType  # 9
 ERROR_REASON_VERSION_CONFLICT: ErrorReason.ValueType  # 10
 """The resource changed since the `etag` was read; metadata `etag` is the current one."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 11
-"""Too many calls at once; try again after the delay in `google.rpc.RetryInfo`."""
+"""Too many calls at once, or more stored by the user's calls than is kept for one user; try again after the delay in
+`google.rpc.RetryInfo`.
+"""
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 12
 """A dependency of the service is unavailable; try again after the delay in `google.rpc.RetryInfo`."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 13
