@@ -117,6 +117,13 @@ def test_an_allowance_comes_back_at_its_rate_and_once_a_second_at_most(text: str
     assert filled["tokens_per_fill"] / seconds == pytest.approx(bucket.refill / bucket.per_seconds, rel=0.01)
 
 
+def test_a_page_of_a_developers_machine_may_call_there_and_nowhere_else() -> None:
+    allowed = {name: settings.allowed_origins for name, (_, settings) in TARGETS.items()}
+
+    assert {"http://localhost:3000", "http://localhost:5173", "http://127.0.0.1:8080"} <= set(allowed["machine"])
+    assert allowed["cluster"] == ()
+
+
 def test_without_a_collector_nothing_is_traced(configuration: dict[str, Any]) -> None:
     assert not list(values_of(configuration["static_resources"], "provider"))
 
@@ -235,6 +242,8 @@ class TestSettings:
                 "FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS": "60",
                 "FOCUSMESH_GATEWAY_CALLS_AT_ONCE": "240",
                 "FOCUSMESH_GATEWAY_UPSTREAM_TLS": "/a.crt,/a.key,/ca.crt",
+                "FOCUSMESH_GATEWAY_TRUSTED_HOPS": "2",
+                "FOCUSMESH_GATEWAY_PROXY_PROTOCOL": "true",
             },
             listen=("127.0.0.1", 1),
         )
@@ -242,6 +251,7 @@ class TestSettings:
         assert settings.allowed_origins == ("https://a.example", "https://b.example")
         assert (settings.otlp, settings.trace_percent) == (("collector", 4317), 25.0)
         assert (settings.key_cache_seconds, settings.calls_at_once) == (60, 240)
+        assert (settings.trusted_hops, settings.proxy_protocol) == (2, True)
         assert settings.upstream_tls == UpstreamTls(Path("/a.crt"), Path("/a.key"), Path("/ca.crt"))
         assert settings.listen == ("127.0.0.1", 1)
 
@@ -250,6 +260,8 @@ class TestSettings:
         [
             ("FOCUSMESH_GATEWAY_KEY_CACHE_SECONDS", "soon"),
             ("FOCUSMESH_TRACE_RATIO", "often"),
+            ("FOCUSMESH_GATEWAY_TRUSTED_HOPS", "-1"),
+            ("FOCUSMESH_GATEWAY_PROXY_PROTOCOL", "yes"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
             ("FOCUSMESH_GATEWAY_UPSTREAM_TLS", "/a.crt"),
         ],
