@@ -40,13 +40,14 @@ class Platform:
         self.callers = read_callers(service, pairs(settings.caller_keys))
         self._clients: list[ServiceClient] = []
 
-    def database(self) -> Database:
-        """The service's schema."""
+    def database(self, *, sorts: bool = True) -> Database:
+        """The service's schema. sorts: as of Database."""
         return Database(
             self.settings.database_url,
             revision=head(self.service),
             connections=self.settings.database_connections,
             statement_timeout_ms=self.settings.statement_timeout_ms,
+            sorts=sorts,
         )
 
     def own_redis(self) -> Redis:

@@ -58,15 +58,16 @@ class Database(SupervisedTask):
         connections: int = 8,
         statement_timeout_ms: int = 5000,
         reads_only: bool = False,
+        sorts: bool = True,
     ) -> None:
         """url: of the runtime role. revision: the oldest schema revision to serve. connections: of this process.
-        reads_only: the server may be a standby."""
+        reads_only: the server may be a standby. sorts: whether statements may sort where an index has the order."""
         super().__init__("database")
         self._url = url
         self._revision = revision
         self._connections = connections
         self._slots = asyncio.Semaphore(connections)
-        self._options = f"-c statement_timeout={statement_timeout_ms}"
+        self._options = f"-c statement_timeout={statement_timeout_ms}" + ("" if sorts else " -c enable_sort=off")
         self._connect_options = CONNECT_OPTIONS | ({"target_session_attrs": "any"} if reads_only else {})
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._in_use: set[Connection] = set()

@@ -92,9 +92,9 @@ class TaskHandlers(rpc.TaskServiceServicer):
         user_id = current_call().user_id
         chosen, page = wire.filter_from_pb(request), self.pages.read(request, user_id)
         async with self.db.connection() as connection:
-            tasks = await store.list_tasks(connection, user_id, chosen, page)
-        response = wire.tasks_to_pb(tasks[: page.size])
-        return self.pages.cut(response, tasks, page, partial(store.page_key, chosen.order))
+            tasks, more_after = await store.list_tasks(connection, user_id, chosen, page)
+        response, key = wire.tasks_to_pb(tasks[: page.size]), partial(store.page_key, chosen.order)
+        return self.pages.cut(response, tasks, page, key, more_after=more_after)
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: Context) -> pb.UpdateTaskResponse:
         update = partial(rules.update, changes=wire.changes_from_pb(request), series_id=new_id())

@@ -26,7 +26,8 @@ from services.todo.settings import Settings
 def build(settings: Settings, keys: KeySource | None = None) -> App:
     """Wires the service. keys: replaces the signing keys that auth publishes."""
     platform = Platform("todo", settings, keys)
-    db, users = platform.database(), Users(platform)
+    # Without statistics of somebody new Postgres would read and sort all of their tasks for each page.
+    db, users = platform.database(sorts=False), Users(platform)
     quota = Quota("tasks", settings.most_tasks, TooManyTasks)
     return platform.app(
         [

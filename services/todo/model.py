@@ -88,6 +88,8 @@ class ListedTask(NamedTuple):
     pomodoros: int
     more: Sequence[Any] | None
     """`recurrence` and the fields after it, of a task that recurs or has reminder offsets."""
+    shown_at_end: bool | None = None
+    """Of the last task that a page looks at: whether it is shown; None of all others."""
 
 
 class DueTask(NamedTuple):

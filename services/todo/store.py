@@ -47,11 +47,9 @@ _MORE = {
     "is_withdrawn": "boolean",
 }
 TASKS = Columns("tasks", Task, _PLAIN | _MORE, fixed={"id", "user_id", "created_at", "focus_seconds", "pomodoros"})
-LISTED = Columns("tasks", ListedTask, _PLAIN | {"more": "jsonb"})
-_LISTED_TASKS = f"""(
-    SELECT *, CASE WHEN is_recurring OR reminder_offsets IS NOT NULL
-        THEN jsonb_build_array({", ".join(_MORE)}) END AS more
-    FROM tasks) AS tasks"""
+LISTED = Columns("tasks", ListedTask, _PLAIN | {"more": "jsonb", "shown_at_end": "boolean"})
+MOST_LOOKED_AT = 2_000
+"""Tasks of one page: whatever is left out of them, the next page goes on after the last one."""
 DUE = Columns("tasks", DueTask, {name: kind for name, kind in _PLAIN.items() if name in DueTask._fields})
 SESSIONS = Columns(
     "focus_sessions",
@@ -121,8 +119,13 @@ async def find_owned(connection: Connection, user_id: str, task_ids: Sequence[st
     return [task_id for (task_id,) in await cursor.fetchall()]
 
 
-async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page: Page) -> list[ListedTask]:
-    """Reads one task more than the page holds, so that the caller knows whether there is a next page."""
+async def list_tasks(
+    connection: Connection, user_id: str, chosen: Filter, page: Page
+) -> tuple[list[ListedTask], Key | None]:
+    """Reads one task more than the page holds, so that the caller knows whether there is a next page.
+
+    Returns too after which task the next page goes on when this one ends because of MOST_LOOKED_AT.
+    """
     values: dict[str, Any] = {"user_id": user_id, "limit": page.limit()}
     if chosen.states:
         values["states"] = list(chosen.states)
@@ -137,7 +140,11 @@ async def list_tasks(connection: Connection, user_id: str, chosen: Filter, page:
         values["after"] = "infinity" if instant is None else to_datetime(int(instant))
     cursor = LISTED.cursor(connection)
     await cursor.execute(_list(chosen.order, chosen.show_deleted, frozenset(values)), values)
-    return await cursor.fetchall()
+    tasks = await cursor.fetchall()
+    if not tasks or tasks[-1].shown_at_end is None:
+        return tasks, None
+    more_after = page_key(chosen.order, tasks[-1])
+    return tasks if tasks[-1].shown_at_end else tasks[:-1], more_after
 
 
 def page_key(order: Order, task: ListedTask) -> Key:
@@ -352,23 +359,35 @@ erase_sessions = erase_of("focus_sessions")
 
 @lru_cache(maxsize=256)
 def _list(order: Order, show_deleted: bool, names: frozenset[str]) -> str:
-    """The statement for one combination of filters; a combination is prepared once per connection."""
+    """The statement for one combination of filters; a combination is prepared once per connection.
+
+    It looks at tasks in the order of the list; the last of MOST_LOOKED_AT is there whether it is shown or not.
+    """
     key, direction, beyond = _KEYS[order]
-    conditions = ["user_id = %(user_id)s::uuid"]
-    if show_deleted:
-        conditions.append("(purge_at IS NULL OR purge_at > now())")
-    else:
-        conditions.append("deleted_at IS NULL")
-    if "states" in names:
-        conditions.append("status = ANY(%(states)s)")
-    if "due_from" in names:
-        conditions.append("due_date >= %(due_from)s")
-    if "due_before" in names:
-        conditions.append("due_date < %(due_before)s")
-    if "is_recurring" in names:
-        conditions.append("is_recurring = %(is_recurring)s")
+    among = ["user_id = %(user_id)s::uuid"]
     if "after" in names:
-        conditions.append(f"({key}, id) {beyond} (%(after)s::timestamptz, %(after_id)s::uuid)")
+        among.append(f"({key}, id) {beyond} (%(after)s::timestamptz, %(after_id)s::uuid)")
+    shown = ["(purge_at IS NULL OR purge_at > now())" if show_deleted else "deleted_at IS NULL"]
+    if "states" in names:
+        shown.append("status = ANY(%(states)s)")
+    if "due_from" in names:
+        shown.append("due_date >= %(due_from)s")
+    if "due_before" in names:
+        shown.append("due_date < %(due_before)s")
+    if "is_recurring" in names:
+        shown.append("is_recurring = %(is_recurring)s")
+    in_order = f"ORDER BY place {direction}, id {direction}"
+    is_shown = f"coalesce({' AND '.join(shown)}, false)"
     return f"""
-        SELECT {LISTED.select} FROM {_LISTED_TASKS} WHERE {" AND ".join(conditions)}
-        ORDER BY {key} {direction}, tasks.id {direction} LIMIT %(limit)s"""
+        SELECT {LISTED.select} FROM (
+            SELECT *,
+                CASE WHEN is_recurring OR reminder_offsets IS NOT NULL
+                    THEN jsonb_build_array({", ".join(_MORE)}) END AS more,
+                CASE WHEN number = {MOST_LOOKED_AT} THEN {is_shown} END AS shown_at_end
+            FROM (
+                SELECT *, row_number() OVER ({in_order}) AS number FROM (
+                    SELECT *, {key} AS place FROM tasks WHERE {" AND ".join(among)}
+                    ORDER BY {key} {direction}, id {direction} LIMIT {MOST_LOOKED_AT}) AS tasks
+            ) AS tasks
+            WHERE {is_shown} OR number = {MOST_LOOKED_AT}) AS tasks
+        ORDER BY place {direction}, tasks.id {direction} LIMIT %(limit)s"""

@@ -19,7 +19,7 @@ from mesh.runtime.clock import SECOND
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 from services.todo.model import DueTask, Filter, FocusReport, ListedTask, Order, Schedule, State, Task
 
-_PLAIN_FIELDS = len(ListedTask._fields) - 1
+_PLAIN_FIELDS = len(ListedTask._fields) - 2
 
 _MODEL_NAMES = {"due_time": "due_date"}
 """Fields of the contract with another name in the model."""
@@ -49,7 +49,7 @@ _ORDER_FROM_PB = {
 def task_to_pb(task: Task) -> task_pb2.Task:
     """The message of a task."""
     message = task_pb2.Task()
-    _fill(message, (*task[:_PLAIN_FIELDS], task[_PLAIN_FIELDS:]))
+    _fill(message, (*task[:_PLAIN_FIELDS], task[_PLAIN_FIELDS:], None))
     return message
 
 
@@ -57,7 +57,7 @@ def _fill(message: task_pb2.Task, listed: tuple[Any, ...]) -> None:
     """Fills in the message of a task. listed: the fields of a ListedTask."""
     (
         message.id, _, message.title, description, status, due, reminder, _, _, estimate,
-        created, updated, completed, deleted, purge, version, focus_seconds, pomodoros, more,
+        created, updated, completed, deleted, purge, version, focus_seconds, pomodoros, more, _,
     ) = listed  # fmt: skip
     message.state, message.etag = _STATE_TO_PB[status], etag(version)
     if description is not None:
@@ -83,7 +83,7 @@ def _fill(message: task_pb2.Task, listed: tuple[Any, ...]) -> None:
         clock.set_timestamp(message.delete_time, deleted)
         clock.set_timestamp(message.purge_time, purge)
     if more is not None:
-        _recurrence_to_pb(Task(*listed[:-1], *more), message)
+        _recurrence_to_pb(Task(*listed[:-2], *more), message)
 
 
 def _recurrence_to_pb(task: Task, message: task_pb2.Task) -> None:

@@ -336,7 +336,9 @@ class ListTasksResponse(_message.Message):
     """Asks for the next page; empty on the last."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.Task]:
-        """The tasks."""
+        """The tasks; fewer than asked for, even none, where they are long or where filters leave out very many. `next_page_token` says
+        whether there are more.
+        """
 
     def __init__(
         self,
