@@ -57,7 +57,7 @@ class Response(NamedTuple):
 
 
 RESPONSES = (
-    Response(400, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "No path has the method QUERY.", When.QUERY, becomes=501),
+    Response(400, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "No path has the method QUERY.", When.QUERY, becomes=405),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "The path or a header of the request is bad.", When.EARLY),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", "%DYNAMIC_METADATA(focusmesh.edge:refusal)%", When.EDGE),
     Response(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", when=When.FIELD),
@@ -146,7 +146,7 @@ def _for_rest(response: Response) -> Json:
     return {
         "filter": _all(_status_is(response.status), *_CONDITIONS[response.when]),
         **({"status_code": response.becomes} if response.becomes else {}),
-        "headers_to_add": _retry_after(response),
+        "headers_to_add": [*_retry_after(response), *_allow(response)],
         "body_format_override": {"content_type": "application/json", "json_format": _status(response)},
     }
 
@@ -178,6 +178,11 @@ def _details(response: Response) -> list[Json]:
 
 def _retry_after(response: Response) -> list[Json]:
     return [_header("retry-after", "1")] if response.code == "UNAVAILABLE" else []
+
+
+def _allow(response: Response) -> list[Json]:
+    """For a path that is not known yet: what any path may have. Routes name those of theirs."""
+    return [_header("allow", "DELETE, GET, HEAD, PATCH, POST")] if response.when is When.QUERY else []
 
 
 def _header(key: str, value: str) -> Json:

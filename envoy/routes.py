@@ -108,14 +108,17 @@ def transcoded(methods: list[Method]) -> list[str]:
 
 def token_rules(methods: list[Method]) -> list[Json]:
     """Who needs a token: everybody, but for RPCs that are public. Tokens are read before transcoding, so a public RPC
-    is named twice, by gRPC and by REST.
+    is named twice, by gRPC and by REST. A path that only public RPCs have needs none for its other verbs either: 405.
     """
+    private = {method.binding.template for method in methods if method.binding and not method.public}
     rules: list[Json] = []
     for method in methods:
         if method.public:
             rules.append({"match": {"path": method.grpc_path}})
             if method.binding:
-                rules.append({"match": _match(method.binding, [_verbs(_served(method.binding))])})
+                only_public = method.binding.is_literal and method.binding.template not in private
+                verbs = [] if only_public else [_verbs(_served(method.binding))]
+                rules.append({"match": _match(method.binding, verbs)})
     websocket = {"requirements": [{"provider_name": "header"}, {"provider_name": "subprotocol"}]}
     rules.append({"match": {"path": WEBSOCKET_PATH}, "requires": {"requires_any": websocket}})
     rules.append({"match": _FEEDS})

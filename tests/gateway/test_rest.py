@@ -140,13 +140,18 @@ def test_a_head_by_http2_gets_no_body_either(gateway: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "status"), [("PUT", 405), ("SEARCH", 405), ("ANY", 405), ("TRACE", 405), ("QUERY", 501)]
+    ("verb", "allowed"),
+    [
+        *((verb, "GET, HEAD, PATCH") for verb in ("PUT", "SEARCH", "ANY", "TRACE")),
+        # Envoy refuses it before it looks at the path.
+        ("QUERY", "DELETE, GET, HEAD, PATCH, POST"),
+    ],
 )
-def test_a_method_that_is_unknown_is_named_as_one(rest: Rest, token: str, verb: str, status: int) -> None:
+def test_a_method_that_is_unknown_is_named_as_one(rest: Rest, token: str, verb: str, allowed: str) -> None:
     result = rest.send(verb, "/v1/me", token)
 
-    assert (result.http, result.reason) == (status, "METHOD_NOT_ALLOWED")
-    assert result.headers.get("allow", "GET, HEAD, PATCH") == "GET, HEAD, PATCH"
+    assert (result.http, result.reason) == (405, "METHOD_NOT_ALLOWED")
+    assert result.headers["allow"] == allowed
     assert "method" in result.message
 
 

@@ -168,13 +168,19 @@ def test_routes_of_the_same_rpc_count_in_the_same_allowance() -> None:
 def test_only_public_rpcs_go_without_a_token_by_both_their_names() -> None:
     public = rpc("Browse", HttpRule(get="/v1/items/{item_id}"), access=policy_pb2.ACCESS_PUBLIC)
     private = rpc("Buy", HttpRule(post="/v1/items/{item_id}:buy", body="*"))
-    rules = routes.token_rules(a_contract(public, private).rpcs)
+    entry = rpc("Enter", HttpRule(post="/v1/entries", body="*"), access=policy_pb2.ACCESS_PUBLIC)
+    shared = rpc("Look", HttpRule(get="/v1/prices"), access=policy_pb2.ACCESS_PUBLIC)
+    kept = rpc("Price", HttpRule(post="/v1/prices", body="*"))
+    rules = routes.token_rules(a_contract(public, private, entry, shared, kept).rpcs)
 
     def needs_token(verb: str, path: str) -> bool:
         return "requires" in next(rule for rule in rules if _fits(rule["match"], path, {":method": verb}))
 
     assert not needs_token("GET", "/v1/items/x")
     assert not needs_token("POST", "/focusmesh.shop.v1.ShopService/Browse")
+    assert not needs_token("TRACE", "/v1/entries")
+    assert needs_token("TRACE", "/v1/prices")
+    assert needs_token("POST", "/v1/prices")
     assert needs_token("DELETE", "/v1/items/x")
     assert needs_token("POST", "/v1/items/x:buy")
     assert needs_token("POST", "/focusmesh.shop.v1.ShopService/Buy")
