@@ -25,6 +25,7 @@ from harness.valid_requests import (
 from mesh.rpc import validation
 from mesh.rpc.limits import LARGEST_REQUEST
 from mesh.runtime.errors import InvalidRequest
+from services.calendar.rules.ical.content import MOST_BYTES
 
 FILLERS = {
     "letters": "x",
@@ -38,6 +39,7 @@ FILLERS = {
 """What fills texts: it is escaped or expands in JSON, in SQL, in arrays of Postgres and where text is normalised."""
 _REQUEST_ID = "request_id"
 _TRIES = 5
+_MOST_EVENTS = 4_990
 _WELL_KNOWN = "google."
 _WINDOW_STARTS = 1_793_491_200
 """2026-11-01."""
@@ -107,6 +109,8 @@ def _elements(field: FieldDescriptor, element: list[Any]) -> list[Any]:
 def _full_element(field: FieldDescriptor, rules: validate_pb2.FieldRules, filler: str) -> Any:
     if field.type == FieldDescriptor.TYPE_STRING:
         return _full_text(field, rules.string, filler)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _calendar_file(filler)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return True
     if field.type == FieldDescriptor.TYPE_INT32:
@@ -129,6 +133,18 @@ def _full_text(field: FieldDescriptor, rules: validate_pb2.StringRules, filler: 
         return str(valid_element(field))
     text = (filler * rules.max_len)[: rules.max_len - 1]
     return f"x{text}"  # something visible
+
+
+def _calendar_file(filler: str) -> bytes:
+    """The only bytes of the contract: a calendar as large as may be, of daily events whose texts are full."""
+    text = (filler * 1000)[:1000].replace("\\", "\\\\").replace("\n", "\\n").replace("\x01", "\\,")
+    event = (
+        "BEGIN:VEVENT\r\nUID:%d@example.org\r\nDTSTART;TZID=Europe/Berlin:20260601T080000\r\nRRULE:FREQ=DAILY\r\n"
+        f"SUMMARY:x{text[:200]}\r\nDESCRIPTION:{text}\r\nEND:VEVENT\r\n"
+    )
+    most = (MOST_BYTES - 1000) // (len(event.encode()) + 4)
+    events = "".join(event.replace("%d", str(number)) for number in range(min(most, _MOST_EVENTS)))
+    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{events}END:VCALENDAR\r\n".encode()
 
 
 def _allowed(method: Method, request: Message, given: Mapping[str, Any]) -> Message:

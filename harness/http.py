@@ -95,11 +95,17 @@ class Pool:
         self._target = target
         self._idle: list[Connection] = []
 
-    async def request(self, verb: str, path: str, body: dict[str, Any] | None, token: str, seconds: float) -> Response:
-        """Sends a request, waits for its response. Raises OSError, TimeoutError after `seconds` among them."""
-        content = b"" if body is None else orjson.dumps(body)
+    async def request(
+        self, verb: str, path: str, body: dict[str, Any] | bytes | None, token: str, seconds: float
+    ) -> Response:
+        """Sends a request, waits for its response. Raises OSError, TimeoutError after `seconds` among them.
+
+        body: JSON, perhaps encoded already. token: empty for a call without one.
+        """
+        content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         kind = "" if body is None else f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
-        head = f"{verb} {path} HTTP/1.1\r\nhost: {self._target}\r\nauthorization: Bearer {token}\r\n{kind}\r\n"
+        bearer = f"authorization: Bearer {token}\r\n" if token else ""
+        head = f"{verb} {path} HTTP/1.1\r\nhost: {self._target}\r\n{bearer}{kind}\r\n"
         async with asyncio.timeout(seconds):
             connection = await self._connection()
             try:

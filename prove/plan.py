@@ -23,8 +23,9 @@ OWN_ENVIRONMENT = {
     # Longer than any attempt of the proofs: a message of a replica that is killed is sent again soon.
     "FOCUSMESH_LEASE_SECONDS": "15",
 }
-LOAD, INTERVALS, OUTAGES, REMINDERS, OVERLOAD = "load", "intervals", "outages", "reminders", "overload"
-_PARTS = (LOAD, INTERVALS, OUTAGES, REMINDERS, OVERLOAD)
+LOAD, INTERVALS, OUTAGES, REMINDERS = "load", "intervals", "outages", "reminders"
+OVERLOAD, NEIGHBOURS = "overload", "neighbours"
+_PARTS = (LOAD, INTERVALS, OUTAGES, REMINDERS, OVERLOAD, NEIGHBOURS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,14 @@ class Plan:
     overload_seconds: float
     overload_probe_seconds: float
     """How long it is measured what the service can do."""
+    rpc: str
+    """Of the RPCs only those with this in their full name are attacked."""
+    attacked: int
+    """RPCs that the hostile neighbour attacks; all when there are fewer."""
+    attack_seconds: float
+    """For how long each of them."""
+    hostile_tasks: int
+    """Tasks that the hostile neighbour has."""
     folder: Path = _FOLDER / "stack"
     """State of its own stack."""
     report: Path = _FOLDER / "latest.json"
@@ -81,7 +90,8 @@ class Plan:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60), ONLY=a part of it.
+        """QUICK=1, RUNNING=1, SEED=n, RATE=requests a second (200; running 100; quick 60), ONLY=a part of it,
+        RPC=part of a name.
 
         Raises StackError.
         """
@@ -96,6 +106,8 @@ class Plan:
             raise StackError(
                 f"ONLY={only} is no part of it", advice=f"`make prove ONLY={_PARTS[-1]}`; {', '.join(_PARTS)}"
             )
+        if running and only == NEIGHBOURS:
+            raise StackError("this part needs a stack of its own", advice=f"`make prove ONLY={NEIGHBOURS}`")
         return cls(
             parts=frozenset([only] if only else set(_PARTS) - {OVERLOAD}),
             seed=int(seed),
@@ -117,6 +129,10 @@ class Plan:
             slow_seconds=0.5 if quick else 3.0,
             webhook_users=2 if quick else 8,
             server_errors=1 if quick else 2,
+            rpc=environment.get("RPC", ""),
+            attacked=12 if quick else 1000,
+            attack_seconds=1.0 if quick else 3.0,
+            hostile_tasks=2_000 if quick else 100_000,
             outage_settle_seconds=30.0 if quick else 400.0,
             overload_factor=2.0 if quick else 5.0,
             overload_seconds=8.0 if quick else 20.0,

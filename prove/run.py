@@ -13,8 +13,9 @@ import uvloop
 from harness.accounts import Accounts
 from prove import intervals, outages, overload, promises, reminders, users, verdict
 from prove.experiment import run_load
+from prove.neighbours import proof as neighbours
 from prove.nemesis import Nemesis
-from prove.plan import INTERVALS, LOAD, OUTAGES, OVERLOAD, OWN_ENVIRONMENT, REMINDERS, REPLICAS, Plan
+from prove.plan import INTERVALS, LOAD, NEIGHBOURS, OUTAGES, OVERLOAD, OWN_ENVIRONMENT, REMINDERS, REPLICAS, Plan
 from prove.promises import Promise, note
 from stack import preflight, registry
 from stack.errors import StackError, run_command
@@ -30,24 +31,32 @@ def prove(plan: Plan) -> list[Promise]:
     """Runs everything that a plan says; reports, and returns, the promises. Raises StackError."""
     print(f"prove: seed {plan.seed} (`make prove SEED={plan.seed}` does the same again)", flush=True)
     began = time.monotonic()
+    found: list[Promise] = []
     if plan.running:
-        found = uvloop.run(_prove(_running(), plan))
-    else:
-        with _own(plan) as stack:
+        found += uvloop.run(_prove(_running(), plan))
+    elif plan.parts - {NEIGHBOURS}:
+        with _own(plan, _replicas()) as stack:
             note(f"a stack of its own, {REPLICAS} replicas of each service, after {time.monotonic() - began:.0f} s")
-            found = uvloop.run(_prove(stack, plan))
+            found += uvloop.run(_prove(stack, plan))
+    if NEIGHBOURS in plan.parts and not plan.running:  # `make up` has everyday allowances for the address of all users
+        with _own(plan, {}) as stack:
+            note(f"a stack of its own, one replica of each service, after {time.monotonic() - began:.0f} s")
+            found += _shown(uvloop.run(neighbours.prove(stack, plan)))
     promises.write(plan.report, plan.seed, found)
     held = sum(promise.holds for promise in found)
     print(f"prove: {held} of {len(found)} promises hold, after {time.monotonic() - began:.0f} s; {plan.report}")
     return found
 
 
+def _replicas() -> dict[str, int]:
+    return {**dict.fromkeys(_service_names(), REPLICAS), **dict.fromkeys(_KILLED_IN_TURN, REPLICAS + 1)}
+
+
 @contextmanager
-def _own(plan: Plan) -> Iterator[Stack]:
+def _own(plan: Plan, replicas: dict[str, int]) -> Iterator[Stack]:
     """A stack for this run; what it stored and logged stays until the next."""
     shutil.rmtree(plan.folder, ignore_errors=True)
     ports, claim = preflight.claim_ports()
-    replicas = {**dict.fromkeys(_service_names(), REPLICAS), **dict.fromkeys(_KILLED_IN_TURN, REPLICAS + 1)}
     with claim, Stack(State(plan.folder), ports, replicas=replicas, environment=OWN_ENVIRONMENT) as stack:
         yield stack
 
