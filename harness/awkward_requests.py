@@ -170,12 +170,12 @@ def largest_request(method: Method) -> int:
 
 
 def _fit(request: Message, most_bytes: int) -> None:
-    """Halves the lists of a request until it is small enough."""
+    """Takes elements from the lists of a request until it is small enough."""
     lists = [field.name for field in cast(Descriptor, request.DESCRIPTOR).fields if field.is_repeated]
-    while request.ByteSize() > most_bytes:
+    while (size := request.ByteSize()) > most_bytes:
         for name in lists:
             elements = getattr(request, name)
-            del elements[max(1, len(elements) // 2) :]
+            del elements[min(len(elements) - 1, len(elements) * most_bytes // size) :]
 
 
 _Mend = Callable[[Message, FieldDescriptor | None, Mapping[str, Any]], None]

@@ -109,7 +109,7 @@ class Plan:
         if running and only == NEIGHBOURS:
             raise StackError("this part needs a stack of its own", advice=f"`make prove ONLY={NEIGHBOURS}`")
         return cls(
-            parts=frozenset([only] if only else set(_PARTS) - {OVERLOAD}),
+            parts=frozenset([only] if only else set(_PARTS) - {OVERLOAD, NEIGHBOURS}),
             seed=int(seed),
             running=running,
             rate=float(rate),

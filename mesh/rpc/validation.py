@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _NUL = "must not contain the character U+0000"
 _MOST_VIOLATIONS = 20
 """A few kilobytes: native clients reject larger trailers."""
-_SMALL_BYTES = 16 * 1024
+SMALL_BYTES = 16 * 1024
 """Requests up to this size are parsed before their elements are counted, in at most 3 ms; most are never counted."""
 
 
@@ -35,7 +35,7 @@ def reader(expected: Descriptor, largest: int = LARGEST_REQUEST) -> Callable[[by
 
     def read(content: bytes) -> Message:
         limits.check_size(content)
-        large = len(content) > _SMALL_BYTES
+        large = len(content) > SMALL_BYTES
         if large:
             limits.check_counts(content)
         try:

@@ -23,12 +23,10 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(300)
 def test_every_promise_holds_while_everything_is_killed_and_restarted(plan: Plan) -> None:
     promises = prove(plan)
     assert [promise for promise in promises if not promise.holds] == []
     written = json.loads(plan.report.read_text())
     assert written["seed"] == plan.seed
     assert [promise["name"] for promise in written["promises"]] == [promise.name for promise in promises]
-    neighbours = json.loads(plan.report.with_name("neighbours.json").read_text())
-    assert len(neighbours["attacks"]) == plan.attacked

@@ -1,5 +1,6 @@
 """A second user's calls while a first one sends the requests that cost most to refuse."""
 
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -7,7 +8,9 @@ import pytest
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.type.v1 import recurrence_pb2 as recurrence
 
+from harness.awkward_requests import awkward_requests
 from harness.hostile_requests import hostile_requests, repeated_empty, wrong_message
+from harness.rpcs import BY_NAME
 from tests.contract.todo.todo_client import Todo
 from tests.support.errors import refused
 from tests.support.neighbours import disturbance, send_repeatedly
@@ -45,6 +48,22 @@ async def test_nothing_that_one_user_sends_disturbs_another(
     contents.append(wrong.SerializeToString())
     hostile = send_repeatedly(channel, BATCH, contents, signer.token())
     (await disturbance(hostile, lambda: todo.ListTasks(timeout=60))).check()
+
+
+@pytest.mark.alone
+async def test_the_largest_batches_that_are_allowed_do_not_disturb_another_user(
+    todo: Todo, channel: grpc.aio.Channel, signer: Signer
+) -> None:
+    metadata = (("authorization", f"Bearer {signer.token()}"),)
+    contents = [request.SerializeToString() for _, request in awkward_requests(BY_NAME["BatchCreateTasks"], {})]
+
+    async def work() -> None:
+        for content in contents:
+            with suppress(grpc.aio.AioRpcError):  # a rule of the service may refuse it after all
+                await channel.unary_unary(BATCH)(content, metadata=metadata, timeout=60)
+
+    another = todo.another_user()
+    (await disturbance(work(), lambda: another.ListTasks(timeout=60))).check()
 
 
 @pytest.mark.alone
