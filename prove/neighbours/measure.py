@@ -90,7 +90,9 @@ class Neighbour:
             await call(self.token)
         except grpc.aio.AioRpcError as error:
             refusal = error.code().name
-        samples.append(Sample(name, time.monotonic() - began, self._queues.seconds(name) - queued, refusal))
+        # They wait side by side too, so their sum would excuse too much.
+        longest = max(after - before for before, after in zip(queued, self._queues.seconds(name), strict=True))
+        samples.append(Sample(name, time.monotonic() - began, longest, refusal))
 
 
 class Queues:
@@ -107,9 +109,9 @@ class Queues:
         }
         self._threads[WRITE] = self._threads["todo"]
 
-    def seconds(self, name: str) -> float:
-        """Of the threads that a call by this name passes, together."""
-        return sum(int(thread.read_text().split()[1]) for thread in self._threads[name]) / 1e9
+    def seconds(self, name: str) -> tuple[float, ...]:
+        """Of each thread that a call by this name passes."""
+        return tuple(int(thread.read_text().split()[1]) / 1e9 for thread in self._threads[name])
 
 
 def _call(channel: grpc.aio.Channel, path: str, content: Callable[[], bytes]) -> Call:

@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     service: str
     seconds: float
     queued: float
-    """How long the threads that it passed waited for a processor meanwhile; seconds."""
+    """How long that thread of those that it passed waited for a processor which waited longest; seconds."""
     refusal: str
     """Name of the status; empty when it succeeded."""
 
