@@ -49,7 +49,11 @@ local control
 
 -- From the opening quote to behind the closing one, which an even number of backslashes precedes.
 local function text(s, at)
-  if control < at then control = find(s, "[%z\1-\31]", at) or #s + 1 end
+  if control < at then
+    control = find(s, "%c", at) or #s + 1
+    -- DEL may be in a text; the class without it is slower to look for.
+    if byte(s, control) == 127 then control = find(s, "[%z\1-\31]", control) or #s + 1 end
+  end
   while true do
     at = find(s, '"', at + 1, true) or refuse("has a text that does not end")
     local before = at - 1

@@ -27,7 +27,7 @@ from mesh.rpc.identity import Tokens
 from mesh.rpc.policy import policy_of
 from mesh.rpc.service_identity import Callers
 from mesh.rpc.status import abort, code_of, to_service_error
-from mesh.runtime.errors import Internal, Overloaded
+from mesh.runtime.errors import Internal, InvalidRequest, Overloaded
 from mesh.runtime.telemetry import ServerSpan, call_recorder
 
 log = logging.getLogger(__name__)
@@ -72,15 +72,16 @@ class Interceptor:
         server.add_generic_rpc_handlers((self._methods,))
 
     def _wrap(self, method: MethodDescriptor, handler: Handler) -> Handler:
-        make: Any = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[handler.request_streaming, handler.response_streaming]
+        # gRPC leaves a call of one request unanswered when the request is missing: all read their requests themselves.
+        make: Any = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
         intercepted = _InterceptedMethod(self, method, handler)
         self.largest_request = max(self.largest_request, intercepted.policy.largest_request)
-        wrapped: Handler = make(intercepted.run, None, handler.response_serializer)
+        run = intercepted.run if handler.request_streaming else intercepted.run_one
+        wrapped: Handler = make(run, None, handler.response_serializer)
         self._methods.add(intercepted.name, wrapped, intercepted.limit, intercepted.record)
         return wrapped
 
@@ -110,8 +111,15 @@ class _InterceptedMethod:
         self.record = call_recorder(service, method.name)
         self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
 
+    async def run_one(self, _requests: object, context: Context) -> Any:
+        """The behaviour that gRPC calls for a call of one request; none is counted before its request is there."""
+        request = await context.read()
+        if request is grpc.aio.EOF:
+            await abort(context, InvalidRequest(summary="request: is missing"), self._domain)
+        return await self.run(request, context)
+
     async def run(self, request: Any, context: Context) -> Any:
-        """The behaviour that gRPC calls."""
+        """The behaviour that gRPC calls for a stream of requests."""
         started = perf_counter()
         headers: Headers = dict(context.invocation_metadata() or ())
         span = ServerSpan(self.name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)

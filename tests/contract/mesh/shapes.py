@@ -144,6 +144,12 @@ class Caller:
             return b"".join([response async for response in stream])
         return await self._channel.unary_unary(path)(content, metadata=metadata, timeout=5)
 
+    async def without_request(self, method: str, *, token: str) -> None:
+        """Ends the requests of a call before there was one."""
+        stream = self._channel.stream_stream(f"/{SERVICE}/{method}")
+        call = stream(iter(()), metadata=(("authorization", f"Bearer {token}"),), timeout=5)
+        assert [response async for response in call] == []
+
     def open(self, token: str) -> Any:
         """A call that runs until the caller ends it; echoes each word that is written."""
         chat = self._channel.stream_stream(

@@ -31,6 +31,13 @@ async def test_a_call_with_a_good_token_reaches_its_handler(call: Caller, signer
     assert " ".join(await call(method, "a", "b", token=signer.token())) == "a b"
 
 
+@pytest.mark.parametrize("method", ["Once", "Many"])
+async def test_a_call_without_a_request_is_refused_at_once(call: Caller, signer: Signer, method: str) -> None:
+    with refused("INVALID_REQUEST") as error:
+        await call.without_request(method, token=signer.token())
+    assert (error.code, error.message) == (grpc.StatusCode.INVALID_ARGUMENT, "request: is missing")
+
+
 @every_shape
 async def test_the_caller_is_whom_the_token_names(call: Caller, signer: Signer, method: str) -> None:
     user = new_id()
