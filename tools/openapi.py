@@ -18,6 +18,7 @@ from tools.paths import GEN, IMAGE
 
 DOCUMENT = GEN / "openapi" / "openapi.yaml"
 FRAME = Path(__file__).with_name("openapi_base.yaml")
+EXAMPLES = Path(__file__).with_name("openapi_examples.yaml")
 HEADER = "# Generated from protos/ by `make proto`; never edited.\n"
 READ_FIRST = ("auth", "todo", "recurrence", "pomodoro", "calendar", "notification", "history", "audit", "realtime")
 """The services in the order in which people need them."""
@@ -64,6 +65,7 @@ class Document:
         self._contract = described
         self._schemas = Schemas(described)
         self._errors = openapi_errors.Errors(described)
+        self._examples: Node = yaml.safe_load(EXAMPLES.read_text())
         self._bodies: Node = {}
         """Requests without what is in their path."""
 
@@ -144,7 +146,10 @@ class Document:
             self._bodies[name] = body | {"title": f"{body['title']}Body"}
         # No body is `{}`.
         required = "required" in body
-        return {"requestBody": {"content": _json({"schema": {"$ref": REF + name}}), "required": required}}
+        content: Node = {"schema": {"$ref": REF + name}}
+        if rpc.request in self._examples:
+            content["example"] = self._examples[rpc.request]
+        return {"requestBody": {"content": _json(content), "required": required}}
 
     def _components(self, used_by: Any, paths: Node) -> Node:
         """The schemas that something refers to, also through others."""

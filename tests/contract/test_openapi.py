@@ -20,6 +20,8 @@ from referencing.jsonschema import DRAFT202012
 
 from contract.methods import Method
 from envoy.responses import DOMAIN, RESPONSES
+from harness.rpcs import BY_NAME, request_class
+from mesh.rpc import validation
 from mesh.rpc.status import status_of
 from mesh.runtime.errors import FieldViolation, InvalidRequest, Overloaded, ScopeMissing, TokenMissing
 from services.todo.errors import TaskNotFound
@@ -178,6 +180,16 @@ def test_every_body_has_a_name_and_prose_has_the_names_of_rest() -> None:
             assert request_schema(rpc.full_name).keys() == {"$ref"}
     assert operations()["focusmesh.todo.v1.TaskService/UpdateTask"]["summary"]
     assert "`due_time`" not in document()["components"]["schemas"]["focusmesh.todo.v1.Task"]["description"]
+
+
+@pytest.mark.parametrize("name", yaml.safe_load(openapi.EXAMPLES.read_text()))
+def test_an_example_works_when_it_is_pasted(name: str) -> None:
+    (rpc,) = (rpc for rpc in ROUTED if rpc.request == name)
+    body = operations()[rpc.full_name]["requestBody"]["content"]["application/json"]["example"]
+    assert problems(request_schema(rpc.full_name), body) == []
+    in_path = dict.fromkeys(openapi.PATH_VARIABLE.findall(rpc.path), TASK_ID)
+    request = json_format.ParseDict(body | in_path, request_class(BY_NAME[rpc.name])())
+    validation.check(request)
 
 
 def test_readers_meet_accounts_and_tasks_before_the_audit_log() -> None:
