@@ -166,7 +166,9 @@ class PageTokenInvalid(InvalidArgument):
     domain = "focusmesh"
 
     def __init__(self) -> None:
-        super().__init__(fields=[FieldViolation("page_token", "must be the next_page_token of the same list")])
+        super().__init__(
+            fields=[FieldViolation("page_token", "must be the next_page_token of the same list", "page_token.own")]
+        )
 
 
 class FieldNotInMask(InvalidArgument):
@@ -178,7 +180,9 @@ class FieldNotInMask(InvalidArgument):
 
     def __init__(self, field: str) -> None:
         """field: name of the field that is set."""
-        super().__init__(field=field, fields=[FieldViolation(field, "must be named in update_mask")])
+        super().__init__(
+            field=field, fields=[FieldViolation(field, "must be named in update_mask", "update_mask.named")]
+        )
 
 
 class VersionConflict(Conflict):

@@ -28,7 +28,9 @@ def test_a_field_that_is_set_and_not_named_is_refused_by_name() -> None:
     with pytest.raises(FieldNotInMask) as refused:
         update_paths(request)
     assert refused.value.metadata == {"field": "description"}
-    assert [violation.field for violation in refused.value.fields] == ["description"]
+    assert [(violation.field, violation.rule) for violation in refused.value.fields] == [
+        ("description", "update_mask.named")
+    ]
 
 
 def test_a_list_that_has_elements_is_set() -> None:
