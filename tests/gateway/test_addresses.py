@@ -52,7 +52,8 @@ def test_behind_trusted_load_balancers_the_address_is_the_one_that_the_outermost
 def answered(gateway: Running, preamble: bytes, request: str = "POST /v1/sessions") -> str:
     """Sends a request over a connection that begins with these bytes; returns the status, empty when it is closed."""
     with socket.create_connection((LOOPBACK, gateway.port), 5) as connection, connection.makefile("rb") as received:
-        headers = "Host: a\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 2\r\n\r\n{}"
+        body = "Content-Length: 2\r\n\r\n{}" if request.startswith("POST") else "\r\n"
+        headers = f"Host: a\r\nX-Forwarded-For: 192.0.2.1\r\n{body}"
         try:
             connection.sendall(preamble + f"{request} HTTP/1.1\r\n{headers}".encode())
             return received.readline().decode()[9:12]
