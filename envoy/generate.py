@@ -20,7 +20,6 @@ import yaml
 from contract import descriptors
 from contract.rules import ContractError
 from envoy import rest_requests, routes
-from envoy.admission import admission
 from envoy.clusters import Endpoints, clusters
 from envoy.responses import mappers
 from envoy.routes import FEED_CLUSTER, WEBSOCKET_CLUSTER
@@ -94,7 +93,6 @@ def _values(endpoints: Endpoints, settings: GatewaySettings) -> dict[str, Any]:
         "other_upgrades": routes.OTHER_UPGRADES,
         "descriptor_set": base64.b64encode(descriptors.DESCRIPTOR_SET.read_bytes()).decode(),
         "rest_requests": rest_requests.script(described),
-        "admission": admission(methods),
         "transcoded": routes.transcoded(methods),
         "key_services": [routes.KEY_METHOD.strip("/").partition("/")[0]],
         "routes": routes.routes(described, settings.stream_idle_seconds),

@@ -97,9 +97,10 @@ class GatewaySettings:
     heap_bytes: int = 512 << 20
     """New requests are refused above 95 % of it."""
     most_connections: int = 10_000
-    calls_at_once: int = 80
-    """To each address of a service, streams not counted; further ones are refused. Fewer than a service itself takes
-    (`max_concurrent_calls`), so that the gateway refuses, which costs less. A name counts as one address."""
+    calls_at_once: int = 1000
+    """To each address of a service, streams not counted; further ones are refused. It bounds memory and no work: a call
+    counts from its headers until its caller has read the response, and takes the service itself
+    (`max_concurrent_calls`) only meanwhile. A name counts as one address."""
     access_log: str = "/dev/stdout"
     otlp: Address | None = None
     """OTLP over gRPC; None: no spans, and services begin their own traces."""

@@ -52,9 +52,10 @@ class ServiceSettings:
     database_connections: int = 8
     """Size of the pool. Two cost 1.3 times the CPU per call; more than eight gain nothing."""
     statement_timeout_ms: int = 5000
-    max_concurrent_calls: int = 100
-    """Further calls are refused at once with RESOURCE_EXHAUSTED; health checks and streams do not count. More than a
-    service needs to be busy only make all of them wait."""
+    max_concurrent_calls: int = 200
+    """Further calls are refused at once with RESOURCE_EXHAUSTED; health checks and streams do not count. More than one
+    user may begin at once by the gateway's allowances (100 reads, 60 writes), so that alone he shuts nobody out; more
+    than a service needs to be busy only make all of them wait."""
     max_concurrent_streams: int = 500
     """Calls whose responses are a stream; the same for them."""
     log_level: str = "INFO"

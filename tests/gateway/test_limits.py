@@ -1,5 +1,6 @@
 """Rate limits of callers."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,31 @@ def test_one_user_reads_no_more_than_allowed_and_others_go_on(caller: Client, si
 
     assert [is_limited(response) for response in responses] == [False] * 5 + [True] * 2
     assert caller.call(READ, empty(READ), yours).ok
+
+
+@pytest.mark.parametrize("method", ["ListTasks", "GetJwks"])
+def test_who_does_not_finish_his_requests_leaves_the_service_to_others(
+    gateway: Running, rest: Rest, signer: Signer, method: str
+) -> None:
+    done = threading.Event()
+    with grpc.insecure_channel(gateway.target) as channel:
+        unfinished = [
+            channel.stream_unary(BY_NAME[method].grpc_path).future(
+                _nothing_until(done), metadata=(("authorization", f"Bearer {signer.token()}"),), timeout=SLOW
+            )
+            for _ in range(90)
+        ]
+        try:
+            others = [rest.call(BY_NAME[method], empty(BY_NAME[method]), signer.token()) for _ in range(20)]
+            assert all(response.ok for response in others), others
+            assert not any(call.done() for call in unfinished)
+        finally:
+            done.set()
+
+
+def _nothing_until(done: threading.Event) -> Iterator[bytes]:
+    done.wait()
+    yield from ()
 
 
 def test_writes_are_counted_apart_from_reads(caller: Client, signer: Signer) -> None:

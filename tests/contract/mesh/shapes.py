@@ -105,6 +105,9 @@ def register(service: str, servicer: Any, server: Any) -> None:
     )
 
 
+_LOST_STATUSES = 3
+
+
 class Caller:
     """Calls any shape with words and returns the words of the responses."""
 
@@ -112,6 +115,16 @@ class Caller:
         self._channel = channel
 
     async def __call__(self, method: str, *words: str, token: str = "", timeout: float = 5) -> list[str]:
+        """Calls again where grpc.aio, whose call was refused while it still wrote, lost the status of the refusal."""
+        for _ in range(_LOST_STATUSES):
+            try:
+                return await self._call(method, *words, token=token, timeout=timeout)
+            except grpc.aio.AioRpcError as error:
+                if error.details() != "Internal error from Core":
+                    raise
+        return await self._call(method, *words, token=token, timeout=timeout)
+
+    async def _call(self, method: str, *words: str, token: str, timeout: float) -> list[str]:
         path = f"/{SERVICE}/{method}"
         coding = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
         metadata = (("authorization", f"Bearer {token}"),) if token else ()

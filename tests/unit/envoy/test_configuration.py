@@ -88,7 +88,6 @@ def test_filters_come_in_the_order_that_makes_them_safe(configuration: dict[str,
         "health_check",
         "cors",
         "grpc_web",
-        "focusmesh.admission",
         "focusmesh.edge",
         "focusmesh.grpc_web_rewritten",
         "focusmesh.grpc_web_deadline",
@@ -157,7 +156,7 @@ def test_every_replica_is_called_and_watched() -> None:
     assert websocket["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
 
 
-def test_a_service_is_given_fewer_calls_at_once_than_it_takes_and_open_streams_are_counted_apart() -> None:
+def test_a_service_itself_decides_what_it_does_at_once_and_open_streams_are_counted_apart() -> None:
     settings = GatewaySettings()
     endpoints = {"todo": [("127.0.0.1", 1), ("127.0.0.1", 2)], "realtime": [("127.0.0.1", 3)]}
     limits = {
@@ -171,7 +170,9 @@ def test_a_service_is_given_fewer_calls_at_once_than_it_takes_and_open_streams_a
     streaming = {method.grpc_path for method in descriptors.load().rpcs if method.streaming and method.exposed}
 
     assert limits["todo"]["DEFAULT"] == 2 * limits["realtime"]["DEFAULT"]
-    assert limits["realtime"]["DEFAULT"] < ServiceSettings.max_concurrent_calls
+    assert limits["realtime"]["DEFAULT"] > ServiceSettings.max_concurrent_calls
+    allowed = settings.allowances
+    assert ServiceSettings.max_concurrent_calls > allowed.read.burst + allowed.write.burst
     assert limits["realtime"]["HIGH"] > ServiceSettings.max_concurrent_streams
     routed = {
         route["match"]["path"]
