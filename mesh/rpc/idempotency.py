@@ -14,7 +14,8 @@ from psycopg.errors import UniqueViolation
 from mesh.database.erasure import erase_of
 from mesh.database.pool import Database
 from mesh.events.outbox import StoredResponse
-from mesh.runtime.errors import RequestIdReused, ResourceExhausted, ServiceError, Unavailable
+from mesh.events.shares import ShareExhausted
+from mesh.runtime.errors import Overloaded, RequestIdReused, ResourceExhausted, ServiceError, Unavailable
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The caller of public RPCs, whose request_ids are as good as secrets: whoever sends one gets its response."""
@@ -60,10 +61,15 @@ async def load_response(database: Database, user_id: str, method: str, request: 
 
 
 def may_be_replay(error: Exception) -> bool:
-    """Whether a failed call may be a retry; False when the service is overloaded or its database is unavailable."""
+    """Whether a failed call may be a retry; False when it is refused for load or haste, or the database is unavailable.
+
+    What is full may be full of what the first call wrote: quotas, and the user's share of responses and events.
+    """
     if isinstance(error, UniqueViolation):
         return error.diag.constraint_name == "idempotency_pkey"
-    return isinstance(error, ServiceError) and not isinstance(error, ResourceExhausted | Unavailable)
+    if isinstance(error, Overloaded | Unavailable):
+        return isinstance(error, ShareExhausted)
+    return isinstance(error, ServiceError) and not (isinstance(error, ResourceExhausted) and error.retry_after)
 
 
 async def delete_old(database: Database, limit: int) -> int:

@@ -7,6 +7,9 @@ from focusmesh.todo.v1 import task_service_pb2 as pb
 from focusmesh.todo.v1.task_planning_service_pb2 import ImportedTask
 from focusmesh.type.v1 import recurrence_pb2
 
+from mesh.events import shares
+from mesh.events.outbox import SideEffects
+from mesh.events.shares import ShareExhausted
 from tests.contract.todo.todo_client import Calendar, Todo
 from tests.support.errors import refused
 
@@ -59,6 +62,20 @@ async def test_whoever_is_full_reads_changes_and_repeats_calls_as_before(todo: T
     with refused("TOO_MANY_TASKS"):  # it can still be undeleted
         await todo.CreateTask(title="x")
     await todo.UndeleteTask(task_id=second)
+
+
+async def test_whoever_has_stored_too_much_gets_the_response_to_what_is_repeated(
+    todo: Todo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_user_id: str, side_effects: SideEffects) -> None:
+        if side_effects.response is not None:
+            raise ShareExhausted(retry_after=10)
+
+    first = await todo.CreateTask(title="x", request_id=REQUEST_ID)
+    monkeypatch.setattr(shares, "require_room", full)
+    with refused("OVERLOADED"):
+        await todo.CreateTask(title="x", request_id=REQUEST_ID.replace("a", "b"))
+    assert await todo.CreateTask(title="x", request_id=REQUEST_ID) == first
 
 
 async def test_calls_at_once_pass_the_bound_by_those_in_flight_only(todo: Todo) -> None:

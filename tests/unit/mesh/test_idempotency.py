@@ -6,12 +6,15 @@ import pytest
 from focusmesh.auth.v1 import user_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 
+from mesh.events.shares import ShareExhausted
 from mesh.rpc.call import CallContext
 from mesh.rpc.idempotency import NOBODY, fingerprint, may_be_replay, stored_response
 from mesh.rpc.identity import NOBODY as NO_IDENTITY
 from mesh.rpc.interceptor import _response_loader
 from mesh.runtime import errors
 from mesh.runtime.ids import new_id
+from services.auth.errors import TooManyAttempts
+from services.notification.errors import TooManyReminders
 from services.todo.errors import TaskAlreadyComplete, TaskNotFound
 
 REQUEST_ID = new_id()
@@ -50,6 +53,9 @@ def test_a_response_is_stored_for_the_caller_and_the_method_only_when_the_reques
         (TaskAlreadyComplete(task_id="t"), True),
         (TaskNotFound(task_id="t"), True),
         (errors.VersionConflict(etag="v2"), True),
+        (ShareExhausted(retry_after=10), True),
+        (TooManyReminders(limit=10), True),
+        (TooManyAttempts(retry_after=1), False),
         (errors.Overloaded(), False),
         (errors.DependencyUnavailable("database"), False),
         (RuntimeError(), False),
