@@ -60,8 +60,14 @@ class PlanningHandlers(rpc.PlanningServiceServicer):
         taken = await _taken(timed, window)
         steps = planning.drafted(taken) if request.is_draft else planning.conflicts(taken)
         found = await _first(page.limit(), planning.following(steps, after))
-        conflicts = await self._shown(user_id, found[: page.size], asked if request.is_draft else None, zone)
-        return self.pages.cut(pb.FindConflictsResponse(conflicts=conflicts), found, page, _key)
+        shown = await self._shown(user_id, found[: page.size], asked if request.is_draft else None, zone)
+        return self.pages.cut(
+            pb.FindConflictsResponse(conflicts=[message for _, message in shown]),
+            [conflict for conflict, _ in shown],
+            page,
+            _key,
+            more_after=_key(found[page.size - 1]) if len(found) > page.size else None,
+        )
 
     async def FindFreeTime(self, request: pb.FindFreeTimeRequest, context: Context) -> pb.FindFreeTimeResponse:
         user_id = current_call().user_id
@@ -111,15 +117,17 @@ class PlanningHandlers(rpc.PlanningServiceServicer):
         free = planning.free_times(working, await _taken(timed, window))
         return next(iter(await _first(1, (planning.starts(each, length, zone) for each in free))), None)
 
-    async def _shown(self, user_id: str, found: Sequence[Conflict], draft: Time | None, zone: str) -> list[pb.Conflict]:
-        """The messages of conflicts, without those that are none any more. zone: of the user."""
+    async def _shown(
+        self, user_id: str, found: Sequence[Conflict], draft: Time | None, zone: str
+    ) -> list[tuple[Conflict, pb.Conflict]]:
+        """Conflicts and their messages, without those that are none any more. zone: of the user."""
         places = {Place(*taken[:3]) for conflict in found for taken in conflict}
         async with self.db.connection() as connection:
             there = await windows.read(connection, user_id, places, TIMED.states)
         made = await in_slices(occurrence(each.event, each.slot, each.row, zone) for each in there.values())
         occurrences = {(each.event.id, each.slot): each for each in made if each is not None}
         messages = await in_slices(_message(conflict, draft, occurrences, zone) for conflict in found)
-        return [message for message in messages if message is not None]
+        return [(conflict, message) for conflict, message in zip(found, messages, strict=True) if message is not None]
 
 
 async def _taken(timed: Timed, window: Window) -> Iterator[Taken]:

@@ -16,6 +16,7 @@ from focusmesh.type.v1 import recurrence_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.runtime.ids import new_id
+from services.calendar.store import windows
 from tests.contract.calendar.person import Person
 from tests.support.databases import ServiceUrl
 from tests.support.errors import refused
@@ -46,6 +47,17 @@ class TestFindConflicts:
     async def titles(self, person: Person, begin: str, end: str, **fields: Any) -> list[tuple[str, str]]:
         found = (await person.planning.FindConflicts(**window(begin, end), **fields)).conflicts
         return [(each.occurrence.title, each.other.title) for each in found]
+
+    def delete_meanwhile(self, person: Person, event_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Deletes an event after its conflicts were found, before they are shown."""
+        read_found = windows.read
+
+        async def read_late(*args: Any) -> dict[tuple[str, str], windows.Found]:
+            monkeypatch.setattr(windows, "read", read_found)
+            await person.events.DeleteEvent(event_id=event_id)
+            return await read_found(*args)
+
+        monkeypatch.setattr(windows, "read", read_late)
 
     async def test_a_conflict_shows_both_and_the_time_that_they_share(self, person: Person) -> None:
         first = await person.event("2030-03-25T09:00:00", title="First", duration_minutes=90, repeat_type=2)
@@ -92,6 +104,28 @@ class TestFindConflicts:
             shown += [(each.occurrence.title, each.other.title) for each in page.conflicts]
             token = page.next_page_token
         assert (shown, token) == (everything, "")
+
+    async def test_pages_lead_on_past_conflicts_that_end_while_they_are_read(
+        self, person: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = [
+            await person.event(f"2030-03-25T09:0{number}:00", title=str(number), duration_minutes=60)
+            for number in range(4)
+        ]
+        asked = window("25T00:00", "26T00:00") | {"page_size": 4}
+        self.delete_meanwhile(person, made[0].id, monkeypatch)
+        first = await person.planning.FindConflicts(**asked)
+        second = await person.planning.FindConflicts(**asked, page_token=first.next_page_token)
+        shown = [(each.occurrence.title, each.other.title) for each in (*first.conflicts, *second.conflicts)]
+        assert shown == [("1", "2"), ("1", "3"), ("2", "3")]
+
+    async def test_the_last_page_has_no_token_though_a_conflict_ended(
+        self, person: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = [await person.event("2030-03-25T09:00:00") for _ in range(2)]
+        self.delete_meanwhile(person, made[0].id, monkeypatch)
+        found = await person.planning.FindConflicts(**window("25T00:00", "26T00:00"))
+        assert (list(found.conflicts), found.next_page_token) == ([], "")
 
     async def test_a_draft_conflicts_with_what_takes_place_in_it(self, person: Person) -> None:
         moved = await person.event("2030-03-25T09:00:00", title="Moved", duration_minutes=60)
