@@ -40,6 +40,7 @@ class Shares(PeriodicTask):
 
     expected: ClassVar[tuple[type[Exception], ...]] = (DependencyUnavailable,)
     longest_wait: ClassVar[float] = 5.0
+    longest_backoff: ClassVar[float] = longest_wait
 
     def __init__(self, db: Database) -> None:
         super().__init__("measure shares")
@@ -80,13 +81,22 @@ class Shares(PeriodicTask):
             raise ShareExhausted(retry_after=_RETRY_SECONDS)
 
     async def run_once(self) -> int:
-        """Measures users who have written much, and those who are refused; returns 0."""
-        due, self._due = [*self._due, *islice(self._full, _BATCH)], set()
-        for user_id in due:
-            found = await self._measure(user_id)
+        """Measures users who have written much, and those who are refused; returns 0. Raises the last failure at the
+        end: whoever cannot be measured is refused or not as before, and measured in the next pass or in turn."""
+        failure: Exception | None = None
+        for user_id in dict.fromkeys([*self._due, *islice(self._full, _BATCH)]):
+            self._due.discard(user_id)
+            found = self._full.get(user_id, (False, False))
+            try:
+                found = await self._measure(user_id)
+            except Exception as error:  # noqa: BLE001 (the others are measured all the same)
+                failure = error
+                self._due.update({user_id} - self._full.keys())
             self._full.pop(user_id, None)  # to the end, so that all are measured in turn
             if any(found):
                 self._full[user_id] = found
+        if failure is not None:
+            raise failure
         return 0
 
     async def _measure(self, user_id: str) -> tuple[bool, bool]:

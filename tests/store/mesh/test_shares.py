@@ -1,6 +1,7 @@
 """What one user may store of responses and of events that wait is bounded; others are not concerned."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,6 +11,7 @@ from mesh.events import outbox, shares
 from mesh.events.outbox import Event, SideEffects, StoredResponse
 from mesh.events.shares import ShareExhausted, Shares, require_room
 from mesh.runtime import clock
+from mesh.runtime.errors import DependencyUnavailable
 from mesh.runtime.ids import new_id
 from tests.support.databases import opened
 
@@ -33,6 +35,7 @@ async def _measured(db: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 Adding = Callable[[str, int], SideEffects]
+Refusing = Callable[[str, SideEffects], None]
 
 
 def storing(user_id: str, size: int) -> SideEffects:
@@ -45,12 +48,27 @@ def publishing(user_id: str, size: int) -> SideEffects:
     return SideEffects([event], None, "")
 
 
-def refuses(user_id: str, side_effects: SideEffects) -> bool:
+def refuses(user_id: str, side_effects: SideEffects, by: Refusing = require_room) -> bool:
     try:
-        require_room(user_id, side_effects)
+        by(user_id, side_effects)
     except ShareExhausted as error:
         return error.retry_after is not None
     return False
+
+
+@contextmanager
+def failing_for(user_id: str, measuring: Shares) -> Iterator[None]:
+    """One user cannot be measured."""
+    measure = measuring._measure
+
+    async def measure_others(other: str) -> tuple[bool, bool]:
+        if other == user_id:
+            raise DependencyUnavailable("database")
+        return await measure(other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "_measure", measure_others)
+        yield
 
 
 @pytest.mark.usefixtures("_measured")
@@ -82,3 +100,34 @@ async def test_events_that_a_consumer_writes_count_for_their_user(db: Database) 
     async with db.connection() as connection:
         await outbox.write(connection, "SELECT 1", {}, publishing(user, 25_000))
     await until(lambda: refuses(user, publishing(user, 1)), "the user's calls are refused")
+
+
+@pytest.mark.usefixtures("_measured")
+async def test_a_user_who_cannot_be_measured_holds_up_nobody_and_is_measured_later(
+    db: Database,
+) -> None:
+    measuring = Shares(db)
+    users = [new_id() for _ in range(3)]
+    async with db.connection() as connection:
+        for user in users:
+            await outbox.write(connection, "SELECT 1", {}, storing(user, 101 * 1024))
+            measuring.count(user, 101 * 1024)
+    with failing_for(users[1], measuring), pytest.raises(DependencyUnavailable):
+        await measuring.run_once()
+    assert [refuses(user, storing(user, 1), measuring.require_room) for user in users] == [True, False, True]
+    await measuring.run_once()
+    assert all(refuses(user, storing(user, 1), measuring.require_room) for user in users)
+
+
+async def test_a_full_user_who_cannot_be_measured_stays_refused_and_makes_way_for_the_next(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "_BATCH", 1)
+    measuring, broken, gone = Shares(db), new_id(), new_id()
+    measuring._full = {broken: (True, False), gone: (True, False)}
+    with failing_for(broken, measuring):
+        with pytest.raises(DependencyUnavailable):
+            await measuring.run_once()
+        await measuring.run_once()
+    assert refuses(broken, storing(broken, 1), measuring.require_room)
+    assert not refuses(gone, storing(gone, 1), measuring.require_room)
