@@ -1,7 +1,7 @@
 """Values that can be written in several ways get one: UUIDs are compared as values, so they become lower case.
 
-An instant whose nanoseconds are none is refused: protovalidate takes it for another instant, of the next second or the
-one before.
+protovalidate compares what was sent: an id that comes twice, in two cases, where it may come once, is refused here. So
+is an instant whose nanoseconds are none: it takes it for another instant, of the next second or the one before.
 """
 
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def _of_messages(field: FieldDescriptor, kind: Descriptor) -> _Normalize:
 
 
 def _of_uuids(field: FieldDescriptor) -> _Normalize:
-    name = field.name
+    name, is_unique = field.name, _rules(field).repeated.unique
 
     def one(message: Any, _path: str) -> Iterator[FieldViolation]:
         value = getattr(message, name)
@@ -68,16 +68,21 @@ def _of_uuids(field: FieldDescriptor) -> _Normalize:
             setattr(message, name, lower)
         yield from ()
 
-    def each(message: Any, _path: str) -> Iterator[FieldViolation]:
+    def each(message: Any, path: str) -> Iterator[FieldViolation]:
         values = getattr(message, name)
         values[:] = map(_lower, values)
-        yield from ()
+        if is_unique and len(set(values)) < len(values):
+            yield FieldViolation(f"{path}{name}", "repeated value must contain unique items", "repeated.unique")
 
     return each if field.is_repeated else one
 
 
+def _rules(field: FieldDescriptor) -> Any:
+    return field.GetOptions().Extensions[validate_pb2.field]
+
+
 def _is_uuid(field: FieldDescriptor) -> bool:
-    rules = field.GetOptions().Extensions[validate_pb2.field]
+    rules = _rules(field)
     text = (rules.repeated.items if field.is_repeated else rules).string
     return text.uuid or text.pattern == OCCURRENCE_ID
 

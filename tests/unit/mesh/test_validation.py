@@ -6,13 +6,14 @@ from itertools import product
 import pytest
 from focusmesh.calendar.v1 import occurrence_service_pb2
 from focusmesh.notification.v1 import notification_service_pb2
+from focusmesh.pomodoro.v1 import focus_session_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.rpcs import METHODS, request_class
 from mesh.rpc import validation
-from mesh.runtime.errors import InvalidRequest
+from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 TASK_ID = "0190a000-0000-7000-8000-000000000001"
 
@@ -121,6 +122,26 @@ OTHER_CASE, SLOT = TASK_ID.upper(), "_20260615T090000"
 )
 def test_uuids_are_compared_as_values(sent: Message, expected: Message) -> None:
     assert read(sent) == read(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        (notification_service_pb2.MarkReadRequest(notification_ids=[TASK_ID, OTHER_CASE]), "notification_ids"),
+        (notification_service_pb2.MarkReadRequest(notification_ids=[OTHER_CASE, OTHER_CASE]), "notification_ids"),
+        (
+            focus_session_service_pb2.ReorderSessionTasksRequest(
+                focus_session_id=TASK_ID, session_task_ids=[OTHER_CASE, TASK_ID]
+            ),
+            "session_task_ids",
+        ),
+    ],
+)
+def test_a_uuid_that_is_to_be_there_once_is_not_there_in_another_case(sent: Message, field: str) -> None:
+    with pytest.raises(InvalidRequest, match="unique") as refused:
+        read(sent)
+    expected = FieldViolation(field, "repeated value must contain unique items", "repeated.unique")
+    assert refused.value.fields == (expected,)
 
 
 @pytest.mark.parametrize("nanos", [-1, 1_000_000_000, 2**31 - 1])
