@@ -77,7 +77,7 @@ def _of_uuids(field: FieldDescriptor) -> _Normalize:
     return each if field.is_repeated else one
 
 
-def _rules(field: FieldDescriptor) -> Any:
+def _rules(field: FieldDescriptor) -> validate_pb2.FieldRules:
     return field.GetOptions().Extensions[validate_pb2.field]
 
 
