@@ -9,8 +9,11 @@
 -- JSON, its `kind`, for a list the `most` elements that are read, and what it is a message `of`.
 
 local byte, find, sub = string.byte, string.find, string.sub
-local QUOTE, ESCAPE, COMMA, COLON = 34, 92, 44, 58
+local QUOTE, COMMA, COLON = 34, 44, 58
 local BRACE, END_BRACE, BRACKET, END_BRACKET, N = 123, 125, 91, 93, 110
+-- What may follow a backslash in a text.
+local ESCAPED = {}
+for at = 1, 9 do ESCAPED[byte('"\\/bfnrtu', at)] = true end
 local KINDS = {text = "a text in double quotes", number = "a number", truth = "true or false", message = "an object"}
 
 for _, fields in pairs(MESSAGES) do
@@ -20,7 +23,7 @@ for _, fields in pairs(BODIES) do
   for _, field in pairs(fields) do field.fields = MESSAGES[field.of] end
 end
 
--- Names and indices that lead to what is being read.
+-- Names and indices that lead to what is being read. All requests share them: a refusal leaves its own behind.
 local trail, depth = {}, 0
 
 local function refuse(text, name)
@@ -44,24 +47,27 @@ local function skip(s, at)
   return at, code
 end
 
--- The first control character at or behind what was read before.
-local control
+-- The first control character, and the first backslash, at or behind what was read before.
+local control, escape
 
--- From the opening quote to behind the closing one, which an even number of backslashes precedes.
+-- From the opening quote to behind the closing one.
 local function text(s, at)
   if control < at then
     control = find(s, "%c", at) or #s + 1
     -- DEL may be in a text; the class without it is slower to look for.
     if byte(s, control) == 127 then control = find(s, "[%z\1-\31]", control) or #s + 1 end
   end
-  while true do
-    at = find(s, '"', at + 1, true) or refuse("has a text that does not end")
-    local before = at - 1
-    while byte(s, before) == ESCAPE do before = before - 1 end
-    if (at - before) % 2 == 1 then break end
-  end
-  if control < at then refuse("has a control character in a text: write it as an escape") end
-  return at + 1
+  local quote
+  repeat
+    at = at + 1
+    if escape < at then escape = find(s, "\\", at, true) or #s + 1 end
+    if not quote or quote < at then quote = find(s, '"', at, true) or refuse("has a text that does not end") end
+    local known = escape > quote or ESCAPED[byte(s, escape + 1)]
+    if not known then refuse("has a backslash that begins no escape of JSON") end
+    at = escape + 1
+  until quote < escape
+  if control < quote then refuse("has a control character in a text: write it as an escape") end
+  return quote + 1
 end
 
 local function number(s, at)
@@ -143,7 +149,7 @@ object = function(s, at, fields)
 end
 
 local function body(s, fields)
-  depth, control = 0, 0
+  control, escape = 0, 0
   local at, code = skip(s, 1)
   if not code then return end
   if code ~= BRACE then refuse("must be a JSON object") end
@@ -152,7 +158,6 @@ local function body(s, fields)
 end
 
 local function query(s, fields)
-  depth = 0
   local seen = {}
   for piece in string.gmatch(s, "[^&]+") do
     local name = string.match(piece, "^[^=]*")
@@ -165,11 +170,14 @@ local function query(s, fields)
 end
 
 local function request(handle, binding)
+  depth = 0
   local path = handle:headers():get(":path")
   local mark = find(path, "?", 1, true)
   if mark then query(sub(path, mark + 1), QUERIES[binding]) end
   local content = not OTHER_BODIES[binding] and handle:body()
   if not content or content:length() == 0 then return end
+  -- Another request may have been refused while this one waited for its body.
+  depth = 0
   if not BODIES[binding] then refuse("must be empty: this call takes its fields from the path and the query") end
   body(content:getBytes(0, content:length()), BODIES[binding])
 end

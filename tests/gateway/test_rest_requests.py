@@ -2,6 +2,7 @@
 
 import json
 import random
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +66,12 @@ def named(result: CallResult) -> str:
         ('{"title" "x"}', "title"),
         ('{"title":"x', "title"),
         ('{"title":"x\\\\\\"}', "title"),
+        ('{"title":"a\\\\b","description":"a\\qb"}', "description"),
+        ('{"title":"\\\'"}', "title"),
+        ('{"title":"\\v"}', "title"),
+        ('{"title":"\\U0061"}', "title"),
+        ('{"title":"\\\\\\\n"}', "title"),
+        ('{"reminderOffsets":["-P1D","\\x"]}', "reminderOffsets[1]"),
     ],
 )
 def test_the_field_that_is_wrong_is_named(rest: Rest, upstream: Upstream, token: str, body: str, field: str) -> None:
@@ -105,7 +112,7 @@ def test_what_is_nearly_json_is_refused(rest: Rest, token: str, body: str) -> No
 @pytest.mark.parametrize(
     "body",
     [
-        ' {\n"title" : "a\\"b\\\\" ,\t"description":"\\u00e4\\ud83c\\udf45 \x7f{[,:"\r\n}  ',
+        ' {\n"title" : "a\\"b\\\\" ,\t"description":"\\/\\b\\f\\n\\r\\t\\u00e4\\ud83c\\udf45 \x7f{[,:"\r\n}  ',
         '{"title":"x","due_time":"2026-01-01T00:00:00Z","isRecurring":true,"estimated_pomodoros":3}',
         '{"title":"x","dueTime":null,"recurrence":null,"reminderOffsets":null}',
         '{"title":"x","reminderOffsets":[ ],"estimatedPomodoros":1e1}',
@@ -120,6 +127,20 @@ def test_what_is_right_reaches_the_service_as_it_was_written(
     assert sent(rest, token, body).ok
 
     assert upstream.last(CREATE).request == json_format.Parse(body, pb.CreateTaskRequest())
+
+
+def test_a_refusal_shows_nothing_of_the_requests_before_it(rest: Rest, token: str) -> None:
+    def refused_while_it_waits() -> Iterator[bytes]:
+        yield b"{"
+        assert named(sent(rest, token, '{"secret":1}')) == "secret"
+        yield b"}"
+
+    assert named(sent(rest, token, '{"secret":1}')) == "secret"
+    for content in (b"{}", refused_while_it_waits()):
+        result = rest.send("DELETE", f"/v1/tasks/{uuid.uuid4()}", token, content=content, headers=JSON)
+
+        assert (result.http, result.reason) == (400, "MALFORMED_REQUEST")
+        assert result.message == "The body must be empty: this call takes its fields from the path and the query."
 
 
 @pytest.mark.parametrize("method", WITH_BODY, ids=lambda method: method.full_name)
