@@ -1,6 +1,6 @@
 """What REST requests may hold, as the contract says: the tables of `rest_requests.lua`, and its settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from contract.descriptors import Contract, field_rules
 from contract.methods import Method
+from contract.rules import VARIABLE, ContractError
 
 FILTER = "focusmesh.rest_requests"
 METADATA = "focusmesh.rest_requests"
@@ -32,7 +33,10 @@ _TEXTS = {".google.protobuf.Timestamp", ".google.protobuf.Duration", ".google.pr
 
 
 def script(described: Contract) -> str:
-    """The program of the filter, with its tables."""
+    """The program of the filter, with its tables.
+
+    Raises ContractError for a field whose type JSON writes in a way that the filter does not know, such as a map.
+    """
     bound = [method for method in described.rpcs if method.exposed and method.binding]
     queries = {_binding(method): _query(described, method) for method in bound}
     bodies = {_binding(method): _body(described, method) for method in bound if method.body == "*"}
@@ -57,21 +61,33 @@ def _binding(method: Method) -> str:
 
 def _query(described: Contract, method: Method) -> _Fields:
     """The parameters of a query: the fields that are neither in the path nor in the body."""
-    fields = {} if method.body == "*" else _fields(described, method.request, method.path)
-    return {name: field for name, field in fields.items() if field["name"] != method.body}
+    return {} if method.body == "*" else _fields(described, method.request, {*_in_path(method), method.body})
 
 
 def _body(described: Contract, method: Method) -> _Fields:
     """The fields of a body: those of the request that are not in the path."""
-    return _fields(described, method.request, method.path)
+    return _fields(described, method.request, _in_path(method))
 
 
-def _fields(described: Contract, message: str, path: str = "") -> _Fields:
+def _in_path(method: Method) -> set[str]:
+    return {variable.strip("{}") for variable in VARIABLE.findall(method.path)}
+
+
+def _fields(described: Contract, message: str, elsewhere: Container[str] = ()) -> _Fields:
     found: _Fields = {}
     for field in described.messages[message].descriptor.field:
-        if f"{{{field.name}}}" not in path:
+        if field.name not in elsewhere:
+            if not _is_known(described, field):
+                raise ContractError(f"{message}.{field.name}: requests by REST are not checked for fields of its type")
             found[field.name] = found[field.json_name] = _field(field)
     return found
+
+
+def _is_known(described: Contract, field: FieldDescriptorProto) -> bool:
+    """Whether the filter can read a field: messages that are not ours, and maps, have forms of their own in JSON."""
+    if field.type == FieldDescriptorProto.TYPE_MESSAGE and field.type_name not in _TEXTS:
+        return field.type_name.lstrip(".") in described.messages
+    return field.type in _KINDS
 
 
 def _field(field: FieldDescriptorProto) -> Json:
