@@ -20,8 +20,8 @@ DOCUMENT = GEN / "openapi" / "openapi.yaml"
 FRAME = Path(__file__).with_name("openapi_base.yaml")
 EXAMPLES = Path(__file__).with_name("openapi_examples.yaml")
 HEADER = "# Generated from protos/ by `make proto`; never edited.\n"
-READ_FIRST = ("auth", "todo", "recurrence", "pomodoro", "calendar", "notification", "history", "audit", "realtime")
-"""The services in the order in which people need them."""
+READ_FIRST = ("auth", "todo", "recurrence", "pomodoro", "calendar", "notification", "history", "audit")
+"""The services in the order in which people need them; others follow."""
 FIRST_SENTENCE = re.compile(r"[^\n]+?\.(?=\s|$)")
 PATH_VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -64,7 +64,7 @@ class Document:
     def __init__(self, described: Contract) -> None:
         self._contract = described
         self._schemas = Schemas(described)
-        self._errors = openapi_errors.Errors(described)
+        self._errors = openapi_errors.Errors(described, self._schemas.prose)
         self._examples: Node = yaml.safe_load(EXAMPLES.read_text())
         self._bodies: Node = {}
         """Requests without what is in their path."""
@@ -74,7 +74,7 @@ class Document:
         document: Node = yaml.safe_load(FRAME.read_text())
         info = document["info"]
         info["description"] = info["description"].format(**_allowances())
-        info["description"] += "\n" + openapi_errors.of_other_paths(self._contract)
+        info["description"] += "\n" + self._schemas.prose(openapi_errors.of_other_paths(self._contract))
         routed = [rpc for rpc in self._contract.rpcs if rpc.verb]
         paths: Node = {}
         for rpc in sorted(routed, key=lambda rpc: rpc.path):
@@ -86,7 +86,7 @@ class Document:
             "parameters": openapi_headers.PARAMETERS,
             "headers": openapi_headers.COMPONENTS,
         }
-        in_order = sorted(routed, key=lambda rpc: (READ_FIRST.index(rpc.owner), rpc.file))
+        in_order = sorted(routed, key=lambda rpc: (_place(rpc.owner), rpc.file))
         services = {rpc.service: self._contract.services[rpc.full_service] for rpc in in_order}
         tags = [{"name": name, "description": self._schemas.prose(comment)} for name, comment in services.items()]
         return {**document, "paths": paths, "tags": tags}
@@ -175,6 +175,10 @@ class Document:
             zero = enum.descriptor.value[0].name
             if name not in responded or never_sent(enum, zero):
                 schemas[name]["enum"].remove(zero)
+
+
+def _place(owner: str) -> int:
+    return READ_FIRST.index(owner) if owner in READ_FIRST else len(READ_FIRST)
 
 
 def _reachable(tree: Any, schemas: Node) -> set[str]:

@@ -1,7 +1,7 @@
 """The error responses of the REST document: typed details, and per operation the reasons of its errors."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from contract.descriptors import GATEWAY_REASONS, SHARED_REASONS, Contract
@@ -112,6 +112,15 @@ DETAILS = {
         description=text("What is wrong with it."),
     ),
 }
+OTHER_DETAIL: Schema = {
+    "type": "object",
+    "title": "Any",
+    "description": "A detail of a type that is not in this document.",
+    "properties": {"@type": {"type": "string", "not": {"enum": [TYPE_URL + name for name in DETAILS]}}},
+    "required": ["@type"],
+    "additionalProperties": True,
+}
+_SCHEMAS = {f"google.rpc.{name}": detail for name, detail in DETAILS.items()} | {"google.protobuf.Any": OTHER_DETAIL}
 STATUS: Schema = {
     "type": "object",
     "title": "Status",
@@ -123,7 +132,7 @@ STATUS: Schema = {
             "type": "array",
             "description": "What went wrong, for machines. Types may be added: pass over those that you do not know.",
             "items": {
-                "oneOf": [{"$ref": f"#/components/schemas/google.rpc.{name}"} for name in DETAILS],
+                "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in _SCHEMAS],
                 "discriminator": {
                     "propertyName": "@type",
                     "mapping": {TYPE_URL + name: f"#/components/schemas/google.rpc.{name}" for name in DETAILS},
@@ -145,7 +154,7 @@ def of_other_paths(contract: Contract) -> str:
 
 def schemas() -> dict[str, Schema]:
     """Named schemas that the error responses refer to."""
-    return {"google.rpc.Status": STATUS, **{f"google.rpc.{name}": detail for name, detail in DETAILS.items()}}
+    return {"google.rpc.Status": STATUS, **_SCHEMAS}
 
 
 def error(status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
@@ -189,8 +198,10 @@ def gateway_reasons(status: int, rpc: Method) -> list[str]:
 class Errors:
     """Error responses by RPC."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, prose: Callable[[str], str]) -> None:
+        """prose: makes a comment of the contract one of REST."""
         self.contract = contract
+        self.prose = prose
         self.statuses = error_catalogue.statuses()
         self.shared: dict[str, Schema] = {}
 
@@ -219,7 +230,11 @@ class Errors:
 
     def response(self, rpc: Method, status: int, domains: Mapping[str, Mapping[str, str]]) -> Schema:
         """One error response; those that every operation has are written once and referred to."""
-        whole = error(status, domains)
+        told = {
+            domain: {reason: self.prose(meaning) for reason, meaning in reasons.items()}
+            for domain, reasons in domains.items()
+        }
+        whole = error(status, told)
         own = any(reason in (rpc.errors or ()) for reasons in domains.values() for reason in reasons)
         if own or self.shared.setdefault(NAMES[status], whole) != whole:
             return whole

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from contract import descriptors, rules
 from tests.support.gateway_process import free_ports
-from tools import generate, scopes
+from tools import generate, openapi, scopes
 from tools.new_service import __main__ as new_service
 from tools.paths import BUF, BUILD, ROOT, VENV_BIN
 
@@ -58,6 +58,12 @@ def test_its_contract_keeps_every_rule_and_is_formatted(repository: Path) -> Non
     assert rules.complaints(descriptors.load(repository / "image.binpb")) == []
     run(repository, BUF, "lint")
     run(repository, BUF, "format", "protos", "--diff", "--exit-code")
+
+
+def test_the_document_of_rest_has_it_last_since_nothing_says_when_readers_need_it(repository: Path) -> None:
+    document = openapi.Document(descriptors.load(repository / "image.binpb")).build()
+    assert document["tags"][-1]["name"] == "SampleService"
+    assert "/v1/samples" in document["paths"]
 
 
 def test_its_code_keeps_the_rules_of_the_repository(repository: Path) -> None:

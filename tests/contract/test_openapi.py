@@ -225,6 +225,22 @@ def test_errors_that_the_gateway_makes_itself_are_valid(status: int) -> None:
         assert problems(schema, {"code": response.number, "message": response.text, "details": [info]}) == []
 
 
+def test_an_error_may_have_a_detail_that_is_not_known_but_known_ones_keep_their_form() -> None:
+    schema = response_schema("focusmesh.todo.v1.TaskService/UpdateTask", 404)
+    shown = as_rest(status_of(TaskNotFound(task_id=TASK_ID), "todo.focusmesh"))
+    details = shown["details"]
+    assert problems(schema, {**shown, "details": [*details, {"@type": "type.googleapis.com/new.Kind", "a": 1}]}) == []
+    assert problems(schema, {**shown, "details": [*details, {"a": 1}]}) != []
+    assert problems(schema, {**shown, "details": [*details, {**details[0], "reason": 1}]}) != []
+
+
+def test_reasons_of_errors_are_explained_in_the_names_of_rest() -> None:
+    described = [text for node in openapi.nodes(document()) if isinstance(text := node.get("description"), str)]
+    (reused,) = {line for text in described for line in text.splitlines() if "`REQUEST_ID_REUSED`" in line}
+    assert "`requestId`" in reused
+    assert [text for text in described if "`update_mask`" in text] == []
+
+
 def test_an_error_with_another_reason_is_not_valid() -> None:
     unknown = status_pb2.Status(code=5, message="no")
     unknown.details.append(any_pb2.Any())

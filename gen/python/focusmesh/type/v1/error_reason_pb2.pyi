@@ -41,7 +41,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 8
     """The `page_token` is not one of this list, or its filters changed."""
     ERROR_REASON_FIELD_NOT_IN_MASK: _ErrorReason.ValueType  # 9
-    """The `update_mask` leaves out a field that the request sets; metadata `field` names it."""
+    """The `update_mask` leaves out a field that the request sets. Metadata: `field`."""
     ERROR_REASON_VERSION_CONFLICT: _ErrorReason.ValueType  # 10
     """The resource changed since the `etag` was read; metadata `etag` is the current one."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 11
@@ -85,7 +85,7 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 8
 """The `page_token` is not one of this list, or its filters changed."""
 ERROR_REASON_FIELD_NOT_IN_MASK: ErrorReason.ValueType  # 9
-"""The `update_mask` leaves out a field that the request sets; metadata `field` names it."""
+"""The `update_mask` leaves out a field that the request sets. Metadata: `field`."""
 ERROR_REASON_VERSION_CONFLICT: ErrorReason.ValueType  # 10
 """The resource changed since the `etag` was read; metadata `etag` is the current one."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 11
