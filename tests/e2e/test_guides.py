@@ -57,3 +57,8 @@ def test_a_plan_becomes_history_as_its_guide_says(stack: Stack) -> None:
     assert "'plannedMinutes': 50" in figures
     assert "'completedCount': 1" in figures
     assert (planned, estimated) == ("50", "2")
+
+
+def test_an_app_does_what_every_app_does_as_its_guide_says(stack: Stack) -> None:
+    lines = pasted("app-developers.md", stack)
+    assert lines == ["one task", "Write the report", "Report", "VERSION_CONFLICT"]
