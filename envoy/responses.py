@@ -1,7 +1,8 @@
 """Errors that the gateway itself returns, in the form of the services' errors: `google.rpc.Status` with an ErrorInfo.
 
 REST callers get JSON, gRPC callers the same in `grpc-status-details-bin`, beside `grpc-message`: without the ID of the
-request, which is in a header, and nothing where the text is not known before. Where a text is given it replaces Envoy's
+request, which is in a header, with the shortest delay for too many calls, since only the header `retry-after` has the
+exact one, and nothing where the text is not known before. Where a text is given it replaces Envoy's
 own: those of 502, 503 and 504 reveal internal addresses.
 """
 
@@ -152,7 +153,7 @@ def _for_rest(response: Response) -> Json:
 
 
 def _status(response: Response) -> Json:
-    details = _details(response)
+    details = _details(response, "%RESP(RETRY-AFTER)%s")
     if response.when not in (When.EARLY, When.QUERY):
         details[0]["metadata"] = {"x-request-id": "%REQ(X-REQUEST-ID)%"}
     if response.when is When.FIELD:
@@ -165,14 +166,16 @@ def _status(response: Response) -> Json:
 def _status_in_base64(response: Response, number: int, text: str) -> str:
     """As gRPC has it; callers compare code and text with those of the other two headers."""
     status = status_pb2.Status(code=number, message=text)
-    json_format.ParseDict({"details": _details(response)}, status)
+    json_format.ParseDict({"details": _details(response, "1s")}, status)
     return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
 
 
-def _details(response: Response) -> list[Json]:
+def _details(response: Response, until_allowed: str) -> list[Json]:
+    """until_allowed: the delay of who made too many calls, which Envoy knows at run time only."""
     found: list[Json] = [{"@type": f"{_TYPE}/google.rpc.ErrorInfo", "reason": response.reason, "domain": DOMAIN}]
-    if response.code == "UNAVAILABLE":
-        found.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": "1s"})
+    delays = {"UNAVAILABLE": "1s", "RATE_LIMITED": until_allowed}
+    if delay := delays.get(response.reason):
+        found.append({"@type": f"{_TYPE}/google.rpc.RetryInfo", "retryDelay": delay})
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 
 from envoy.settings import Allowances, Bucket
 from harness.clients import CallResult, Client, Grpc, GrpcWeb, Rest, empty
@@ -59,6 +60,7 @@ def is_limited(response: CallResult) -> bool:
     if response.code != RESOURCE_EXHAUSTED:
         return False
     assert response.message == "Too many calls. Try again after the time in `retry-after`."
+    assert response.detail(error_details_pb2.RetryInfo).retry_delay.seconds >= 1
     return True
 
 
@@ -141,6 +143,7 @@ def test_rest_gets_a_retry_after_header(strict: Running, signer: Signer) -> None
 
     assert (last.http, last.reason) == (429, "RATE_LIMITED")
     assert 1 <= int(last.headers["retry-after"]) <= SLOW
+    assert last.detail(error_details_pb2.RetryInfo).retry_delay.seconds == int(last.headers["retry-after"])
 
 
 def test_credentials_are_counted_by_address_whoever_calls(upstream: Upstream, folder: Path, signer: Signer) -> None:
