@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
@@ -217,8 +217,11 @@ def measured(
 
 
 def _goodput(outcome: Outcome, seconds: float) -> float:
-    """Successes a second; what succeeds after the callers' deadline is none, they have gone."""
-    return sum(code == OK and due <= seconds for due, _, code, _ in outcome.calls) / seconds
+    """Successes a second until the load ends; what succeeds after the callers' deadline is none, they have gone.
+
+    What was still queued then is done by a service that has nothing else to do: it says nothing of its pace.
+    """
+    return sum(code == OK and due + took <= seconds for due, took, code, _ in outcome.calls) / seconds
 
 
 def _percentiles(values: list[float]) -> tuple[float, float]:
@@ -322,23 +325,42 @@ async def _health(stack: Stack, todo: str) -> AsyncIterator[dict[str, float]]:
         async def of_gateway() -> bool:
             return (await http.get(f"{stack.gateway_url}/healthz")).is_success
 
-        async def ask(name: str, healthy: Callable[[], Awaitable[bool]]) -> None:
-            while True:
-                began = time.monotonic()
-                try:
-                    serving = await healthy()
-                    took = time.monotonic() - began if serving else math.inf
-                except (grpc.aio.AioRpcError, httpx.HTTPError):
-                    took = math.inf
-                slowest[name] = max(slowest.get(name, 0.0), took)
-                await asyncio.sleep(_HEALTH_EVERY)
-
-        asking = [asyncio.create_task(ask("service", of_service)), asyncio.create_task(ask("gateway", of_gateway))]
-        try:
+        async with asking(slowest, {"service": of_service, "gateway": of_gateway}):
             yield slowest
-        finally:
-            for each in asking:
-                each.cancel()
+
+
+@asynccontextmanager
+async def asking(
+    slowest: dict[str, float], checks: Mapping[str, Callable[[], Awaitable[bool]]], every: float = _HEALTH_EVERY
+) -> AsyncIterator[None]:
+    """Makes each check again and again; keeps the slowest answer of each, in seconds.
+
+    One that has no answer at the end counts with the time that it has waited. every: seconds between two.
+    """
+
+    async def ask(name: str, healthy: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            began = time.monotonic()
+            took = math.inf
+            try:
+                if await healthy():
+                    took = time.monotonic() - began
+            except asyncio.CancelledError:
+                took = time.monotonic() - began
+                raise
+            except (grpc.aio.AioRpcError, httpx.HTTPError):
+                pass
+            finally:
+                slowest[name] = max(slowest.get(name, 0.0), took)
+            await asyncio.sleep(every)
+
+    tasks = [asyncio.create_task(ask(name, healthy)) for name, healthy in checks.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _tasks_of(stack: Stack, users: Sequence[User]) -> int:

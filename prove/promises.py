@@ -26,6 +26,11 @@ class Promise:
         return cls(name, figure, not violations, violations)
 
 
+def all_hold(promises: Sequence[Promise]) -> bool:
+    """Whether something was proven, and nothing was found not to hold."""
+    return bool(promises) and all(promise.holds for promise in promises)
+
+
 def show(promise: Promise) -> None:
     """Prints a promise, and the first of its violations."""
     mark = colour("✓", GREEN) if promise.holds else colour("✗", RED)

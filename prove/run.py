@@ -109,9 +109,9 @@ def _running() -> Stack:
 
 
 def main() -> None:
-    """Proves what the environment asks for; ends with status 1 when a promise does not hold."""
+    """Proves what the environment asks for; ends with status 1 when a promise does not hold, or none was made."""
     install_signal_handlers()
-    if not all(promise.holds for promise in prove(Plan.from_environment())):
+    if not promises.all_hold(prove(Plan.from_environment())):
         sys.exit(1)
 
 
