@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ from harness.clients import rest_request
 from harness.hostile_requests import hostile_requests, wrong_message
 from harness.http import Pool
 from harness.rpcs import descriptor, request_class
+from harness.valid_requests import valid_request
 from mesh.rpc.limits import RequestLimits
 from mesh.runtime.ids import new_id
 
@@ -46,22 +47,30 @@ class Attack(NamedTuple):
     method: Method
     target: str
     token: str
-    requests: list[bytes]
-    """In protobuf, without a `request_id`."""
-    by_rest: list[Rest]
+    requests: list[bytes | Rest]
+    """In protobuf or by REST, without a `request_id`; sent in turn, each of them at least once."""
     allowance: Bucket
     seconds: float
+    """At least."""
 
 
 def attack_on(method: Method, target: str, token: str, given: Mapping[str, Any], seconds: float, seed: int) -> Attack:
     """The attack on an RPC. given: values of its fields that must exist. seed: of the choice of what is refused."""
     rng = random.Random(seed)  # noqa: S311 (not a secret)
-    allowed = [request for _, request in awkward_requests(method, given)]
+    # The smallest one too: a service may refuse what the rules of the contract allow.
+    allowed = [valid_request(method, given), *(request for _, request in awkward_requests(method, given))]
     refused = list(_refused(method, rng))
     rest = [_rest(method, request) for request in allowed] if method.binding and method.exposed else []
     requests = [request.SerializeToString() for request in allowed] + refused
     rng.shuffle(requests)
-    return Attack(method, target, token, requests, rest, allowance_of(method), seconds)
+    return Attack(method, target, token, in_turn(requests, rest), allowance_of(method), seconds)
+
+
+def in_turn(by_grpc: Sequence[bytes], by_rest: Sequence[Rest]) -> list[bytes | Rest]:
+    """Each request of both once, mixed evenly."""
+    shares: list[tuple[float, bytes | Rest]] = [((at + 0.5) / len(by_grpc), one) for at, one in enumerate(by_grpc)]
+    shares += [((at + 0.5) / len(by_rest), one) for at, one in enumerate(by_rest)]
+    return [one for _, one in sorted(shares, key=lambda each: each[0])]
 
 
 def allowance_of(method: Method) -> Bucket:
@@ -73,7 +82,7 @@ def allowance_of(method: Method) -> Bucket:
 
 
 def send(attack: Attack) -> Counter[str]:
-    """Sends for the attack's time; returns how many calls ended with which status."""
+    """Sends for the attack's time, and until all was sent; returns how many calls ended with which status."""
     return asyncio.run(_send(attack))
 
 
@@ -92,27 +101,32 @@ def _rest(method: Method, request: Any) -> Rest:
 
 async def _send(attack: Attack) -> Counter[str]:
     codes: Counter[str] = Counter()
-    running: set[asyncio.Task[None]] = set()
-    burst, refill, seconds = attack.allowance
     channel = grpc.aio.insecure_channel(attack.target)
     sender = _Sender(attack, channel, codes)
-    began, sent = time.monotonic(), 0
-    while (passed := time.monotonic() - began) < attack.seconds:
-        allowed = min(burst + int(passed * refill / seconds), sent + _MOST_IN_FLIGHT - len(running))
-        for number in range(sent, allowed):
-            task = asyncio.create_task(sender.call(number))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        sent = max(sent, allowed)
-        await asyncio.sleep(_PAUSE_SECONDS)
-    await asyncio.gather(*running)
+    await send_in_turn(attack, sender.call)
     sender.close()
     await channel.close()
     return codes
 
 
+async def send_in_turn(attack: Attack, call: Callable[[bytes | Rest], Coroutine[Any, Any, None]]) -> None:
+    """Calls with each request in turn, as fast as is allowed, for the attack's time and until all was sent."""
+    running: set[asyncio.Task[None]] = set()
+    burst, refill, seconds = attack.allowance
+    began, sent = time.monotonic(), 0
+    while (passed := time.monotonic() - began) < attack.seconds or sent < len(attack.requests):
+        allowed = min(burst + int(passed * refill / seconds), sent + _MOST_IN_FLIGHT - len(running))
+        for number in range(sent, allowed):
+            task = asyncio.create_task(call(attack.requests[number % len(attack.requests)]))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        sent = max(sent, allowed)
+        await asyncio.sleep(_PAUSE_SECONDS)
+    await asyncio.gather(*running)
+
+
 class _Sender:
-    """Makes the calls of an attack by turns, half of them by REST where that is possible."""
+    """Makes the calls of an attack."""
 
     def __init__(self, attack: Attack, channel: grpc.aio.Channel, codes: Counter[str]) -> None:
         self._attack, self._codes = attack, codes
@@ -127,13 +141,10 @@ class _Sender:
         """Ends connections."""
         self._pool.close()
 
-    async def call(self, number: int) -> None:
+    async def call(self, request: bytes | Rest) -> None:
         """Makes a call; counts how it ended."""
         try:
-            if self._attack.by_rest and number % 2:
-                code = await self._by_rest(self._attack.by_rest[number // 2 % len(self._attack.by_rest)])
-            else:
-                code = await self._by_grpc(self._attack.requests[number // 2 % len(self._attack.requests)])
+            code = await (self._by_rest(request) if isinstance(request, Rest) else self._by_grpc(request))
         except (OSError, grpc.aio.UsageError) as error:
             code = type(error).__name__
         self._codes[code] += 1

@@ -1,15 +1,9 @@
-"""What the other user observes: calls to every service at a steady rate, whatever becomes of earlier ones.
-
-Beside the duration of each call, how long the threads that it passes wait for a processor meanwhile: the loop of its
-service, the gateway and this process. On a machine that is busy with other things that is not the services' fault.
-"""
+"""What the other user observes: calls to every service at a steady rate, whatever becomes of earlier ones."""
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
 from focusmesh.todo.v1 import task_service_pb2
@@ -19,14 +13,11 @@ from contract.methods import Method
 from mesh.runtime.ids import new_id
 from prove.logout import reads
 from prove.neighbours.results import Sample
-from stack.infrastructure import gateway
 from stack.layout import LOOPBACK
 from stack.stack import Stack
 
 CALLS_PER_SECOND = 100
 WRITE = "a write of todo"
-_WORKER = "wrk:worker"
-"""How Envoy names its thread for calls."""
 _CALL_SECONDS = 10.0
 _CREATE = "/focusmesh.todo.v1.TaskService/CreateTask"
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -53,7 +44,7 @@ async def neighbour(stack: Stack, methods: Sequence[Method]) -> AsyncIterator["N
             calls[service.name] = _call(channels[-1], _HEALTH, health_pb2.HealthCheckRequest().SerializeToString)
     calls[WRITE] = _call(front, _CREATE, _task)
     try:
-        yield Neighbour(calls, Queues(stack))
+        yield Neighbour(calls)
     finally:
         await asyncio.gather(*(channel.close() for channel in channels))
 
@@ -61,20 +52,23 @@ async def neighbour(stack: Stack, methods: Sequence[Method]) -> AsyncIterator["N
 class Neighbour:
     """Calls in turn; keeps a sample of each call."""
 
-    def __init__(self, calls: Mapping[str, Call], queues: "Queues") -> None:
-        self._calls, self._queues = list(calls.items()), queues
+    def __init__(self, calls: Mapping[str, Call]) -> None:
+        self._calls = list(calls.items())
         self._turn = 0
         self.token = ""
 
-    async def until(self, over: Callable[[], bool], least: int) -> list[Sample]:
-        """Calls until it is over, and at least so often. Returns a sample of each call."""
+    async def until(self, over: Callable[[], bool], least: int, settling: Callable[[], bool]) -> list[Sample]:
+        """Calls until it is over, and at least so often. Returns a sample of each call.
+
+        settling: whether the attack has ended, and only its events are on their way.
+        """
         samples: list[Sample] = []
         running: set[asyncio.Task[None]] = set()
         began, sent = time.monotonic(), 0
         while not over() or sent < least:
             due = int((time.monotonic() - began) * CALLS_PER_SECOND)
             for _ in range(due - sent):
-                task = asyncio.create_task(self._sample(samples))
+                task = asyncio.create_task(self._sample(samples, settling=settling()))
                 running.add(task)
                 task.add_done_callback(running.discard)
             sent = max(sent, due)
@@ -82,36 +76,15 @@ class Neighbour:
         await asyncio.gather(*running)
         return samples
 
-    async def _sample(self, samples: list[Sample]) -> None:
+    async def _sample(self, samples: list[Sample], *, settling: bool) -> None:
         name, call = self._calls[self._turn % len(self._calls)]
         self._turn += 1
-        began, queued, refusal = time.monotonic(), self._queues.seconds(name), ""
+        began, refusal = time.monotonic(), ""
         try:
             await call(self.token)
         except grpc.aio.AioRpcError as error:
             refusal = error.code().name
-        # They wait side by side too, so their sum would excuse too much.
-        longest = max(after - before for before, after in zip(queued, self._queues.seconds(name), strict=True))
-        samples.append(Sample(name, time.monotonic() - began, longest, refusal))
-
-
-class Queues:
-    """How long threads have waited for a processor: the event loop of each service, the gateway's worker, this one."""
-
-    def __init__(self, stack: Stack) -> None:
-        pids = {status.name: status.pid for status in stack.status().values()}
-        threads = Path(f"/proc/{pids[gateway.NAME]}/task").iterdir()
-        [worker] = [each for each in threads if (each / "comm").read_text().startswith(_WORKER)]
-        shared = [worker / "schedstat", Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")]
-        self._threads = {
-            service.name: [Path(f"/proc/{pids[stack.replicas_of(service.name)[0].name]}/schedstat"), *shared]
-            for service in stack.services
-        }
-        self._threads[WRITE] = self._threads["todo"]
-
-    def seconds(self, name: str) -> tuple[float, ...]:
-        """Of each thread that a call by this name passes."""
-        return tuple(int(thread.read_text().split()[1]) / 1e9 for thread in self._threads[name])
+        samples.append(Sample(name, time.monotonic() - began, refusal, settling))
 
 
 def _call(channel: grpc.aio.Channel, path: str, content: Callable[[], bytes]) -> Call:
