@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from buf.validate import validate_pb2
+from focusmesh.calendar.v1.event_service_pb2 import EVENT_SCOPE_ALL
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -45,7 +46,16 @@ _WINDOW_STARTS = 1_793_491_200
 """2026-11-01."""
 _WINDOW_DAYS = {"list_occurrences.end_time": 366, "find_conflicts.end_time": 62, "find_free_time.end_time": 62}
 """How long windows may be, by their rule."""
+_ALL_TOGETHER: dict[str, dict[str, int | None]] = {
+    "update_event.update_mask": {"scope": EVENT_SCOPE_ALL, "slot": None},
+    "preview_recurrence.draft": {"schedule_id": None},
+    "event_reminder.offset": {"offset": None},
+}
+"""Of rules about several fields: which value lets a message have all of the others, even when another one is given;
+None for no value."""
 _INDEX = re.compile(r"\[\d+\]")
+_UNIQUE = re.compile(r"this\.map\((\w+), \1\.(\w+)\)\.unique\(\)")
+"""A rule that the elements of a list have different values in a field."""
 
 
 def awkward_requests(method: Method, given: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
@@ -58,9 +68,10 @@ def awkward_requests(method: Method, given: Mapping[str, Any]) -> Iterator[tuple
         yield f"full of {name}", _allowed(method, _full(request_class(method), filler, given), given)
     for field in cast(Descriptor, request_class(method).DESCRIPTOR).fields:
         if field.name not in given and _can_be_large(field):
-            request = valid_request(method, given)
-            put(request, field, _full_value(field, FILLERS["line ends"]))
-            yield f"{field.name} full", _allowed(method, request, given)
+            for name in FILLERS if _excludes_others(field) else ["line ends"]:
+                request = valid_request(method, given)
+                put(request, field, _full_value(field, FILLERS[name]))
+                yield f"{field.name} full of {name}", _allowed(method, request, given)
             if field.is_repeated:
                 put(request, field, _elements(field, [valid_element(field)]))
                 yield f"{field.name} of the smallest elements", _allowed(method, request, given)
@@ -71,6 +82,11 @@ def _can_be_large(field: FieldDescriptor) -> bool:
     return field.is_repeated or field.message_type is not None or text.max_len > 100 or field.type == field.TYPE_BYTES
 
 
+def _excludes_others(field: FieldDescriptor) -> bool:
+    """Whether it is one of several of which a message has one: full of everything, only the last of them is there."""
+    return field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
+
+
 def _full(kind: type[Message], filler: str, given: Mapping[str, Any]) -> Message:
     """A message with every field as full as its own rules allow."""
     message, descriptor = kind(), cast(Descriptor, kind.DESCRIPTOR)
@@ -78,8 +94,13 @@ def _full(kind: type[Message], filler: str, given: Mapping[str, Any]) -> Message
         if field.name == _REQUEST_ID:
             continue
         put(message, field, given[field.name] if field.name in given else _full_value(field, filler))
+    rules = descriptor.GetOptions().Extensions[validate_pb2.message].cel
+    for rule in rules:
+        for name, value in _ALL_TOGETHER.get(rule.id, {}).items():
+            message.ClearField(name)
+            if value is not None:
+                setattr(message, name, value)
     if {"start_time", "end_time"} <= descriptor.fields_by_name.keys() - given.keys():
-        rules = descriptor.GetOptions().Extensions[validate_pb2.message].cel
         days = next((_WINDOW_DAYS[rule.id] for rule in rules if rule.id in _WINDOW_DAYS), 1)
         for name, seconds in ("start_time", _WINDOW_STARTS), ("end_time", _WINDOW_STARTS + days * 86_400):
             put(message, descriptor.fields_by_name[name], Timestamp(seconds=seconds))
@@ -96,7 +117,8 @@ def _elements(field: FieldDescriptor, element: list[Any]) -> list[Any]:
     """As many as may be; different ones where they must be."""
     rules = rules_of(field).repeated
     if not rules.unique:
-        return element * rules.max_items
+        elements = element * rules.max_items
+        return _numbered(elements, found[2]) if (found := _unique(field)) else elements
     if field.enum_type is not None:
         refused = set(rules.items.enum.not_in)
         return [each.number for each in field.enum_type.values if each.number not in refused][: rules.max_items]
@@ -104,6 +126,19 @@ def _elements(field: FieldDescriptor, element: list[Any]) -> list[Any]:
         numbers = rules.items.int32
         return [each for each in range(numbers.gte, numbers.lte + 1) if each not in numbers.not_in][: rules.max_items]
     return [valid_element(field) for _ in range(rules.max_items)]
+
+
+def _unique(field: FieldDescriptor) -> re.Match[str] | None:
+    return next((found for rule in rules_of(field).cel if (found := _UNIQUE.search(rule.expression))), None)
+
+
+def _numbered(elements: Sequence[Any], name: str) -> list[Any]:
+    """Copies whose text of this name differs, and is as long as before."""
+    numbered = [type(element).FromString(element.SerializeToString()) for element in elements]
+    for number, element in enumerate(numbered):
+        begins = f"{number:03}"
+        setattr(element, name, begins + getattr(element, name)[len(begins) :])
+    return numbered
 
 
 def _full_element(field: FieldDescriptor, rules: validate_pb2.FieldRules, filler: str) -> Any:
@@ -129,7 +164,11 @@ def _full_message(field: FieldDescriptor, rules: validate_pb2.FieldRules, filler
 
 
 def _full_text(field: FieldDescriptor, rules: validate_pb2.StringRules, filler: str) -> str:
-    if rules.uuid or rules.email or (rules.pattern and rules.max_len <= 100):
+    if rules.email:
+        name, _, host = str(valid_element(field)).partition("@")
+        label = "x" * 63 + "."
+        return f"{name}@{label * ((rules.max_len - len(name) - 1 - len(host)) // len(label))}{host}"
+    if rules.uuid or (rules.pattern and rules.max_len <= 100):
         return str(valid_element(field))
     text = (filler * rules.max_len)[: rules.max_len - 1]
     return f"x{text}"  # something visible

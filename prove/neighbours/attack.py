@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import grpc
 import orjson
+from google.protobuf.message import Message
 
 from contract.methods import Method
 from envoy.settings import Allowances, Bucket
@@ -59,6 +60,9 @@ def attack_on(method: Method, target: str, token: str, given: Mapping[str, Any],
     rng = random.Random(seed)  # noqa: S311 (not a secret)
     # The smallest one too: a service may refuse what the rules of the contract allow.
     allowed = [valid_request(method, given), *(request for _, request in awkward_requests(method, given))]
+    ids = {name: value for name, value in given.items() if not isinstance(value, Message)}
+    if len(ids) < len(given):  # messages that are given are small ones
+        allowed += [request for _, request in awkward_requests(method, ids)]
     refused = list(_refused(method, rng))
     rest = [_rest(method, request) for request in allowed] if method.binding and method.exposed else []
     requests = [request.SerializeToString() for request in allowed] + refused

@@ -3,13 +3,18 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from contract.methods import Method
 from envoy.settings import Allowances, Bucket
-from harness.rpcs import BY_NAME, EXPOSED, INTERNAL
+from harness.awkward_requests import awkward_requests, largest_request
+from harness.rpcs import BY_NAME, EXPOSED, INTERNAL, descriptor
+from harness.valid_requests import valid_request
+from mesh.rpc import validation
+from mesh.runtime.errors import InvalidRequest
 from prove.neighbours.attack import Attack, Rest, allowance_of, attack_on, in_turn, send_in_turn
 from prove.neighbours.measure import Neighbour
 from prove.neighbours.proof import chosen
@@ -168,6 +173,20 @@ def test_an_attack_goes_by_grpc_and_where_there_is_a_route_by_rest(method: Metho
     by_rest = [request for request in requests if isinstance(request, Rest)]
     assert len(requests) - len(by_rest) > 7
     assert bool(by_rest) is method.exposed
+
+
+def test_an_attack_fills_the_messages_too_that_a_call_needs_to_be_accepted() -> None:
+    method = BY_NAME["UpdateSeries"]
+    given = {"slot": "2026-03-29", "changes": valid_request(method).changes}  # type: ignore[attr-defined]
+    by_grpc = [one for one in attack_on(method, "", "", given, 1.0, seed=7).requests if isinstance(one, bytes)]
+    allowed = {request.SerializeToString() for _, request in awkward_requests(method, given)}
+    assert max(map(len, allowed)) < 1_000
+    read = validation.reader(descriptor(method).input_type, largest_request(method))
+    valid = []
+    for content in by_grpc:
+        with suppress(InvalidRequest):
+            valid.append(read(content))
+    assert max(request.ByteSize() for request in valid) > 40_000
 
 
 def test_both_ways_take_turns_until_each_request_was_sent() -> None:
