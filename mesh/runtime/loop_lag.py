@@ -1,6 +1,7 @@
 """How long whoever waits for an event loop waits for others: measured in every service, logged when it is too long.
 
-A timer that comes late shows it: from the instant at which it was due to its turn, the loop did one piece of work.
+A timer that comes late shows it: from the instant at which it was due to its turn, the loop did what is taken for one
+piece of work. It is one turn, which runs all callbacks that are ready: many short ones look like a long one.
 CPU is that of the loop's thread, so that a busy machine does not count; what is late without CPU waited for the
 machine, or for a call that blocks. A piece is seen shorter than it was by one interval at most.
 """
@@ -22,6 +23,7 @@ BLOCKED_SECONDS = 0.25
 """How late a turn may be without CPU before that is logged too."""
 _INTERVAL_SECONDS = 0.02
 _LOG_EACH_SECONDS = 1.0
+"""Between two reports of pieces, and between two of lateness without CPU."""
 _FRAMES = 6
 
 
@@ -36,7 +38,8 @@ class LoopLag(Component):
         self._pieces = latency_histogram("focusmesh.event_loop.piece")
         self._lateness = latency_histogram("focusmesh.event_loop.lag")
         self._due = self._spent = 0.0
-        self._logged = float("-inf")
+        self._logged = dict.fromkeys((False, True), float("-inf"))
+        """When the loop was reported last: for what it waited for, and for a piece of work."""
         self._timer: asyncio.TimerHandle | None = None
         self._closed = threading.Event()
         self._sampled: tuple[float, str] = (0.0, "")
@@ -70,9 +73,10 @@ class LoopLag(Component):
         self._wait()
 
     def _report(self, late: float, piece: float) -> None:
-        if self._loop.time() - self._logged < _LOG_EACH_SECONDS:
+        is_piece = piece > ALERT_SECONDS
+        if self._loop.time() - self._logged[is_piece] < _LOG_EACH_SECONDS:
             return
-        self._logged = self._loop.time()
+        self._logged[is_piece] = self._loop.time()
         due, running = self._sampled
         fields = {"lag_ms": round(late * 1000), "cpu_ms": round(piece * 1000)}
         log.warning(

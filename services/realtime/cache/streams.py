@@ -122,8 +122,9 @@ for index = 1, #KEYS / 3 do
 end
 return added
 """
-"""Adds changes, each once, and never after a later version of the same resource. An epoch has 10 digits and a version
-20, so that both together compare as text.
+"""Adds changes, each once, and never after a later version of the same resource: for as long as the latest version is
+known, 600 s after it was added, and less the fuller Redis is, down to 10 s (`_LEVELS`). An epoch has 10 digits and a
+version 20, so that both together compare as text.
 
 It drops before it adds: Redis lets a script that has dropped something add to a full memory. So no change waits for
 room; what there is no room for is told to be lost, first to those who have the most."""

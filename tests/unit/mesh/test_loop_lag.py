@@ -100,6 +100,17 @@ async def test_what_the_machine_does_meanwhile_is_no_piece_but_a_blocking_call_i
     assert "test_what_the_machine_does_meanwhile" in reports(caplog)[0]
 
 
+async def test_a_blocking_call_hides_no_piece_that_follows_it_at_once(
+    lag: LoopLag, caplog: pytest.LogCaptureFixture
+) -> None:
+    time.sleep(BLOCKED_SECONDS + ALERT_SECONDS)  # noqa: ASYNC251 (it is the call that must not be)
+    await until(lambda: reports(caplog), "the call is reported")
+    await asyncio.sleep(0.05)  # another turn, from which the piece counts
+    compute(TOO_LONG)
+    await until(lambda: len(reports(caplog)) == 2, "the piece is reported")
+    assert "compute" in reports(caplog)[1]
+
+
 async def test_nothing_is_measured_after_the_end(caplog: pytest.LogCaptureFixture) -> None:
     lag = LoopLag()
     lag.start()
