@@ -21,12 +21,19 @@ _TRAILERS = ((DETAILS, _STATUS.SerializeToString()),)
 
 
 class ConcurrencyLimit:
-    """Counts the running calls, and all that ever began. gRPC's own limit would refuse health checks too."""
+    """Counts the calls that run in it, and all that ever began. gRPC's own limit would refuse health checks too."""
 
     __slots__ = ("begun", "most", "running")
 
     def __init__(self, most: int) -> None:
         self.most, self.running, self.begun = most, 0, 0
+
+    def __enter__(self) -> None:
+        self.running += 1
+        self.begun += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.running -= 1
 
 
 class _Method(NamedTuple):

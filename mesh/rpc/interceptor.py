@@ -80,8 +80,7 @@ class Interceptor:
         )
         intercepted = _InterceptedMethod(self, method, handler)
         self.largest_request = max(self.largest_request, intercepted.policy.largest_request)
-        run = intercepted.run if handler.request_streaming else intercepted.run_one
-        wrapped: Handler = make(run, None, handler.response_serializer)
+        wrapped: Handler = make(intercepted.run, None, handler.response_serializer)
         self._methods.add(intercepted.name, wrapped, intercepted.limit, intercepted.record)
         return wrapped
 
@@ -111,26 +110,20 @@ class _InterceptedMethod:
         self.record = call_recorder(service, method.name)
         self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
 
-    async def run_one(self, _requests: object, context: Context) -> Any:
-        """The behaviour that gRPC calls for a call of one request; none is counted before its request is there."""
-        request = await context.read()
-        if request is grpc.aio.EOF:
-            await abort(context, InvalidRequest(summary="request: is missing"), self._domain)
-        return await self.run(request, context)
-
-    async def run(self, request: Any, context: Context) -> Any:
-        """The behaviour that gRPC calls for a stream of requests."""
+    async def run(self, requests: Any, context: Context) -> Any:
+        """The behaviour that gRPC calls. A call of one request reads it, and is not counted before."""
         started = perf_counter()
         headers: Headers = dict(context.invocation_metadata() or ())
         span = ServerSpan(self.name, str(headers.get("traceparent", "")), SpanKind.SERVER, self._attributes)
-        call = CallContext(self.name, headers, span.traceparent, request, context)
+        call = CallContext(self.name, headers, span.traceparent, requests, context)
         set_current_call(call)
         status, unexpected = "OK", None
-        self.limit.running += 1
-        self.limit.begun += 1
         try:
             async with asyncio.timeout(_seconds_before_deadline(context)):
-                response = await self._serve(call, context)
+                if not self._streams_in:
+                    call.request = await _one_request(context)
+                with self.limit:
+                    response = await self._serve(call, context)
                 if self._etag and call.by_rest and (etag := self._etag.of(response)):
                     await context.send_initial_metadata((("etag", etag),))
                 return response
@@ -146,7 +139,6 @@ class _InterceptedMethod:
             unexpected = error if isinstance(service_error, Internal) else None
             await abort(context, service_error, self._domain, json_names(self._method) if call.by_rest else {})
         finally:
-            self.limit.running -= 1
             span.end(status, unexpected)
             self.record(status, perf_counter() - started)
 
@@ -173,6 +165,14 @@ class _InterceptedMethod:
             if stored is None:
                 raise
             return stored
+
+
+async def _one_request(context: Context) -> Any:
+    """The bytes of the request of a call that has one; raises InvalidRequest when its caller ended without it."""
+    request = await context.read()
+    if request is grpc.aio.EOF:
+        raise InvalidRequest(summary="request: is missing")
+    return request
 
 
 def _seconds_before_deadline(context: Context) -> float | None:

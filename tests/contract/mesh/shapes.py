@@ -163,6 +163,11 @@ class Caller:
         call = stream(iter(()), metadata=(("authorization", f"Bearer {token}"),), timeout=5)
         assert [response async for response in call] == []
 
+    async def silent(self, method: str, *, token: str) -> None:
+        """Begins a call and waits for two seconds, without a request."""
+        stream = self._channel.stream_stream(f"/{SERVICE}/{method}")
+        await stream(metadata=(("authorization", f"Bearer {token}"),), timeout=2).read()
+
     def open(self, token: str) -> Any:
         """A call that runs until the caller ends it; echoes each word that is written."""
         chat = self._channel.stream_stream(

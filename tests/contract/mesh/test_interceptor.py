@@ -84,6 +84,20 @@ async def test_a_call_that_takes_too_long_is_refused_before_its_caller_gives_up(
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+@pytest.mark.parametrize("method", ["Once", "Many"])
+async def test_a_call_whose_request_does_not_come_ends_in_time_and_keeps_no_place(
+    call: Caller, signer: Signer, method: str
+) -> None:
+    async def wait() -> None:
+        with refused("DEADLINE_EXCEEDED") as error:
+            await call.silent(method, token=signer.token())
+        assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+    waiting = [asyncio.create_task(wait()) for _ in range(MOST_CALLS + 1)]
+    assert await call(method, "a", token=signer.token()) == ["a"]
+    await asyncio.gather(*waiting)
+
+
 @every_shape
 @pytest.mark.parametrize(
     ("claims", "reason"),
