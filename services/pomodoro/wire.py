@@ -177,10 +177,10 @@ def planned_from_pb(
     """The session of an occurrence that a request describes."""
     made = {
         "id": session_id,
-        "user_id": request.user_id.lower(),
+        "user_id": request.user_id,
         "title": request.title,
         "duration_pomodoro_minutes": min(preferences.duration_pomodoro_minutes, request.planned_minutes),
-        "original_event_id": request.original_event_id.lower(),
+        "original_event_id": request.original_event_id,
         "slot": request.slot,
         "planned_start_time": clock.from_timestamp(request.planned_start_time),
         "planned_minutes": request.planned_minutes,
@@ -254,7 +254,7 @@ def tasks_from_pb(
             position=position,
             focused_seconds=0,
             pomodoro_count=0,
-            todo_task_id=new.todo_task_id.lower() if new.HasField("todo_task_id") else None,
+            todo_task_id=new.todo_task_id if new.HasField("todo_task_id") else None,
             created_at=now,
             updated_at=now,
         )
@@ -281,7 +281,7 @@ def links_from_pb(request: Message) -> dict[str, str]:
         linking: dict[str, Any] = {f"tasks[{index}].todo_task_id": new for index, new in enumerate(request.tasks)}
     else:
         linking = {"todo_task_id": request}
-    return {path: each.todo_task_id.lower() for path, each in linking.items() if each.HasField("todo_task_id")}
+    return {path: each.todo_task_id for path, each in linking.items() if each.HasField("todo_task_id")}
 
 
 def idle_from_pb(request: focus_session_service_pb2.ReportIdleRequest) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class GuestHandlers(rpc.GuestServiceServicer):
         return pb.GetGuestResponse(guest_id=presented.session_id, active=guest is not None)
 
     async def EndGuest(self, request: pb.EndGuestRequest, context: Context) -> pb.EndGuestResponse:
-        member = revocations.session_member(request.guest_id.lower())
+        member = revocations.session_member(request.guest_id)
         await revocations.push(self.redis, member, sessions.forget_at(self.clock()))
-        await self.guests.remove(request.guest_id.lower())
+        await self.guests.remove(request.guest_id)
         return pb.EndGuestResponse()
 
 

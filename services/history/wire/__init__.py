@@ -139,7 +139,7 @@ def manual_from_pb(
     zero = dict.fromkeys([name for name in Archived._fields if name.endswith(("_count", "_seconds", "_minutes"))], 0)
     task = None
     if request.HasField("task_title"):
-        linked = request.todo_task_id.lower() if request.HasField("todo_task_id") else None
+        linked = request.todo_task_id if request.HasField("todo_task_id") else None
         task = Task(task_id, request.task_title, None, False, 0, 0, 0, linked)
     made = {
         "id": session_id,

@@ -254,13 +254,13 @@ class GuestSessions:
 
     async def get_focus(self, user_id: str, session_id: str) -> Focus:  # noqa: ARG002 (the guest is the user)
         """A session with all that belongs to it."""
-        if focus := self._sessions.get(session_id.lower()):
+        if focus := self._sessions.get(session_id):
             return focus
         raise FocusSessionNotFound(focus_session_id=session_id)
 
     async def find_state(self, user_id: str, session_id: str) -> Focus | None:  # noqa: ARG002
         """A session; None when there is none."""
-        return self._sessions.get(session_id.lower())
+        return self._sessions.get(session_id)
 
     async def get_state(self, user_id: str, session_id: str) -> Focus:
         """A session; raises FocusSessionNotFound."""
@@ -269,7 +269,7 @@ class GuestSessions:
     async def get_focus_of_task(self, user_id: str, task_id: str) -> Focus:  # noqa: ARG002
         """The session that a task belongs to."""
         for focus in self._sessions.values():
-            if any(task.id == task_id.lower() for task in focus.tasks):
+            if any(task.id == task_id for task in focus.tasks):
                 return focus
         raise SessionTaskNotFound(session_task_id=task_id)
 

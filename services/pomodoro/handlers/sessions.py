@@ -189,28 +189,28 @@ class FocusSessionHandlers(rpc.FocusSessionServiceServicer):
     ) -> pb.UpdateSessionTaskResponse:
         changes = wire.changes_from_pb(request)
         await self.links.check(wire.links_from_pb(request))
-        decide = partial(tasks.update, task_id=request.session_task_id.lower(), changes=changes)
+        decide = partial(tasks.update, task_id=request.session_task_id, changes=changes)
         respond = partial(_respond, pb.UpdateSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 
     async def ReorderSessionTasks(
         self, request: pb.ReorderSessionTasksRequest, context: Context
     ) -> pb.ReorderSessionTasksResponse:
-        decide = partial(tasks.reorder, task_ids=[task_id.lower() for task_id in request.session_task_ids])
+        decide = partial(tasks.reorder, task_ids=list(request.session_task_ids))
         respond = partial(_respond, pb.ReorderSessionTasksResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 
     async def SelectSessionTask(
         self, request: pb.SelectSessionTaskRequest, context: Context
     ) -> pb.SelectSessionTaskResponse:
-        decide = partial(tasks.select, task_id=request.session_task_id.lower())
+        decide = partial(tasks.select, task_id=request.session_task_id)
         respond = partial(_respond, pb.SelectSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 
     async def RemoveSessionTask(
         self, request: pb.RemoveSessionTaskRequest, context: Context
     ) -> pb.RemoveSessionTaskResponse:
-        decide = partial(tasks.remove, task_id=request.session_task_id.lower())
+        decide = partial(tasks.remove, task_id=request.session_task_id)
         respond = partial(_respond, pb.RemoveSessionTaskResponse)
         return await self.writes.change(request, decide, events.session_updated, respond)
 
