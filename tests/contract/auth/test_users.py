@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
@@ -327,22 +328,19 @@ async def test_settings_begin_as_documented_and_change_as_requested(users: UserS
         await users.UpdateSettings(request, metadata=account.bearer)
 
 
+@pytest.mark.parametrize("unset", [{}, {"theme": 0, "week_start": 0}], ids=["left out", "zero"])
 async def test_a_setting_that_is_named_and_not_set_goes_back_to_its_first_value(
-    users: UserServiceStub, signed_in: SignIn
+    users: UserServiceStub, signed_in: SignIn, unset: dict[str, Any]
 ) -> None:
-    account = await signed_in()
-    await users.UpdateSettings(
-        pb.UpdateSettingsRequest(
-            update_mask=FieldMask(paths=["long_break_interval", "theme"]),
-            long_break_interval=9,
-            theme=user_pb2.THEME_DARK,
-        ),
-        metadata=account.bearer,
-    )
-    response = await users.UpdateSettings(
-        pb.UpdateSettingsRequest(update_mask=FieldMask(paths=["long_break_interval", "theme"])), metadata=account.bearer
-    )
-    assert (response.settings.long_break_interval, response.settings.theme) == (4, user_pb2.THEME_LIGHT)
+    account, mask = await signed_in(), FieldMask(paths=["long_break_interval", "theme", "week_start"])
+    changed = {"long_break_interval": 9, "theme": user_pb2.THEME_DARK, "week_start": user_pb2.WEEK_START_SUNDAY}
+    for values, expected in (
+        (changed, (9, user_pb2.THEME_DARK, user_pb2.WEEK_START_SUNDAY)),
+        (unset, (4, user_pb2.THEME_LIGHT, user_pb2.WEEK_START_MONDAY)),
+    ):
+        request = pb.UpdateSettingsRequest(update_mask=mask, **values)
+        settings = (await users.UpdateSettings(request, metadata=account.bearer)).settings
+        assert (settings.long_break_interval, settings.theme, settings.week_start) == expected
 
 
 async def test_a_repeated_change_of_settings_gets_the_stored_response(
@@ -364,8 +362,8 @@ async def test_a_repeated_change_of_settings_gets_the_stored_response(
         ("default_short_break_minutes", 61),
         ("default_long_break_minutes", 121),
         ("long_break_interval", 13),
-        ("theme", 0),
         ("theme", 9),
+        ("week_start", 9),
     ],
 )
 async def test_a_setting_out_of_its_bounds_is_refused_and_names_its_field(
