@@ -1,6 +1,7 @@
 """An OpenTelemetry collector that keeps what the programs of a stack export."""
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -27,6 +28,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.exported: list[ExportedSpan] = []
+        self.begun: defaultdict[str, list[Span]] = defaultdict(list)
+        """The gateway's spans, each of which begins a trace, by the traceparent that their callers sent."""
         self.calls: set[tuple[str, str]] = set()
         """Service and method of every call whose duration was exported."""
 
@@ -36,20 +39,16 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         """Keeps spans."""
         for resource in request.resource_spans:
             service = attribute(resource.resource.attributes, "service.name")
-            self.exported += [ExportedSpan(service, span) for scope in resource.scope_spans for span in scope.spans]
+            for span in (span for scope in resource.scope_spans for span in scope.spans):
+                self.exported.append(ExportedSpan(service, span))
+                if sent := attribute(span.attributes, "caller.traceparent"):
+                    self.begun[sent].append(span)
         return trace_service_pb2.ExportTraceServiceResponse()
 
-    def spans(self, service: str, trace: str) -> list[Span]:
-        """The spans of a trace that this service exported."""
-        return [
-            exported.span
-            for exported in self.exported
-            if exported.service == service and exported.span.trace_id.hex() == trace
-        ]
-
-    def ids_beside(self, services: Collection[str]) -> set[bytes]:
-        """IDs of the spans that others than these services exported: the gateway."""
-        return {exported.span.span_id for exported in self.exported if exported.service not in services}
+    def spans(self, service: str, traceparent: str) -> list[Span]:
+        """The spans that this service exported of the traces begun for callers with this traceparent."""
+        traces = {span.trace_id for span in self.begun[traceparent]}
+        return [each.span for each in self.exported if each.service == service and each.span.trace_id in traces]
 
 
 class MetricsReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):

@@ -35,6 +35,8 @@ def stack(collector: Collector) -> Iterator[Stack]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        # Services record what the gateway does, and begin few traces themselves.
+        "FOCUSMESH_GATEWAY_TRACE_PERCENT": "100",
         "FOCUSMESH_TRACE_RATIO": "0.01",
     }
     with started("stack", environment=environment) as stack:

@@ -19,7 +19,7 @@ from stack.stack import Stack
 from tests.e2e.collector import Collector
 from tests.support.ports import ADDRESS_OF_OTHERS
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = "00-8a3c60f7d188f8fa79d48a391a778fa6-00f067aa0ba902b7-01"
 DUE = Timestamp(seconds=1_820_000_000)
 LUNCH = (
     b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//others//EN\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"
@@ -36,7 +36,7 @@ def account(stack: Stack) -> Account:
 @pytest.fixture
 async def program(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """A program that shows calendars: it knows an address, and no RPC."""
-    async with httpx.AsyncClient(base_url=stack.gateway_url) as client:
+    async with httpx.AsyncClient(base_url=stack.gateway_url, headers={"traceparent": TRACEPARENT}) as client:
         yield client
 
 
@@ -69,7 +69,7 @@ async def test_a_program_follows_a_calendar_by_its_address(
     account.call("CreateTask", task_service_pb2.CreateTaskRequest(title="Pay the rent", due_time=DUE))
     created = account.call("CreateFeed", files_pb.CreateFeedRequest(name="Phone", include_tasks=True))
 
-    first = await program.get(created.path, headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+    first = await program.get(created.path)
     assert shown(first) == {("VEVENT", "Deep work"), ("VTODO", "Pay the rent")}
     known = {"if-none-match": first.headers["etag"], "if-modified-since": first.headers["last-modified"]}
     again = await program.get(created.path, headers=known)
@@ -92,7 +92,8 @@ async def test_a_program_follows_a_calendar_by_its_address(
 
     await until(lambda: logs().count('"/v1/calendar/feeds/"') >= 5, "the gateway has logged the readings", 30)
     assert token not in logs()
-    await until(lambda: any("/v1/calendar/feeds/" in str(each.span) for each in collector.exported), "it is traced")
+    await until(lambda: len(collector.begun[TRACEPARENT]) == 5, "they are traced")
+    assert all("/v1/calendar/feeds/" in str(span) for span in collector.begun[TRACEPARENT])
     assert not any(token in str(exported.span) for exported in collector.exported)
 
 
