@@ -44,7 +44,7 @@ def script(described: Contract) -> str:
     messages: dict[str, _Fields] = {}
     fresh = _named_by(bodies.values())
     while fresh:
-        messages |= {name: _fields(described, name) for name in fresh}
+        messages |= {name: _fields(described, name) for name in sorted(fresh)}  # a changed text restarts the gateway
         fresh = _named_by(messages.values()) - messages.keys()
     tables = {"QUERIES": queries, "BODIES": bodies, "OTHER_BODIES": others, "MESSAGES": messages}
     return "".join(f"local {name} = {_lua(table)}\n" for name, table in tables.items()) + SCRIPT.read_text()

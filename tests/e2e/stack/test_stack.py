@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -100,11 +101,11 @@ def test_what_is_up_says_so_and_comes_down_without_a_trace(state: State, ports: 
 
 
 def test_nobody_else_reads_what_a_stack_stores(running: Stack) -> None:
-    open_to_others = {
-        str(path): stat.filemode(path.stat().st_mode)
-        for path in (running.state.folder, *running.state.folder.rglob("*"))
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    }
+    open_to_others = {}
+    for path in (running.state.folder, *running.state.folder.rglob("*")):
+        with suppress(FileNotFoundError):  # what runs renames its files meanwhile
+            if (mode := path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                open_to_others[str(path)] = stat.filemode(mode)
     assert not open_to_others
 
 
