@@ -122,11 +122,11 @@ local function value(s, at, code, field)
   return list(s, at, field)
 end
 
-object = function(s, at, fields)
+object = function(s, at, fields, seen)
   local code
   at, code = skip(s, at + 1)
   if code == END_BRACE then return at + 1 end
-  local seen = {}
+  seen = seen or {}
   while true do
     if code ~= QUOTE then refuse("must have names in double quotes") end
     local behind = text(s, at)
@@ -148,12 +148,13 @@ object = function(s, at, fields)
   end
 end
 
-local function body(s, fields)
+-- given: the fields that the query has.
+local function body(s, fields, given)
   control, escape = 0, 0
   local at, code = skip(s, 1)
   if not code then return end
   if code ~= BRACE then refuse("must be a JSON object") end
-  at, code = skip(s, object(s, at, fields))
+  at, code = skip(s, object(s, at, fields, given))
   if code then refuse("must end with the object") end
 end
 
@@ -167,19 +168,20 @@ local function query(s, fields)
     if seen[field.name] and not field.most then refuse("is given twice", field.name) end
     seen[field.name] = true
   end
+  return seen
 end
 
 local function request(handle, binding)
   depth = 0
   local path = handle:headers():get(":path")
   local mark = find(path, "?", 1, true)
-  if mark then query(sub(path, mark + 1), QUERIES[binding]) end
+  local given = mark and query(sub(path, mark + 1), QUERIES[binding])
   local content = not OTHER_BODIES[binding] and handle:body()
   if not content or content:length() == 0 then return end
   -- Another request may have been refused while this one waited for its body.
   depth = 0
   if not BODIES[binding] then refuse("must be empty: this call takes its fields from the path and the query") end
-  body(content:getBytes(0, content:length()), BODIES[binding])
+  body(content:getBytes(0, content:length()), BODIES[binding], given or nil)
 end
 
 function envoy_on_request(handle)

@@ -60,8 +60,9 @@ def _binding(method: Method) -> str:
 
 
 def _query(described: Contract, method: Method) -> _Fields:
-    """The parameters of a query: the fields that are neither in the path nor in the body."""
-    return {} if method.body == "*" else _fields(described, method.request, {*_in_path(method), method.body})
+    """The parameters of a query: the fields that are neither in the path nor the body alone. Where a body has them too,
+    a client may send its mask in the query."""
+    return _fields(described, method.request, {*_in_path(method), method.body})
 
 
 def _body(described: Contract, method: Method) -> _Fields:

@@ -82,6 +82,15 @@ def test_the_field_that_is_wrong_is_named(rest: Rest, upstream: Upstream, token:
     assert len(upstream.calls(CREATE)) == before
 
 
+def test_a_field_of_a_body_may_be_in_the_query_but_not_in_both(rest: Rest, upstream: Upstream, token: str) -> None:
+    assert sent(rest, token, '{"title":"x"}', "/v1/tasks?description=more").http == 200
+    received = upstream.last(CREATE).request
+    assert isinstance(received, pb.CreateTaskRequest)
+    assert (received.title, received.description) == ("x", "more")
+
+    assert named(sent(rest, token, '{"title":"x"}', "/v1/tasks?title=y")) == "title"
+
+
 def test_an_element_that_is_null_is_named_by_its_index(rest: Rest, token: str) -> None:
     assert named(sent(rest, token, '{"requests":[{"title":"a"},null]}', "/v1/tasks:batchCreate")) == "requests[1]"
 
