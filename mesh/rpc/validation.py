@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mesh.rpc.fast_validation import Check, UnknownRuleError, fast_validation
 from mesh.rpc.limits import LARGEST_REQUEST, RequestLimits
+from mesh.rpc.patterns import MEANINGS
 from mesh.rpc.values import normalizer
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
@@ -120,7 +121,10 @@ def _named(violation: protovalidate.Violation, prefix: str) -> FieldViolation:
     path = ".".join(_element(element) for element in found.field.elements) if found.field is not None else ""
     if found.rule is None and "." in found.rule_id:
         path = ".".join(filter(None, (path, found.rule_id.rpartition(".")[2])))
-    return FieldViolation(f"{prefix}{path}".rstrip("."), found.message, found.rule_id)
+    description = found.message
+    if found.rule_id == "string.pattern":
+        description = MEANINGS.get(violation.rule_value, description)
+    return FieldViolation(f"{prefix}{path}".rstrip("."), description, found.rule_id)
 
 
 def _element(element: protovalidate.FieldPathElementPb) -> str:

@@ -1,18 +1,22 @@
 """Rules of the contract, named by field."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
 
 import pytest
+from buf.validate import validate_pb2
 from focusmesh.calendar.v1 import occurrence_service_pb2
 from focusmesh.notification.v1 import notification_service_pb2
 from focusmesh.pomodoro.v1 import focus_session_service_pb2
 from focusmesh.todo.v1 import task_service_pb2 as pb
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.rpcs import METHODS, request_class
 from mesh.rpc import validation
+from mesh.rpc.patterns import MEANINGS
 from mesh.runtime.errors import FieldViolation, InvalidRequest
 
 TASK_ID = "0190a000-0000-7000-8000-000000000001"
@@ -48,6 +52,23 @@ def test_a_broken_rule_names_its_field(request_message: Message, fields: set[str
         validation.check(request_message)
     assert {violation.field for violation in refused.value.fields} == fields
     assert all(field in str(refused.value) for field in fields)
+
+
+def patterns(kind: Descriptor, seen: set[str]) -> Iterator[str]:
+    """The patterns of a request type and of all messages in it. seen: names of types."""
+    seen.add(kind.full_name)
+    for field in kind.fields:
+        rules = field.GetOptions().Extensions[validate_pb2.field]
+        yield from filter(None, (rules.string.pattern, rules.repeated.items.string.pattern))
+        if field.message_type is not None and field.message_type.full_name not in seen:
+            yield from patterns(field.message_type, seen)
+
+
+def test_every_pattern_of_the_contract_is_told_in_words() -> None:
+    used = {pattern for method in METHODS for pattern in patterns(request_class(method).DESCRIPTOR, set())}
+    assert used == MEANINGS.keys()
+    with pytest.raises(InvalidRequest, match="title: must show something"):
+        validation.check(pb.CreateTaskRequest(title="\u00a0\u3000"))
 
 
 def instants(kind: type[Message]) -> list[str]:
